@@ -1,0 +1,45 @@
+# make demo | make test | make lint | make bench
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_READY := $(VENV)/.installed
+TEST_READY := $(VENV)/.installed-test
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint bench clean
+
+demo: $(DEMO_READY)
+	@$(BIN)/clip-assets demo $(ARGS)
+
+test: $(TEST_READY)
+	@./tests/browser/install_chromium
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(TEST_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+
+bench: $(TEST_READY)
+	@$(BIN)/python benchmarks/demo.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .clip_assets
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_READY): $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing (torch is large; this takes some minutes the first time)"
+	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e .
+	@touch $@
+
+$(TEST_READY): $(DEMO_READY)
+	@echo "Installing what the tests need"
+	@$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The four assets of a collection: thin, one plain call each."""

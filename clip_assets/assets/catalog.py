@@ -1,0 +1,45 @@
+"""`catalog`: every image of the collection, cut into shards, which become partitions."""
+
+import dagster as dg
+
+from clip_assets import catalog
+from clip_assets.collection import Collection
+from clip_assets.resources import Installation
+from clip_assets.source.open import open_source
+
+
+def catalog_asset(of: Collection) -> dg.AssetsDefinition:
+    source = of.require_source()
+
+    @dg.asset(
+        key=of.catalog_key,
+        description=f"Images of `{of.collection}` in a stable order, cut once into shards.",
+        kinds={"parquet"},
+        code_version="1",
+        freshness_policy=of.freshness_policy,
+        **of.common,
+    )
+    def build(
+        context: dg.AssetExecutionContext, installation: Installation
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        objects = installation.objects(of.collection)
+        before = catalog.read(objects)
+        known = {shard.shard: shard for shard in before.shards} if before else {}
+        head = catalog.refresh(
+            objects, of.collection, source, open_source(source).list(), of.shard_size
+        )
+        keys = [shard.shard for shard in head.shards]
+        context.instance.add_dynamic_partitions(of.partitions_name, keys)
+        changed = [shard.shard for shard in head.shards if known.get(shard.shard) != shard]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(head.listing),
+            metadata={
+                "dagster/row_count": head.images,
+                "dagster/uri": objects.root,
+                "shards": len(keys),
+                "new_or_changed_shards": len(changed),
+                "tombstones": sum(shard.rows - shard.live for shard in head.shards),
+            },
+        )
+
+    return build

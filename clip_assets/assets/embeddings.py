@@ -1,0 +1,137 @@
+"""`embeddings`: one partition a shard, many shards a job."""
+
+import dagster as dg
+
+from clip_assets import catalog
+from clip_assets.assets.pictures import contact_sheet
+from clip_assets.catalog import Shard
+from clip_assets.collection import Collection
+from clip_assets.compute import EmbedClient, ShardReport
+from clip_assets.errors import StoreError
+from clip_assets.node import job as jobs
+from clip_assets.node.job import EmbedJob
+from clip_assets.resources import Installation
+from clip_assets.store import commit as commits
+from clip_assets.store import parquet
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+
+
+def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=of.embeddings_key,
+        deps=[of.catalog_key],
+        partitions_def=of.partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(of.shards_per_run),
+        description=f"Unit vectors of every image by {of.spec.name}: parquet parts and a commit.",
+        kinds={"parquet", "pytorch"},
+        code_version="1",
+        pool="embed",
+        freshness_policy=of.freshness_policy,
+        retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
+        **of.common,
+    )
+    def build(
+        context: dg.AssetExecutionContext,
+        installation: Installation,
+        compute: dg.ResourceParam[EmbedClient],
+    ) -> dg.MaterializeResult[None]:
+        objects = installation.objects(of.collection)
+        job = EmbedJob(
+            job_id=f"{context.run_id}-{context.retry_number}",
+            run_id=context.run_id,
+            collection=of.collection,
+            model=of.spec,
+            shards=tuple(context.partition_keys),
+            part_rows=of.part_rows,
+            batch_size=of.batch_size,
+            max_reject_share=of.max_reject_share,
+        )
+        reports = compute.run(context, jobs.write(objects, job))
+        metadata = _metadata(of, objects, reports)
+        _raise_if_unfinished(context, of, reports, metadata)
+        for shard, values in metadata.items():
+            context.add_asset_metadata(values, partition_key=shard)
+        return dg.MaterializeResult()
+
+    return build
+
+
+def _raise_if_unfinished(
+    context: dg.AssetExecutionContext,
+    of: Collection,
+    reports: list[ShardReport],
+    metadata: dict[str, dict[str, object]],
+) -> None:
+    """Record the shards that did finish, then fail the run for those that did not."""
+    failed = {report.shard: report.message for report in reports if report.state == "failed"}
+    silent = set(context.partition_keys) - {report.shard for report in reports}
+    failed |= dict.fromkeys(sorted(silent), "the job ended before it came to this shard")
+    if not failed:
+        return
+    for shard, values in metadata.items():
+        event = dg.AssetMaterialization(of.embeddings_key, partition=shard, metadata=values)
+        context.log_event(event)
+    raise dg.Failure(
+        f"{len(failed)} of {len(context.partition_keys)} shards failed; the others are committed. "
+        "Re-execute the backfill's failed partitions after mending the cause. "
+        + "; ".join(f"shard {shard}: {message}" for shard, message in list(failed.items())[:5]),
+        metadata={"failed_shards": dg.MetadataValue.json(failed)},
+        allow_retries=False,
+    )
+
+
+def _metadata(
+    of: Collection, objects: Objects, reports: list[ShardReport]
+) -> dict[str, dict[str, object]]:
+    """Metadata of each finished shard, by shard key."""
+    finished = {report.shard: report for report in reports if report.state != "failed"}
+    head = catalog.read(objects)
+    shards = head.pick(finished) if head else []
+    return {
+        shard.shard: {
+            "state": finished[shard.shard].state,
+            **_of_commit(objects, _require_commit(of, objects, shard)),
+        }
+        for shard in shards
+    }
+
+
+def _require_commit(of: Collection, objects: Objects, shard: Shard) -> Commit:
+    commit = commits.read(objects, of.spec.slug, shard.at)
+    if commit is None:
+        raise StoreError(
+            f"shard {shard.shard} was reported as done but has no commit: the catalog changed "
+            "meanwhile. Materialize it again."
+        )
+    return commit
+
+
+def _of_commit(objects: Objects, commit: Commit) -> dict[str, object]:
+    speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
+    return {
+        "dagster/partition_row_count": commit.rows,
+        "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
+        "dagster/column_schema": _column_schema(commit.identity.dim),
+        "rejects": commit.rejected,
+        "images_per_second": round(speed, 1),
+        "seconds": commit.seconds,
+        "device": commit.device,
+        "model": commit.identity.short,
+        "digest": commit.digest,
+        "made_by_run": commit.run_id,
+        "pictures": dg.MetadataValue.md(contact_sheet(objects, commit)),
+    }
+
+
+def _column_schema(dim: int) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in parquet.embeddings(dim)
+        ]
+    )

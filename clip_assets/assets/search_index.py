@@ -1,0 +1,68 @@
+"""`search_index`: rows and HNSW in Postgres for one model; loads only shards that changed."""
+
+import dagster as dg
+
+from clip_assets import catalog
+from clip_assets.collection import Collection
+from clip_assets.errors import StoreError
+from clip_assets.index import build as hnsw
+from clip_assets.index import judge, load
+from clip_assets.index.judge import Judgement
+from clip_assets.resources import Installation
+
+
+def search_index_asset(of: Collection) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=of.search_index_key,
+        deps=[dg.AssetDep(of.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
+        description="Rows and HNSW in Postgres: one transaction a shard, judged after each change.",
+        kinds={"postgres"},
+        code_version="1",
+        pool="index",
+        freshness_policy=of.freshness_policy,
+        **of.common,
+    )
+    def build(
+        context: dg.AssetExecutionContext, installation: Installation
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        objects = installation.objects(of.collection)
+        head = catalog.read(objects)
+        if head is None:
+            raise StoreError(f"{of.collection} has no catalog yet. Materialize `catalog` first.")
+        shards = [shard.shard for shard in head.shards]
+        with installation.connect() as connection:
+            done = load.reconcile(connection, objects, of.collection, of.spec, shards)
+            context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
+            built = hnsw.build(connection, done.index, head.images)
+            judgement = judge.judge(connection, objects, done.index, of.wanted_recall)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(judgement.content),
+            metadata={
+                "dagster/row_count": judgement.rows,
+                "shards_loaded": len(done.loaded),
+                "shards_unchanged": len(done.unchanged),
+                "shards_missing": len(done.missing),
+                "hnsw_built": built,
+                "model": done.index.identity.short,
+                **_measured(judgement),
+            },
+        )
+
+    return build
+
+
+def _measured(judgement: Judgement) -> dict[str, object]:
+    reached = judgement.reached
+    rungs = "\n".join(
+        f"| {rung.ef_search} | {rung.text.mean:.3f} | {rung.image.mean:.3f} |"
+        for rung in judgement.ladder
+    )
+    return {
+        "ef_search": judgement.ef_search,
+        "recall_text": reached.text.mean,
+        "recall_image": reached.image.mean,
+        "caption_recall": judgement.caption_recall,
+        "recall_by_ef_search": dg.MetadataValue.md(
+            f"| ef_search | recall@10 text | recall@10 image |\n|---|---|---|\n{rungs}"
+        ),
+    }

@@ -1,0 +1,84 @@
+"""A backfill with a progress bar: images/s, shards done, time left."""
+
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from clip_assets import catalog
+from clip_assets.backfill import Backfill
+from clip_assets.node.job import read_progress
+from clip_assets.settings import Settings
+
+_POLL_SECONDS = 0.3
+
+
+def backfill_with_progress(
+    settings: Settings, collection: str, slug: str | None, shards: str, out: Console
+) -> None:
+    """Bring the collection up to date, telling how far it is. Raises ClipAssetsError."""
+    with out.status(f"{collection}: loading definitions"):
+        work = Backfill(settings, collection, slug)
+    with out.status(f"{collection}: listing images"):
+        work.refresh_catalog()
+    head = work.head
+    out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
+    chosen = work.missing() if shards == "missing" else catalog.select(head, shards)
+    _embed(work, chosen, out)
+    with out.status("search_index: loading, building, measuring recall"):
+        work.index()
+    out.print("search_index  loaded, judged")
+    with out.status("release: publishing"):
+        work.release()
+    out.print("release       live")
+
+
+def _embed(work: Backfill, shards: list[str], out: Console) -> None:
+    if not shards:
+        out.print("embeddings    all shards are committed")
+        return
+    images = sum(shard.live for shard in work.head.pick(shards))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("embeddings"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images, {task.fields[done]}/{task.fields[shards]} shards"),
+        TextColumn("{task.fields[speed]:.0f} images/s, ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out) as bar, ThreadPoolExecutor(1) as pool:
+        task = bar.add_task("", total=images, shards=len(shards), done=0, speed=0.0)
+        images_before = shards_before = 0
+        for batch in work.batches(shards):
+            run_id = str(uuid.uuid4())
+            running: Future[None] = pool.submit(work.embed, batch, run_id)
+            while not _finished(running):
+                progress = read_progress(work.objects, f"{run_id}-0")
+                if progress:
+                    bar.update(
+                        task,
+                        completed=images_before + progress.images_done,
+                        done=shards_before + progress.shards_done,
+                        speed=progress.images_per_second,
+                    )
+            images_before += sum(shard.live for shard in work.head.pick(batch))
+            shards_before += len(batch)
+            bar.update(task, completed=images_before, done=shards_before)
+
+
+def _finished(running: Future[None]) -> bool:
+    """Whether the run has ended; raises what it raised."""
+    try:
+        running.result(timeout=_POLL_SECONDS)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,233 @@
+"""The catalog: every image of a collection, cut once into append-only shards.
+
+A shard never changes silently. When a file changes or vanishes the shard gets a new version
+with another digest; vanished images stay as tombstones, so row numbers keep their meaning. New
+images open new shards and leave the old ones alone.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from clip_assets.errors import StoreError
+from clip_assets.source import ImageRef, SourceConfig
+from clip_assets.store import parquet, paths
+from clip_assets.store.objects import Objects
+from clip_assets.store.paths import ShardVersion
+
+_LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
+
+
+class Shard(BaseModel):
+    """The current version of one shard; `live` of its `rows` are not tombstones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shard: str
+    version: int
+    digest: str
+    rows: int
+    live: int
+
+    @property
+    def at(self) -> ShardVersion:
+        return ShardVersion(self.shard, self.version, self.digest)
+
+
+class Catalog(BaseModel):
+    """The head: which version of which shard is current, and a digest of the listing.
+
+    It carries the source, so that a node needs nothing but the data URI to read the images.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    collection: str
+    source: SourceConfig
+    listing: str = ""
+    shards: tuple[Shard, ...] = ()
+
+    @property
+    def images(self) -> int:
+        return sum(shard.live for shard in self.shards)
+
+    def pick(self, keys: Iterable[str]) -> list[Shard]:
+        """The shards with these keys. Raises StoreError for a key that is not there."""
+        by_key = {shard.shard: shard for shard in self.shards}
+        try:
+            return [by_key[key] for key in keys]
+        except KeyError as error:
+            raise StoreError(
+                f"{self.collection} has no shard {error.args[0]}; it has {len(self.shards)}, "
+                "numbered from 00000. Materialize the catalog, then look at its partitions."
+            ) from None
+
+
+def read(objects: Objects) -> Catalog | None:
+    """The head, or None where no catalog was made yet."""
+    try:
+        return Catalog.model_validate_json(objects.get(paths.CATALOG))
+    except FileNotFoundError:
+        return None
+
+
+def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
+    """The rows of one shard version, schema `parquet.CATALOG`."""
+    path = paths.catalog_shard(at)
+    return parquet.from_bytes(objects.get(path), objects.uri(path))
+
+
+def refresh(
+    objects: Objects,
+    collection: str,
+    source: SourceConfig,
+    listed: Iterable[ImageRef],
+    shard_size: int,
+) -> Catalog:
+    """Bring the catalog up to the listing and write it; returns the new head.
+
+    Memory holds the listing and the previous rows as Arrow columns, about 200 bytes an image.
+    """
+    listing = _numbered(_table(listed))
+    before = read(objects) or Catalog(collection=collection, source=source)
+    known = _numbered(_known(objects, before))
+    kept = [_kept(objects, shard, rows) for shard, rows in _updated(before, known, listing)]
+    fresh = _query(
+        "SELECT * EXCLUDE (n) FROM listing WHERE NOT EXISTS "
+        "(FROM known WHERE known.image_id = listing.image_id) ORDER BY n",
+        known=known,
+        listing=listing,
+    )
+    new = list(_cut(objects, fresh, first=len(before.shards), shard_size=shard_size))
+    head = Catalog(
+        collection=collection,
+        source=source,
+        listing=_digest(listing.drop_columns("n")),
+        shards=(*kept, *new),
+    )
+    objects.put(paths.CATALOG, head.model_dump_json(indent=1).encode())
+    return head
+
+
+def live_refs(rows: pa.Table) -> list[ImageRef]:
+    """The images of a shard that are not tombstones, in row order."""
+    rows = rows.filter(pc.invert(rows.column("tombstone"))).drop_columns("tombstone")
+    return [ImageRef(**row) for row in rows.to_pylist()]
+
+
+def listing_digest(listed: Iterable[ImageRef]) -> str:
+    """Changes when any image is added, changed or gone; what the sensor compares."""
+    return _digest(_table(listed))
+
+
+def _table(listed: Iterable[ImageRef]) -> pa.Table:
+    columns = _LISTED.names
+    rows: dict[str, list[Any]] = {name: [] for name in columns}
+    batches: list[pa.RecordBatch] = []
+    for ref in listed:
+        for name in columns:
+            rows[name].append(getattr(ref, name))
+        if len(rows["image_id"]) == 100_000:
+            batches.append(pa.record_batch(rows, schema=_LISTED))
+            rows = {name: [] for name in columns}
+    batches.append(pa.record_batch(rows, schema=_LISTED))
+    return pa.Table.from_batches(batches, _LISTED)
+
+
+def _numbered(rows: pa.Table) -> pa.Table:
+    """With the rows' order as a column, since SQL keeps none."""
+    return rows.append_column("n", pa.array(np.arange(len(rows))))
+
+
+def _known(objects: Objects, before: Catalog) -> pa.Table:
+    tables = [read_shard(objects, shard.at) for shard in before.shards]
+    return pa.concat_tables([parquet.CATALOG.empty_table(), *tables])
+
+
+def _updated(
+    before: Catalog, known: pa.Table, listing: pa.Table
+) -> Iterator[tuple[Shard, pa.Table | None]]:
+    """Each shard with its new rows, or None where nothing changed."""
+    now = _query(
+        """
+        SELECT k.image_id,
+               coalesce(l.uri, k.uri) AS uri,
+               CASE WHEN l.image_id IS NULL THEN k.offset ELSE l.offset END AS offset,
+               CASE WHEN l.image_id IS NULL THEN k.size ELSE l.size END AS size,
+               CASE WHEN l.image_id IS NULL THEN k.row ELSE l.row END AS row,
+               CASE WHEN l.image_id IS NULL THEN k.caption ELSE l.caption END AS caption,
+               coalesce(l.etag, k.etag) AS etag,
+               l.image_id IS NULL AS tombstone
+        FROM known AS k LEFT JOIN listing AS l USING (image_id)
+        ORDER BY k.n
+        """,
+        known=known,
+        listing=listing,
+    )
+    start = 0
+    for shard in before.shards:
+        rows = now.slice(start, shard.rows).cast(parquet.CATALOG)
+        start += shard.rows
+        yield shard, None if _digest(rows) == shard.digest else rows
+
+
+def _query(sql: str, **tables: pa.Table) -> pa.Table:
+    with duckdb.connect() as database:
+        for name, table in tables.items():
+            database.register(name, table)
+        relation = database.sql(sql)
+        assert relation is not None, "a SELECT has a result"
+        return relation.to_arrow_table()
+
+
+def _kept(objects: Objects, shard: Shard, rows: pa.Table | None) -> Shard:
+    if rows is None:
+        return shard
+    return _write(objects, shard.shard, shard.version + 1, rows)
+
+
+def _cut(objects: Objects, rows: pa.Table, *, first: int, shard_size: int) -> Iterator[Shard]:
+    live = rows.append_column(
+        parquet.CATALOG.field("tombstone"), pa.array([False] * len(rows), pa.bool_())
+    )
+    for number, start in enumerate(range(0, len(live), shard_size), start=first):
+        chunk = live.slice(start, shard_size).cast(parquet.CATALOG)
+        yield _write(objects, f"{number:05d}", 1, chunk)
+
+
+def _write(objects: Objects, shard: str, version: int, rows: pa.Table) -> Shard:
+    live = len(rows) - sum(rows.column("tombstone").to_pylist())
+    made = Shard(shard=shard, version=version, digest=_digest(rows), rows=len(rows), live=live)
+    objects.put(paths.catalog_shard(made.at), parquet.to_bytes(rows))
+    return made
+
+
+def _digest(rows: pa.Table) -> str:
+    """sha256 over the rows' values, whatever their layout in memory."""
+    digest = hashlib.sha256()
+    for batch in rows.to_batches(max_chunksize=10_000):
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            digest.update(repr(values).encode())
+    return digest.hexdigest()
+
+
+def select(head: Catalog, shards: str) -> list[str]:
+    """Shard keys named by `all`, `7`, or `0..9` (both included), separated by commas.
+
+    Raises StoreError for a key that the catalog does not have.
+    """
+    if shards == "all":
+        return [shard.shard for shard in head.shards]
+    keys: list[str] = []
+    for item in shards.split(","):
+        first, _, last = item.partition("..")
+        if not first.isdigit() or not (last or first).isdigit():
+            raise StoreError(f"`{item}` names no shards; write all, 7, 0..9 or 0..9,12.")
+        keys += [f"{number:05d}" for number in range(int(first), int(last or first) + 1)]
+    return [shard.shard for shard in head.pick(keys)]

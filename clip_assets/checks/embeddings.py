@@ -1,0 +1,56 @@
+"""Checks of `embeddings`, over the partitions of the run that materialized them."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import numpy as np
+
+from clip_assets import catalog
+from clip_assets.catalog import Shard
+from clip_assets.collection import Collection
+from clip_assets.errors import ClipAssetsError
+from clip_assets.quality.vectors import inspect
+from clip_assets.resources import Installation
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+
+
+def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+    @dg.asset_check(
+        asset=of.embeddings_key,
+        blocking=True,
+        description="Rows and rejects make the catalog's images; the files are the committed ones; "
+        "vectors are finite, of unit length and not all alike.",
+    )
+    def complete_and_sound(
+        context: dg.AssetCheckExecutionContext, installation: Installation
+    ) -> dg.AssetCheckResult:
+        objects = installation.objects(of.collection)
+        head = catalog.read(objects)
+        shards = head.shards if head else ()
+        if context.has_partition_key or context.has_partition_key_range:
+            keys = set(context.partition_keys)
+            shards = tuple(shard for shard in shards if shard.shard in keys)
+        faults = {shard.shard: _fault(of, objects, shard) for shard in shards}
+        bad = {shard: fault for shard, fault in faults.items() if fault}
+        return dg.AssetCheckResult(
+            passed=not bad and bool(shards),
+            metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
+        )
+
+    yield complete_and_sound
+
+
+def _fault(of: Collection, objects: Objects, shard: Shard) -> str:
+    """What is wrong with the shard, or nothing."""
+    commit = commits.read(objects, of.spec.slug, shard.at)
+    if commit is None:
+        return "not committed"
+    if commit.rows + commit.rejected != shard.live:
+        return f"{commit.rows} rows and {commit.rejected} rejects of {shard.live} images"
+    try:
+        tables = [commits.read_part(objects, part, ["embedding"]) for part in commit.parts]
+    except ClipAssetsError as error:
+        return str(error)
+    columns = [table.column("embedding").combine_chunks().flatten().to_numpy() for table in tables]
+    return inspect(np.concatenate(columns).reshape(-1, commit.identity.dim)).text

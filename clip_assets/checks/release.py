@@ -1,0 +1,30 @@
+"""Checks of `release`: what readers get is what was released."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from clip_assets.collection import Collection
+from clip_assets.index import search
+from clip_assets.resources import Installation
+
+
+def release_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+    @dg.asset_check(
+        asset=of.release_key,
+        description="An image of the live release is found first when it is searched for.",
+    )
+    def answers(installation: Installation) -> dg.AssetCheckResult:
+        with installation.connect() as connection:
+            live = search.live(connection, of.collection)
+            name = connection.execute(
+                f"SELECT image_id FROM {of.collection}.images ORDER BY shard, row LIMIT 1"  # noqa: S608
+            ).fetchone()
+            vector = search.vector_of(connection, live, name[0]) if name else None
+            hits = search.search(connection, live, vector, 10) if vector is not None else []
+        return dg.AssetCheckResult(
+            passed=bool(name) and bool(hits) and hits[0].score > 0.999,
+            metadata={"release": live.id, "hits": len(hits), "model": live.identity.short},
+        )
+
+    yield answers

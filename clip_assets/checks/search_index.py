@@ -1,0 +1,85 @@
+"""Checks of `search_index`: nothing is published past a failed one."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from clip_assets.collection import Collection
+from clip_assets.index import tables
+from clip_assets.index.judge import Judgement
+from clip_assets.resources import Installation
+from clip_assets.store import commit as commits
+
+
+def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+    @dg.asset_check(
+        asset=of.search_index_key,
+        blocking=True,
+        description="The ledger holds the newest commit of every shard; Dagster's own staleness "
+        "is blind at 100 or more partitions.",
+    )
+    def matches_embeddings(installation: Installation) -> dg.AssetCheckResult:
+        newest = commits.newest(installation.objects(of.collection), of.spec.slug)
+        with installation.connect() as connection:
+            index = tables.find(connection, of.collection, of.spec.slug)
+            loaded = {
+                shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()
+            }
+        behind = sorted(shard for shard, path in newest.items() if loaded.get(shard) != path)
+        return dg.AssetCheckResult(
+            passed=bool(newest) and not behind and loaded.keys() == newest.keys(),
+            metadata={"shards": len(newest), "behind": dg.MetadataValue.json(behind)},
+        )
+
+    @dg.asset_check(
+        asset=of.search_index_key,
+        blocking=True,
+        description="recall@10 against exact search, apart for text and image queries, reaches "
+        "what is wanted with 95 % confidence, through the HNSW index.",
+    )
+    def recall_reached(installation: Installation) -> dg.AssetCheckResult:
+        with installation.connect() as connection:
+            index = tables.find(connection, of.collection, of.spec.slug)
+        judgement = Judgement.model_validate(index.judgement)
+        reached = judgement.reached
+        return dg.AssetCheckResult(
+            passed=not judgement.faults,
+            description="; ".join(judgement.faults),
+            metadata={
+                "text_recall": reached.text.mean,
+                "text_recall_lower_bound": reached.text.lower,
+                "image_recall": reached.image.mean,
+                "image_recall_lower_bound": reached.image.lower,
+                "wanted": judgement.wanted,
+                "ef_search": judgement.ef_search,
+                "uses_index": judgement.uses_index,
+            },
+        )
+
+    yield matches_embeddings
+    yield recall_reached
+    if of.wanted_caption_recall is not None:
+        yield _captions_find_their_image(of, of.wanted_caption_recall)
+
+
+def _captions_find_their_image(of: Collection, wanted: float) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=of.search_index_key,
+        blocking=True,
+        description="Captions find their own image among the first ten as often as this model "
+        "did when it was chosen: wrong pixels or misaligned rows show here.",
+    )
+    def captions_find_their_image(installation: Installation) -> dg.AssetCheckResult:
+        with installation.connect() as connection:
+            index = tables.find(connection, of.collection, of.spec.slug)
+        judgement = Judgement.model_validate(index.judgement)
+        return dg.AssetCheckResult(
+            passed=(judgement.caption_recall or 0.0) >= wanted,
+            metadata={
+                "caption_recall": judgement.caption_recall,
+                "captions": judgement.caption_queries,
+                "wanted": wanted,
+            },
+        )
+
+    return captions_find_their_image

@@ -1,0 +1,232 @@
+"""The command line: `clip-assets --help`."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clip_assets.errors import ClipAssetsError
+from clip_assets.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Images in a bucket, searchable, with lineage from every hit.",
+)
+out = Console()
+
+CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Slug of the model, where there are several.")
+]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of ours are one sentence on stderr and status 1; others keep their trace."""
+    try:
+        yield
+    except ClipAssetsError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def demo(
+    exit_after: Annotated[
+        bool, typer.Option("--exit", help="End with 0 once one search was answered correctly.")
+    ] = False,
+) -> None:
+    """Bring everything up on the bundled sample: Postgres, Dagster UI and the search page.
+
+    clip-assets demo
+    """
+    from clip_assets.demo import Demo
+
+    with _explained():
+        settings = Settings()
+        prepare_dagster_home(settings)
+        Demo(settings, out).run(exit_after=exit_after)
+
+
+@app.command()
+def init(
+    collection: CollectionArgument,
+    uri: Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az:// prefix, or hub id.")],
+    kind: Annotated[str, typer.Option(help="folder, webdataset or huggingface.")] = "folder",
+    model: Annotated[str, typer.Option(help="Model of open_clip.")] = "ViT-B-32",
+    pretrained: Annotated[str, typer.Option(help="Tag or file.")] = "laion2b_s34b_b79k",
+) -> None:
+    """Write the twelve lines of YAML that make a collection.
+
+        clip-assets init photos s3://bucket/photos
+
+        clip-assets init cc3m s3://bucket/cc3m --kind webdataset --model ViT-B-16-SigLIP \\
+            --pretrained webli
+    """
+    from clip_assets.scaffold import write_collection
+
+    with _explained():
+        path = write_collection(collection, uri, kind, model, pretrained)
+    out.print(
+        f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI."
+    )
+
+
+@app.command()
+def status() -> None:
+    """Show how far each collection is: listed, embedded, indexed, released.
+
+    clip-assets status
+    """
+    from clip_assets import postgres
+    from clip_assets.status import collection_status, collections
+    from clip_assets.store.objects import Objects
+
+    table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
+    settings = Settings()
+    with _explained(), postgres.connect_owner(settings) as connection:
+        for name in collections(settings):
+            found = collection_status(connection, Objects(settings.collection_uri(name)), name)
+            for model in found.models if found else ():
+                shards = len(found.catalog.shards) if found else 0
+                live = found.release if found and model.live else None
+                table.add_row(
+                    name, str(found.catalog.images if found else 0), str(shards), model.slug,
+                    f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
+                    f"{live.id}, {live.published_at:%Y-%m-%d %H:%M}" if live else "-",
+                )  # fmt: skip
+    out.print(table if table.row_count else "No collection yet. Try `clip-assets demo`.")
+
+
+@app.command()
+def backfill(
+    collection: CollectionArgument,
+    shards: Annotated[
+        str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
+    ] = "missing",
+    model: ModelOption = None,
+) -> None:
+    """Bring a collection up to date: catalog, embeddings, search_index, release.
+
+    Runs the same assets and checks as the UI, and records the runs there. Shards that are
+    complete cost nothing.
+
+        clip-assets backfill photos
+
+        clip-assets backfill photos --shards 0..9
+    """
+    from clip_assets.backfill_progress import backfill_with_progress
+
+    warnings.filterwarnings("ignore", module="dagster")
+    with _explained():
+        settings = Settings()
+        prepare_dagster_home(settings)
+        backfill_with_progress(settings, collection, model, shards, out)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What to look for.")] = "",
+    image: Annotated[Path | None, typer.Option(help="An image file to search with.")] = None,
+    collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
+    k: Annotated[int, typer.Option(min=1, max=100)] = 10,
+) -> None:
+    """Search the live release by text or by image.
+
+    clip-assets search "a photo of a cloud"
+
+    clip-assets search --image cat.jpg --k 5
+    """
+    from clip_assets.query import search_live
+
+    with _explained():
+        release, hits = search_live(Settings(), collection, text, image, k)
+    if release.identity.untrained:
+        out.print("[yellow]untrained model: results carry no meaning[/yellow]")
+    table = Table("score", "image", "caption", "shard", "run", "sha256")
+    for hit in hits:
+        line = hit.lineage
+        table.add_row(
+            f"{hit.score:.3f}", hit.image_id, hit.caption or "", line.shard, line.run_id[:8],
+            hit.sha256[:12],
+        )  # fmt: skip
+    out.print(table)
+    out.print(f"release {release.id} by {release.identity.short}", style="dim", highlight=False)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="SQL of DuckDB over `embeddings`.")],
+    collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
+    model: ModelOption = None,
+) -> None:
+    """Query the parquet with DuckDB; `clip_text(…)` and `clip_image(…)` make query vectors.
+
+        clip-assets sql "SELECT image_id, array_cosine_similarity(embedding, \\
+            clip_text('a photo of a cloud')) AS score FROM embeddings ORDER BY score DESC LIMIT 5"
+
+        clip-assets sql "SELECT shard, count(*) FROM embeddings GROUP BY shard"
+    """
+    import duckdb
+
+    from clip_assets.lake import open_lake
+
+    with _explained(), open_lake(Settings(), collection, model) as database:
+        try:
+            relation = database.sql(statement)
+        except duckdb.Error as error:
+            raise ClipAssetsError(str(error).strip()) from error
+        if relation is not None:
+            relation.show(max_width=out.width)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8000,
+) -> None:
+    """Serve search and its page over HTTP.
+
+    clip-assets serve
+
+    clip-assets serve --host 0.0.0.0 --port 80
+    """
+    command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
+    os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
+
+
+@app.command()
+def rollback(collection: CollectionArgument) -> None:
+    """Make the release before the live one live again, in one transaction.
+
+    clip-assets rollback photos
+    """
+    from clip_assets import postgres
+    from clip_assets.index.release import roll_back
+
+    with _explained(), postgres.connect_owner(Settings()) as connection:
+        live = roll_back(connection, collection)
+    out.print(f"Release {live.id} by {live.identity.short} is live.")
+
+
+def prepare_dagster_home(settings: Settings) -> None:
+    """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise."""
+    from clip_assets.settings import PROJECT
+
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home)))
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,87 @@
+"""One collection and one model, as the YAML names them: what assets and checks are made from."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from clip_assets.errors import SettingsError
+from clip_assets.model import ModelSpec
+from clip_assets.source import SourceConfig
+
+_RESERVED = {"public", "clip_assets", "information_schema"}
+
+
+class Collection(BaseModel):
+    """What to search, with which model, and what is demanded of the result."""
+
+    model_config = ConfigDict(frozen=True)
+
+    collection: str
+    spec: ModelSpec
+    source: SourceConfig | None = None
+    owner: str = "team:search"
+    shard_size: int = Field(10_000, ge=1)
+    shards_per_run: int = Field(25, ge=1)
+    part_rows: int = Field(2_000, ge=1)
+    batch_size: int = Field(32, ge=1)
+    max_reject_share: float = Field(0.01, ge=0, le=1)
+    wanted_recall: float = Field(0.95, gt=0, le=1)
+    wanted_caption_recall: float | None = Field(None, gt=0, le=1)
+    fresh_within_hours: int = Field(24, ge=1)
+
+    @field_validator("collection")
+    @classmethod
+    def _is_a_schema_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or name in _RESERVED:
+            raise ValueError(
+                f"`{name}` cannot name a collection: lower-case letters, digits and _ only, and "
+                "not a schema of Postgres, because it names the collection's SQL schema too"
+            )
+        return name
+
+    def require_source(self) -> SourceConfig:
+        if self.source is None:
+            raise SettingsError(f"{self.collection} has no `source:` in its defs.yaml.")
+        return self.source
+
+    @property
+    def partitions_name(self) -> str:
+        return f"{self.collection}_shards"
+
+    @property
+    def partitions(self) -> dg.DynamicPartitionsDefinition:
+        return dg.DynamicPartitionsDefinition(name=self.partitions_name)
+
+    @property
+    def model_key(self) -> str:
+        """The model's name in asset keys, which allow neither dots nor dashes."""
+        return re.sub(r"[^a-z0-9_]+", "_", self.spec.slug)
+
+    @property
+    def catalog_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.collection, "catalog"])
+
+    @property
+    def embeddings_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.collection, self.model_key, "embeddings"])
+
+    @property
+    def search_index_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.collection, self.model_key, "search_index"])
+
+    @property
+    def release_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.collection, self.model_key, "release"])
+
+    @property
+    def freshness_policy(self) -> dg.FreshnessPolicy:
+        window = timedelta(hours=self.fresh_within_hours)
+        return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * 0.75)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every asset of the collection has alike."""
+        return {"group_name": self.collection, "owners": [self.owner]}

@@ -1,0 +1,37 @@
+"""Errors that reach a user. Each carries one sentence that names the remedy."""
+
+
+class ClipAssetsError(Exception):
+    """Base of every error whose text is shown to users as it stands."""
+
+
+class SettingsError(ClipAssetsError):
+    """A setting or a line of YAML cannot be used."""
+
+
+class SourceError(ClipAssetsError):
+    """The collection's images cannot be listed or read."""
+
+
+class StoreError(ClipAssetsError):
+    """Files under the data URI are missing, unreachable or not what their commit says."""
+
+
+class ModelError(ClipAssetsError):
+    """The model cannot be loaded, or is not the one that was asked for."""
+
+
+class TooManyRejectsError(ClipAssetsError):
+    """A shard rejected more images than the collection allows."""
+
+
+class DatabaseError(ClipAssetsError):
+    """Postgres cannot be reached or lacks what the index needs."""
+
+
+class ReleaseError(ClipAssetsError):
+    """An index cannot be published, or nothing is published yet."""
+
+
+class JobError(ClipAssetsError):
+    """An embedding job ended without committing every shard it was given."""

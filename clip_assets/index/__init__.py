@@ -1,0 +1,1 @@
+"""The pgvector index: schema, load, build, judge, release, search. Plain psycopg, no Dagster."""

@@ -1,0 +1,233 @@
+"""Judge an index before anyone may read it: recall against exact search, and the plan.
+
+Text and image queries are judged apart, because an index can be good at one and poor at the
+other. The smallest ef_search that reaches the wanted recall for both is kept with the judgement.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict
+
+from clip_assets.index import tables
+from clip_assets.index.search import literal, tune
+from clip_assets.index.statements import statement
+from clip_assets.index.tables import Index
+from clip_assets.quality.recall import Recall, recall_at_k
+from clip_assets.store import commit as commits
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+
+EF_SEARCH_LADDER = (40, 64, 100, 160, 256, 400, 640, 1000)
+"""pgvector's default first, its maximum last."""
+
+K = 10
+QUERIES = 300
+_QUERY_SHARDS = 50
+
+
+class Rung(BaseModel):
+    """Recall at one ef_search."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ef_search: int
+    text: Recall
+    image: Recall
+
+    @property
+    def lower(self) -> float:
+        return min(self.text.lower, self.image.lower)
+
+
+class Judgement(BaseModel):
+    """What was measured of one content of an index.
+
+    `caption_recall` is the share of captions whose own image is among the k nearest: quality of
+    model and preprocessing together, None where the collection has no captions.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    content: str
+    wanted: float
+    ef_search: int
+    ladder: tuple[Rung, ...]
+    uses_index: bool
+    rows: int
+    caption_recall: float | None
+    caption_queries: int
+
+    @property
+    def reached(self) -> Rung:
+        """The rung that was chosen: the first that reached what is wanted, else the last."""
+        return self.ladder[-1]
+
+    @property
+    def faults(self) -> list[str]:
+        """Why this index must not be published; empty if it may be."""
+        faults = []
+        for kind in ("text", "image"):
+            recall: Recall = getattr(self.reached, kind)
+            if recall.lower < self.wanted:
+                faults.append(
+                    f"recall@{recall.k} of {kind} queries is {recall.mean:.3f} (at least "
+                    f"{recall.lower:.3f} with 95 % confidence) at ef_search {self.ef_search}, "
+                    f"below the wanted {self.wanted:.3f}"
+                )
+        if not self.uses_index:
+            faults.append("the planner does not use the HNSW index for a search")
+        return faults
+
+
+def content(connection: psycopg.Connection, index: Index) -> str:
+    """sha256 over the ledger: changes when any loaded shard does."""
+    rows = tables.ledger(connection, index)
+    text = "\n".join(f"{shard} {digest}" for shard, (_, digest, _) in rows.items())
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def judge(
+    connection: psycopg.Connection,
+    objects: Objects,
+    index: Index,
+    wanted: float,
+    ladder: Sequence[int] = EF_SEARCH_LADDER,
+) -> Judgement:
+    """Measure, store beside the index, and return the judgement."""
+    loaded = tables.ledger(connection, index)
+    queries = _text_queries(objects, [path for path, _, _ in loaded.values()])
+    rungs = _climb(connection, index, _probes(connection, index, queries), wanted, ladder)
+    captions = [query for query in queries if query.image_id]
+    judgement = Judgement(
+        content=content(connection, index),
+        wanted=wanted,
+        ef_search=rungs[-1].ef_search,
+        ladder=tuple(rungs),
+        uses_index=_uses_index(connection, index, queries[0].vector),
+        rows=sum(rows for _, _, rows in loaded.values()),
+        caption_recall=_caption_recall(connection, index, captions, rungs[-1].ef_search),
+        caption_queries=len(captions),
+    )
+    connection.execute(
+        statement("write_judgement"),
+        {"judgement": Jsonb(judgement.model_dump()), "index_id": index.index_id},
+    )
+    return judgement
+
+
+@dataclass(frozen=True)
+class _Query:
+    """A vector as pgvector reads it; `image_id` is what a text describes, or the image itself."""
+
+    image_id: str | None
+    vector: str
+    drop_itself: bool = False
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A query with its exact nearest images."""
+
+    query: _Query
+    exact: list[str]
+
+
+def _climb(
+    connection: psycopg.Connection,
+    index: Index,
+    probes: dict[str, list[_Probe]],
+    wanted: float,
+    ladder: Sequence[int],
+) -> list[Rung]:
+    """Recall at each ef_search up to the first that reaches what is wanted."""
+    rungs: list[Rung] = []
+    for ef_search in ladder:
+        recall = {
+            kind: recall_at_k(
+                [_nearest(connection, index, probe.query, ef_search) for probe in some],
+                [probe.exact for probe in some],
+                K,
+            )
+            for kind, some in probes.items()
+        }
+        rungs.append(Rung(ef_search=ef_search, text=recall["text"], image=recall["image"]))
+        if rungs[-1].lower >= wanted:
+            break
+    return rungs
+
+
+def _probes(
+    connection: psycopg.Connection, index: Index, queries: list[_Query]
+) -> dict[str, list[_Probe]]:
+    step = max(1, len(queries) // QUERIES)
+    images = connection.execute(
+        statement("sample_vectors", table=index.table), {"count": QUERIES}
+    ).fetchall()
+    kinds = {
+        "text": queries[::step][:QUERIES],
+        "image": [_Query(image_id, vector, drop_itself=True) for image_id, vector in images],
+    }
+    return {
+        kind: [_Probe(query, _nearest(connection, index, query, None)) for query in some]
+        for kind, some in kinds.items()
+    }
+
+
+def _text_queries(objects: Objects, commit_paths: list[str]) -> list[_Query]:
+    """The queries that came with the shards, from at most so many shards, evenly spread."""
+    step = max(1, len(commit_paths) // _QUERY_SHARDS)
+    queries: list[_Query] = []
+    for path in commit_paths[::step]:
+        commit: Commit = commits.read_path(objects, path)
+        rows = commits.read_part(objects, commit.queries).to_pylist()
+        queries += [
+            _Query(
+                row["image_id"],
+                literal(np.asarray(row["embedding"], np.float32), commit.identity.dim),
+            )
+            for row in rows
+        ]
+    return queries
+
+
+def _nearest(
+    connection: psycopg.Connection, index: Index, query: _Query, ef_search: int | None, k: int = K
+) -> list[str]:
+    """Ids of the k nearest images; None for `ef_search` means exact search."""
+    with connection.transaction():
+        if ef_search is None:
+            connection.execute("SELECT set_config('enable_indexscan', 'off', true)")
+        else:
+            tune(connection, ef_search)
+        rows = connection.execute(
+            statement("nearest", table=index.table),
+            {"vector": query.vector, "k": k + query.drop_itself},
+        ).fetchall()
+    return [row[0] for row in rows if not (query.drop_itself and row[0] == query.image_id)][:k]
+
+
+def _caption_recall(
+    connection: psycopg.Connection, index: Index, captions: list[_Query], ef_search: int
+) -> float | None:
+    if not captions:
+        return None
+    found = sum(
+        query.image_id in _nearest(connection, index, query, ef_search) for query in captions
+    )
+    return found / len(captions)
+
+
+def _uses_index(connection: psycopg.Connection, index: Index, vector: str) -> bool:
+    with connection.transaction():
+        tune(connection, EF_SEARCH_LADDER[0])
+        plan = connection.execute(
+            sql.SQL("EXPLAIN (FORMAT TEXT) ") + statement("nearest", table=index.table),
+            {"vector": vector, "k": K},
+        ).fetchall()
+    return any(index.hnsw in line for (line,) in plan)

@@ -1,0 +1,134 @@
+-- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+
+-- name: find_index
+SELECT index_id, identity, spec, judgement FROM clip_assets.index
+WHERE collection = %(collection)s AND slug = %(slug)s ORDER BY index_id DESC LIMIT 1;
+
+-- name: add_index
+INSERT INTO clip_assets.index (collection, slug, identity_key, identity, spec, dim)
+VALUES (%(collection)s, %(slug)s, %(identity_key)s, %(identity)s, %(spec)s, %(dim)s)
+ON CONFLICT (collection, slug, identity_key) DO UPDATE SET spec = EXCLUDED.spec
+RETURNING index_id, judgement;
+
+-- name: create_table
+CREATE TABLE IF NOT EXISTS clip_assets.{table} (
+    shard     text NOT NULL,
+    row       int NOT NULL,
+    image_id  text NOT NULL,
+    uri       text NOT NULL,
+    caption   text,
+    sha256    text NOT NULL,
+    width     int NOT NULL,
+    height    int NOT NULL,
+    embedding halfvec({dim}) NOT NULL,
+    PRIMARY KEY (shard, row),
+    UNIQUE (image_id)
+);
+
+-- name: create_hnsw
+CREATE INDEX IF NOT EXISTS {hnsw} ON clip_assets.{table}
+USING hnsw (embedding halfvec_cosine_ops) WITH (m = {m}, ef_construction = {ef_construction});
+
+-- name: has_hnsw
+SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(hnsw)s);
+
+-- name: lock_shard
+SELECT pg_advisory_xact_lock(hashtextextended(%(index_id)s || '/' || %(shard)s, 0));
+
+-- name: ledger
+SELECT shard, commit_path, digest, rows FROM clip_assets.ledger
+WHERE index_id = %(index_id)s ORDER BY shard;
+
+-- name: ledger_digest
+SELECT digest FROM clip_assets.ledger WHERE index_id = %(index_id)s AND shard = %(shard)s;
+
+-- name: delete_shard
+DELETE FROM clip_assets.{table} WHERE shard = %(shard)s;
+
+-- name: copy_rows
+COPY clip_assets.{table} (shard, row, image_id, uri, caption, sha256, width, height, embedding)
+FROM STDIN (FORMAT binary);
+
+-- name: stage_thumbnails
+CREATE TEMP TABLE staged_thumbnail (sha256 text, webp bytea) ON COMMIT DROP;
+
+-- name: copy_thumbnails
+COPY staged_thumbnail FROM STDIN (FORMAT binary);
+
+-- name: keep_thumbnails
+INSERT INTO clip_assets.thumbnail SELECT DISTINCT ON (sha256) sha256, webp FROM staged_thumbnail
+ON CONFLICT (sha256) DO NOTHING;
+
+-- name: write_ledger
+INSERT INTO clip_assets.ledger
+    (index_id, shard, version, digest, commit_path, rows, rejected, run_id, job_id, device)
+VALUES (%(index_id)s, %(shard)s, %(version)s, %(digest)s, %(commit_path)s, %(rows)s, %(rejected)s,
+        %(run_id)s, %(job_id)s, %(device)s)
+ON CONFLICT (index_id, shard) DO UPDATE SET
+    version = EXCLUDED.version, digest = EXCLUDED.digest, commit_path = EXCLUDED.commit_path,
+    rows = EXCLUDED.rows, rejected = EXCLUDED.rejected, run_id = EXCLUDED.run_id,
+    job_id = EXCLUDED.job_id, device = EXCLUDED.device, loaded_at = now();
+
+-- name: sample_vectors
+SELECT image_id, embedding::text FROM clip_assets.{table}
+ORDER BY md5(image_id) LIMIT %(count)s;
+
+-- name: nearest
+SELECT image_id FROM clip_assets.{table} ORDER BY embedding <=> %(vector)s::halfvec LIMIT %(k)s;
+
+-- name: write_judgement
+UPDATE clip_assets.index SET judgement = %(judgement)s WHERE index_id = %(index_id)s;
+
+-- name: add_release
+INSERT INTO clip_assets.release
+    (collection, index_id, content, ef_search, rows, judgement, run_id)
+VALUES (%(collection)s, %(index_id)s, %(content)s, %(ef_search)s, %(rows)s, %(judgement)s,
+        %(run_id)s)
+RETURNING release_id;
+
+-- name: point_at
+INSERT INTO clip_assets.live VALUES (%(collection)s, %(release_id)s)
+ON CONFLICT (collection) DO UPDATE SET release_id = EXCLUDED.release_id;
+
+-- name: live_release
+SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
+       r.run_id, r.published_at, i.identity, i.spec
+FROM clip_assets.live AS l
+JOIN clip_assets.release AS r USING (release_id)
+JOIN clip_assets.index AS i USING (index_id)
+WHERE %(collection)s::text IS NULL OR l.collection = %(collection)s
+ORDER BY l.collection;
+
+-- name: previous_release
+SELECT release_id FROM clip_assets.release
+WHERE collection = %(collection)s
+  AND release_id < (SELECT release_id FROM clip_assets.live WHERE collection = %(collection)s)
+ORDER BY release_id DESC LIMIT 1;
+
+-- name: release_index
+SELECT r.index_id, r.ef_search, i.identity->>'name' AS name
+FROM clip_assets.release AS r JOIN clip_assets.index AS i USING (index_id)
+WHERE r.release_id = %(release_id)s;
+
+-- name: search
+SELECT 1 - t.distance, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
+       l.run_id, l.job_id, t.shard, l.version, l.device
+FROM (
+    SELECT *, embedding <=> %(vector)s::halfvec AS distance FROM clip_assets.{table}
+    ORDER BY embedding <=> %(vector)s::halfvec LIMIT %(k)s
+) AS t
+JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
+ORDER BY t.distance, t.image_id;
+
+-- name: image
+SELECT 1.0, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
+       l.run_id, l.job_id, t.shard, l.version, l.device
+FROM clip_assets.{table} AS t
+JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
+WHERE t.image_id = %(image_id)s;
+
+-- name: vector
+SELECT embedding::real[] FROM clip_assets.{table} WHERE image_id = %(image_id)s;
+
+-- name: thumbnail
+SELECT webp FROM clip_assets.thumbnail WHERE sha256 = %(sha256)s;

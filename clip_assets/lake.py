@@ -1,0 +1,155 @@
+"""DuckDB over the parquet: views of what is committed, and the model as SQL functions.
+
+    SELECT image_id, array_cosine_similarity(embedding, clip_text('a photo of a cloud')) AS score
+    FROM embeddings ORDER BY score DESC LIMIT 10
+
+Search here is exact and uses all cores; nothing but the data URI is needed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
+from pathlib import Path
+
+import duckdb
+
+from clip_assets.errors import SettingsError, StoreError
+from clip_assets.model import ModelSpec
+from clip_assets.settings import Settings
+from clip_assets.status import collections
+from clip_assets.store import commit as commits
+from clip_assets.store import paths
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects, is_remote
+
+
+class Lake:
+    """The committed embeddings of one collection and model.
+
+    Raises StoreError if nothing is committed, SettingsError if `slug` names no model or is left
+    out where there are several.
+    """
+
+    def __init__(self, objects: Objects, slug: str | None = None) -> None:
+        self._objects = objects
+        self.slug = slug or _only_slug(objects)
+        found = commits.newest(objects, self.slug)
+        if not found:
+            raise StoreError(f"{objects.root} has no embeddings by {self.slug}.")
+        self._commits = [commits.read_path(objects, path) for path in found.values()]
+
+    @property
+    def commits(self) -> list[Commit]:
+        return self._commits
+
+    @property
+    def dim(self) -> int:
+        return self._commits[0].identity.dim
+
+    @cached_property
+    def _encoder(self):  # type: ignore[no-untyped-def]  # torch is loaded at the first use only
+        from clip_assets.node.encoder import load
+        from clip_assets.node.job import EmbedJob
+
+        job = self._objects.get(paths.job(self._commits[0].job_id))
+        encoder = load(ModelSpec.model_validate(EmbedJob.model_validate_json(job).model))
+        if encoder.identity.key != self._commits[0].identity.key:
+            raise StoreError(
+                f"{encoder.identity.short} was loaded, but the embeddings were made by "
+                f"{self._commits[0].identity.short}. Bring back the weights that made them."
+            )
+        return encoder
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A database in memory with the views `embeddings`, `rejects`, `commits` and functions."""
+        database = duckdb.connect()
+        if is_remote(self._objects.root):
+            from obstore.fsspec import FsspecStore
+
+            scheme = self._objects.root.split("://", maxsplit=1)[0]
+            database.register_filesystem(FsspecStore(scheme))
+        self._create_views(database)
+        self._create_functions(database)
+        return database
+
+    def _create_views(self, database: duckdb.DuckDBPyConnection) -> None:
+        database.execute(
+            "CREATE TABLE commits (file VARCHAR, shard VARCHAR, version INT, run_id VARCHAR, "
+            "job_id VARCHAR, device VARCHAR, model VARCHAR, rows INT, rejected INT)"
+        )
+        database.executemany(
+            "INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                [self._objects.uri(part.path), c.shard, c.version, c.run_id, c.job_id, c.device,
+                 c.identity.short, part.rows, c.rejected]
+                for c in self._commits
+                for part in c.parts
+            ],
+        )  # fmt: skip
+        parts = self._files([part.path for c in self._commits for part in c.parts])
+        rejects = self._files([c.rejects.path for c in self._commits])
+        database.execute(
+            f"CREATE VIEW embeddings AS SELECT p.* EXCLUDE (embedding, filename), "
+            f"p.embedding::FLOAT[{self.dim}] AS embedding, "
+            f"c.* EXCLUDE (file, rows, rejected) "
+            f"FROM read_parquet({parts}, filename = true) AS p "
+            f"JOIN commits AS c ON c.file = p.filename"
+        )
+        database.execute(f"CREATE VIEW rejects AS SELECT * FROM read_parquet({rejects})")  # noqa: S608
+
+    def _create_functions(self, database: duckdb.DuckDBPyConnection) -> None:
+        vector = f"FLOAT[{self.dim}]"
+        database.create_function("clip_text", cache(self.clip_text), ["VARCHAR"], vector)
+        database.create_function("clip_image", cache(self.clip_image), ["VARCHAR"], vector)
+
+    def clip_text(self, text: str) -> list[float]:
+        """The text's unit vector, float[dim]."""
+        vector: list[float] = self._encoder.encode_text([text])[0].tolist()
+        return vector
+
+    def clip_image(self, file: str) -> list[float]:
+        """The unit vector, float[dim], of an image file on this machine."""
+        from clip_assets.node.decode import Rejected, decode
+
+        try:
+            image = decode(Path(file).expanduser().read_bytes()).image
+        except (OSError, Rejected) as error:
+            raise StoreError(f"{file} cannot be used as a query: {error}.") from error
+        vector: list[float] = self._encoder.encode_images([image])[0].tolist()
+        return vector
+
+    def _files(self, names: list[str]) -> str:
+        """The files as a list literal of DuckDB."""
+        quoted = ("'" + self._objects.uri(name).replace("'", "''") + "'" for name in names)
+        return f"[{', '.join(quoted)}]"
+
+
+@contextmanager
+def open_lake(
+    settings: Settings, collection: str | None = None, slug: str | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The database of a collection; None means the only one there is."""
+    with Lake(
+        Objects(settings.collection_uri(collection or _only(settings))), slug
+    ).connect() as db:
+        yield db
+
+
+def _only(settings: Settings) -> str:
+    names = collections(settings)
+    if len(names) != 1:
+        raise SettingsError(
+            f"{settings.data_uri} has {len(names)} collections ({', '.join(names) or 'none'}). "
+            + ("Name one with --collection." if names else "Try `clip-assets demo`.")
+        )
+    return names[0]
+
+
+def _only_slug(objects: Objects) -> str:
+    slugs = commits.slugs(objects)
+    if len(slugs) != 1:
+        raise SettingsError(
+            f"{objects.root} has embeddings by {len(slugs)} models ({', '.join(slugs) or 'none'}). "
+            + ("Name one with --model." if slugs else "Materialize `embeddings` first.")
+        )
+    return slugs[0]

@@ -1,0 +1,176 @@
+"""An open_clip model that turns images and texts into unit vectors, and knows what it is."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL.Image import Image
+from torch import Tensor
+
+from clip_assets.errors import ModelError
+from clip_assets.model import ModelIdentity, ModelSpec
+
+DECODE_VERSION = 1
+"""Raised when `node.decode` changes what pixels a model sees for the same bytes."""
+
+_TORCH_DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Encoder:
+    """A loaded model on one device. Inference is safe from several threads."""
+
+    def __init__(self, spec: ModelSpec, model: Any, device: str) -> None:
+        self.device = device
+        self.identity = _identity(spec, model)
+        self.dim = self.identity.dim
+        self._model = _at_precision(spec, model).to(device).eval()
+        self._dtype = _TORCH_DTYPE[spec.precision]
+        self._tokenize = open_clip.get_tokenizer(spec.name)
+        self.preprocess = image_transform_v2(
+            PreprocessCfg(**model.visual.preprocess_cfg), is_train=False
+        )
+
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name() if self.device.startswith("cuda") else self.device
+
+    def encode_tensors(self, tensors: Sequence[Tensor]) -> NDArray[np.float32]:
+        """Unit vectors float32[n, dim] of `n` preprocessed images, each float32[3, h, w]."""
+        batch = torch.stack(list(tensors)).to(self.device, self._dtype)
+        with torch.inference_mode():
+            return _unit(self._model.encode_image(batch))
+
+    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """Unit vectors float32[n, dim] of `n` RGB images."""
+        return self.encode_tensors([self.preprocess(image) for image in images])
+
+    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32[n, dim] of `n` texts; a text past the context is cut."""
+        tokens = self._tokenize(list(texts)).to(self.device)
+        with torch.inference_mode():
+            return _unit(self._model.encode_text(tokens))
+
+
+def load(spec: ModelSpec, device: str | None = None) -> Encoder:
+    """Load `spec` on `device` (default: CUDA if there is one, else CPU).
+
+    Raises ModelError if the name is unknown, the weights cannot be had, do not fit, or are not
+    the ones `spec.sha256` names. Never falls back to other weights.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = Encoder(spec, _load_float32(spec), device)
+    if spec.sha256 and spec.sha256 != encoder.identity.weights:
+        raise ModelError(
+            f"{spec.name}: the weights have sha256 {encoder.identity.weights}, not {spec.sha256}. "
+            "Pin the right checkpoint, or correct `sha256` if the change is meant."
+        )
+    return encoder
+
+
+def _load_float32(spec: ModelSpec) -> Any:
+    _check_name(spec)
+    untrained = spec.untrained_seed is not None
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="QuickGELU mismatch")
+            torch.manual_seed(spec.untrained_seed or 0)
+            return open_clip.create_model(
+                spec.name,
+                pretrained=spec.pretrained,
+                load_weights=not untrained,
+                pretrained_text=not untrained,
+                require_pretrained=not untrained,
+            )
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise _explained(spec, error) from error
+
+
+def _check_name(spec: ModelSpec) -> None:
+    if spec.name.startswith("local-dir:"):
+        folder = Path(spec.name.removeprefix("local-dir:"))
+        if not (folder / "open_clip_config.json").is_file():
+            raise ModelError(
+                f"{folder} has no open_clip_config.json. Name a folder with that file and a "
+                "checkpoint, as open_clip's own export writes them."
+            )
+        return
+    if spec.name.startswith("hf-hub:"):
+        return
+    if spec.name not in open_clip.list_models():
+        near = get_close_matches(spec.name, open_clip.list_models(), n=3, cutoff=0.4)
+        raise ModelError(
+            f"open_clip has no model named {spec.name}. "
+            f"Did you mean {', '.join(near) or 'hf-hub:org/repo or local-dir:/path'}?"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(spec.name)
+    if spec.pretrained and spec.pretrained not in tags and not Path(spec.pretrained).is_file():
+        raise ModelError(
+            f"{spec.name} has no weights named {spec.pretrained}, and no such file exists. "
+            f"open_clip knows: {', '.join(tags) or 'none; give a checkpoint file'}."
+        )
+
+
+def _explained(spec: ModelSpec, error: Exception) -> ModelError:
+    text = str(error).strip().split("\n")[0][:300]
+    if "state_dict" in text or "size mismatch" in str(error):
+        return ModelError(
+            f"The checkpoint {spec.pretrained or spec.name} does not fit {spec.name}: its layers "
+            "have other names or shapes. Name the architecture it was trained with."
+        )
+    return ModelError(
+        f"{spec.name}: its weights ({spec.pretrained or 'of that name'}) could not be loaded. "
+        "Check that the hub can be reached (HF_HOME, HF_TOKEN, a proxy), or give a local "
+        f"checkpoint as `pretrained: /path/file.safetensors`. ({text})"
+    )
+
+
+def _at_precision(spec: ModelSpec, model: Any) -> Any:
+    """The same weights in a model that open_clip built for the precision."""
+    if spec.precision == "fp32":
+        return model
+    lower = open_clip.create_model(
+        spec.name, load_weights=False, pretrained_text=False, precision=spec.precision
+    )
+    lower.load_state_dict(model.state_dict())
+    return lower
+
+
+def _identity(spec: ModelSpec, model: Any) -> ModelIdentity:
+    weights = hashlib.sha256()
+    state = model.state_dict()
+    for name in sorted(state):
+        tensor = state[name].detach().to("cpu", torch.float32).contiguous()
+        weights.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        weights.update(tensor.numpy().data)
+    transform = {"decode": DECODE_VERSION, **model.visual.preprocess_cfg}
+    preprocess = hashlib.sha256(json.dumps(transform, sort_keys=True).encode()).hexdigest()
+    pretrained = spec.pretrained and spec.pretrained.rsplit("/", 1)[-1]
+    return ModelIdentity(
+        name=spec.title,
+        pretrained=pretrained,
+        weights=weights.hexdigest(),
+        preprocess=preprocess,
+        dim=_dim(model),
+        untrained=spec.untrained_seed is not None,
+    )
+
+
+def _dim(model: Any) -> int:
+    size = model.visual.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    with torch.inference_mode():
+        return int(model.eval().encode_image(torch.zeros(1, 3, height, width)).shape[-1])
+
+
+def _unit(features: Tensor) -> NDArray[np.float32]:
+    unit = torch.nn.functional.normalize(features.float(), dim=-1)
+    return np.ascontiguousarray(unit.cpu().numpy())

@@ -1,0 +1,71 @@
+"""What one embedding job is asked to do: a file under the data URI, not a command line.
+
+A list of 10,000 shards does not fit an environment variable; a job file has no such limit.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clip_assets.errors import StoreError
+from clip_assets.model import ModelSpec
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects
+
+
+class EmbedJob(BaseModel):
+    """Embed `shards` of one collection with one model.
+
+    `part_rows` is how many catalog rows make one part, the unit of resuming: about a minute of
+    the slowest device. `max_reject_share` fails a shard that rejects a larger share of its
+    images.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job_id: str
+    run_id: str
+    collection: str
+    model: ModelSpec
+    shards: tuple[str, ...]
+    part_rows: int = Field(2_000, ge=1)
+    batch_size: int = Field(32, ge=1)
+    max_reject_share: float = Field(0.01, ge=0, le=1)
+
+
+class Progress(BaseModel):
+    """How far a job is; replaced about once a second under the data URI."""
+
+    shards: int
+    shards_done: int = 0
+    images: int = 0
+    images_done: int = 0
+    images_per_second: float = 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        if not self.images_per_second:
+            return None
+        return (self.images - self.images_done) / self.images_per_second
+
+
+def write(objects: Objects, job: EmbedJob) -> str:
+    """Put the job file; returns its URI."""
+    path = paths.job(job.job_id)
+    objects.put(path, job.model_dump_json(indent=1).encode())
+    return objects.uri(path)
+
+
+def read(uri: str) -> tuple[Objects, EmbedJob]:
+    """The collection's objects and the job in `{data}/{collection}/jobs/{job_id}/job.json`."""
+    root, _, tail = uri.rpartition("/jobs/")
+    try:
+        objects = Objects(root)
+        return objects, EmbedJob.model_validate_json(objects.get(f"jobs/{tail}"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{uri} does not exist; give the job.json that was written.") from error
+
+
+def read_progress(objects: Objects, job_id: str) -> Progress | None:
+    try:
+        return Progress.model_validate_json(objects.get(paths.progress(job_id)))
+    except FileNotFoundError:
+        return None

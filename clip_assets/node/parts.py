@@ -1,0 +1,144 @@
+"""One part of a shard: embedded once, written whole, found again after a restart.
+
+A part's rejects travel in its footer, so that rows and rejects become visible in one step even
+when two jobs write the same part (a preempted one may live on for a while). The first one wins.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clip_assets.errors import ModelError
+from clip_assets.node.encoder import Encoder
+from clip_assets.node.prepare import Prepared, Reject, prepare
+from clip_assets.source import ImageRef, Source
+from clip_assets.store import parquet
+from clip_assets.store.commit import Part
+from clip_assets.store.objects import Objects
+
+_IDENTITY = b"clip_assets.identity"
+_REJECTS = b"clip_assets.rejects"
+
+
+@dataclass(frozen=True)
+class FinishedPart:
+    """A part as it is under its final name. `total` is the float64[dim] sum of its vectors."""
+
+    file: Part
+    rejects: list[dict[str, str]]
+    total: NDArray[np.float64]
+
+
+def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
+    """The part that an earlier attempt finished.
+
+    Raises ModelError if other weights made it, StoreError if it is damaged.
+    """
+    try:
+        data = objects.get(path)
+    except FileNotFoundError:
+        return None
+    table = parquet.from_bytes(data, objects.uri(path))
+    if table.schema.metadata[_IDENTITY].decode() != encoder.identity.key:
+        raise ModelError(
+            f"{objects.uri(path)} was made by other weights under the same name. Pin `sha256` in "
+            "the model block to the weights you mean, or remove that folder to start it again."
+        )
+    return _finished(path, data, table)
+
+
+@dataclass(frozen=True)
+class Making:
+    """What parts are made with; `on_image` is called as each image is done."""
+
+    source: Source
+    encoder: Encoder
+    batch_size: int
+    on_image: Callable[[], None]
+
+
+def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making) -> FinishedPart:
+    """Embed `refs` and create the part, or return the one another writer created first."""
+    encoder = making.encoder
+    read = zip(refs, making.source.read(refs), strict=True)
+    prepared = prepare(read, encoder.preprocess, ahead=4 * making.batch_size)
+    rejects: list[Reject] = []
+    rows: list[dict[str, object]] = []
+    vectors = [np.empty((0, encoder.dim), np.float32)]
+    for batch in _batches(prepared, rejects, making):
+        vectors.append(encoder.encode_tensors([image.tensor for image in batch]))
+        rows.extend(_row(image) for image in batch)
+    table = _table(rows, np.concatenate(vectors), rejects, encoder)
+    data = parquet.to_bytes(table)
+    if not objects.create(path, data):
+        found = find(objects, path, encoder)
+        assert found, "create-only failed, so the part exists"
+        return found
+    return _finished(path, data, table)
+
+
+def _batches(
+    prepared: Iterable[Prepared | Reject], rejects: list[Reject], making: Making
+) -> Iterator[list[Prepared]]:
+    """Full batches of accepted images; the same input always makes the same batches."""
+    batch: list[Prepared] = []
+    for item in prepared:
+        making.on_image()
+        if isinstance(item, Reject):
+            rejects.append(item)
+            continue
+        batch.append(item)
+        if len(batch) == making.batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _row(image: Prepared) -> dict[str, object]:
+    return {
+        "image_id": image.ref.image_id,
+        "uri": image.ref.uri,
+        "caption": image.ref.caption,
+        "sha256": image.sha256,
+        "width": image.width,
+        "height": image.height,
+        "thumbnail": image.thumbnail,
+    }
+
+
+def _table(
+    rows: list[dict[str, object]],
+    vectors: NDArray[np.float32],
+    rejects: list[Reject],
+    encoder: Encoder,
+) -> pa.Table:
+    reasons = [
+        {"image_id": reject.ref.image_id, "uri": reject.ref.uri, "reason": reject.reason}
+        for reject in rejects
+    ]
+    footer = {_IDENTITY: encoder.identity.key, _REJECTS: json.dumps(reasons)}
+    schema = parquet.embeddings(encoder.dim)
+    columns = [
+        pa.array([row[field.name] for row in rows], field.type)
+        for field in schema
+        if field.name != "embedding"
+    ]
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+    return pa.table([*columns, embedding], schema=schema.with_metadata(footer))
+
+
+def _finished(path: str, data: bytes, table: pa.Table) -> FinishedPart:
+    digest = hashlib.sha256(data).hexdigest()
+    vectors = table.column("embedding").combine_chunks().flatten().to_numpy()
+    dim = table.schema.field("embedding").type.list_size
+    return FinishedPart(
+        file=Part(path=path, rows=len(table), bytes=len(data), sha256=digest),
+        rejects=json.loads(table.schema.metadata[_REJECTS]),
+        total=vectors.reshape(-1, dim).sum(axis=0, dtype=np.float64),
+    )

@@ -1,0 +1,72 @@
+"""From an image's bytes to the tensor a model takes, on all cores, a few batches ahead."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from PIL.Image import Image
+from torch import Tensor
+
+from clip_assets.node.decode import Rejected, decode, thumbnail
+from clip_assets.source import ImageRef
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One decoded image: `tensor` is float32[3, h, w], `sha256` of the file's bytes."""
+
+    ref: ImageRef
+    sha256: str
+    width: int
+    height: int
+    thumbnail: bytes
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One image that cannot be embedded, and why."""
+
+    ref: ImageRef
+    reason: str
+
+
+def prepare(
+    read: Iterable[tuple[ImageRef, bytes | OSError]],
+    preprocess: Callable[[Image], Tensor],
+    ahead: int,
+) -> Iterator[Prepared | Reject]:
+    """Decode in order on threads, at most `ahead` images before the one that is asked for.
+
+    Pillow releases the GIL while it decodes and resizes, so threads keep every core busy.
+    """
+    window: deque[Future[Prepared | Reject]] = deque()
+    with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
+        for ref, data in read:
+            window.append(pool.submit(_prepare, ref, data, preprocess))
+            if len(window) >= ahead:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+
+
+def _prepare(
+    ref: ImageRef, data: bytes | OSError, preprocess: Callable[[Image], Tensor]
+) -> Prepared | Reject:
+    if isinstance(data, OSError):
+        return Reject(ref, f"unreadable: {data.strerror or type(data).__name__}")
+    try:
+        decoded = decode(data)
+    except Rejected as error:
+        return Reject(ref, str(error))
+    return Prepared(
+        ref=ref,
+        sha256=hashlib.sha256(data).hexdigest(),
+        width=decoded.width,
+        height=decoded.height,
+        thumbnail=thumbnail(decoded.image),
+        tensor=preprocess(decoded.image),
+    )

@@ -1,0 +1,40 @@
+"""Text queries that travel with a shard, so that recall can be measured without the model.
+
+Recall differs between text and image queries (text vectors lie apart from image vectors), so an
+index must be judged by real text vectors. The node has the model loaded; the index has not.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from clip_assets.node.encoder import Encoder
+from clip_assets.source import ImageRef
+from clip_assets.store import parquet
+
+PER_SHARD = 200
+_BATCH = 64
+
+# Asked of shards without captions: ordinary things that photo collections hold.
+PROMPTS = [
+    f"a photo of {thing}"
+    for thing in (
+        "a cloud", "a dog", "a cat", "a person", "a crowd", "a car", "a bicycle", "a train",
+        "an airplane", "a boat", "a house", "a city street", "a bridge", "a mountain", "a beach",
+        "a forest", "a flower", "food on a plate", "a cup of coffee", "a computer", "a book",
+        "a chair", "a child playing", "the night sky", "snow", "text on a sign",
+    )
+]  # fmt: skip
+
+
+def table(refs: list[ImageRef], encoder: Encoder) -> pa.Table:
+    """At most PER_SHARD captions, evenly spread over the shard, else the prompts."""
+    captioned = [ref for ref in refs if ref.caption]
+    chosen = captioned[:: max(1, -(-len(captioned) // PER_SHARD))]
+    texts = [ref.caption or "" for ref in chosen] or PROMPTS
+    ids: list[str | None] = [ref.image_id for ref in chosen] or [None] * len(PROMPTS)
+    vectors = np.concatenate(
+        [encoder.encode_text(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
+    )
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+    columns = [pa.array(ids, pa.string()), pa.array(texts, pa.string()), embedding]
+    return pa.table(columns, schema=parquet.queries(encoder.dim))

@@ -1,0 +1,68 @@
+"""What a job tells while it runs: a progress file, shards to Dagster, lines to stderr."""
+
+import os
+import sys
+import time
+from typing import Any, Literal
+
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
+
+from clip_assets.node.job import EmbedJob, Progress
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects
+
+State = Literal["committed", "unchanged", "failed"]
+_EVERY_SECONDS = 1.0
+
+
+class Report:
+    """Reports of one job. Without Dagster around it, only the files and the lines are written."""
+
+    def __init__(self, objects: Objects, job: EmbedJob, images: int) -> None:
+        self._objects, self._job = objects, job
+        self._progress = Progress(shards=len(job.shards), images=images)
+        self._started = self._written = time.monotonic()
+        self._encoded = 0
+        self._pipes: PipesContext | None = None
+        if DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ:
+            self._pipes = open_dagster_pipes()
+
+    def images(self, count: int, *, encoded: bool) -> None:
+        """`count` more images are done; `encoded` ones cost time, found ones did not."""
+        self._encoded += count * encoded
+        elapsed = time.monotonic() - self._started
+        self._progress.images_done += count
+        self._progress.images_per_second = round(self._encoded / elapsed, 2) if elapsed else 0.0
+        if time.monotonic() - self._written > _EVERY_SECONDS:
+            self._write()
+
+    def one_image(self) -> None:
+        self.images(1, encoded=True)
+
+    def shard(self, shard: str, state: State, message: str = "") -> None:
+        """One shard has ended; `message` says why where it failed."""
+        if state != "failed":
+            self._progress.shards_done += 1
+        self._write()
+        self.say(f"shard {shard}: {state}{f' - {message}' if message else ''}")
+        if self._pipes:
+            payload: dict[str, Any] = {"shard": shard, "state": state, "message": message}
+            self._pipes.report_custom_message(payload)
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        self._write()
+        if self._pipes:
+            self._pipes.close()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        path = paths.progress(self._job.job_id)
+        self._objects.put(path, self._progress.model_dump_json().encode())
+        done = self._progress
+        self.say(
+            f"{done.shards_done}/{done.shards} shards, {done.images_done}/{done.images} images, "
+            f"{done.images_per_second:.0f} images/s"
+        )

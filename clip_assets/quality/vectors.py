@@ -1,0 +1,45 @@
+"""What a set of embeddings must be like, whatever the images: finite, of unit length, apart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class VectorFaults:
+    """Counts over one shard. `collapse` is the length of the mean vector, 1 if all are equal."""
+
+    not_finite: int
+    not_unit: int
+    collapse: float
+
+    @property
+    def text(self) -> str:
+        """What is wrong, or nothing."""
+        found = []
+        if self.not_finite:
+            found.append(f"{self.not_finite} vectors are not finite")
+        if self.not_unit:
+            found.append(f"{self.not_unit} vectors are not of unit length")
+        if self.collapse > COLLAPSED:
+            found.append(f"all vectors point the same way (mean length {self.collapse:.5f})")
+        return "; ".join(found)
+
+
+COLLAPSED = 0.9999
+"""Mean length above which images can no longer be told apart; CLIP models stay below 0.9."""
+
+
+def inspect(vectors: NDArray[np.float32]) -> VectorFaults:
+    """Inspect float32[n, dim]. A single vector cannot be told from a collapse, so it passes."""
+    finite = np.isfinite(vectors).all(axis=1)
+    norms = np.linalg.norm(vectors[finite], axis=1)
+    collapse = float(np.linalg.norm(vectors[finite].mean(axis=0))) if finite.sum() > 1 else 0.0
+    return VectorFaults(
+        not_finite=int((~finite).sum()),
+        not_unit=int((abs(norms - 1) > UNIT_TOLERANCE).sum()),
+        collapse=collapse,
+    )

@@ -1,0 +1,20 @@
+"""Dagster resources: where this installation keeps its things."""
+
+import dagster as dg
+import psycopg
+
+from clip_assets import postgres
+from clip_assets.settings import Settings
+from clip_assets.store.objects import Objects
+
+
+class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The data folder and the database, as the environment names them."""
+
+    def objects(self, collection: str) -> Objects:
+        """Everything stored for one collection."""
+        return Objects(Settings().collection_uri(collection))
+
+    def connect(self) -> psycopg.Connection:
+        """A connection that may write, to a database with the current schema."""
+        return postgres.connect_owner(Settings())

@@ -1,0 +1,38 @@
+"""`clip-assets init`: the YAML of a new collection."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from clip_assets.collection import Collection
+from clip_assets.errors import SettingsError
+from clip_assets.model import ModelSpec
+from clip_assets.settings import PROJECT
+from clip_assets.source import SourceConfig
+
+
+def write_collection(
+    collection: str, uri: str, kind: str, model: str, pretrained: str | None
+) -> Path:
+    """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
+    where = {"dataset": uri} if kind == "huggingface" else {"uri": uri}
+    source = {"type": kind, **where}
+    weights = {} if model.startswith(("hf-hub:", "local-dir:")) else {"pretrained": pretrained}
+    attributes = {"collection": collection, "source": source, "model": {"name": model, **weights}}
+    try:
+        Collection(
+            collection=collection,
+            source=TypeAdapter(SourceConfig).validate_python(source),
+            spec=ModelSpec.model_validate(attributes["model"]),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
+    if path.exists():
+        raise SettingsError(f"{path} exists. Edit it, or choose another name.")
+    path.parent.mkdir(parents=True)
+    document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path

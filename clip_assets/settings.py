@@ -1,0 +1,48 @@
+"""Settings of one installation, read from the environment, `.env` and `~/.env`.
+
+With nothing set, everything lives in one folder, `.clip_assets` beside the project: parquet,
+the embedded Postgres and Dagster's own storage. `DATABASE_URL` and `CLIP_ASSETS_DATA` move the
+database and the files out, one at a time.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where this installation keeps things, and how it reaches them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLIP_ASSETS_",
+        env_file=(Path.home() / ".env", PROJECT / ".env"),
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+    home: Path = PROJECT / ".clip_assets"
+    data: str | None = Field(None, description="URI of the parquet; a folder or a bucket prefix")
+    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+
+    @cached_property
+    def data_uri(self) -> str:
+        """URI under which catalogs and embeddings are written."""
+        return self.data or str(self.home.resolve() / "data")
+
+    def collection_uri(self, collection: str) -> str:
+        """URI below which everything of one collection is stored."""
+        return f"{self.data_uri.rstrip('/')}/{collection}"
+
+    @property
+    def postgres_folder(self) -> Path:
+        """Data directory of the embedded Postgres; unused when `DATABASE_URL` is set."""
+        return self.home.resolve() / "postgres"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home.resolve() / "dagster"

@@ -1,0 +1,46 @@
+"""The `source:` block of a collection's YAML."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FolderConfig(_Config):
+    """Image files below a folder or a bucket prefix (`s3://`, `gs://`, `az://`)."""
+
+    type: Literal["folder"] = "folder"
+    uri: str
+    extensions: list[str] = [
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+    ]
+
+
+class WebDatasetConfig(_Config):
+    """Tar shards in the WebDataset layout; captions from the sibling .txt or .json."""
+
+    type: Literal["webdataset"]
+    uri: str
+
+
+class HuggingFaceConfig(_Config):
+    """A dataset of the Hugging Face hub, or a local folder with the same file layout."""
+
+    type: Literal["huggingface"]
+    dataset: str = Field(description="hub id such as org/name, or a local folder")
+    revision: str = "main"
+    config: str = "default"
+    split: str = "train"
+    image_column: str = "image"
+    caption_column: str | None = None
+    id_column: str | None = None

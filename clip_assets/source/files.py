@@ -1,0 +1,49 @@
+"""The files of a dataset, wherever they are; here, in a folder laid out as on the hub."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+from clip_assets.source.folder import refuse_missing, visible
+from clip_assets.source.ranged import Ranged
+from clip_assets.source.reading import readable
+from clip_assets.store.objects import Entry, Objects
+
+
+class Files(Protocol):
+    """A dataset's files."""
+
+    def list(self) -> Iterator[Entry]: ...
+
+    def uri(self, path: str) -> str: ...
+
+    def open(self, entry: Entry) -> IO[bytes] | Ranged:
+        """The file for reading a little of it here and there."""
+        ...
+
+    def fetch(self, path: str) -> tuple[Path, str]:
+        """The whole file on this machine, and its version tag ('' if unknown)."""
+        ...
+
+
+class LocalFiles:
+    """A folder, such as a clone of the dataset."""
+
+    def __init__(self, folder: str) -> None:
+        self._objects = Objects(folder)
+        refuse_missing(self._objects)
+
+    def list(self) -> Iterator[Entry]:
+        return visible(self._objects)
+
+    def uri(self, path: str) -> str:
+        return self._objects.uri(path)
+
+    def open(self, entry: Entry) -> IO[bytes]:
+        return Path(self.uri(entry.path)).open("rb")
+
+    def fetch(self, path: str) -> tuple[Path, str]:
+        try:
+            return Path(self.uri(path)), self._objects.stat(path).etag
+        except OSError as error:
+            raise readable(self._objects, error) from error

@@ -1,0 +1,109 @@
+"""The files of a dataset on the Hugging Face hub."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+from huggingface_hub import HfApi, get_session, get_token, hf_hub_url, hf_raise_for_status
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from clip_assets.errors import SourceError
+from clip_assets.settings import Settings
+from clip_assets.source.ranged import Ranged
+from clip_assets.store.objects import Entry
+
+TIMEOUT = 10.0  # seconds; the hub's client waits for ever by default
+_REMEDY = "set HF_TOKEN, in the environment or in ~/.env, to a token that may read it"
+
+
+class HubFiles:
+    """A dataset on the hub. Listing reads ranges; `fetch` downloads once into the hub's cache."""
+
+    def __init__(self, dataset: str, revision: str) -> None:
+        token = Settings().hf_token
+        self._dataset, self._revision = dataset, revision
+        self._token = token.get_secret_value() if token else get_token()
+        self._api = HfApi(token=self._token)
+
+    def list(self) -> Iterator[Entry]:
+        with _explained(self._dataset, self._revision):
+            info = self._api.dataset_info(
+                self._dataset, revision=self._revision, files_metadata=True, timeout=TIMEOUT
+            )
+        for file in info.siblings or []:
+            tag = file.lfs.sha256 if file.lfs else file.blob_id
+            yield Entry(file.rfilename, file.size or 0, tag or "")
+
+    def uri(self, path: str) -> str:
+        return f"hf://datasets/{self._dataset}@{self._revision}/{path}"
+
+    def open(self, entry: Entry) -> Ranged:
+        return Ranged(partial(self._range, entry.path), entry.size)
+
+    def fetch(self, path: str) -> tuple[Path, str]:
+        with _explained(self._dataset, self._revision):
+            name = self._api.hf_hub_download(
+                self._dataset,
+                path,
+                repo_type="dataset",
+                revision=self._revision,
+                etag_timeout=TIMEOUT,
+            )
+        # The cache keeps one file per content, named by its hash, behind links by path.
+        link = Path(name)
+        return link, link.resolve().name if link.is_symlink() else ""
+
+    def _range(self, path: str, offset: int, size: int) -> bytes:
+        url = hf_hub_url(
+            self._dataset,
+            path,
+            repo_type="dataset",
+            revision=self._revision,
+            endpoint=self._api.endpoint,
+        )
+        headers = {"range": f"bytes={offset}-{offset + size - 1}"}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        with _explained(self._dataset, self._revision):
+            answer = get_session().get(url, headers=headers, timeout=TIMEOUT)
+            hf_raise_for_status(answer)
+        whole = answer.status_code == 200  # a server may answer a range with everything
+        return answer.content[offset : offset + size] if whole else answer.content
+
+
+@contextmanager
+def _explained(dataset: str, revision: str) -> Iterator[None]:
+    """Turns the hub's errors into one sentence with a remedy; a missing file stays an OSError."""
+    try:
+        yield
+    except RemoteEntryNotFoundError as error:
+        raise FileNotFoundError("no such file") from error
+    except (httpx.HTTPError, OSError, HFValidationError) as error:
+        raise SourceError(_sentence(error, dataset, revision)) from error
+
+
+def _sentence(error: Exception, dataset: str, revision: str) -> str:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if isinstance(error, GatedRepoError):
+        return f"{dataset} is gated: accept its terms on its page, then {_REMEDY}."
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{dataset} is not on the hub, or private: check the name, or {_REMEDY}."
+    if status in (401, 403):
+        return f"The hub refuses to show {dataset}: {_REMEDY}."
+    if isinstance(error, RevisionNotFoundError):
+        return f"{dataset} has no revision {revision!r}: set `revision` to one it has."
+    if isinstance(error, HFValidationError):
+        return f"{dataset!r} is neither a folder here nor a hub id of the form org/name."
+    return (
+        f"The Hugging Face hub cannot be reached for {dataset} ({str(error)[:200]}). Check the "
+        "network, or give `dataset` the folder of a local copy."
+    )

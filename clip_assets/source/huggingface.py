@@ -1,0 +1,134 @@
+"""Images in the parquet shards of a Hugging Face dataset."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clip_assets.errors import SourceError
+from clip_assets.source import ImageRef, caption, layout
+from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.files import Files, LocalFiles
+from clip_assets.source.reading import path_below
+from clip_assets.source.rows import ImageColumn, leaf
+from clip_assets.store.objects import Entry, local_path
+
+
+class HuggingFace:
+    """One split of a dataset; an image is a row.
+
+    Its id is the id column's value, or the file's path without `.parquet` and the row number.
+    """
+
+    def __init__(self, config: HuggingFaceConfig) -> None:
+        self._config = config
+        self._files = _files(config)
+
+    def list(self) -> Iterator[ImageRef]:
+        config = self._config
+        entries = {entry.path: entry for entry in self._files.list()}
+        for path in layout.shards(entries, config.config, config.split, config.dataset):
+            yield from _refs(self._files, entries[path], config)
+
+    def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
+        current = _Current(self._files, self._config.image_column)
+        try:
+            for ref in refs:
+                yield current.read(ref)
+        finally:
+            current.close()
+
+
+class _Current:
+    """The parquet file that is being read, or the error that keeps it from being read."""
+
+    def __init__(self, files: Files, column: str) -> None:
+        self._files, self._name = files, column
+        self._at: tuple[str, str] | None = None
+        self._images: ImageColumn | OSError = OSError("no file")
+
+    def read(self, ref: ImageRef) -> bytes | OSError:
+        at = ref.uri, ref.etag.rpartition(":")[0]
+        if at != self._at:
+            self.close()
+            self._at, self._images = at, self._opened(*at)
+        if isinstance(self._images, OSError) or ref.row is None:
+            return self._images if isinstance(self._images, OSError) else OSError("no row given")
+        try:
+            data = self._images[ref.row]
+        except OSError as error:
+            return error
+        return OSError("the row holds no image bytes") if data is None else data
+
+    def close(self) -> None:
+        if isinstance(self._images, ImageColumn):
+            self._images.close()
+
+    def _opened(self, uri: str, etag: str) -> ImageColumn | OSError:
+        try:
+            path, found = self._files.fetch(path_below(self._files, uri))
+            # In another version of the file, the same row may be another image.
+            if found and found != etag:
+                return OSError("the parquet file has changed since it was catalogued")
+            return ImageColumn(path, self._name)
+        except OSError as error:
+            return error
+        except (pa.ArrowException, ValueError):
+            return OSError("damaged parquet file")
+
+
+def _files(config: HuggingFaceConfig) -> Files:
+    folder = local_path(config.dataset)
+    if config.dataset.startswith(("/", ".", "~", "file:")) or folder.is_dir():
+        return LocalFiles(str(folder))
+    from clip_assets.source.hub import HubFiles  # half a second that only the hub is worth
+
+    return HubFiles(config.dataset, config.revision)
+
+
+def _refs(files: Files, entry: Entry, config: HuggingFaceConfig) -> Iterator[ImageRef]:
+    uri, prefix = files.uri(entry.path), entry.path.removesuffix(".parquet")
+    with _parquet(files, entry) as parquet:
+        _refuse_missing(parquet.schema_arrow, config)
+        for row, (name, text) in enumerate(_names(parquet, config)):
+            yield ImageRef(
+                image_id=f"{prefix}/{row:08d}" if config.id_column is None else name,
+                uri=uri,
+                etag=f"{entry.etag}:{row}",
+                row=row,
+                caption=text,
+            )
+
+
+@contextmanager
+def _parquet(files: Files, entry: Entry) -> Iterator[Any]:
+    try:
+        with files.open(entry) as file:
+            yield pq.ParquetFile(file)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise SourceError(
+            f"{files.uri(entry.path)} cannot be used: {error}. Correct the column names in the "
+            "collection's YAML, or download the file again."
+        ) from error
+
+
+def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig) -> None:
+    leaf(schema, config.image_column)
+    for name in (config.id_column, config.caption_column):
+        if name is not None and name not in schema.names:
+            raise ValueError(f"no column {name!r}; it has {', '.join(schema.names)}")
+
+
+def _names(parquet: Any, config: HuggingFaceConfig) -> Iterator[tuple[str, str | None]]:
+    """Id (empty where there is none) and caption of each row; no image bytes are read."""
+    columns = [name for name in (config.id_column, config.caption_column) if name is not None]
+    if not columns:
+        yield from (("", None) for _ in range(parquet.metadata.num_rows))
+        return
+    for batch in parquet.iter_batches(10_000, columns=columns, use_threads=False):
+        for values in batch.to_pylist():
+            name = values.get(config.id_column)
+            text = values.get(config.caption_column)
+            yield "" if name is None else str(name), caption.from_value(text)

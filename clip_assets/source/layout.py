@@ -1,0 +1,53 @@
+"""Which files of a Hugging Face dataset hold one split of one configuration."""
+
+import re
+from collections.abc import Iterable
+
+from clip_assets.errors import SourceError
+
+_SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval")
+
+
+def shards(paths: Iterable[str], config: str, split: str, where: str) -> list[str]:
+    """The split's parquet files in order, by the hub's usual names.
+
+    `train-00000-of-00002.parquet`, `train.parquet` and `train/0000.parquet`, in the root or in
+    `data/`, below the configuration's folder if it is not the default one. For the default
+    configuration, files that name no split at all are all `train`.
+
+    Raises SourceError listing the parquet files there are.
+    """
+    parquet = sorted(path for path in paths if path.endswith(".parquet"))
+    for prefix in _prefixes(config):
+        below = [path for path in parquet if path.startswith(prefix)]
+        found = [path for path in below if _in_split(path[len(prefix) :], split)]
+        if found:
+            return found
+    if config == "default" and split == "train" and not any(map(_names_a_split, parquet)):
+        unnamed = [path for path in parquet if re.fullmatch(r"(data/)?[^/]+", path)]
+        if unnamed:
+            return unnamed
+    raise SourceError(
+        f"{where} has no parquet files of configuration {config!r}, split {split!r}. "
+        f"It has {_some(parquet)}; set `config` and `split` to match."
+    )
+
+
+def _prefixes(config: str) -> tuple[str, ...]:
+    own = (f"{config}/", f"{config}/data/", f"data/{config}/")
+    return (*own, "data/", "") if config == "default" else own
+
+
+def _in_split(path: str, split: str) -> bool:
+    """`partial-` is what the hub calls the converted first part of a very large split."""
+    return bool(re.fullmatch(rf"(partial-)?{re.escape(split)}((-|/)[^/]*)?\.parquet", path))
+
+
+def _names_a_split(path: str) -> bool:
+    return any(word in _SPLITS for word in re.split(r"[^a-z]+", path.lower()))
+
+
+def _some(paths: list[str]) -> str:
+    if not paths:
+        return "no parquet files at all"
+    return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")

@@ -1,0 +1,21 @@
+"""From a collection's `source:` block to its images."""
+
+from clip_assets.source import Source, SourceConfig
+from clip_assets.source.checked import Checked
+from clip_assets.source.config import FolderConfig, WebDatasetConfig
+from clip_assets.source.folder import Folder
+from clip_assets.source.huggingface import HuggingFace
+from clip_assets.source.webdataset import WebDataset
+
+
+def open_source(config: SourceConfig) -> Source:
+    """The source that `config` describes.
+
+    Raises SourceError or StoreError, each with a remedy, if it is not there or not reachable;
+    a bucket is first asked when it is listed or read.
+    """
+    if isinstance(config, FolderConfig):
+        return Checked(Folder(config), f"{config.uri} ({', '.join(config.extensions)})")
+    if isinstance(config, WebDatasetConfig):
+        return Checked(WebDataset(config), config.uri)
+    return Checked(HuggingFace(config), f"{config.dataset} ({config.config}, {config.split})")

@@ -1,0 +1,67 @@
+"""Reading many objects at once while keeping their order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from clip_assets.errors import SourceError
+from clip_assets.store.objects import Objects
+
+# A guard for memory, far above what a decoder accepts: one stray 40 GB file among the images
+# must become a reject, not the end of the machine.
+LARGEST = 256 << 20
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int = 16, ahead: int = 32
+) -> Iterator[Result]:
+    """`work` of each item in order, computed by threads at most `ahead` items before its turn.
+
+    An exception is raised in its item's turn; closing the iterator drops the work not begun.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="source") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class Rooted(Protocol):
+    """Whatever names its files by absolute URIs."""
+
+    def uri(self, path: str) -> str: ...
+
+
+def path_below(files: Rooted, uri: str) -> str:
+    """The path that `files.uri` made `uri` from."""
+    root = files.uri("x")[:-1]
+    if not uri.startswith(root):
+        raise SourceError(
+            f"{uri} is not below {root}, where the collection is. Materialize the catalog again."
+        )
+    return uri[len(root) :]
+
+
+def readable(objects: Objects, error: OSError) -> OSError:
+    """The error as a short reason for a reject.
+
+    Raises SourceError instead if the whole folder is gone: that is no fault of one image.
+    """
+    if objects.folder and not objects.folder.is_dir():
+        raise SourceError(
+            f"{objects.root} is gone. Mount or restore it, then run again."
+        ) from error
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError("no such file")
+    return OSError(error.strerror.lower() if error.strerror else str(error))

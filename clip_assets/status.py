@@ -1,0 +1,108 @@
+"""How far each collection is: listed, embedded, indexed, released. Needs no Dagster."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from clip_assets import catalog
+from clip_assets.catalog import Catalog
+from clip_assets.errors import DatabaseError, ReleaseError
+from clip_assets.index import judge, search, tables
+from clip_assets.index.search import Release
+from clip_assets.settings import Settings
+from clip_assets.store import commit as commits
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects, is_remote, local_path
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model of a collection, counted in shards; `behind` lists what is not embedded yet."""
+
+    slug: str
+    embedded: int
+    behind: tuple[str, ...]
+    indexed: int
+    judged: bool
+    live: bool
+
+
+@dataclass(frozen=True)
+class CollectionStatus:
+    """One collection with its models, and the release that answers for it."""
+
+    catalog: Catalog
+    models: tuple[ModelStatus, ...]
+    release: Release | None
+
+    @property
+    def current(self) -> bool:
+        """Everything that is listed is embedded, indexed, judged and live."""
+        return any(
+            model.live and model.judged and not model.behind and model.indexed == model.embedded
+            for model in self.models
+        )
+
+
+def missing_shards(objects: Objects, head: Catalog, slug: str) -> list[str]:
+    """Keys of the shards whose current version is not committed."""
+    newest = commits.newest(objects, slug)
+    return [
+        shard.shard
+        for shard in head.shards
+        if newest.get(shard.shard) != paths.commit(slug, shard.at)
+    ]
+
+
+def collection_status(
+    connection: psycopg.Connection, objects: Objects, collection: str
+) -> CollectionStatus | None:
+    """Where the collection stands, or None if it has no catalog yet."""
+    head = catalog.read(objects)
+    if head is None:
+        return None
+    try:
+        release = search.live(connection, collection)
+    except ReleaseError:
+        release = None
+    slugs = commits.slugs(objects)
+    models = tuple(_model(connection, objects, head, slug, release) for slug in slugs)
+    return CollectionStatus(head, models, release)
+
+
+def collections(settings: Settings) -> list[str]:
+    """Names of the collections that have a catalog under the data URI."""
+    if is_remote(settings.data_uri):
+        entries = Objects(settings.data_uri).list()
+        names = {
+            entry.path.split("/")[0] for entry in entries if entry.path.endswith(paths.CATALOG)
+        }
+        return sorted(names)
+    folder = local_path(settings.data_uri)
+    return sorted(path.parent.parent.name for path in folder.glob(f"*/{paths.CATALOG}"))
+
+
+def _model(
+    connection: psycopg.Connection,
+    objects: Objects,
+    head: Catalog,
+    slug: str,
+    release: Release | None,
+) -> ModelStatus:
+    behind = missing_shards(objects, head, slug)
+    try:
+        index = tables.find(connection, head.collection, slug)
+    except DatabaseError:
+        return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
+    newest = commits.newest(objects, slug)
+    ledger = tables.ledger(connection, index)
+    content = judge.content(connection, index)
+    live = release is not None and release.index_id == index.index_id
+    return ModelStatus(
+        slug=slug,
+        embedded=len(head.shards) - len(behind),
+        behind=tuple(behind),
+        indexed=sum(path == newest.get(shard) for shard, (path, _, _) in ledger.items()),
+        judged=index.judgement is not None and index.judgement["content"] == content,
+        live=live and release is not None and release.content == content,
+    )

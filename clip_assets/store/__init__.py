@@ -1,0 +1,1 @@
+"""Files under the data URI: their names, their schemas, and how they become visible whole."""

@@ -1,0 +1,251 @@
+"""Bytes under a URI: a folder, or a prefix in S3, GCS or Azure, through obstore.
+
+Every write is whole or absent. On a local disk obstore renames but does not fsync, so local
+writes are our own: temporary name, fsync, then link (create-only) or rename.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from clip_assets.errors import StoreError
+
+TEMPORARY = ".tmp-"
+# obstore tells these apart by text only; the last three are the clouds' metadata services,
+# which are asked when nothing else names an identity.
+_NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
+_NO_CREDENTIALS = (
+    "redential",
+    "403 Forbidden",
+    "AccessDenied",
+    "169.254.169.254",
+    "/latest/api/token",
+    "/computeMetadata/",
+)
+_CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One listed object: path below the root, size in bytes, the store's version tag."""
+
+    path: str
+    size: int
+    etag: str
+
+
+def is_remote(uri: str) -> bool:
+    return "://" in uri and not uri.startswith("file://")
+
+
+def local_path(uri: str) -> Path:
+    """Folder behind a `file://` URI or a plain path."""
+    return Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser()
+
+
+class Objects:
+    """The objects below one root URI.
+
+    Raises StoreError for an unknown scheme, missing credentials, a missing bucket and anything
+    else the store answers with, except FileNotFoundError for an object that is not there.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+        self._store: ObjectStore
+        if is_remote(root):
+            scheme = root.split("://", maxsplit=1)[0]
+            if scheme not in _CLOUDS:
+                raise StoreError(
+                    f"{root}: unknown scheme {scheme}://; use a folder, s3://, gs:// or az://."
+                )
+            self.folder: Path | None = None
+            with _explained(self.root):
+                self._store = from_url(
+                    self.root,
+                    client_options={"allow_http": _plain_http_endpoint(), "timeout": "120s"},
+                    retry_config={"max_retries": 4},
+                )
+        else:
+            self.folder = local_path(root).resolve()
+            self._store = LocalStore(self.folder) if self.folder.is_dir() else LocalStore()
+
+    def uri(self, path: str) -> str:
+        """Absolute URI of `path`: a plain path on a local disk, else scheme and bucket."""
+        return str(self.folder / path) if self.folder else f"{self.root}/{path}"
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Entries below `prefix` in no particular order; temporary files are left out."""
+        if self.folder:
+            yield from self._list_folder(prefix)
+            return
+        with _explained(self.uri(prefix)):
+            for batch in obstore.list(self._store, prefix or None):
+                for meta in batch:
+                    yield Entry(meta["path"], meta["size"], (meta["e_tag"] or "").strip('"'))
+
+    def get(self, path: str, limit: int | None = None) -> bytes:
+        """The whole object. Raises OSError, before reading it, if it is larger than `limit`."""
+        if limit is not None and self.folder:
+            _refuse_larger((self.folder / path).stat().st_size, limit)
+        if self.folder:
+            return (self.folder / path).read_bytes()
+        with _explained(self.uri(path)):
+            answer = obstore.get(self._store, path)
+        _refuse_larger(answer.meta["size"], limit)
+        with _explained(self.uri(path)):
+            return bytes(answer.bytes())
+
+    def stat(self, path: str) -> Entry:
+        """Size and version tag of one object, as `list` gives them."""
+        if self.folder:
+            return _local_entry(path, (self.folder / path).stat())
+        with _explained(self.uri(path)):
+            meta = obstore.head(self._store, path)
+        return Entry(path, meta["size"], (meta["e_tag"] or "").strip('"'))
+
+    def get_range(self, path: str, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on."""
+        if self.folder:
+            with (self.folder / path).open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        with _explained(self.uri(path)):
+            return bytes(obstore.get_range(self._store, path, start=offset, length=size))
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write or replace `path` in one step."""
+        if self.folder:
+            with _whole_file(self.folder / path, data) as temporary:
+                temporary.replace(self.folder / path)
+            return
+        with _explained(self.uri(path)):
+            obstore.put(self._store, path, data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write `path` unless it exists; False when another writer was first."""
+        if self.folder:
+            with _whole_file(self.folder / path, data) as temporary:
+                try:
+                    (self.folder / path).hardlink_to(temporary)
+                except FileExistsError:
+                    return False
+            return True
+        with _explained(self.uri(path)):
+            try:
+                obstore.put(self._store, path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def exists(self, path: str) -> bool:
+        if self.folder:
+            return (self.folder / path).exists()
+        with _explained(self.uri(path)):
+            try:
+                obstore.head(self._store, path)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def _list_folder(self, prefix: str) -> Iterator[Entry]:
+        assert self.folder
+        for parent, folders, names in os.walk(self.folder / prefix, onerror=_raise_unless_gone):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            base = Path(parent)
+            below = "" if base == self.folder else f"{base.relative_to(self.folder).as_posix()}/"
+            for name in names:
+                if name.startswith((TEMPORARY, ".")):
+                    continue
+                status = _status(base / name)
+                if status:
+                    yield _local_entry(below + name, status)
+
+
+def _plain_http_endpoint() -> bool:
+    """An S3-compatible server on http:// was named; nothing else may go unencrypted."""
+    return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+
+
+def _refuse_larger(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise OSError(f"file too large ({size >> 20} MiB, at most {limit >> 20})")
+
+
+def _local_entry(path: str, status: os.stat_result) -> Entry:
+    return Entry(path, status.st_size, f"{status.st_size:x}-{status.st_mtime_ns:x}")
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None if the file is gone by now; a dangling link is listed, so that its reader hears."""
+    for stat in (path.stat, path.lstat):
+        try:
+            return stat()
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+@contextmanager
+def _whole_file(target: Path, data: bytes) -> Iterator[Path]:
+    """A fsynced temporary file beside `target`, removed at the end if still there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=target.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+        _fsync_folder(target.parent)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {target}: {error.strerror}. Free some space, or set CLIP_ASSETS_DATA "
+            "to a disk or bucket that has it; finished parts are kept."
+        ) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turns obstore's errors into one sentence with a remedy."""
+    try:
+        yield
+    except AlreadyExistsError:
+        raise
+    except (BaseError, OSError) as error:
+        text = str(error).split("\n\nDebug source")[0].replace("\n", " ")
+        if any(word in text for word in _NO_BUCKET):
+            remedy = "The bucket does not exist; check its name and region."
+        elif isinstance(error, FileNotFoundError):
+            raise
+        elif any(word in text for word in _NO_CREDENTIALS):
+            remedy = "No usable credentials; set the cloud's usual variables or log in."
+        else:
+            remedy = "Check the address and the network, then run again."
+        raise StoreError(f"{uri}: {remedy} ({text[:300]})") from error

@@ -1,0 +1,89 @@
+"""The parquet schemas, and writing and reading them with page checksums.
+
+pyarrow's defaults read a flipped bit silently wrong; page checksums catch it.
+"""
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clip_assets.errors import StoreError
+
+CATALOG = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("offset", pa.int64()),
+        pa.field("size", pa.int64()),
+        pa.field("row", pa.int64()),
+        pa.field("caption", pa.string()),
+        pa.field("etag", pa.string(), nullable=False),
+        pa.field("tombstone", pa.bool_(), nullable=False),
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+
+def queries(dim: int) -> pa.Schema:
+    """Texts with their vectors, for measuring recall; `image_id` is the image a caption is of."""
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string()),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+        ]
+    )
+
+
+def embeddings(dim: int) -> pa.Schema:
+    """One row per embedded image; `embedding` is float32[dim] of unit length."""
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("uri", pa.string(), nullable=False),
+            pa.field("caption", pa.string()),
+            pa.field("sha256", pa.string(), nullable=False),
+            pa.field("width", pa.int32(), nullable=False),
+            pa.field("height", pa.int32(), nullable=False),
+            pa.field("thumbnail", pa.binary(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+        ]
+    )
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """The table as one parquet file; the same table gives the same bytes."""
+    sink = io.BytesIO()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        write_page_checksum=True,
+        use_dictionary=False,
+        row_group_size=10_000,
+    )
+    return sink.getvalue()
+
+
+def from_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
+    """The table in `data`, checksums verified.
+
+    Raises StoreError naming `where` if any byte of the columns read is damaged.
+    """
+    try:
+        return pq.read_table(
+            io.BytesIO(data), columns=columns, page_checksum_verification=True, use_threads=False
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"{where} is damaged ({error}). Remove the folder it is in and materialize the "
+            "shard again."
+        ) from error

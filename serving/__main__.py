@@ -1,0 +1,54 @@
+"""Serve the live release: `python -m serving --host 127.0.0.1 --port 8000`."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from clip_assets.errors import ClipAssetsError
+from serving.app import create_app
+from serving.server import GRACE_SECONDS, DrainingServer, listen
+from serving.settings import ServingSettings
+
+EPILOG = """\b
+Examples:
+  python -m serving                             the only release, on this machine alone
+  python -m serving --port 9000 --next-port     9000, or the next free port
+  DATABASE_URL=postgresql://db/images python -m serving --host 0.0.0.0
+"""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes any free port.", min=0, max=65535)] = 8000,
+    next_port: Annotated[bool, typer.Option(help="Step over a busy port.")] = False,
+) -> None:
+    """Search the live release over HTTP, with a page to do it on.
+
+    Every limit is a setting, CLIP_ASSETS_SERVING_…; serving/settings.py lists them.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    settings = ServingSettings()
+    app = create_app(settings)
+    try:
+        listening = listen(host, port, next_port)
+    except ClipAssetsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    DrainingServer(config, app.state.live, settings.drain_seconds).run(sockets=[listening])
+
+
+app = typer.Typer(add_completion=False)
+app.command(epilog=EPILOG)(serve)
+
+if __name__ == "__main__":
+    app(prog_name="python -m serving")

@@ -1,0 +1,78 @@
+"""The application: routes, errors and the layers round them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from serving import errors
+from serving.live import Live
+from serving.middleware.access_log import AccessLog
+from serving.middleware.body_timeout import BodyTimeout
+from serving.middleware.headers import SecurityHeaders
+from serving.middleware.too_large import TooLarge
+from serving.routes import health, images, page, search
+from serving.settings import ServingSettings
+from serving.watcher import Load, Watcher, load_model
+
+DESCRIPTION = """Search a collection of images by what they show.
+
+Every answer names the release and the model it came from, and every hit the run, shard and
+model that made it. Errors look like `{"error": {"code": "…", "message": "…"}}`.
+"""
+TAGS = [
+    {"name": "search", "description": "Ask by a text, a stored image or an uploaded one."},
+    {"name": "images", "description": "Records with lineage, and thumbnails by content."},
+    {"name": "service", "description": "Health, and what the service answers from."},
+]
+
+
+class Service(FastAPI):
+    """FastAPI with our layers outside of its own.
+
+    `add_middleware` puts a layer inside those that answer 413 and 500; headers and log lines
+    must cover these answers too.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        settings: ServingSettings = self.state.settings
+        inner = BodyTimeout(super().build_middleware_stack(), settings.body_seconds)
+        return AccessLog(SecurityHeaders(TooLarge(inner)))
+
+
+def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
+    """The service. It answers `/` and `/livez` at once, and the rest when it is ready."""
+    app = Service(
+        title="clip_assets search",
+        version="1",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,  # the stock pages run scripts of another site, which ours forbids
+        redoc_url=None,
+        max_body_size=2**16,
+        lifespan=_watched,
+    )
+    app.state.settings = settings
+    app.state.live = Live()
+    app.state.load = load
+    errors.install(app)
+    for routes in (page.router, search.router(settings), images.router, health.router):
+        app.include_router(routes)
+    app.mount("/static", StaticFiles(directory=page.FOLDER / "static"), name="static")
+    return app
+
+
+@asynccontextmanager
+async def _watched(app: FastAPI) -> AsyncIterator[None]:
+    watcher = Watcher(app.state.settings, app.state.live, app.state.load)
+    watching = asyncio.create_task(watcher.run())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        watcher.close()

@@ -1,0 +1,138 @@
+"""Postgres as the service sees it: read-only, in threads, never past a deadline."""
+
+import os
+import socket
+from collections.abc import Callable
+from threading import Lock, local
+from typing import TypeVar
+
+from psycopg import Connection, OperationalError
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from serving.errors import DeadlineExceeded
+from serving.lane import Caller, Lane
+from serving.settings import ServingSettings
+
+T = TypeVar("T")
+
+ACQUIRE_SECONDS = 0.5
+PROBE_SECONDS = 0.2
+# After giving up, the pool tries again at the next request or probe. A longer timeout would make
+# it back off, and stay away for as long as the outage lasted.
+RECONNECT_SECONDS = 1.0
+# A peer that vanishes without a word would hold a thread for ever.
+CONNECTION = {
+    "autocommit": True,
+    "connect_timeout": 2,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
+    "application_name": "clip_assets serving",
+}
+
+
+class Lease:
+    """The connection that one call holds, so that its deadline can cut the wire from outside.
+
+    psycopg waits for the server even when told to cancel; on a frozen server that is for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._wire: socket.socket | None = None
+        self._cut = False
+
+    def hold(self, connection: Connection[TupleRow]) -> None:
+        with self._lock:
+            self._let_go()
+            if self._cut:
+                raise OperationalError("the request's time ran out")
+            self._wire = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def end(self) -> None:
+        with self._lock:
+            self._let_go()
+
+    def cut(self) -> None:
+        """Make the call that holds the connection fail now; the pool then discards it."""
+        with self._lock:
+            self._cut = True
+            if self._wire:
+                self._wire.shutdown(socket.SHUT_RDWR)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._wire:
+            self._wire.close()
+        self._wire = None
+
+
+class Database:
+    """A pool of reader connections, each used in a thread of one bounded lane."""
+
+    def __init__(self, dsn: str, settings: ServingSettings) -> None:
+        self._settings = settings
+        self._here = local()
+        self._lane = Lane("database", settings.pool_size, settings.database_waiting)
+        self._watch = Lane("watch", 1, 0)
+        self._pool = ConnectionPool(
+            dsn,
+            kwargs=CONNECTION,
+            min_size=1,
+            max_size=settings.pool_size + 1,
+            open=True,
+            configure=self._configure,
+            check=self._check,
+            timeout=ACQUIRE_SECONDS,
+            max_waiting=0,  # the lane is the bound; the pool's own never forgets who gave up
+            reconnect_timeout=RECONNECT_SECONDS,
+            name="serving",
+        )
+
+    async def run(self, work: Callable[[Connection[TupleRow]], T], caller: Caller) -> T:
+        """The result of `work` on a connection, by the caller's deadline."""
+        return await self._leased(self._lane, work, caller)
+
+    async def probe(self, work: Callable[[Connection[TupleRow]], T]) -> T:
+        """`work` in the time in which a healthy database answers, past any queue; then renew
+        idle connections that a restart of the server broke."""
+        result = await self._leased(self._watch, work, Caller.within(PROBE_SECONDS))
+        await self._watch.run(self._pool.check, Caller.within(PROBE_SECONDS))
+        return result
+
+    def close(self) -> None:
+        self._lane.close()
+        self._watch.close()
+        self._pool.close(timeout=1)
+
+    async def _leased(
+        self, lane: Lane, work: Callable[[Connection[TupleRow]], T], caller: Caller
+    ) -> T:
+        lease = Lease()
+        try:
+            return await lane.run(lambda: self._on_connection(work, lease), caller)
+        except DeadlineExceeded:
+            lease.cut()
+            raise
+
+    def _on_connection(self, work: Callable[[Connection[TupleRow]], T], lease: Lease) -> T:
+        self._here.lease = lease
+        try:
+            with self._pool.connection() as connection:
+                return work(connection)
+        finally:
+            lease.end()
+
+    def _check(self, connection: Connection[TupleRow]) -> None:
+        """The lease begins before the pool's check, which waits for ever on a frozen server."""
+        self._here.lease.hold(connection)
+        ConnectionPool.check_connection(connection)
+
+    def _configure(self, connection: Connection[TupleRow]) -> None:
+        connection.execute("SET ROLE clip_reader")
+        connection.execute("SET default_transaction_read_only = on")
+        milliseconds = int(self._settings.deadline_seconds * 1000)
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])
+        connection.execute("SET idle_in_transaction_session_timeout = '10s'")

@@ -1,0 +1,95 @@
+"""Queries to vectors: by exactly the live release's model, off the event loop, within bounds."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clip_assets.errors import ModelError
+from clip_assets.model import ModelIdentity
+from serving.lane import Caller, Lane
+
+Vector = NDArray[np.float32]
+NORM_TOLERANCE = 1e-3
+
+
+class Model(Protocol):
+    """What is used of `clip_assets.node.encoder.Encoder`."""
+
+    identity: ModelIdentity
+
+    def encode_text(self, texts: list[str], /) -> Vector: ...
+    def encode_images(self, images: list[Image.Image], /) -> Vector: ...
+
+
+class TextCache:
+    """The vectors of the texts asked last; a page of examples then costs no model."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, text: str) -> Vector | None:
+        with self._lock:
+            if text in self._vectors:
+                self._vectors.move_to_end(text)
+            return self._vectors.get(text)
+
+    def put(self, text: str, vector: Vector) -> None:
+        with self._lock:
+            self._vectors[text] = vector
+            self._vectors.move_to_end(text)
+            while len(self._vectors) > self._size:
+                self._vectors.popitem(last=False)
+
+
+class QueryEncoder:
+    """One model, its admission and its cache: they come and go together."""
+
+    def __init__(self, model: Model, lane: Lane, cache_size: int) -> None:
+        self.identity = model.identity
+        self._model = model
+        self._lane = lane
+        self._texts = TextCache(cache_size)
+
+    def warm(self) -> None:
+        """Both towers once: a first call is many times slower, and nobody should wait for it."""
+        self._encoded_text("a photo of a cloud")
+        self._encoded_image(Image.new("RGB", (64, 64)))
+
+    async def text(self, text: str, caller: Caller) -> Vector:
+        """Unit vector float32[dim] of a text."""
+        cached = self._texts.get(text)
+        if cached is not None:
+            caller.notes["encoder_ms"] = 0.0
+            return cached
+        vector = await self._lane.run(lambda: self._encoded_text(text), caller)
+        self._texts.put(text, vector)
+        return vector
+
+    async def image(self, decode: Callable[[], Image.Image], caller: Caller) -> Vector:
+        """Unit vector float32[dim] of an image that is decoded in the encoder's thread.
+
+        Decoding costs as much as encoding does, so the same bound holds it.
+        """
+        return await self._lane.run(lambda: self._encoded_image(decode()), caller)
+
+    def _encoded_text(self, text: str) -> Vector:
+        return self._checked(self._model.encode_text([text]))
+
+    def _encoded_image(self, image: Image.Image) -> Vector:
+        return self._checked(self._model.encode_images([image]))
+
+    def _checked(self, vectors: Vector) -> Vector:
+        """The one vector, if a table of unit vectors of this dimension may be asked with it."""
+        if vectors.shape != (1, self.identity.dim) or not np.isfinite(vectors).all():
+            raise ModelError(f"{self.identity.short} gave no usable vector for this query.")
+        if abs(float(np.linalg.norm(vectors[0])) - 1) > NORM_TOLERANCE:
+            raise ModelError(f"{self.identity.short} gave a vector that is not of unit length.")
+        vector: Vector = vectors[0]
+        return vector

@@ -1,0 +1,132 @@
+"""Every refusal of the service, and the one place that turns errors into answers."""
+
+import logging
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
+
+logger = logging.getLogger(__name__)
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
+    """An answer other than 200 that the service gives on purpose."""
+
+    status = 400
+    code = "bad_request"
+    retry_after: int | None = None
+
+
+class NotFound(Refusal):
+    """No such image, thumbnail or collection is served here."""
+
+    status = 404
+    code = "not_found"
+
+
+class UnusableImage(Refusal):
+    """The uploaded file is not an image that the service decodes."""
+
+    status = 422
+    code = "unusable_image"
+
+
+class ClientGone(Refusal):
+    """The client left while its request waited; nobody reads this answer."""
+
+    status = 499
+    code = "client_gone"
+
+
+class Unavailable(Refusal):
+    """The service cannot answer now; a later try may."""
+
+    status = 503
+    code = "unavailable"
+    retry_after = 1
+
+
+class NotReady(Unavailable):
+    """There is no release, or its model is not loaded yet."""
+
+    code = "not_ready"
+    retry_after = 2
+
+
+class Busy(Unavailable):
+    """As many requests wait as the service lets wait."""
+
+    code = "busy"
+
+
+class DeadlineExceeded(Unavailable):
+    """The request's time ran out."""
+
+    code = "deadline_exceeded"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error as `{"error": {"code", "message"}}`."""
+    app.add_exception_handler(Refusal, _refusal)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(psycopg.OperationalError, _database)
+    app.add_exception_handler(psycopg.errors.UndefinedTable, _database)
+    app.add_exception_handler(ClipAssetsError, _ours)
+    app.add_exception_handler(Exception, _unknown)
+
+
+def _answer(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    content = {"error": {"code": code, "message": message}}
+    return JSONResponse(content, status, headers)
+
+
+def _unavailable(code: str, message: str, retry_after: int = 1) -> JSONResponse:
+    return _answer(503, code, message, {"Retry-After": str(retry_after)})
+
+
+def _refusal(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return _answer(error.status, error.code, str(error), headers)
+
+
+def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout"}
+    code = codes.get(error.status_code, "bad_request")
+    return _answer(error.status_code, code, error.detail, dict(error.headers or {}))
+
+
+def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """Names the field and the fault; the input itself may be large or private."""
+    assert isinstance(error, RequestValidationError)
+    faults = []
+    for fault in error.errors():
+        field = ".".join(str(part) for part in fault["loc"][1:])
+        message = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{field}: {message}" if field else message)
+    return _answer(422, "invalid_request", "; ".join(faults))
+
+
+def _database(_: Request, error: Exception) -> JSONResponse:
+    logger.warning("database: %s", error)
+    return _unavailable("database_unavailable", "The database does not answer; try again shortly.")
+
+
+def _ours(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, ReleaseError | ModelError):
+        return _unavailable("not_ready", str(error), retry_after=2)
+    logger.error("unforeseen error", exc_info=error)
+    return _unknown(request, error)
+
+
+def _unknown(_: Request, __: Exception) -> JSONResponse:
+    """The text of an unforeseen error may hold a path or a secret: the server logs it only."""
+    return _answer(500, "internal", "The service failed; its log says why.")

@@ -1,0 +1,59 @@
+"""What the service answers from at this moment, and what keeps it from answering."""
+
+import time
+from dataclasses import dataclass, field
+
+from clip_assets.index.search import Release
+from serving.database import Database
+from serving.encoder import QueryEncoder
+from serving.errors import NotReady
+
+# One slow answer is not an outage, and two looks apart by a second must notice one.
+DATABASE_SILENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A release and the encoder of exactly its model: taken together, once per request."""
+
+    release: Release
+    encoder: QueryEncoder
+
+
+@dataclass
+class Live:
+    """Changed by the watcher only, each field by one assignment."""
+
+    snapshot: Snapshot | None = None
+    connected: Database | None = None
+    database_seen: float = field(default=float("-inf"))
+    database_problem: str = "the database has not been reached yet"
+    release_problem: str = "no release has been looked up yet"
+    model_problem: str | None = None
+    draining: bool = False
+
+    def require(self) -> Snapshot:
+        """Raises NotReady while there is nothing to answer from."""
+        if self.snapshot is None:
+            raise NotReady(f"Not ready: {'; '.join(self.problems().values())}.")
+        return self.snapshot
+
+    @property
+    def database(self) -> Database:
+        if self.connected is None:
+            raise NotReady(f"Not ready: {self.database_problem}.")
+        return self.connected
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by part; empty means ready."""
+        found = {}
+        if time.monotonic() - self.database_seen > DATABASE_SILENCE_SECONDS:
+            found["database"] = self.database_problem
+        if self.snapshot is None:
+            if self.model_problem:
+                found["model"] = self.model_problem
+            else:
+                found["release"] = self.release_problem
+        if self.draining:
+            found["service"] = "the service is shutting down"
+        return found

@@ -1,0 +1,53 @@
+"""One line of JSON per request: never its query, its image or its address."""
+
+import json
+import logging
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("serving.access")
+
+_NOTES = "serving.notes"
+
+
+def notes_of(scope: Scope) -> dict[str, Any]:
+    """Where a request's handlers write what its line is to say."""
+    notes: dict[str, Any] = scope.setdefault(_NOTES, {})
+    return notes
+
+
+class AccessLog:
+    """Time each request and log it, with an id that the client is told too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        line: dict[str, Any] = {"id": uuid.uuid4().hex, "status": 0, "bytes": 0}
+        started = time.perf_counter()
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                line["status"] = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = line["id"]
+            else:
+                line["bytes"] += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            line["ms"] = round((time.perf_counter() - started) * 1000, 2)
+            logger.info(json.dumps(_line(scope, line)))
+
+
+def _line(scope: Scope, line: dict[str, Any]) -> dict[str, Any]:
+    """The route rather than the path: a path may hold an image's name."""
+    route = getattr(scope.get("route"), "path", None)
+    return {"method": scope["method"], "route": route, **line, **notes_of(scope)}

@@ -1,0 +1,32 @@
+"""A client that drips its body byte by byte must not hold a connection for ever."""
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class BodyTimeout:
+    """Give up with 408 when a request's body takes longer than `seconds`."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        until = asyncio.get_running_loop().time() + self._seconds
+        reading = True
+
+        async def receive_in_time() -> Message:
+            nonlocal reading
+            if not reading:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "The request's body took too long.") from None
+            reading = message.get("more_body", False)
+            return message
+
+        await self._app(scope, receive_in_time if scope["type"] == "http" else receive, send)

@@ -1,0 +1,35 @@
+"""The one answer that the framework writes in plain text, in the shape of all others."""
+
+import json
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY = json.dumps(
+    {"error": {"code": "too_large", "message": "The body is larger than this address reads."}}
+).encode()
+HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(BODY)).encode()),
+    (b"connection", b"close"),  # what was not read of the body still fills the connection
+]
+
+
+class TooLarge:
+    """Rewrite 413. The body limit answers it past every exception handler."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        rewriting = False
+
+        async def send_rewritten(message: Message) -> None:
+            nonlocal rewriting
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                rewriting = True
+                message = {**message, "headers": list(HEADERS)}
+            elif rewriting:
+                message = {**message, "body": BODY}
+            await send(message)
+
+        await self._app(scope, receive, send_rewritten)

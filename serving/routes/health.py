@@ -1,0 +1,44 @@
+"""Is it alive, is it ready, and what does it answer from."""
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from serving.routes.search import REFUSALS
+from serving.schema import ReleaseOut
+from serving.service import ContextDep
+
+router = APIRouter(tags=["service"])
+
+
+class Alive(BaseModel):
+    """The process answers; nothing else was asked."""
+
+    alive: bool = True
+
+
+class Ready(BaseModel):
+    """Whether searches are answered, and otherwise why not, by part."""
+
+    ready: bool
+    problems: dict[str, str] = Field(examples=[{"database": "the database does not answer"}])
+
+
+@router.get("/livez")
+async def livez() -> Alive:
+    """200 while the process serves. Touches neither database nor model."""
+    return Alive()
+
+
+@router.get("/readyz", responses={503: {"model": Ready}})
+async def readyz(context: ContextDep, response: Response) -> Ready:
+    """200 when the model is warm, the database answers in 200 ms and a release of that model
+    is live. Reads what the watcher saw last, so it costs nothing and never waits."""
+    problems = context.live.problems()
+    response.status_code = 503 if problems else 200
+    return Ready(ready=not problems, problems=problems)
+
+
+@router.get("/v1/release", responses={503: REFUSALS[503]})
+async def release(context: ContextDep) -> ReleaseOut:
+    """The live release: its model, its size and when it was published."""
+    return ReleaseOut.of(context.live.require().release)

@@ -1,0 +1,58 @@
+"""The record of an image, and its thumbnail by content."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Response
+
+from clip_assets.index import search as index
+from serving.errors import NotFound
+from serving.routes.search import REFUSALS
+from serving.schema import ImageId, ImageOut
+from serving.service import ContextDep
+from serving.settings import ServingSettings
+
+router = APIRouter(tags=["images"], responses={404: REFUSALS[404], 503: REFUSALS[503]})
+
+Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
+
+
+@router.get("/v1/images/{image_id:path}")
+async def image(
+    image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
+    context: ContextDep,
+) -> ImageOut:
+    """An image of the live release: caption, source and lineage."""
+    release = context.live.require().release
+    hit = await context.live.database.run(
+        lambda connection: index.image(connection, release, image_id), context.caller
+    )
+    if hit is None:
+        raise NotFound("The live release has no image with this id.")
+    return ImageOut.of(hit, context.settings.dagster_url)
+
+
+@router.get(
+    "/thumbnails/{sha256}.webp",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": {}}}, 304: {"description": "Unchanged"}},
+)
+async def thumbnail(
+    sha256: Sha256,
+    context: ContextDep,
+    if_none_match: Annotated[str, Header()] = "",
+) -> Response:
+    """A small WebP of the image with this content; the address never changes its meaning."""
+    headers = _forever(sha256, context.settings)
+    if headers["ETag"] in if_none_match:
+        return Response(status_code=304, headers=headers)
+    webp = await context.live.database.run(
+        lambda connection: index.thumbnail(connection, sha256), context.caller
+    )
+    if webp is None:
+        raise NotFound("No thumbnail of this content is kept.")
+    return Response(webp, media_type="image/webp", headers=headers)
+
+
+def _forever(sha256: str, settings: ServingSettings) -> dict[str, str]:
+    whose = "private" if settings.private else "public"
+    return {"Cache-Control": f"{whose}, max-age=31536000, immutable", "ETag": f'"{sha256}"'}

@@ -1,0 +1,129 @@
+"""Search by a text, by a stored image or by an uploaded one."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, File, Form, UploadFile
+from fastapi.openapi.models import Example
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from clip_assets.index import search as index
+from clip_assets.index.search import Hit
+from serving.encoder import Vector
+from serving.errors import NotFound
+from serving.live import Snapshot
+from serving.schema import (
+    AnswerRelease,
+    CollectionName,
+    Count,
+    ErrorOut,
+    HitOut,
+    Query,
+    SearchAnswer,
+    SearchRequest,
+    Took,
+    warning,
+)
+from serving.service import Context, ContextDep
+from serving.settings import ServingSettings
+from serving.upload import decoded
+
+JSON_BYTES = 64 * 2**10
+FORM_OVERHEAD = 64 * 2**10
+
+EXAMPLES = {
+    "text": Example(summary="By a text", value={"text": "a photo of a cloud", "k": 5}),
+    "like": Example(summary="More like a stored image", value={"image_id": "travel/cloud"}),
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorOut, "description": "No such image or collection is served here"},
+    413: {"model": ErrorOut, "description": "The body is larger than the service reads"},
+    422: {"model": ErrorOut, "description": "The query cannot be understood"},
+    503: {"model": ErrorOut, "description": "Not ready or busy; see Retry-After"},
+}
+
+
+def router(settings: ServingSettings) -> APIRouter:
+    """The routes; each has its own bound on the body."""
+    routes = APIRouter(prefix="/v1", tags=["search"], responses=REFUSALS)
+    routes.post("/search", max_body_size=JSON_BYTES)(search)
+    routes.post(
+        "/search/image",
+        max_body_size=settings.upload_bytes + FORM_OVERHEAD,
+        form_limits={"max_files": 1, "max_fields": 4},
+    )(search_by_upload)
+    return routes
+
+
+async def search(
+    query: Annotated[SearchRequest, Body(openapi_examples=EXAMPLES)], context: ContextDep
+) -> SearchAnswer:
+    """Images nearest to a text, or to a stored image, which is itself left out."""
+    snapshot = _snapshot(context, query.collection)
+    if query.text is not None:
+        vector = await snapshot.encoder.text(query.text, context.caller)
+        hits = await _nearest(context, snapshot, vector, query.k)
+        return _answer(Query(kind="text", text=query.text), context, snapshot, hits)
+    assert query.image_id is not None
+    hits = await _like(context, snapshot, query.image_id, query.k)
+    return _answer(Query(kind="image_id", image_id=query.image_id), context, snapshot, hits)
+
+
+async def search_by_upload(
+    context: ContextDep,
+    file: Annotated[UploadFile, File(description="JPEG, PNG or WebP")],
+    k: Annotated[Count, Form()] = 24,
+    collection: Annotated[CollectionName | None, Form()] = None,
+) -> SearchAnswer:
+    """Images nearest to an uploaded one. The file is neither stored nor logged."""
+    snapshot = _snapshot(context, collection)
+    data = await file.read()
+    limits = context.settings.upload_bytes, context.settings.upload_pixels
+    vector = await snapshot.encoder.image(lambda: decoded(data, *limits), context.caller)
+    hits = await _nearest(context, snapshot, vector, k)
+    return _answer(Query(kind="upload"), context, snapshot, hits)
+
+
+def _snapshot(context: Context, collection: str | None) -> Snapshot:
+    snapshot = context.live.require()
+    served = snapshot.release.collection
+    if collection not in (None, served):
+        raise NotFound(f"This service answers from the collection {served} only.")
+    return snapshot
+
+
+async def _nearest(context: Context, snapshot: Snapshot, vector: Vector, k: int) -> list[Hit]:
+    return await context.live.database.run(
+        lambda connection: index.search(connection, snapshot.release, vector, k), context.caller
+    )
+
+
+async def _like(context: Context, snapshot: Snapshot, image_id: str, k: int) -> list[Hit]:
+    """The image is its own nearest neighbour, so one more is asked for and it is dropped."""
+
+    def neighbours(connection: Connection[TupleRow]) -> list[Hit] | None:
+        vector = index.vector_of(connection, snapshot.release, image_id)
+        return None if vector is None else index.search(connection, snapshot.release, vector, k + 1)
+
+    hits = await context.live.database.run(neighbours, context.caller)
+    if hits is None:
+        raise NotFound("The live release has no image with this id.")
+    return [hit for hit in hits if hit.image_id != image_id][:k]
+
+
+def _answer(query: Query, context: Context, snapshot: Snapshot, hits: list[Hit]) -> SearchAnswer:
+    release, notes = snapshot.release, context.caller.notes
+    notes.update(results=len(hits), release=release.id)
+    return SearchAnswer(
+        query=query,
+        collection=release.collection,
+        release=AnswerRelease(
+            id=release.id,
+            model=release.identity.short,
+            untrained=release.identity.untrained,
+            published_at=release.published_at,
+        ),
+        warning=warning(release),
+        took_ms=Took(encode=notes.get("encoder_ms", 0.0), search=notes["database_ms"]),
+        hits=[HitOut.of(hit, context.settings.dagster_url) for hit in hits],
+    )

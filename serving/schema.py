@@ -1,0 +1,180 @@
+"""What goes in and comes out of the API, with the words of the documentation."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from urllib.parse import quote
+
+from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
+
+from clip_assets.index.search import Hit, Release
+from clip_assets.model import ModelIdentity
+
+MAX_K = 100
+UNTRAINED = "untrained model: results carry no meaning"
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text.strip()
+
+
+Text = Annotated[
+    str, Field(max_length=1_000), AfterValidator(_without_nul), AfterValidator(_not_blank)
+]
+ImageId = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_without_nul)]
+Count = Annotated[int, Field(ge=1, le=MAX_K, description="how many hits")]
+CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
+
+
+class SearchRequest(BaseModel):
+    """A text, or the id of a stored image whose likes are wanted; never both."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Text | None = None
+    image_id: ImageId | None = None
+    k: Count = 24
+    collection: CollectionName | None = Field(None, description="default: the one served here")
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if (self.text is None) == (self.image_id is None):
+            raise ValueError("give either `text` or `image_id`")
+        return self
+
+
+class LineageOut(BaseModel):
+    """What made this vector."""
+
+    run_id: str
+    run_url: str | None = Field(description="the run in the Dagster UI, if the service knows it")
+    job_id: str
+    shard: str
+    version: int
+    model: str
+    device: str
+
+
+class ImageOut(BaseModel):
+    """One image of the index."""
+
+    image_id: str
+    uri: str
+    caption: str | None
+    width: int
+    height: int
+    sha256: str
+    thumbnail: str
+    lineage: LineageOut
+
+    @classmethod
+    def of(cls, hit: Hit, dagster_url: AnyHttpUrl | None) -> Self:
+        """The record of a hit; a `HitOut` when called on it."""
+        fields = {name: getattr(hit, name) for name in cls.model_fields if hasattr(hit, name)}
+        lineage = {
+            name: getattr(hit.lineage, name)
+            for name in LineageOut.model_fields
+            if hasattr(hit.lineage, name)
+        }
+        lineage["run_url"] = _run_url(dagster_url, hit.lineage.run_id)
+        fields["thumbnail"] = f"/thumbnails/{hit.sha256}.webp"
+        return cls.model_validate({**fields, "lineage": lineage})
+
+
+class HitOut(ImageOut):
+    """One image and how near it is to the query."""
+
+    score: float = Field(description="cosine similarity, -1 to 1")
+
+
+class ReleaseOut(BaseModel):
+    """What the service answers from."""
+
+    id: int
+    collection: str
+    model: str
+    identity: ModelIdentity
+    untrained: bool
+    rows: int
+    ef_search: int
+    published_at: datetime
+    warning: str | None
+
+    @classmethod
+    def of(cls, release: Release) -> Self:
+        return cls(
+            id=release.id,
+            collection=release.collection,
+            model=release.identity.short,
+            identity=release.identity,
+            untrained=release.identity.untrained,
+            rows=release.rows,
+            ef_search=release.ef_search,
+            published_at=release.published_at,
+            warning=warning(release),
+        )
+
+
+class AnswerRelease(BaseModel):
+    """The release that gave an answer."""
+
+    id: int
+    model: str
+    untrained: bool
+    published_at: datetime
+
+
+class Query(BaseModel):
+    """The query as it was understood."""
+
+    kind: Literal["text", "image_id", "upload"]
+    text: str | None = None
+    image_id: str | None = None
+
+
+class Took(BaseModel):
+    """Milliseconds, without waiting."""
+
+    encode: float
+    search: float
+
+
+class SearchAnswer(BaseModel):
+    """The hits, nearest first."""
+
+    query: Query
+    collection: str
+    release: AnswerRelease
+    warning: str | None = Field(description="set when the results carry no meaning")
+    took_ms: Took
+    hits: list[HitOut]
+
+
+class ErrorDetail(BaseModel):
+    """A word for programs and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ErrorOut(BaseModel):
+    """Every answer but a 2xx looks like this."""
+
+    error: ErrorDetail
+
+
+def warning(release: Release) -> str | None:
+    return UNTRAINED if release.identity.untrained else None
+
+
+def _run_url(dagster_url: AnyHttpUrl | None, run_id: str) -> str | None:
+    if dagster_url is None:
+        return None
+    return f"{str(dagster_url).rstrip('/')}/runs/{quote(run_id, safe='')}"

@@ -1,0 +1,78 @@
+"""uvicorn with an orderly end, on a port that is known to be free."""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from clip_assets.errors import SettingsError
+from serving.live import Live
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM: unready first, closed a little later, so that a balancer can look away.
+
+    Ctrl-C closes at once, and so does a second signal.
+    """
+
+    def __init__(self, config: uvicorn.Config, live: Live, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._live = live
+        self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        for listening in sockets or []:
+            print(f"Search page: {address(listening)}", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGTERM or self._live.draining or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._live.draining = True
+        close = super().handle_exit
+        self._loop.call_soon_threadsafe(
+            self._loop.call_later, self._drain_seconds, close, sig, None
+        )
+
+
+def listen(host: str, port: int, step_over: bool) -> socket.socket:
+    """A listening socket; with `step_over`, on the first free of twenty ports from `port`.
+
+    Raises SettingsError if the address cannot be had.
+    """
+    for candidate in range(port, port + (20 if step_over and port else 1)):
+        try:
+            return _bound(host, candidate)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise SettingsError(f"Cannot listen on {host}:{candidate}: {error}.") from error
+            logger.warning("port %s is in use", candidate)
+    raise SettingsError(f"Port {port} of {host} is in use. Give another one with --port.")
+
+
+def address(listening: socket.socket) -> str:
+    """What to type into a browser on this machine."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,32 @@
+// The three questions that the page asks of the service.
+
+export class Refused extends Error {
+  constructor(response, body) {
+    super(body?.error?.message ?? `The service answered ${response.status}.`);
+    this.status = response.status;
+    this.again = response.status === 503 ? Number(response.headers.get("Retry-After")) || 2 : 0;
+  }
+}
+
+async function asked(path, options) {
+  const response = await fetch(path, options);
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Refused(response, body);
+  return body;
+}
+
+export const release = () => asked("/v1/release");
+
+export const record = (id) => asked(`/v1/images/${encodeURIComponent(id)}`);
+
+export function search({ q, like, file }, k, signal) {
+  if (file) {
+    const form = new FormData();
+    form.append("file", file);
+    form.append("k", k);
+    return asked("/v1/search/image", { method: "POST", body: form, signal });
+  }
+  const body = JSON.stringify(like ? { image_id: like, k } : { text: q, k });
+  const headers = { "Content-Type": "application/json" };
+  return asked("/v1/search", { method: "POST", body, headers, signal });
+}

@@ -1,0 +1,142 @@
+// The page: shows what the address says, and changes the address when something is asked.
+
+import { closeShown, go, goUpload, here, link, results } from "./address.js";
+import { record, release, search } from "./api.js";
+import { fill } from "./detail.js";
+import { count, make, title } from "./elements.js";
+import { pictures, shelf, skeletons } from "./grid.js";
+import { onPicture } from "./uploads.js";
+
+const FIRST = 24;
+const MOST = 100;
+const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
+let shown = { of: null, hits: [] };
+let asking = new AbortController();
+
+async function show() {
+  const place = here();
+  if (results(place) !== shown.of) await begin(place);
+  if (results(here()) === results(place)) await showDetail(place);
+}
+
+async function begin(place) {
+  const asks = Boolean(place.q || place.like || place.file);
+  asking.abort();
+  shown = { of: results(place), hits: [] };
+  document.body.classList.toggle("start", !asks);
+  document.title = place.q ? `${place.q} – image search` : "Image search";
+  at.q.value = place.q;
+  at.grid.replaceChildren();
+  at.source.hidden = at.more.hidden = true;
+  say("");
+  scrollTo(0, 0);
+  if (asks) {
+    skeletons(at.grid);
+    showSource(place);
+    await ask(place, FIRST);
+  } else if (matchMedia("(pointer: fine)").matches) at.q.focus(); // touch would raise a keyboard
+}
+
+async function ask(place, k) {
+  asking = new AbortController();
+  const { signal } = asking;
+  say("Searching…");
+  try {
+    const answer = await search(place, k, signal);
+    shown.hits = answer.hits;
+    showAnswer(place, k, answer);
+  } catch (error) {
+    if (!signal.aborted) failed(error, () => signal.aborted || ask(place, k));
+  }
+}
+
+function showAnswer(place, k, { hits, took_ms, warning }) {
+  pictures(at.grid, hits, (hit) => link({ ...place, show: hit.image_id }));
+  warn(warning);
+  const took = Math.max(1, Math.round(took_ms.encode + took_ms.search));
+  if (hits.length) say(`${count(hits.length, "picture")}, nearest first, in ${took} ms`);
+  else say("Nothing was found.", "empty");
+  at.more.hidden = hits.length < k || k >= MOST;
+  at.more.onclick = () => ask(place, Math.min(MOST, 2 * k));
+}
+
+function failed(error, again) {
+  const message = error.status ? error.message : "The service cannot be reached.";
+  if (error.again) setTimeout(again, error.again * 1000);
+  else at.grid.replaceChildren();
+  say(error.again ? `${message} Trying again…` : message, error.again ? "" : "error");
+}
+
+async function showSource({ like, file }) {
+  const of = shown.of;
+  const image = file ? { caption: file.name, thumbnail: URL.createObjectURL(file) }
+    : like && await record(like).catch(() => null);
+  if (!image || shown.of !== of) return;
+  at.source.replaceChildren(make("img", { src: image.thumbnail, alt: "" }), make("span", {}, `Like “${title(image)}”`));
+  at.source.hidden = false;
+}
+
+async function showDetail(place) {
+  if (!place.show) return at.detail.close();
+  const hit = shown.hits.find(({ image_id }) => image_id === place.show);
+  try {
+    const image = hit ?? await record(place.show);
+    fill(at.detail, image, hit?.score, new URL(link(place), location).href);
+    if (!at.detail.open) at.detail.showModal();
+  } catch (error) {
+    say(error.message, "error");
+  }
+}
+
+async function showRelease() {
+  const live = await release().catch(() => null);
+  if (!live) return setTimeout(showRelease, 2000);
+  const day = new Date(live.published_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  at.release.textContent = `${live.collection} · ${count(live.rows, "image")} · ${live.model} · published ${day}`;
+  warn(live.warning);
+  for (const example of at.examples.querySelectorAll("a")) await showShelf(example.textContent);
+}
+
+async function showShelf(q) {
+  const answer = await search({ q }, 12).catch(() => ({ hits: [] }));
+  const linkOf = ({ image_id }) => link({ q, show: image_id });
+  if (answer.hits.length) at.shelves.append(shelf(q, link({ q }), answer.hits, linkOf));
+}
+
+function say(text, kind = "") {
+  at.status.textContent = text;
+  at.status.dataset.kind = kind;
+}
+
+function warn(text) {
+  at.warning.hidden = !text;
+  at.warning.textContent = text ?? "";
+}
+
+function take(file) {
+  if (file.size > Number(document.body.dataset.uploadBytes)) return say(`${file.name} is too large to search with.`, "error");
+  goUpload(file);
+  return show();
+}
+
+document.addEventListener("click", (event) => {
+  const anchor = event.target.closest("a");
+  if (!anchor || anchor.origin !== location.origin) return;
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const { q, like, show: image } = Object.fromEntries(new URLSearchParams(anchor.search));
+  const stays = at.grid.contains(anchor); // an upload's pictures open over its own results
+  go({ q, like, show: image, upload: stays ? here().upload : null });
+  show();
+});
+at.form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  go({ q: at.q.value.trim() });
+  show();
+});
+at.detail.addEventListener("close", () => here().show && closeShown());
+at.detail.addEventListener("click", ({ target }) => target === at.detail && at.detail.close());
+onPicture(at.file, take);
+addEventListener("popstate", show);
+show();
+showRelease();

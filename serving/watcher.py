@@ -1,0 +1,167 @@
+"""Follows the release: a new model is loaded beside the old one, then both change at once."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import psycopg
+
+from clip_assets import postgres
+from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
+from clip_assets.index import search
+from clip_assets.index.search import Release
+from clip_assets.model import ModelSpec
+from clip_assets.settings import Settings
+from serving.background import daemon
+from serving.database import Database
+from serving.encoder import Model, QueryEncoder
+from serving.errors import Unavailable
+from serving.lane import Lane
+from serving.live import Live, Snapshot
+from serving.settings import ServingSettings
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[ModelSpec, str | None], Model]
+
+
+def load_model(spec: ModelSpec, device: str | None) -> Model:
+    """Imported here, in the loading thread: torch takes seconds, and the page needs none of it."""
+    from clip_assets.node import encoder
+
+    return encoder.load(spec, device)
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """One attempt to load a model: of which release, since when, and its outcome to come."""
+
+    key: str
+    since: float
+    outcome: "asyncio.Future[QueryEncoder]"
+
+
+class Watcher:
+    """Keeps `live` true: database, release and model, looked at about once a second."""
+
+    def __init__(self, settings: ServingSettings, live: Live, load: Load = load_model) -> None:
+        self._settings = settings
+        self._live = live
+        self._load = load
+        self._lane = Lane("encoder", settings.encoder_threads, settings.encoder_waiting)
+        self._loading: _Loading | None = None
+
+    async def run(self) -> None:
+        """Look for ever. One bad look must not be the last, whatever it met."""
+        while True:
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("the look at the release failed; the next one follows")
+            await asyncio.sleep(self._settings.refresh_seconds)
+
+    def close(self) -> None:
+        self._lane.close()
+        if self._live.connected:
+            self._live.connected.close()
+
+    async def _look(self) -> None:
+        if self._live.connected is None:
+            await self._connect()
+        if self._live.connected is not None:
+            release = await self._released(self._live.connected)
+            if release is not None:
+                self._follow(release)
+
+    async def _connect(self) -> None:
+        try:
+            dsn = await daemon("postgres", self._dsn)
+        except ClipAssetsError as error:
+            self._live.database_problem = str(error)
+            return
+        self._live.connected = Database(dsn, self._settings)
+
+    def _dsn(self) -> str:
+        if self._settings.dsn:
+            return self._settings.dsn.get_secret_value()
+        return postgres.dsn(Settings())
+
+    async def _released(self, database: Database) -> Release | None:
+        """The live release; None, with the reason noted, if there is none to be had."""
+        collection = self._settings.collection
+        try:
+            release = await database.probe(lambda conn: search.live(conn, collection))
+        except ReleaseError as error:
+            self._seen()
+            self._live.release_problem = str(error)
+            self._live.snapshot = None
+            return None
+        except (psycopg.OperationalError, Unavailable) as error:
+            logger.warning("database: %s", error)
+            self._live.database_problem = "the database does not answer"
+            return None
+        except psycopg.Error as error:
+            logger.warning("database: %s", error)
+            self._live.database_problem = "the database lacks the index's tables or reader's rights"
+            return None
+        self._seen()
+        return release
+
+    def _seen(self) -> None:
+        self._live.database_seen = time.monotonic()
+
+    def _follow(self, release: Release) -> None:
+        current = self._live.snapshot
+        if current and current.encoder.identity.key == release.identity.key:
+            if current.release != release:
+                self._live.snapshot = replace(current, release=release)
+        elif encoder := self._loaded(release):
+            self._live.snapshot = Snapshot(release, encoder)
+            self._live.model_problem = None
+            logger.info("answering from release %s, %s", release.id, release.identity.short)
+
+    def _loaded(self, release: Release) -> QueryEncoder | None:
+        """The encoder of the release's model once it is loaded; starts loading if need be."""
+        loading = self._loading
+        if loading is None or loading.key != release.identity.key:
+            self._start_loading(release)
+            return None
+        if not loading.outcome.done():
+            return None
+        error = loading.outcome.exception()
+        if error is None:
+            self._loading = None
+            return loading.outcome.result()
+        self._report(error)
+        if time.monotonic() - loading.since > self._settings.load_retry_seconds:
+            self._start_loading(release)
+        return None
+
+    def _start_loading(self, release: Release) -> None:
+        self._live.model_problem = f"the model {release.identity.short} is being loaded"
+        outcome = daemon("load-model", lambda: self._encoder_of(release))
+        self._loading = _Loading(release.identity.key, time.monotonic(), outcome)
+
+    def _encoder_of(self, release: Release) -> QueryEncoder:
+        """Loaded, warm and proven to be the model that made the release's vectors."""
+        model = self._load(release.spec, self._settings.device)
+        if model.identity.key != release.identity.key:
+            raise ModelError(
+                f"The release was made by {release.identity.short}, but {release.spec.name} now "
+                f"loads as {model.identity.short}. Restore the weights, or release an index of "
+                "the new ones."
+            )
+        encoder = QueryEncoder(model, self._lane, self._settings.text_cache)
+        encoder.warm()
+        return encoder
+
+    def _report(self, error: BaseException) -> None:
+        if isinstance(error, ClipAssetsError):
+            problem = str(error)
+        else:
+            problem = "the model could not be loaded; the log says why"
+        if problem != self._live.model_problem:
+            logger.error("model: %s", problem, exc_info=error)
+        self._live.model_problem = problem

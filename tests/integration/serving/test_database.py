@@ -1,0 +1,81 @@
+"""The service's connections: whose rights they have, and what becomes of a slow one."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+import pytest
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from serving.database import Database
+from serving.errors import DeadlineExceeded
+from serving.lane import Caller
+from tests.integration.serving.conftest import NewDatabase
+from tests.integration.serving.support import settings
+
+T = TypeVar("T")
+
+
+def _on_one_connection(dsn: str, *calls: Callable[[Connection[TupleRow]], T]) -> list[T]:
+    async def scenario() -> list[T]:
+        database = Database(dsn, settings(dsn, pool_size=1))
+        try:
+            return [await database.run(call, Caller.within(5)) for call in calls]
+        finally:
+            database.close()
+
+    return asyncio.run(scenario())
+
+
+def test_the_service_is_a_reader(new_database: NewDatabase) -> None:
+    """Its role is clip_reader, read-only, with a time limit on each statement."""
+    asked = (
+        "SELECT current_user, current_setting('transaction_read_only'), "
+        "current_setting('statement_timeout')"
+    )
+    (row,) = _on_one_connection(new_database(), lambda conn: conn.execute(asked).fetchone())
+    assert row == ("clip_reader", "on", "3s")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO clip_assets.thumbnail VALUES ('a', 'b')",
+        "DELETE FROM clip_assets.release",
+        "CREATE TABLE clip_assets.mine (a int)",
+        "SELECT pg_read_file('PG_VERSION')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+    ],
+)
+def test_a_reader_changes_nothing(new_database: NewDatabase, statement: str) -> None:
+    """Writes, definitions and the server's files are refused, even where read-only is lifted."""
+
+    def attempt(connection: Connection[TupleRow]) -> None:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(statement)
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        _on_one_connection(new_database(), attempt)
+
+
+def test_a_slow_statement_is_abandoned_and_its_thread_comes_free(
+    new_database: NewDatabase,
+) -> None:
+    """The caller leaves at the deadline, and the only connection serves again within a second."""
+
+    async def scenario() -> None:
+        dsn = new_database()
+        database = Database(dsn, settings(dsn, pool_size=1, database_waiting=0))
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await database.run(lambda conn: conn.execute("SELECT pg_sleep(2)"), Caller.within(0.3))
+        assert time.monotonic() - started < 0.6
+        await asyncio.sleep(0.7)
+        row = await database.run(lambda conn: conn.execute("SELECT 1").fetchone(), Caller.within(2))
+        assert row == (1,)
+        database.close()
+
+    asyncio.run(scenario())

@@ -1,0 +1,84 @@
+"""The service as it is started: its address, its log, its end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-m", "serving", "--port", "0"]
+ENVIRONMENT = {
+    **os.environ,
+    "CLIP_ASSETS_SERVING_DSN": "postgresql://127.0.0.1:1/none",
+    "CLIP_ASSETS_SERVING_DRAIN_SECONDS": "1",
+}
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    with (tmp_path / "log").open("w") as log:
+        started = subprocess.Popen(
+            COMMAND, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        yield started
+        started.kill()
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    line = process.stdout.readline()
+    assert line.startswith("Search page: http://127.0.0.1:")
+    return line.split()[-1]
+
+
+def test_it_prints_where_it_is_and_logs_each_request(
+    process: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    """The first line is the address; each request is a line of JSON without its query."""
+    address = _address(process)
+    assert httpx.get(f"{address}/?q=private").status_code == 200
+    process.terminate()
+    process.wait(15)
+    log = (tmp_path / "log").read_text()
+    (line,) = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/", 200)
+    assert "private" not in log
+
+
+def test_a_terminated_service_is_unready_before_it_is_gone(
+    process: "subprocess.Popen[str]",
+) -> None:
+    """After SIGTERM it still answers for the drain time, unready, and then ends."""
+    address = _address(process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.4)
+    problems = httpx.get(f"{address}/readyz").json()["problems"]
+    assert problems["service"] == "the service is shutting down"
+    assert httpx.get(f"{address}/livez").status_code == 200
+    assert process.wait(15) == -signal.SIGTERM
+
+
+def test_a_busy_port_is_one_sentence() -> None:
+    """Exit code 1 and the remedy, no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [*COMMAND[:-1], str(taken.getsockname()[1])]
+        ended = subprocess.run(
+            command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60
+        )
+    assert ended.returncode == 1
+    assert "in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_help_teaches_by_example() -> None:
+    """--help shows commands to copy."""
+    command = [sys.executable, "-m", "serving", "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "python -m serving --port 9000" in ended.stdout

@@ -1,0 +1,130 @@
+"""When the service answers, from what, and what it says while it does not."""
+
+import threading
+
+import httpx
+import psycopg
+
+from clip_assets.model import ModelIdentity, ModelSpec
+from clip_assets.node.encoder import Encoder
+from serving.encoder import Model
+from serving.watcher import load_model
+from tests.integration.serving.conftest import TINY, NewDatabase
+from tests.integration.serving.support import (
+    Searchable,
+    drawn,
+    publish,
+    readiness,
+    running,
+    settings,
+    wait_until_ready,
+    wait_until_unready,
+)
+
+PICTURES = [drawn(number) for number in range(4)]
+
+
+def _publish(dsn: str, encoder: Encoder, spec: ModelSpec, identity: ModelIdentity) -> None:
+    vectors = encoder.encode_images([picture.image for picture in PICTURES])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        publish(connection, spec, identity, PICTURES, vectors)
+
+
+def _model(url: str) -> str:
+    model: str = httpx.get(f"{url}/v1/release").json()["model"]
+    return model
+
+
+def test_a_ready_service_says_what_it_answers_from(searchable: Searchable) -> None:
+    """Model, rows, time and ef_search of the live release."""
+    assert readiness(searchable.url) == (200, {"ready": True, "problems": {}})
+    release = httpx.get(f"{searchable.url}/v1/release").json()
+    assert release["model"] == searchable.encoder.identity.short
+    assert release["identity"]["weights"] == searchable.encoder.identity.weights
+    assert (release["rows"], release["ef_search"]) == (12, 40)
+    assert release["warning"]
+
+
+def test_a_service_becomes_ready_with_the_first_release(
+    new_database: NewDatabase, tiny: Encoder
+) -> None:
+    """Before it: alive, unready with the remedy, searches 503. After it: ready by itself."""
+    dsn = new_database()
+    with running(settings(dsn, refresh_seconds=0.1)) as url:
+        status, answer = readiness(url)
+        assert (status, answer["ready"]) == (503, False)
+        assert httpx.get(f"{url}/livez").status_code == 200
+        wait_until_unready(url, "Materialize")
+        response = httpx.post(f"{url}/v1/search", json={"text": "x"})
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "2"
+        assert "Materialize" in response.json()["error"]["message"]
+        _publish(dsn, tiny, TINY, tiny.identity)
+        wait_until_ready(url)
+
+
+def test_another_model_than_the_release_was_made_by_is_refused(
+    new_database: NewDatabase, tiny: Encoder
+) -> None:
+    """A query encoded by other weights never reaches the table, and the reason is said."""
+    dsn = new_database()
+    _publish(dsn, tiny, TINY, tiny.identity.model_copy(update={"weights": "f" * 64}))
+    with running(settings(dsn, refresh_seconds=0.1)) as url:
+        wait_until_unready(url, "now loads as")
+        response = httpx.post(f"{url}/v1/search", json={"text": "x"})
+        assert response.status_code == 503
+        assert tiny.identity.short in response.json()["error"]["message"]
+
+
+def test_a_new_model_is_loaded_beside_the_one_that_answers(
+    new_database: NewDatabase, tiny: Encoder
+) -> None:
+    """While the new model loads the old release answers; then both change together."""
+    dsn, may_load = new_database(), threading.Event()
+    other = TINY.model_copy(update={"untrained_seed": 8})
+
+    def load(spec: ModelSpec, device: str | None) -> Model:
+        if spec == other:
+            may_load.wait(30)
+        return load_model(spec, device)
+
+    _publish(dsn, tiny, TINY, tiny.identity)
+    with running(settings(dsn, refresh_seconds=0.1), load) as url:
+        wait_until_ready(url)
+        second = load_model(other, "cpu")
+        assert isinstance(second, Encoder)
+        _publish(dsn, second, other, second.identity)
+        for _ in range(10):
+            answer = httpx.post(f"{url}/v1/search", json={"text": "x"}).json()
+            assert answer["release"]["model"] == tiny.identity.short
+        assert readiness(url)[0] == 200
+        may_load.set()
+        wait_until_ready(url, model=second.identity.short)
+        assert _model(url) == second.identity.short
+        answer = httpx.post(f"{url}/v1/search", json={"text": "x"}).json()
+        assert answer["release"]["model"] == second.identity.short
+
+
+def test_a_refreshed_release_of_the_same_model_needs_no_loading(
+    new_database: NewDatabase, tiny: Encoder
+) -> None:
+    """Only the release changes; the warm model stays."""
+    dsn, loads = new_database(), []
+
+    def load(spec: ModelSpec, device: str | None) -> Model:
+        loads.append(spec)
+        return load_model(spec, device)
+
+    _publish(dsn, tiny, TINY, tiny.identity)
+    with running(settings(dsn, refresh_seconds=0.1), load) as url:
+        wait_until_ready(url)
+        before = httpx.get(f"{url}/v1/release").json()["id"]
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO clip_assets.release (collection, index_id, content, ef_search, rows, "
+                "judgement, run_id) SELECT collection, index_id, content, 64, rows, judgement, "
+                "run_id FROM clip_assets.release"
+            )
+            connection.execute("UPDATE clip_assets.live SET release_id = release_id + 1")
+        wait_until_ready(url, release=before + 1)
+        assert loads == [TINY]

@@ -1,0 +1,188 @@
+"""Asking the service, and what it answers."""
+
+import io
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.integration.serving.support import Searchable
+
+
+def _search(service: Searchable, **query: object) -> dict[str, Any]:
+    response = httpx.post(f"{service.url}/v1/search", json=query)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def _ids(answer: dict[str, Any]) -> list[str]:
+    return [hit["image_id"] for hit in answer["hits"]]
+
+
+def _exact(service: Searchable, text: str, k: int) -> list[str]:
+    """The ids that a comparison with every picture gives."""
+    stored = service.encoder.encode_images([picture.image for picture in service.pictures])
+    scores = stored @ service.encoder.encode_text([text])[0]
+    return [service.pictures[i].image_id for i in np.argsort(-scores)[:k]]
+
+
+def test_a_text_finds_what_exact_search_finds(searchable: Searchable) -> None:
+    """Hits come nearest first, and are those of a comparison with every picture."""
+    answer = _search(searchable, text="a gold ellipse", k=5)
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert set(_ids(answer)) == set(_exact(searchable, "a gold ellipse", 5))
+
+
+def test_a_hit_says_what_made_it(searchable: Searchable) -> None:
+    """Run, job, shard, model and device stand in each hit; the run links to the Dagster UI."""
+    hit = _search(searchable, text="a gold ellipse", k=1)["hits"][0]
+    assert hit["lineage"] == {
+        "run_id": "run-embed",
+        "run_url": "http://dagster:3000/runs/run-embed",
+        "job_id": "job-embed",
+        "shard": "sample-000000",
+        "version": 3,
+        "model": searchable.encoder.identity.short,
+        "device": "cpu",
+    }
+
+
+def test_an_answer_says_that_an_untrained_model_means_nothing(searchable: Searchable) -> None:
+    """The warning stands beside release, collection and times."""
+    answer = _search(searchable, text="a gold ellipse")
+    assert answer["warning"] == "untrained model: results carry no meaning"
+    assert answer["collection"] == "sample"
+    assert answer["release"]["untrained"] is True
+    assert set(answer["took_ms"]) == {"encode", "search"}
+
+
+def test_more_like_an_image_leaves_it_out(searchable: Searchable) -> None:
+    """The image asked with is not among its own likes, and k are found without it."""
+    asked = searchable.pictures[3].image_id
+    answer = _search(searchable, image_id=asked, k=11)
+    assert asked not in _ids(answer)
+    assert len(answer["hits"]) == 11
+    assert answer["query"] == {"kind": "image_id", "text": None, "image_id": asked}
+
+
+@pytest.mark.parametrize("number", [2, 11])
+def test_an_uploaded_copy_finds_its_original(searchable: Searchable, number: int) -> None:
+    """The same pixels, sent as a file, are their own nearest neighbour."""
+    picture = searchable.pictures[number]
+    response = httpx.post(
+        f"{searchable.url}/v1/search/image",
+        files={"file": ("x", picture.png, "text/plain")},
+        data={"k": "3"},
+    )
+    hits = response.json()["hits"]
+    assert len(hits) == 3
+    assert hits[0]["image_id"] == picture.image_id
+    assert hits[0]["score"] > 0.999
+
+
+def test_the_collection_may_be_named(searchable: Searchable) -> None:
+    """The one served here is accepted; another is a 404 that names it."""
+    assert _search(searchable, text="x", collection="sample", k=1)["hits"]
+    query = {"text": "x", "collection": "others"}
+    response = httpx.post(f"{searchable.url}/v1/search", json=query)
+    assert response.status_code == 404
+    assert "sample" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "about"),
+    [
+        ({}, "either"),
+        ({"text": "a", "image_id": "b"}, "either"),
+        ({"text": "  "}, "blank"),
+        ({"text": "nul\0"}, "NUL"),
+        ({"text": "lone \ud800"}, "text"),
+        ({"text": "a", "k": 0}, "k:"),
+        ({"text": "a", "k": 101}, "k:"),
+        ({"text": "a", "k": "many"}, "k:"),
+        ({"text": "a", "size": 3}, "size:"),
+        ({"text": ["a"]}, "text:"),
+    ],
+)
+def test_a_bad_query_is_told_what_is_wrong(
+    searchable: Searchable, query: dict[str, object], about: str
+) -> None:
+    """Each bad field is named, with 422 and without repeating the input."""
+    headers = {"Content-Type": "application/json"}
+    content = json.dumps(query)
+    response = httpx.post(f"{searchable.url}/v1/search", content=content, headers=headers)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, "invalid_request")
+    assert about in error["message"]
+
+
+def test_json_that_is_none_is_refused(searchable: Searchable) -> None:
+    """A broken body gets a sentence too."""
+    headers = {"Content-Type": "application/json"}
+    response = httpx.post(f"{searchable.url}/v1/search", content=b"{", headers=headers)
+    assert response.status_code == 422
+    assert response.json()["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("image_id", ["no/such.png", "../../etc/passwd", "' OR 1=1 --", "%00"])
+def test_an_unknown_image_is_not_found(searchable: Searchable, image_id: str) -> None:
+    """Whatever an id looks like, it is only ever compared with ids."""
+    response = httpx.post(f"{searchable.url}/v1/search", json={"image_id": image_id})
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "not_found"
+
+
+def _gif() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "GIF")
+    return file.getvalue()
+
+
+def _bomb() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (6000, 6000)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "about"),
+    [
+        (b"", "empty"),
+        (b"<html>", "not a JPEG"),
+        (_gif(), "not a JPEG"),
+        (_bomb(), "too many pixels"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "PNG"),
+    ],
+)
+def test_a_file_that_is_no_usable_image_is_told_why(
+    searchable: Searchable, data: bytes, about: str
+) -> None:
+    """Format, size and damage are named; nothing of it is a server error."""
+    response = httpx.post(f"{searchable.url}/v1/search/image", files={"file": ("x.jpg", data)})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, "unusable_image")
+    assert about in error["message"]
+
+
+def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
+    """413, with and without a Content-Length, on both search routes."""
+    head = b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n"
+    for path in ("/v1/search", "/v1/search/image"):
+        for content in (head + b"x" * (9 * 2**20), iter([head, *[b"x" * 65536] * 144])):
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            response = httpx.post(searchable.url + path, content=content, headers=headers)
+            assert response.status_code == 413
+            assert response.json()["error"]["code"] == "too_large"
+
+
+def test_a_form_has_one_file(searchable: Searchable) -> None:
+    """No file and two files are both refused."""
+    url = f"{searchable.url}/v1/search/image"
+    assert httpx.post(url, data={"k": "3"}).status_code == 422
+    two = [("file", ("a", b"1")), ("file", ("b", b"2"))]
+    assert httpx.post(url, files=two).status_code == 400

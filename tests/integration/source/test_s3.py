@@ -1,0 +1,142 @@
+import io
+import tarfile
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from clip_assets.errors import StoreError
+from clip_assets.source import Source
+from clip_assets.source.config import FolderConfig, WebDatasetConfig
+from clip_assets.source.open import open_source
+
+Bucket = Any
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = boto3.resource("s3", region_name="us-east-1").Bucket("photos")
+    bucket.create()
+    yield bucket
+    if bucket.creation_date:
+        _emptied(bucket).delete()
+
+
+def _emptied(bucket: Bucket) -> Bucket:
+    bucket.objects.delete()
+    return bucket
+
+
+def _filled(bucket: Bucket, files: dict[str, bytes]) -> None:
+    for key, data in files.items():
+        bucket.put_object(Key=key, Body=data)
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def _folder(uri: str = "s3://photos/set") -> Source:
+    return open_source(FolderConfig(uri=uri))
+
+
+def test_a_folder_in_a_bucket(bucket: Bucket) -> None:
+    """Listing, captions and bytes are those of a local folder, whatever the keys look like."""
+    files = {"b.jpg": b"b", "a b/ü%41#?+.JPG": b"a", "a b/ü%41#?+.txt": b"odd", "empty.png": b""}
+    _filled(bucket, {f"set/{name}": data for name, data in files.items()})
+    _filled(bucket, {"set/folder.jpg/": b"", "set/.trash/x.jpg": b"", "settings.jpg": b""})
+    source = _folder()
+    refs = list(source.list())
+    assert [(ref.image_id, ref.caption) for ref in refs if ref.image_id != "folder.jpg"] == [
+        ("a b/ü%41#?+.JPG", "odd"),
+        ("b.jpg", None),
+        ("empty.png", None),
+    ]
+    assert refs[0].uri == "s3://photos/set/a b/ü%41#?+.JPG"
+    read = dict(zip([ref.image_id for ref in refs], source.read(refs), strict=True))
+    assert [read[name] for name in ("a b/ü%41#?+.JPG", "b.jpg", "empty.png")] == [b"a", b"b", b""]
+
+
+def test_tars_in_a_bucket(bucket: Bucket) -> None:
+    """Tars below a prefix, or one tar, are listed by headers and read by ranges."""
+    members = {f"{number:02d}.jpg": bytes([number]) * 3000 for number in range(40)}
+    _filled(bucket, {"set/a.tar": _tar(members | {"07.txt": b"seven"}), "set/b.tar": _tar(members)})
+    source = open_source(WebDatasetConfig(type="webdataset", uri="s3://photos/set"))
+    refs = list(source.list())
+    assert [ref.image_id for ref in refs[:2]] == ["a/00", "a/01"]
+    assert (len(refs), refs[7].caption, refs[47].image_id) == (80, "seven", "b/07")
+    assert list(source.read(refs[::-1])) == [*members.values(), *members.values()][::-1]
+    (one, *_) = open_source(WebDatasetConfig(type="webdataset", uri=refs[40].uri)).list()
+    assert one == refs[40]
+
+
+def test_a_missing_object_is_an_error_in_its_place(bucket: Bucket) -> None:
+    """An object deleted since it was listed is a reject; the others are read."""
+    _filled(bucket, {"set/a.jpg": b"a", "set/b.jpg": b"b"})
+    source = _folder()
+    refs = list(source.list())
+    bucket.delete_objects(Delete={"Objects": [{"Key": "set/a.jpg"}]})
+    gone, read = source.read(refs)
+    assert (str(gone), read) == ("no such file", b"b")
+
+
+def test_a_vanished_bucket_is_no_reject(bucket: Bucket) -> None:
+    """When the bucket itself is gone, reading stops instead of rejecting every image."""
+    _filled(bucket, {"set/a.jpg": b"a"})
+    source = _folder()
+    refs = list(source.list())
+    _emptied(bucket).delete()
+    with pytest.raises(StoreError, match=r"photos.*The bucket does not exist; check its name"):
+        list(source.read(refs))
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_missing_bucket_is_named() -> None:
+    """A bucket that was never there is one sentence with the remedy."""
+    with pytest.raises(StoreError, match=r"s3://nowhere.*The bucket does not exist"):
+        list(_folder("s3://nowhere/set").list())
+
+
+@pytest.mark.usefixtures("bucket")
+def test_missing_credentials_are_said_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without keys and without a metadata service the listing fails in seconds, with a remedy."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    began = monotonic()
+    with pytest.raises(StoreError, match="No usable credentials"):
+        list(_folder().list())
+    assert monotonic() - began < 10
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_endpoint_that_is_down_is_said_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that refuses the connection is named together with what to check."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match="Check the address and the network"):
+        list(_folder().list())

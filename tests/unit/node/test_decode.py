@@ -1,0 +1,253 @@
+import io
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from clip_assets.node.decode import QUERY, Limits, Rejected, decode, thumbnail
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+NO_IMAGE = "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"
+
+
+def _photo(mode: str = "RGB") -> Image.Image:
+    blocks = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((64, 48), Image.Resampling.BICUBIC).convert(mode)
+
+
+def _file(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _black_png(width: int, height: int) -> bytes:
+    """A 1-bit PNG written row by row: 100 megapixels are a few kilobytes."""
+    rows = zlib.compressobj(9)
+    row = bytes(1 + (width + 7) // 8)
+    body = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def _pixels(data: bytes) -> Any:
+    return np.asarray(decode(data).image)
+
+
+def _reason(data: bytes, limits: Limits | None = None) -> str:
+    with pytest.raises(Rejected) as caught:
+        decode(data, limits) if limits else decode(data)
+    return caught.value.reason
+
+
+def test_an_ordinary_jpeg_keeps_its_pixels() -> None:
+    """RGB JPEGs decode to exactly what Pillow alone gives, so vectors are the model's own."""
+    data = _file(_photo(), "JPEG")
+    assert np.array_equal(_pixels(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_decodes_to_rgb(kind: str) -> None:
+    """Each format of the pipeline gives RGB pixels and the size a viewer shows."""
+    found = decode(_file(_photo(), kind))
+    assert (found.image.mode, found.image.size) == ("RGB", (64, 48))
+    assert (found.width, found.height) == (64, 48)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_cut_file_is_rejected(kind: str) -> None:
+    """However little of a file is there, it is rejected as its format, not shown half grey."""
+    data = _file(_photo(), kind)
+    for keep in (12, 100, len(data) // 2):
+        assert _reason(data[:keep]) in (f"truncated {kind}", f"damaged {kind}")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (bytes(1000), NO_IMAGE),
+        (b"<!doctype html><title>404</title>", NO_IMAGE),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NO_IMAGE),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", NO_IMAGE),
+        (b"\xff\xd8\xff" + bytes(50), "damaged JPEG"),
+    ],
+)
+def test_what_is_no_image_says_so(data: bytes, reason: str) -> None:
+    """Files that are empty or something else are told from damaged images."""
+    assert _reason(data) == reason
+
+
+def test_queries_take_three_formats() -> None:
+    """What the pipeline reads beyond JPEG, PNG and WEBP is refused from a stranger."""
+    for kind in FORMATS[:3]:
+        assert decode(_file(_photo(), kind), QUERY).width == 64
+    for kind in FORMATS[3:]:
+        assert _reason(_file(_photo(), kind), QUERY) == "not a JPEG, PNG or WEBP image"
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ((60_000, 1), "aspect ratio 60000:1 (at most 100:1)"),
+        ((1, 5_000), "aspect ratio 5000:1 (at most 100:1)"),
+        ((12_000, 12_000), "too many pixels (144 million, at most 100)"),
+        ((20_000, 20_000), "too many pixels (400 million, at most 100)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_refused_by_their_header(
+    size: tuple[int, int], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Extreme shapes and sizes are refused before one pixel is decoded."""
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("decoded"))
+    assert _reason(_black_png(*size)) == reason
+
+
+@pytest.mark.parametrize(
+    "_action",
+    [
+        pytest.param(action, marks=pytest.mark.filterwarnings(action))
+        for action in ("ignore", "error")
+    ],
+)
+def test_a_bomb_is_refused_whatever_becomes_of_warnings(_action: str) -> None:
+    """The reason does not depend on what the process does with Pillow's warnings."""
+    assert _reason(_black_png(12_000, 12_000)) == "too many pixels (144 million, at most 100)"
+
+
+def test_limits_are_those_given() -> None:
+    """Bytes and pixels are held to the limits of the call."""
+    data = _file(_photo(), "PNG")
+    assert _reason(data, Limits(max_bytes=100)) == "file too large (over 0 MiB)"
+    assert _reason(data, Limits(max_pixels=3000)).startswith("too many pixels")
+
+
+def test_sixteen_bit_grey_is_scaled() -> None:
+    """Black stays black, white is white, and 257 grey levels are one of ours."""
+    ramp = np.linspace(0, 65_535, 256 * 4, dtype=np.uint16).reshape(4, 256)
+    for kind in ("PNG", "TIFF"):
+        found = _pixels(_file(Image.fromarray(ramp), kind))[..., 0].astype(int)
+        assert np.abs(found - np.round(ramp / 257)).max() <= 1
+        assert (found.min(), found.max()) == (0, 255)
+
+
+def test_float_and_32_bit_grey_are_scaled() -> None:
+    """TIFFs of floats from 0 to 1, or of 16-bit values in 32 bits, use the whole range."""
+    floats = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    for values in (floats, (floats * 65_535).astype(np.int32)):
+        found = _pixels(_file(Image.fromarray(values), "TIFF"))
+        assert (found.min(), found.max()) == (0, 255)
+        assert 120 < found.mean() < 135
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(kind: str, orientation: int) -> None:
+    """A rotated photo is decoded upright, and its size is the upright one."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tags = {"tiffinfo": {0x0112: orientation}} if kind == "TIFF" else {"exif": exif.tobytes()}
+    data = _file(_photo(), kind, **tags)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    assert np.array_equal(_pixels(data), np.asarray(expected))
+    assert decode(data).width == (64 if orientation < 5 else 48)
+
+
+def test_damaged_metadata_does_not_cost_the_image() -> None:
+    """Pixels are kept although the EXIF block beside them is garbage."""
+    assert decode(_file(_photo(), "JPEG", exif=b"Exif\0\0garbage" + bytes(20))).width == 64
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_transparency_is_white(mode: str) -> None:
+    """What is hidden under full transparency does not show, however it is written."""
+    options: dict[str, Any] = {}
+    if mode in ("RGBA", "LA"):
+        image = Image.new(mode, (8, 8), (0,) * len(mode))
+    else:
+        image = Image.new(mode, (8, 8), 0)
+        options["transparency"] = (0, 0, 0) if mode == "RGB" else 0
+    assert (_pixels(_file(image, "PNG", **options)) == 255).all()
+
+
+def test_half_transparency_is_half_white() -> None:
+    """Partial transparency is blended with white."""
+    data = _file(Image.new("RGBA", (8, 8), (0, 0, 0, 128)), "PNG")
+    assert decode(data).image.getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_cmyk_is_not_inverted() -> None:
+    """Printers' JPEGs keep their colours."""
+    data = _file(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")
+    assert decode(data).image.getpixel((8, 8)) == (255, 0, 0)
+
+
+def test_an_animation_is_its_first_frame() -> None:
+    """Of an animated GIF, WebP or PNG the first frame counts."""
+    later = [Image.new("RGB", (8, 8), "blue")]
+    for kind in ("GIF", "WEBP", "PNG"):
+        data = _file(Image.new("RGB", (8, 8), "red"), kind, save_all=True, append_images=later)
+        red, green, blue = decode(data).image.getpixel((4, 4))  # type: ignore[misc]
+        assert red > 240 and green < 16 and blue < 16
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_any_bytes_give_pixels_or_a_reason(kind: str) -> None:
+    """Flipped and overwritten bytes end in an image or in Rejected, never in anything else."""
+    random = Random(kind)
+    data = _file(_photo(), kind)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for _ in range(random.randrange(1, 20)):
+            damaged[random.randrange(len(data))] = random.randrange(256)
+        try:
+            assert decode(bytes(damaged)).image.mode == "RGB"
+        except Rejected as rejected:
+            assert 0 < len(rejected.reason) < 80
+
+
+def test_threads_agree() -> None:
+    """Decoding good and bad files in many threads gives what one thread gives."""
+    files = [_file(_photo(), kind) for kind in FORMATS] + [b"<html>", _black_png(60_000, 1)]
+
+    def outcome(data: bytes) -> bytes | str:
+        try:
+            return decode(data).image.tobytes()
+        except Rejected as rejected:
+            return rejected.reason
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(outcome, files * 20)) == [outcome(data) for data in files] * 20
+
+
+def test_a_thumbnail_is_pixels_only() -> None:
+    """A thumbnail is a small WebP without EXIF, profile or comment, and always the same."""
+    exif = Image.Exif()
+    exif[0x010E] = "a secret place"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = _photo().resize((640, 480))
+    data = _file(photo, "JPEG", exif=exif.tobytes(), icc_profile=profile, comment=b"a secret")
+    found = thumbnail(decode(data).image)
+    assert Image.open(io.BytesIO(found)).size == (256, 192)
+    assert found[:4] == b"RIFF" and found[8:16] == b"WEBPVP8 "
+    assert not [word for word in (b"secret", b"EXIF", b"ICCP", b"XMP ") if word in found]
+    assert found == thumbnail(decode(data).image)
+
+
+def test_thumbnails_keep_their_shape() -> None:
+    """Small images are not enlarged, and a sliver keeps at least one pixel."""
+    sizes = {(10, 8): (10, 8), (1000, 10): (256, 3), (10, 2000): (1, 256)}
+    for size, expected in sizes.items():
+        found = thumbnail(Image.new("RGB", size))
+        assert Image.open(io.BytesIO(found)).size == expected

@@ -1,0 +1,212 @@
+import hashlib
+import io
+import json
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import constants
+
+from clip_assets.errors import SourceError
+from clip_assets.source import Source
+from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.open import open_source
+
+SHARD = "data/train-00000-of-00001.parquet"
+ADDRESS = re.compile(
+    r"/(?:api/)?datasets/(?P<name>[^/]+/[^/]+)/\w+/(?P<revision>\w+)/?(?P<path>.*)"
+)
+
+
+@dataclass
+class Hub:
+    """What a hub on loopback holds and has been asked: the hub's HTTP, as its client speaks it."""
+
+    files: dict[str, bytes]
+    asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+
+    def answer(self, path: str, name: str, revision: str) -> tuple[int, dict[str, str], bytes]:
+        refusals = {"org/gated": (403, "GatedRepo"), "org/broken": (500, "")}
+        status, code = refusals.get(name, (401, "RepoNotFound"))
+        if name == "org/photos":
+            status, code = self._found(path, revision)
+        if status != 200:
+            return status, {"X-Error-Code": code}, b""
+        if not path:
+            return 200, {"content-type": "application/json"}, self._listing(name)
+        return 200, {"etag": f'"{_sha256(self.files[path])}"'}, self.files[path]
+
+    def _found(self, path: str, revision: str) -> tuple[int, str]:
+        if revision != "main":
+            return 404, "RevisionNotFound"
+        return (200, "") if not path or path in self.files else (404, "EntryNotFound")
+
+    def _listing(self, name: str) -> bytes:
+        files = [
+            {
+                "rfilename": path,
+                "size": len(data),
+                "blobId": "0" * 40,
+                "lfs": {"sha256": _sha256(data), "size": len(data), "pointerSize": 1},
+            }
+            for path, data in self.files.items()
+        ]
+        return json.dumps({"id": name, "sha": "a" * 40, "siblings": files}).encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+
+    def do_GET(self) -> None:
+        found = ADDRESS.match(urlsplit(self.path).path)
+        assert found, self.path
+        span = self.headers.get("range")
+        self.hub.asked.append((found["path"], span, self.headers.get("authorization")))
+        status, headers, body = self.hub.answer(found["path"], found["name"], found["revision"])
+        if span and status == 200:
+            first, last = span.removeprefix("bytes=").split("-")
+            status, body = 206, body[int(first) : int(last) + 1 if last else None]
+        self._send(status, headers, body)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for key, value in {**headers, "X-Repo-Commit": "a" * 40}.items():
+            self.send_header(key, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def _parquet() -> bytes:
+    noise = [hashlib.sha256(bytes([n])).digest() * 400 for n in range(200)]
+    images = pa.array([{"bytes": data} for data in noise], pa.struct([("bytes", pa.binary())]))
+    file = io.BytesIO()
+    table = pa.table({"image": images, "key": range(200)})
+    pq.write_table(table, file, compression=None, use_dictionary=False)
+    return file.getvalue()
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """What HF_ENDPOINT does, which the hub's client reads once, when it is imported."""
+    address = f"http://127.0.0.1:{port}"
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    held = Hub({"README.md": b"# photos", SHARD: _parquet()})
+    handler = type("Handler", (_Handler,), {"hub": held})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    _use(monkeypatch, server.server_port)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    yield held
+    server.shutdown()
+    server.server_close()
+
+
+def _source(dataset: str = "org/photos", revision: str = "main") -> Source:
+    config = HuggingFaceConfig(
+        type="huggingface", dataset=dataset, revision=revision, id_column="key"
+    )
+    return open_source(config)
+
+
+def test_listing_reads_a_little_of_each_file(hub: Hub) -> None:
+    """Ids are listed through ranges of the id column, without downloading the images."""
+    refs = list(_source().list())
+    assert [ref.image_id for ref in refs] == [str(number) for number in range(200)]
+    assert refs[3].uri == f"hf://datasets/org/photos@main/{SHARD}"
+    assert refs[3].etag == f"{_sha256(hub.files[SHARD])}:3"
+    spans = [span for path, span, _ in hub.asked if path == SHARD]
+    assert all(spans)
+    assert len(spans) <= 4
+    read = sum(1 - eval(span.removeprefix("bytes=")) for span in spans if span)
+    assert read < len(hub.files[SHARD]) / 5
+
+
+def test_reading_downloads_each_file_once(hub: Hub) -> None:
+    """The bytes are those of the hub's rows, the token goes along, the cache is used again."""
+    source = _source()
+    refs = list(source.list())
+    expected = [hashlib.sha256(bytes([n])).digest() * 400 for n in (5, 199, 0)]
+    for _ in range(2):
+        assert list(source.read([refs[5], refs[199], refs[0]])) == expected
+    assert {token for _, _, token in hub.asked} == {"Bearer hf_secret"}
+
+
+def test_a_changed_file_is_not_read_by_row(hub: Hub) -> None:
+    """When the branch has moved on, the old rows are errors, never another image."""
+    source = _source()
+    refs = list(source.list())[:2]
+    hub.files[SHARD] = hub.files[SHARD][:-4] + b"PAR2"
+    changed = "the parquet file has changed since it was catalogued"
+    assert [str(error) for error in source.read(refs)] == [changed] * 2
+
+
+def test_a_removed_file_rejects_its_rows(hub: Hub) -> None:
+    """A shard that the branch no longer has is an error for each of its rows."""
+    source = _source()
+    refs = list(source.list())[:2]
+    del hub.files[SHARD]
+    assert [str(error) for error in source.read(refs)] == ["no such file"] * 2
+
+
+@pytest.mark.parametrize(
+    ("dataset", "revision", "said"),
+    [
+        ("org/gated", "main", "is gated: accept its terms on its page, then set HF_TOKEN"),
+        ("org/private", "main", "is not on the hub, or private: check the name, or set HF_TOKEN"),
+        ("org/photos", "v9", "has no revision 'v9': set `revision`"),
+        ("org/broken", "main", "The Hugging Face hub cannot be reached"),
+        ("not a/hub id", "main", "is neither a folder here nor a hub id of the form org/name"),
+    ],
+)
+@pytest.mark.usefixtures("hub")
+def test_each_refusal_names_its_remedy(dataset: str, revision: str, said: str) -> None:
+    """Gated, private, misspelt and broken datasets are told apart."""
+    with pytest.raises(SourceError, match=said):
+        list(_source(dataset, revision).list())
+
+
+def test_offline_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no hub in reach the listing fails in seconds and offers the local copy."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        _use(monkeypatch, closed.getsockname()[1])
+        began = monotonic()
+        with pytest.raises(SourceError, match=r"cannot be reached .* local copy"):
+            list(_source().list())
+        assert monotonic() - began < 5
+
+
+def test_a_silent_hub_is_left_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that takes the connection and says nothing does not hang the listing."""
+    monkeypatch.setattr("clip_assets.source.hub.TIMEOUT", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        _use(monkeypatch, silent.getsockname()[1])
+        with pytest.raises(SourceError, match="cannot be reached"):
+            list(_source().list())

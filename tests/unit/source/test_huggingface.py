@@ -1,0 +1,152 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clip_assets.errors import SourceError
+from clip_assets.source import Source
+from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.open import open_source
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def _image(number: int) -> bytes:
+    return b"image %d" % number
+
+
+def _shard(path: Path, numbers: Sequence[int], rows_per_group: int = 3) -> Path:
+    table = pa.table(
+        {
+            "image": pa.array([{"bytes": _image(n), "path": f"{n}.jpg"} for n in numbers], IMAGE),
+            "key": pa.array(numbers),
+            "texts": pa.array([[f"number {n}", "second"] for n in numbers]),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=rows_per_group)
+    return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    _shard(tmp_path / "data/train-00001-of-00002.parquet", range(100, 300), rows_per_group=90)
+    _shard(tmp_path / "data/train-00000-of-00002.parquet", range(7))
+    return tmp_path
+
+
+def _source(folder: Path, **options: Any) -> Source:
+    return open_source(HuggingFaceConfig(type="huggingface", dataset=str(folder), **options))
+
+
+def test_rows_are_images_in_order(dataset: Path) -> None:
+    """Without an id column an image is named by its file and row, file by file."""
+    refs = list(_source(dataset).list())
+    assert len(refs) == 207
+    assert refs[6].image_id == "data/train-00000-of-00002/00000006"
+    assert refs[7].image_id == "data/train-00001-of-00002/00000000"
+    assert refs[8].uri == str(dataset.resolve() / "data/train-00001-of-00002.parquet")
+    assert (refs[8].row, refs[8].offset, refs[8].size, refs[8].caption) == (1, None, None, None)
+
+
+def test_id_and_caption_columns(dataset: Path) -> None:
+    """Ids are the id column as text; of several captions the first is taken."""
+    refs = list(_source(dataset, id_column="key", caption_column="texts").list())
+    assert (refs[2].image_id, refs[2].caption) == ("2", "number 2")
+    assert (refs[-1].image_id, refs[-1].caption) == ("299", "number 299")
+
+
+@pytest.mark.parametrize("order", [range(207), range(206, -1, -1), [0, 206, 3, 150, 2, 2, 206]])
+def test_reads_in_the_order_asked_for(dataset: Path, order: Sequence[int]) -> None:
+    """Across files, row groups and batches, forwards, backwards and at random."""
+    source = _source(dataset, id_column="key")
+    refs = list(source.list())
+    wanted = [refs[number] for number in order]
+    assert list(source.read(wanted)) == [_image(int(ref.image_id)) for ref in wanted]
+
+
+def test_a_plain_binary_column(tmp_path: Path) -> None:
+    """Images may be plain bytes, in a column of any name and large binary as well."""
+    table = pa.table({"jpg": pa.array([b"1", None], pa.large_binary())})
+    pq.write_table(table, tmp_path / "train.parquet")
+    source = _source(tmp_path, image_column="jpg")
+    data, empty = source.read(list(source.list()))
+    assert data == b"1"
+    assert str(empty) == "the row holds no image bytes"
+
+
+def test_a_changed_file_is_not_read_by_row(dataset: Path) -> None:
+    """After a parquet file changed, its rows are errors, never another image."""
+    source = _source(dataset)
+    refs = list(source.list())[5:9]
+    _shard(dataset / "data/train-00000-of-00002.parquet", range(50, 57), rows_per_group=4)
+    first, second, *others = source.read(refs)
+    assert str(first) == str(second) == "the parquet file has changed since it was catalogued"
+    assert others == [_image(100), _image(101)]
+
+
+def test_damage_is_kept_to_its_row_group(tmp_path: Path) -> None:
+    """A damaged row group rejects its own rows; the others are read."""
+    path = tmp_path / "train.parquet"
+    images = [{"bytes": bytes([n]) * 1000, "path": ""} for n in range(6)]
+    table = pa.table({"image": pa.array(images, IMAGE)})
+    pq.write_table(table, path, row_group_size=2, compression=None, write_page_checksum=True)
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes([3]) * 500)] ^= 1
+    path.write_bytes(data)
+    source = _source(tmp_path)
+    read = list(source.read(list(source.list())))
+    assert [isinstance(item, OSError) for item in read] == [False, False, True, True, False, False]
+    assert str(read[2]) == str(read[3]) == "damaged row group 1 of the parquet file"
+    assert read[5] == bytes([5]) * 1000
+
+
+def test_a_missing_file_rejects_its_rows(dataset: Path) -> None:
+    """A shard that is gone is an error for each of its rows."""
+    source = _source(dataset)
+    refs = list(source.list())[5:9]
+    (dataset / "data/train-00000-of-00002.parquet").unlink()
+    read = list(source.read(refs))
+    assert [str(item) for item in read[:2]] == ["no such file"] * 2
+    assert read[2:] == [_image(100), _image(101)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_column": "picture"}, "no column 'picture'; it has image, key, texts"),
+        ({"image_column": "key"}, "column 'key' holds int64, not image bytes"),
+        ({"id_column": "uid"}, "no column 'uid'"),
+        ({"caption_column": "text"}, "no column 'text'"),
+        ({"split": "test"}, "no parquet files of configuration 'default', split 'test'"),
+    ],
+)
+def test_columns_that_are_not_there(dataset: Path, options: dict[str, str], said: str) -> None:
+    """A wrong column or split is named together with what there is."""
+    with pytest.raises(SourceError, match=said):
+        list(_source(dataset, **options).list())
+
+
+def test_a_repeated_or_missing_id_is_refused(tmp_path: Path) -> None:
+    """Ids must be there and differ; the error names the rows."""
+    for keys, said in (([1, 2, 1], "row 0 and .* row 2"), ([1, None], "no usable id")):
+        images = pa.array([{"bytes": b"x", "path": ""}] * len(keys), IMAGE)
+        pq.write_table(pa.table({"image": images, "key": keys}), tmp_path / "train.parquet")
+        with pytest.raises(SourceError, match=said):
+            list(_source(tmp_path, id_column="key").list())
+
+
+def test_what_is_no_parquet_is_named(dataset: Path) -> None:
+    """A file with the right name and the wrong content fails the listing by name."""
+    (dataset / "data/train-00001-of-00002.parquet").write_bytes(b"<html>not found</html>")
+    with pytest.raises(SourceError, match=r"train-00001-of-00002\.parquet cannot be used"):
+        list(_source(dataset).list())
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    """A path that does not exist is an error, not a question to the hub."""
+    with pytest.raises(SourceError, match="is not a folder on this machine"):
+        _source(tmp_path / "nowhere")

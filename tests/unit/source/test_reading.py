@@ -1,0 +1,43 @@
+from collections.abc import Iterator
+from time import sleep
+
+import pytest
+
+from clip_assets.source.reading import in_order
+
+
+def test_reads_only_so_far_ahead() -> None:
+    """Items are taken from their iterator as results are, so memory stays bounded."""
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = in_order(lambda number: number * 2, items(), threads=2, ahead=5)
+    assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
+    assert len(taken) == 14
+
+
+def test_an_exception_comes_in_its_turn() -> None:
+    """What was computed before the item that failed is still handed out."""
+    results = in_order(lambda number: 6 // number, [1, 2, 0, 3])
+    assert [next(results), next(results)] == [6, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_closing_drops_what_has_not_begun() -> None:
+    """A reader that stops early does not wait for the read-ahead it no longer wants."""
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        sleep(0.05 if number else 0)
+        return number
+
+    results = in_order(work, range(50), threads=2, ahead=50)
+    assert next(results) == 0
+    results.close()
+    assert len(begun) < 10

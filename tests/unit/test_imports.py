@@ -1,0 +1,25 @@
+"""Every run worker imports the code location; it must stay light."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+
+
+def test_code_location_is_light() -> None:
+    """Loading all definitions imports none of torch, open_clip and sky."""
+    script = (
+        "import sys; from clip_assets.definitions import defs; defs(); "
+        "print([m for m in ('torch', 'open_clip', 'sky') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_sky_folder_holds_yaml_only() -> None:
+    """A Python file in sky/ would shadow SkyPilot's own package."""
+    assert not list((PROJECT / "sky").rglob("*.py"))
