@@ -2,7 +2,6 @@
 
 import re
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -80,8 +79,3 @@ class Collection(BaseModel):
     def freshness_policy(self) -> dg.FreshnessPolicy:
         window = timedelta(hours=self.fresh_within_hours)
         return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * 0.75)
-
-    @property
-    def common(self) -> dict[str, Any]:
-        """What every asset of the collection has alike."""
-        return {"group_name": self.collection, "owners": [self.owner]}

@@ -135,14 +135,13 @@ class Demo:
             )
 
     def _environment(self) -> dict[str, str]:
-        environment = {
+        return {
             **os.environ,
             "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(self.settings.dagster_home)),
             "CLIP_ASSETS_HOME": str(self.settings.home.resolve()),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "VIRTUAL_ENV": sys.prefix,
         }
-        return environment
 
     def _wait(self, name: str, url: str) -> None:
         process = self._started[name]

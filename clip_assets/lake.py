@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -66,7 +67,7 @@ class Lake:
         if is_remote(self._objects.root):
             from obstore.fsspec import FsspecStore
 
-            scheme = self._objects.root.split("://", maxsplit=1)[0]
+            scheme: Any = self._objects.root.split("://", maxsplit=1)[0]
             database.register_filesystem(FsspecStore(scheme))
         self._create_views(database)
         self._create_functions(database)
@@ -88,14 +89,14 @@ class Lake:
         )  # fmt: skip
         parts = self._files([part.path for c in self._commits for part in c.parts])
         rejects = self._files([c.rejects.path for c in self._commits])
-        database.execute(
+        database.execute(  # the names are quoted by _files, the rest is ours
             f"CREATE VIEW embeddings AS SELECT p.* EXCLUDE (embedding, filename), "
             f"p.embedding::FLOAT[{self.dim}] AS embedding, "
             f"c.* EXCLUDE (file, rows, rejected) "
             f"FROM read_parquet({parts}, filename = true) AS p "
             f"JOIN commits AS c ON c.file = p.filename"
         )
-        database.execute(f"CREATE VIEW rejects AS SELECT * FROM read_parquet({rejects})")  # noqa: S608
+        database.execute(f"CREATE VIEW rejects AS SELECT * FROM read_parquet({rejects})")
 
     def _create_functions(self, database: duckdb.DuckDBPyConnection) -> None:
         vector = f"FLOAT[{self.dim}]"

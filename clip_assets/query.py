@@ -38,8 +38,8 @@ def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float
             f"{release.identity.short}. Bring back those weights, or release a new index."
         )
     if image is None:
-        return encoder.encode_text([text])[0]
+        return encoder.encode_text([text]).reshape(-1)
     try:
-        return encoder.encode_images([decode(image.read_bytes()).image])[0]
+        return encoder.encode_images([decode(image.read_bytes()).image]).reshape(-1)
     except (OSError, Rejected) as error:
         raise SettingsError(f"{image} cannot be used as a query: {error}.") from error

@@ -17,7 +17,8 @@ def catalog_asset(of: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         code_version="1",
         freshness_policy=of.freshness_policy,
-        **of.common,
+        group_name=of.collection,
+        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation

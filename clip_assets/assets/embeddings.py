@@ -1,5 +1,7 @@
 """`embeddings`: one partition a shard, many shards a job."""
 
+from typing import Any
+
 import dagster as dg
 
 from clip_assets import catalog
@@ -29,7 +31,8 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         pool="embed",
         freshness_policy=of.freshness_policy,
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
-        **of.common,
+        group_name=of.collection,
+        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext,
@@ -61,7 +64,7 @@ def _raise_if_unfinished(
     context: dg.AssetExecutionContext,
     of: Collection,
     reports: list[ShardReport],
-    metadata: dict[str, dict[str, object]],
+    metadata: dict[str, dict[str, Any]],
 ) -> None:
     """Record the shards that did finish, then fail the run for those that did not."""
     failed = {report.shard: report.message for report in reports if report.state == "failed"}
@@ -83,7 +86,7 @@ def _raise_if_unfinished(
 
 def _metadata(
     of: Collection, objects: Objects, reports: list[ShardReport]
-) -> dict[str, dict[str, object]]:
+) -> dict[str, dict[str, Any]]:
     """Metadata of each finished shard, by shard key."""
     finished = {report.shard: report for report in reports if report.state != "failed"}
     head = catalog.read(objects)
@@ -107,7 +110,7 @@ def _require_commit(of: Collection, objects: Objects, shard: Shard) -> Commit:
     return commit
 
 
-def _of_commit(objects: Objects, commit: Commit) -> dict[str, object]:
+def _of_commit(objects: Objects, commit: Commit) -> dict[str, Any]:
     speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
     return {
         "dagster/partition_row_count": commit.rows,

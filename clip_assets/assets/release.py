@@ -15,7 +15,8 @@ def release_asset(of: Collection) -> dg.AssetsDefinition:
         kinds={"postgres"},
         code_version="1",
         freshness_policy=of.freshness_policy,
-        **of.common,
+        group_name=of.collection,
+        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation

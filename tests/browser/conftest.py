@@ -1,0 +1,47 @@
+"""Chromium from the system's packages, and the service that the other tests ask too."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.integration.serving.conftest import new_database, searchable, tiny
+from tests.integration.serving.support import Searchable
+
+__all__ = ["browser", "new_database", "page", "searchable", "tiny"]
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("THE PAGE IS NOT TESTED: no Chromium here. Install the package `chromium`.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, searchable: Searchable) -> Iterator[Page]:
+    """A page of its own that must end without a complaint of the browser or a dialog."""
+    context = browser.new_context(base_url=searchable.url, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    page.set_default_timeout(15_000)
+    yield page
+    context.close()
+    assert complaints == []

@@ -1,0 +1,191 @@
+"""The page in a real browser."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.integration.serving.support import Searchable
+
+pytestmark = pytest.mark.browser
+
+GRID = "#grid > li > a"
+
+
+def _ask(page: Page, text: str) -> None:
+    page.goto("/")
+    page.get_by_role("searchbox").fill(text)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{GRID} img.seen")
+
+
+def _shown(page: Page) -> list[str]:
+    """Ids of the pictures in the grid, in order."""
+    links = page.locator(GRID).evaluate_all("links => links.map(link => link.href)")
+    return [parse_qs(urlsplit(link).query)["show"][0] for link in links]
+
+
+def _query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_a_typed_query_shows_pictures(page: Page, searchable: Searchable) -> None:
+    """Every picture is there, really loaded, each with its score."""
+    _ask(page, "a gold ellipse")
+    expect(page.locator(GRID)).to_have_count(len(searchable.pictures))
+    page.wait_for_function(
+        "[...document.querySelectorAll('#grid img')].every(image => image.naturalWidth > 0)"
+    )
+    assert float(page.locator(".score").first.text_content() or "") <= 1
+    assert _query(page) == {"q": ["a gold ellipse"]}
+
+
+def test_the_page_says_what_it_searches(page: Page, searchable: Searchable) -> None:
+    """Collection, size, model and time stand on it, and that this model means nothing."""
+    page.goto("/")
+    expect(page.locator("#release")).to_contain_text("sample · 12 images")
+    expect(page.locator("#release")).to_contain_text(searchable.encoder.identity.short)
+    expect(page.locator("#warning")).to_be_visible()
+    expect(page.locator("#warning")).to_have_text("untrained model: results carry no meaning")
+
+
+def test_the_start_shows_what_the_examples_find(page: Page) -> None:
+    """Before anything is asked, pictures of the collection stand under the example queries."""
+    page.goto("/")
+    page.wait_for_selector(".shelf img.seen")
+    page.get_by_role("link", name="a photo of a cloud").first.click()
+    page.wait_for_selector(f"{GRID} img.seen")
+    assert _query(page) == {"q": ["a photo of a cloud"]}
+
+
+def test_a_picture_opens_with_its_lineage(page: Page) -> None:
+    """Run, shard, model and hash are in the dialog; the run links to the Dagster UI."""
+    _ask(page, "a gold ellipse")
+    page.locator(GRID).first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("sample-000000, version 3")
+    run = dialog.get_by_role("link", name="run-embed")
+    expect(run).to_have_attribute("href", "http://dagster:3000/runs/run-embed")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page).to_have_url(re.compile(r"/\?q=[^&]*$"))
+
+
+def test_more_like_this_searches_with_the_picture(page: Page, searchable: Searchable) -> None:
+    """The dialog closes, the address names the picture, and it is not among its likes."""
+    _ask(page, "a gold ellipse")
+    first = _shown(page)[0]
+    page.locator(GRID).first.click()
+    page.get_by_role("link", name="More like this").click()
+    expect(page.locator(GRID)).to_have_count(len(searchable.pictures) - 1)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#source")).to_be_visible()
+    assert _query(page) == {"like": [first]}
+    assert first not in _shown(page)
+
+
+def test_a_link_shows_the_same_to_somebody_else(page: Page) -> None:
+    """The address of a query with an open picture reproduces both in a new window."""
+    _ask(page, "a gold ellipse")
+    page.locator(GRID).nth(2).click()
+    title = page.locator("#detail-title").text_content()
+    address, pictures = page.url, _shown(page)
+    other = page.context.new_page()
+    other.goto(address)
+    expect(other.locator("#detail-title")).to_have_text(title or "")
+    other.wait_for_selector(GRID, state="attached")
+    assert _shown(other) == pictures
+    other.keyboard.press("Escape")
+    expect(other).to_have_url(re.compile(r"/\?q=[^&]*$"))
+    expect(other.get_by_role("searchbox")).to_have_value("a gold ellipse")
+
+
+def test_back_and_forward_go_through_what_was_seen(page: Page) -> None:
+    """Query, picture and likes are steps of the history."""
+    _ask(page, "a gold ellipse")
+    page.locator(GRID).first.click()
+    page.get_by_role("link", name="More like this").click()
+    expect(page.locator("#source")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_role("searchbox")).to_have_value("a gold ellipse")
+    page.go_forward()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_an_uploaded_picture_finds_its_like(page: Page, searchable: Searchable) -> None:
+    """Choosing a file searches with it; its results open, close and survive "back"."""
+    page.goto("/")
+    picture = searchable.pictures[4]
+    file = {"name": "mine.png", "mimeType": "image/png", "buffer": picture.png}
+    page.locator("#file").set_input_files(file)
+    expect(page.locator("#source")).to_contain_text("mine.png")
+    page.wait_for_selector(f"{GRID} img.seen")
+    assert _shown(page)[0] == picture.image_id
+    page.locator(GRID).first.click()
+    expect(page.locator("#detail-title")).to_have_text(picture.caption or "")
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#source")).to_contain_text("mine.png")
+
+
+def test_a_dropped_picture_is_searched_with(page: Page, searchable: Searchable) -> None:
+    """Dropping a file anywhere on the page does the same."""
+    page.goto("/")
+    picture = searchable.pictures[5]
+    page.evaluate(
+        """bytes => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "dropped.png", {type: "image/png"}));
+            document.body.dispatchEvent(
+                new DragEvent("drop", {dataTransfer: files, bubbles: true, cancelable: true}));
+        }""",
+        list(picture.png),
+    )
+    expect(page.locator("#source")).to_contain_text("dropped.png")
+    page.wait_for_selector(f"{GRID} img.seen")
+    assert _shown(page)[0] == picture.image_id
+
+
+def test_hostile_names_are_only_text(page: Page, searchable: Searchable) -> None:
+    """Markup in a caption and in an id is shown letter by letter, and runs nothing."""
+    for picture in searchable.pictures[10:]:
+        page.goto("/?q=ellipse")
+        page.wait_for_selector(GRID)
+        page.locator(GRID).nth(_shown(page).index(picture.image_id)).click()
+        expect(page.locator("#detail-title")).to_have_text(picture.caption or "")
+        expect(page.get_by_role("dialog")).to_contain_text(picture.image_id)
+        page.get_by_role("link", name="More like this").click()
+        expect(page.locator("#source")).to_contain_text(picture.caption or "")
+        assert _query(page) == {"like": [picture.image_id]}
+    assert page.locator("img[onerror]").count() == 0
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    """Type, tab to a picture, open it, close it: no mouse."""
+    page.goto("/")
+    page.keyboard.type("a gold ellipse")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{GRID} img.seen")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#grid') !== null"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert page.evaluate("document.activeElement.closest('#grid') !== null")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1920])
+def test_nothing_runs_out_of_the_window(page: Page, width: int) -> None:
+    """At phone, tablet and desktop width the page scrolls down, never sideways."""
+    page.set_viewport_size({"width": width, "height": 800})
+    for path in ("/", "/?q=ellipse", "/?q=ellipse&show=shapes/00-crimson.png"):
+        page.goto(path)
+        page.wait_for_selector("img.seen")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
