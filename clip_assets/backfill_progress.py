@@ -1,7 +1,12 @@
 """A backfill with a progress bar: images/s, shards done, time left."""
 
+import os
+import sys
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -25,6 +30,14 @@ def backfill_with_progress(
     settings: Settings, collection: str, slug: str | None, shards: str, out: Console
 ) -> None:
     """Bring the collection up to date, telling how far it is. Raises ClipAssetsError."""
+    log = settings.home.resolve() / "logs" / "backfill.log"
+    with _stderr_into(log):
+        _bring_up_to_date(settings, collection, slug, shards, out)
+
+
+def _bring_up_to_date(
+    settings: Settings, collection: str, slug: str | None, shards: str, out: Console
+) -> None:
     with out.status(f"{collection}: loading definitions"):
         work = Backfill(settings, collection, slug)
     with out.status(f"{collection}: listing images"):
@@ -73,6 +86,21 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
             images_before += sum(shard.live for shard in work.head.pick(batch))
             shards_before += len(batch)
             bar.update(task, completed=images_before, done=shards_before)
+
+
+@contextmanager
+def _stderr_into(log: Path) -> Iterator[None]:
+    """Send what Dagster and the node print to a file, so that the bar stays one line."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(2)
+    with log.open("ab") as file:
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _finished(running: Future[None]) -> bool:

@@ -42,6 +42,7 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        ws="none",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     DrainingServer(config, app.state.live, settings.drain_seconds).run(sockets=[listening])

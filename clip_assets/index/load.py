@@ -67,12 +67,17 @@ def reconcile(
 def load_shard(
     connection: psycopg.Connection, objects: Objects, index: Index, commit: Commit, path: str
 ) -> None:
-    """Replace the shard's rows by the commit's, unless the ledger already has that digest."""
+    """Replace the shard's rows by the commit's, unless the ledger already has that digest.
+
+    A loader that listed the commits before a newer one was loaded leaves the newer one alone.
+    """
     key = {"index_id": index.index_id, "shard": commit.shard}
     with connection.transaction():
         connection.execute(statement("lock_shard"), key)
-        row = connection.execute(statement("ledger_digest"), key).fetchone()
-        if not row or row[0] != commit.digest:
+        version, digest = connection.execute(statement("loaded_shard"), key).fetchone() or (0, "")
+        if version > commit.version:
+            return
+        if digest != commit.digest:
             connection.execute(statement("delete_shard", table=index.table), key)
             _copy(connection, objects, index, commit)
         connection.execute(

@@ -39,8 +39,9 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(index_id)s || '/' || %(shard)s, 
 SELECT shard, commit_path, digest, rows FROM clip_assets.ledger
 WHERE index_id = %(index_id)s ORDER BY shard;
 
--- name: ledger_digest
-SELECT digest FROM clip_assets.ledger WHERE index_id = %(index_id)s AND shard = %(shard)s;
+-- name: loaded_shard
+SELECT version, digest FROM clip_assets.ledger
+WHERE index_id = %(index_id)s AND shard = %(shard)s;
 
 -- name: delete_shard
 DELETE FROM clip_assets.{table} WHERE shard = %(shard)s;

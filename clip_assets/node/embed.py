@@ -210,7 +210,9 @@ def _job_of(arguments: argparse.Namespace) -> tuple[Objects, EmbedJob]:
         run_id=f"by-hand-{job_id[:8]}",
         collection=arguments.collection,
         model=ModelSpec(
-            name=arguments.model, pretrained=arguments.pretrained, precision=arguments.precision
+            name=arguments.model,
+            pretrained=arguments.pretrained or None,
+            precision=arguments.precision,
         ),
         shards=tuple(catalog.select(_head(objects), arguments.shards)),
         batch_size=arguments.batch_size,

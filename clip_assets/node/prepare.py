@@ -57,7 +57,7 @@ def _prepare(
     ref: ImageRef, data: bytes | OSError, preprocess: Callable[[Image], Tensor]
 ) -> Prepared | Reject:
     if isinstance(data, OSError):
-        return Reject(ref, f"unreadable: {data.strerror or type(data).__name__}")
+        return Reject(ref, f"unreadable: {data.strerror or data}")
     try:
         decoded = decode(data)
     except Rejected as error:

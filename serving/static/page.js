@@ -121,7 +121,7 @@ function take(file) {
 
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a");
-  if (!anchor || anchor.origin !== location.origin) return;
+  if (!anchor || anchor.origin !== location.origin || anchor.pathname !== "/") return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const { q, like, show: image } = Object.fromEntries(new URLSearchParams(anchor.search));

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.integration.serving.conftest import new_database, searchable, tiny
+from tests.integration.serving.conftest import searchable, tiny
 from tests.integration.serving.support import Searchable
 
-__all__ = ["browser", "new_database", "page", "searchable", "tiny"]
+__all__ = ["browser", "page", "searchable", "tiny"]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -40,7 +40,7 @@ def page(browser: Browser, searchable: Searchable) -> Iterator[Page]:
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
     page.set_default_timeout(15_000)
     yield page
     context.close()

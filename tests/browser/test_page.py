@@ -120,8 +120,9 @@ def test_an_uploaded_picture_finds_its_like(page: Page, searchable: Searchable) 
     """Choosing a file searches with it; its results open, close and survive "back"."""
     page.goto("/")
     picture = searchable.pictures[4]
-    file = {"name": "mine.png", "mimeType": "image/png", "buffer": picture.png}
-    page.locator("#file").set_input_files(file)
+    page.locator("#file").set_input_files(
+        {"name": "mine.png", "mimeType": "image/png", "buffer": picture.png}
+    )
     expect(page.locator("#source")).to_contain_text("mine.png")
     page.wait_for_selector(f"{GRID} img.seen")
     assert _shown(page)[0] == picture.image_id

@@ -91,9 +91,9 @@ def publish(
         "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
         "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
     }  # fmt: skip
-    row = connection.execute(statement("add_release"), release).fetchone()
-    assert row
-    connection.execute(statement("point_at"), {"collection": "sample", "release_id": row[0]})
+    added = connection.execute(statement("add_release"), release).fetchone()
+    assert added
+    connection.execute(statement("point_at"), {"collection": "sample", "release_id": added[0]})
 
 
 def _insert(
@@ -131,7 +131,8 @@ def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int
 @contextmanager
 def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]:
     """The service on a free loopback port; gives its address."""
-    config = uvicorn.Config(create_app(settings, load), log_config=None, access_log=False)
+    app = create_app(settings, load)
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))

@@ -13,7 +13,6 @@ from psycopg.rows import TupleRow
 from serving.database import Database
 from serving.errors import DeadlineExceeded
 from serving.lane import Caller
-from tests.integration.serving.conftest import NewDatabase
 from tests.integration.serving.support import settings
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ def _on_one_connection(dsn: str, *calls: Callable[[Connection[TupleRow]], T]) ->
     return asyncio.run(scenario())
 
 
-def test_the_service_is_a_reader(new_database: NewDatabase) -> None:
+def test_the_service_is_a_reader(new_database: Callable[[], str]) -> None:
     """Its role is clip_reader, read-only, with a time limit on each statement."""
     asked = (
         "SELECT current_user, current_setting('transaction_read_only'), "
@@ -50,7 +49,7 @@ def test_the_service_is_a_reader(new_database: NewDatabase) -> None:
         "COPY (SELECT 1) TO PROGRAM 'true'",
     ],
 )
-def test_a_reader_changes_nothing(new_database: NewDatabase, statement: str) -> None:
+def test_a_reader_changes_nothing(new_database: Callable[[], str], statement: str) -> None:
     """Writes, definitions and the server's files are refused, even where read-only is lifted."""
 
     def attempt(connection: Connection[TupleRow]) -> None:
@@ -62,7 +61,7 @@ def test_a_reader_changes_nothing(new_database: NewDatabase, statement: str) -> 
 
 
 def test_a_slow_statement_is_abandoned_and_its_thread_comes_free(
-    new_database: NewDatabase,
+    new_database: Callable[[], str],
 ) -> None:
     """The caller leaves at the deadline, and the only connection serves again within a second."""
 

@@ -1,14 +1,14 @@
 """Without its database the service answers 503 in bounded time, and comes back by itself."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import psycopg
 import pytest
 
+from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
-from tests.integration.serving.conftest import TINY, NewDatabase
 from tests.integration.serving.support import (
     drawn,
     publish,
@@ -23,12 +23,12 @@ DEADLINE = 1.0
 
 
 @pytest.fixture
-def wire(new_database: NewDatabase, tiny: Encoder) -> Wire:
+def wire(new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder) -> Wire:
     pictures = [drawn(number) for number in range(4)]
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
         vectors = tiny.encode_images([picture.image for picture in pictures])
-        publish(connection, TINY, tiny.identity, pictures, vectors)
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
     return Wire(dsn)
 
 

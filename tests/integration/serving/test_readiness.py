@@ -1,6 +1,7 @@
 """When the service answers, from what, and what it says while it does not."""
 
 import threading
+from collections.abc import Callable
 
 import httpx
 import psycopg
@@ -9,7 +10,6 @@ from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.encoder import Encoder
 from serving.encoder import Model
 from serving.watcher import load_model
-from tests.integration.serving.conftest import TINY, NewDatabase
 from tests.integration.serving.support import (
     Searchable,
     drawn,
@@ -46,7 +46,7 @@ def test_a_ready_service_says_what_it_answers_from(searchable: Searchable) -> No
 
 
 def test_a_service_becomes_ready_with_the_first_release(
-    new_database: NewDatabase, tiny: Encoder
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
     """Before it: alive, unready with the remedy, searches 503. After it: ready by itself."""
     dsn = new_database()
@@ -59,16 +59,16 @@ def test_a_service_becomes_ready_with_the_first_release(
         assert response.status_code == 503
         assert response.headers["retry-after"] == "2"
         assert "Materialize" in response.json()["error"]["message"]
-        _publish(dsn, tiny, TINY, tiny.identity)
+        _publish(dsn, tiny, tiny_spec, tiny.identity)
         wait_until_ready(url)
 
 
 def test_another_model_than_the_release_was_made_by_is_refused(
-    new_database: NewDatabase, tiny: Encoder
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
     """A query encoded by other weights never reaches the table, and the reason is said."""
     dsn = new_database()
-    _publish(dsn, tiny, TINY, tiny.identity.model_copy(update={"weights": "f" * 64}))
+    _publish(dsn, tiny, tiny_spec, tiny.identity.model_copy(update={"weights": "f" * 64}))
     with running(settings(dsn, refresh_seconds=0.1)) as url:
         wait_until_unready(url, "now loads as")
         response = httpx.post(f"{url}/v1/search", json={"text": "x"})
@@ -77,18 +77,18 @@ def test_another_model_than_the_release_was_made_by_is_refused(
 
 
 def test_a_new_model_is_loaded_beside_the_one_that_answers(
-    new_database: NewDatabase, tiny: Encoder
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
     """While the new model loads the old release answers; then both change together."""
     dsn, may_load = new_database(), threading.Event()
-    other = TINY.model_copy(update={"untrained_seed": 8})
+    other = tiny_spec.model_copy(update={"untrained_seed": 8})
 
     def load(spec: ModelSpec, device: str | None) -> Model:
         if spec == other:
             may_load.wait(30)
         return load_model(spec, device)
 
-    _publish(dsn, tiny, TINY, tiny.identity)
+    _publish(dsn, tiny, tiny_spec, tiny.identity)
     with running(settings(dsn, refresh_seconds=0.1), load) as url:
         wait_until_ready(url)
         second = load_model(other, "cpu")
@@ -106,7 +106,7 @@ def test_a_new_model_is_loaded_beside_the_one_that_answers(
 
 
 def test_a_refreshed_release_of_the_same_model_needs_no_loading(
-    new_database: NewDatabase, tiny: Encoder
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
     """Only the release changes; the warm model stays."""
     dsn, loads = new_database(), []
@@ -115,7 +115,7 @@ def test_a_refreshed_release_of_the_same_model_needs_no_loading(
         loads.append(spec)
         return load_model(spec, device)
 
-    _publish(dsn, tiny, TINY, tiny.identity)
+    _publish(dsn, tiny, tiny_spec, tiny.identity)
     with running(settings(dsn, refresh_seconds=0.1), load) as url:
         wait_until_ready(url)
         before = httpx.get(f"{url}/v1/release").json()["id"]
@@ -127,4 +127,4 @@ def test_a_refreshed_release_of_the_same_model_needs_no_loading(
             )
             connection.execute("UPDATE clip_assets.live SET release_id = release_id + 1")
         wait_until_ready(url, release=before + 1)
-        assert loads == [TINY]
+        assert loads == [tiny_spec]

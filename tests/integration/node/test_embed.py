@@ -1,0 +1,244 @@
+"""The node program, run as a user or a job runs it: whole parts, nothing lost, nothing twice."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clip_assets import catalog
+from clip_assets.errors import ModelError, StoreError
+from clip_assets.model import ModelSpec
+from clip_assets.node import embed
+from clip_assets.node import job as jobs
+from clip_assets.node.job import EmbedJob
+from clip_assets.source.config import FolderConfig
+from clip_assets.source.open import open_source
+from clip_assets.store import commit as commits
+from clip_assets.store import paths
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+
+IMAGES, SHARD_SIZE, PART_ROWS = 30, 15, 5
+Collection = Callable[..., Objects]
+
+
+@pytest.fixture
+def collection(tmp_path: Path, write_pictures: Callable[..., Path]) -> Collection:
+    """Makes the objects of a collection over one folder of pictures, its catalog written."""
+    pictures = write_pictures(tmp_path / "pictures", IMAGES)
+
+    def make(name: str = "photos") -> Objects:
+        objects = Objects(str(tmp_path / "data" / name))
+        source = FolderConfig(uri=str(pictures))
+        listed = open_source(source).list()
+        catalog.refresh(objects, "photos", source, listed, SHARD_SIZE)
+        return objects
+
+    return make
+
+
+def job_of(spec: ModelSpec, **fields: object) -> EmbedJob:
+    plain = {
+        "job_id": "job", "run_id": "run", "collection": "photos", "model": spec,
+        "shards": ("00000", "00001"), "part_rows": PART_ROWS, "batch_size": 4,
+    }  # fmt: skip
+    return EmbedJob.model_validate(plain | fields)
+
+
+def command_of(objects: Objects, job: EmbedJob) -> list[str]:
+    return [sys.executable, "-m", "clip_assets.node.embed", "--job", jobs.write(objects, job)]
+
+
+def run_program(objects: Objects, job: EmbedJob) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command_of(objects, job), stderr=subprocess.PIPE, text=True)
+
+
+def commit_of(objects: Objects, spec: ModelSpec, number: int = 0) -> Commit:
+    head = catalog.read(objects)
+    assert head
+    found = commits.read(objects, spec.slug, head.shards[number].at)
+    assert found
+    return found
+
+
+def hashes(objects: Objects, spec: ModelSpec) -> list[str]:
+    return [part.sha256 for number in (0, 1) for part in commit_of(objects, spec, number).parts]
+
+
+def test_every_image_is_embedded_and_traceable(
+    collection: Collection, tiny_spec: ModelSpec
+) -> None:
+    """Rows stand in catalog order with caption, hash, size, thumbnail and a unit vector."""
+    objects = collection()
+    assert embed.run(objects, job_of(tiny_spec)) == 0
+    commit = commit_of(objects, tiny_spec)
+    assert (commit.rows, commit.rejected, commit.run_id) == (SHARD_SIZE, 0, "run")
+    assert [part.rows for part in commit.parts] == [5, 5, 5]
+    rows = commits.read_part(objects, commit.parts[1]).to_pylist()
+    assert [row["image_id"] for row in rows] == [f"{n:05d}.png" for n in range(5, 10)]
+    assert rows[0]["caption"] == "picture number 5"
+    assert (rows[0]["width"], rows[0]["height"]) == (40, 40)
+    assert np.linalg.norm(rows[0]["embedding"]) == pytest.approx(1, abs=1e-6)
+    progress = jobs.read_progress(objects, "job")
+    assert progress
+    assert (progress.shards_done, progress.images_done) == (2, IMAGES)
+
+
+def test_killed_in_mid_shard_and_run_again(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """After SIGKILL at two different moments the parts are those of an unbroken run."""
+    whole = collection("whole")
+    assert embed.run(whole, job_of(tiny_spec)) == 0
+    broken = collection("broken")
+    for kept in (1, 4):
+        process = run_program(broken, job_of(tiny_spec))
+        _wait_for_parts(broken, tiny_spec, kept)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(random.random() / 20)
+    assert run_program(broken, job_of(tiny_spec)).wait() == 0
+    assert hashes(broken, tiny_spec) == hashes(whole, tiny_spec)
+    assert commit_of(broken, tiny_spec).digest == commit_of(whole, tiny_spec).digest
+
+
+def _wait_for_parts(objects: Objects, spec: ModelSpec, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        entries = objects.list(paths.embeddings(spec.slug))
+        if sum("/part-" in entry.path for entry in entries) >= count:
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"no {count} parts after a minute")
+
+
+def test_second_run_computes_nothing(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """A committed shard is found, and its commit keeps the first run's name."""
+    objects = collection()
+    embed.run(objects, job_of(tiny_spec))
+    assert embed.run(objects, job_of(tiny_spec, run_id="later")) == 0
+    assert commit_of(objects, tiny_spec).run_id == "run"
+
+
+def test_two_jobs_at_once(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """A preempted job that lives on beside its successor does no harm: both end well."""
+    whole, objects = collection("whole"), collection("both")
+    embed.run(whole, job_of(tiny_spec))
+    both = [run_program(objects, job_of(tiny_spec, job_id=name)) for name in ("a", "b")]
+    assert [process.wait() for process in both] == [0, 0]
+    assert hashes(objects, tiny_spec) == hashes(whole, tiny_spec)
+
+
+def test_rejects_are_listed_with_their_reason(
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    """Rows and rejects make the catalog's images; each reject says why."""
+    folder = tmp_path / "pictures"
+    (folder / "00003.png").write_bytes(b"")
+    (folder / "00004.png").write_bytes((folder / "00005.png").read_bytes()[:60])
+    objects = collection()
+    (folder / "00006.png").unlink()
+    assert embed.run(objects, job_of(tiny_spec, max_reject_share=0.5)) == 0
+    commit = commit_of(objects, tiny_spec)
+    assert (commit.rows, commit.rejected) == (12, 3)
+    rejects = commits.read_part(objects, commit.rejects).to_pylist()
+    assert {row["image_id"]: row["reason"] for row in rejects} == {
+        "00003.png": "empty file",
+        "00004.png": "truncated PNG",
+        "00006.png": "unreadable: no such file",
+    }
+
+
+def test_too_many_rejects_fail_their_shard_alone(
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    """A shard above the allowed share is not committed and says so; its neighbour is."""
+    for number in range(3):
+        (tmp_path / "pictures" / f"{number:05d}.png").write_bytes(b"<html>not an image</html>")
+    objects = collection()
+    process = run_program(objects, job_of(tiny_spec))
+    _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "shard 00000: failed - 3 of 15 images were rejected" in stderr
+    head = catalog.read(objects)
+    assert head
+    assert commits.read(objects, tiny_spec.slug, head.shards[0].at) is None
+    assert commit_of(objects, tiny_spec, 1).rows == SHARD_SIZE
+    assert embed.run(objects, job_of(tiny_spec, max_reject_share=0.2)) == 0
+
+
+def test_other_weights_under_the_same_name_are_refused(
+    collection: Collection, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of one set of weights are never completed with those of another."""
+    objects = collection()
+    embed.run(objects, job_of(tiny_spec, shards=("00000",)))
+    other = tiny_spec.model_copy(update={"untrained_seed": 1})
+    monkeypatch.setattr(ModelSpec, "slug", tiny_spec.slug)
+    with pytest.raises(ModelError, match="Pin `sha256`"):
+        embed.run(objects, job_of(other, shards=("00000",)))
+
+
+def test_damaged_part_of_an_earlier_attempt(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """A part that was damaged after it was written is not built upon."""
+    objects = collection()
+    embed.run(objects, job_of(tiny_spec))
+    commit = commit_of(objects, tiny_spec)
+    assert objects.folder
+    (objects.folder / paths.commit(tiny_spec.slug, commit.at)).unlink()
+    path = objects.folder / commit.parts[0].path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="damaged"):
+        embed.run(objects, job_of(tiny_spec))
+
+
+def test_no_room_on_the_disk(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """A write that the disk refuses ends in one sentence; with room the run ends well."""
+    objects = collection()
+    command = command_of(objects, job_of(tiny_spec))
+    limited = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *command]
+    full = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert full.returncode == 2
+    assert "error: Cannot write" in full.stderr
+    assert "Free some space" in full.stderr
+    assert not list(objects.list(paths.embeddings(tiny_spec.slug)))
+    assert embed.run(objects, job_of(tiny_spec)) == 0
+
+
+def test_by_hand_without_dagster(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """Flags instead of a job file do the same; a wrong shard says what there is."""
+    objects = collection()
+    spec = ModelSpec(name=_exported(objects, tiny_spec))
+    assert objects.folder
+    plain = [
+        sys.executable, "-m", "clip_assets.node.embed", "--data", str(objects.folder.parent),
+        "--collection", "photos", "--model", spec.name,
+    ]  # fmt: skip
+    done = subprocess.run([*plain, "--shards", "0..1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert commit_of(objects, spec, 1).rows == SHARD_SIZE
+    wrong = subprocess.run([*plain, "--shards", "7"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: photos has no shard 00007; it has 2")
+
+
+def _exported(objects: Objects, tiny_spec: ModelSpec) -> str:
+    """The tiny model with its seeded weights saved, as a folder that open_clip loads."""
+    from safetensors.torch import save_file
+
+    from clip_assets.node.encoder import load
+
+    assert objects.folder
+    folder = objects.folder.parent / "exported"
+    folder.mkdir()
+    config = Path(tiny_spec.name.removeprefix("local-dir:")) / "open_clip_config.json"
+    (folder / config.name).write_text(config.read_text())
+    weights = load(tiny_spec, "cpu")._model.state_dict()
+    save_file(weights, folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"

@@ -1,0 +1,27 @@
+"""Clients that send too slowly, or less than they said."""
+
+import json
+import socket
+import time
+
+from tests.integration.serving.support import running, settings
+
+NOWHERE = "postgresql://127.0.0.1:1/none"
+HEAD = (
+    b"POST /v1/search HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+)
+
+
+def test_a_body_that_does_not_come_is_408() -> None:
+    """A client that promises more than it sends is answered when its time is over."""
+    with running(settings(NOWHERE, body_seconds=0.4)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            started = time.monotonic()
+            client.sendall(HEAD + b'{"text"')
+            received = b"".join(iter(lambda: client.recv(65536), b""))
+        assert 0.3 < time.monotonic() - started < 2
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408")
+    assert json.loads(body)["error"]["code"] == "body_timeout"
