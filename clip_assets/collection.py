@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from clip_assets.errors import SettingsError
+from clip_assets.index.judge import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.source import SourceConfig
 
@@ -45,6 +46,10 @@ class Collection(BaseModel):
         if self.source is None:
             raise SettingsError(f"{self.collection} has no `source:` in its defs.yaml.")
         return self.source
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(recall=self.wanted_recall, caption_recall=self.wanted_caption_recall)
 
     @property
     def partitions_name(self) -> str:

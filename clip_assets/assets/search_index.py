@@ -37,7 +37,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
             done = load.reconcile(connection, objects, of.collection, of.spec, shards)
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
             built = hnsw.build(connection, done.index, head.images)
-            judgement = judge.judge(connection, objects, done.index, of.wanted_recall)
+            judgement = judge.judge(connection, objects, done.index, of.wanted)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(judgement.content),
             metadata={

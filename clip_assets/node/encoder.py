@@ -34,7 +34,7 @@ class Encoder:
         self.dim = self.identity.dim
         self._model = _at_precision(spec, model).to(device).eval()
         self._dtype = _TORCH_DTYPE[spec.precision]
-        self._tokenize = open_clip.get_tokenizer(spec.name)
+        self._tokenize = _tokenizer(spec)
         self.preprocess = image_transform_v2(
             PreprocessCfg(**model.visual.preprocess_cfg), is_train=False
         )
@@ -91,6 +91,18 @@ def _load_float32(spec: ModelSpec) -> Any:
                 require_pretrained=not untrained,
             )
     except (RuntimeError, OSError, ValueError, KeyError) as error:
+        raise _explained(spec, error) from error
+
+
+def _tokenizer(spec: ModelSpec) -> Any:
+    try:
+        return open_clip.get_tokenizer(spec.name)
+    except (ImportError, NameError, AssertionError) as error:
+        raise ModelError(
+            f"{spec.name} has a tokenizer of the transformers package, which is not installed. "
+            "Install it with: pip install 'clip-assets[transformers]'"
+        ) from error
+    except (RuntimeError, OSError, ValueError) as error:
         raise _explained(spec, error) from error
 
 
