@@ -14,6 +14,11 @@ from clip_assets.index.tables import Index
 
 M = 16
 EF_CONSTRUCTION = 64
+PARALLEL_FROM_ROWS = 50_000
+"""Workers that start on an empty graph together can leave islands in it that no search reaches:
+1,498 vectors built by two stayed at recall 0.93 up to ef_search 1000, and reached 1.00 at 40 when
+built by one."""
+
 _BYTES_PER_ROW_OVERHEAD = 300  # neighbour lists and tuple headers at m 16, rounded up
 _MEGABYTE = 1 << 20
 
@@ -28,8 +33,11 @@ def build(connection: psycopg.Connection, index: Index, rows: int) -> bool:
     needed = rows * (2 * index.identity.dim + _BYTES_PER_ROW_OVERHEAD)
     memory = min(max(needed, 64 * _MEGABYTE), _free_memory() // 2) // _MEGABYTE
     with connection.transaction():
+        connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
+        if _exists(connection, index):
+            return False
         _set(connection, "maintenance_work_mem", f"{memory}MB")
-        _set(connection, "max_parallel_maintenance_workers", str((os.cpu_count() or 2) - 1))
+        _set(connection, "max_parallel_maintenance_workers", str(_workers(rows)))
         connection.execute(
             statement(
                 "create_hnsw",
@@ -41,6 +49,10 @@ def build(connection: psycopg.Connection, index: Index, rows: int) -> bool:
         )
     connection.execute(sql.SQL("ANALYZE clip_assets.{}").format(index.table))
     return True
+
+
+def _workers(rows: int) -> int:
+    return (os.cpu_count() or 2) - 1 if rows >= PARALLEL_FROM_ROWS else 0
 
 
 def _exists(connection: psycopg.Connection, index: Index) -> bool:

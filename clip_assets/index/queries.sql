@@ -35,6 +35,9 @@ SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(hnsw)s);
 -- name: lock_shard
 SELECT pg_advisory_xact_lock(hashtextextended(%(index_id)s || '/' || %(shard)s, 0));
 
+-- name: lock_build
+SELECT pg_advisory_xact_lock(hashtextextended(%(hnsw)s, 0));
+
 -- name: ledger
 SELECT shard, commit_path, digest, rows FROM clip_assets.ledger
 WHERE index_id = %(index_id)s ORDER BY shard;
@@ -75,7 +78,8 @@ SELECT image_id, embedding::text FROM clip_assets.{table}
 ORDER BY md5(image_id) LIMIT %(count)s;
 
 -- name: nearest
-SELECT image_id FROM clip_assets.{table} ORDER BY embedding <=> %(vector)s::halfvec LIMIT %(k)s;
+SELECT image_id, embedding <=> %(vector)s::halfvec FROM clip_assets.{table}
+ORDER BY embedding <=> %(vector)s::halfvec LIMIT %(k)s;
 
 -- name: write_judgement
 UPDATE clip_assets.index SET judgement = %(judgement)s WHERE index_id = %(index_id)s;
@@ -101,10 +105,12 @@ WHERE %(collection)s::text IS NULL OR l.collection = %(collection)s
 ORDER BY l.collection;
 
 -- name: previous_release
-SELECT release_id FROM clip_assets.release
-WHERE collection = %(collection)s
-  AND release_id < (SELECT release_id FROM clip_assets.live WHERE collection = %(collection)s)
-ORDER BY release_id DESC LIMIT 1;
+SELECT before.release_id FROM clip_assets.release AS before
+JOIN clip_assets.release AS now
+  ON before.release_id < now.release_id AND before.index_id <> now.index_id
+JOIN clip_assets.live ON live.release_id = now.release_id AND live.collection = before.collection
+WHERE before.collection = %(collection)s
+ORDER BY before.release_id DESC LIMIT 1;
 
 -- name: release_index
 SELECT r.index_id, r.ef_search, i.identity->>'name' AS name

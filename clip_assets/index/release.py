@@ -41,13 +41,19 @@ def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[
 
 
 def roll_back(connection: psycopg.Connection, collection: str) -> Release:
-    """Make the release before the live one live again. Raises ReleaseError if there is none."""
+    """Make the release before the live one live again.
+
+    Shards are replaced in place, so a release of the same index has the same rows by now: the
+    one meant is the last of another index. Raises ReleaseError if there is none.
+    """
     with connection.transaction():
         row = connection.execute(
             statement("previous_release"), {"collection": collection}
         ).fetchone()
         if row is None:
-            raise ReleaseError(f"{collection} has no release before the live one to go back to.")
+            raise ReleaseError(
+                f"{collection} has no release of another model before the live one to go back to."
+            )
         _point_at(connection, collection, row[0])
     return search.live(connection, collection)
 

@@ -15,6 +15,9 @@ from clip_assets.index import tables
 from clip_assets.index.statements import statement
 from clip_assets.model import ModelIdentity, ModelSpec
 
+MAX_EF_SEARCH = 1_000
+"""pgvector takes no more; the iterative scan finds what is asked beyond it."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -95,7 +98,7 @@ def search(
     Raises ValueError if the vector is not of the release's dimension or not finite.
     """
     with connection.transaction():
-        tune(connection, max(release.ef_search, k))
+        tune(connection, min(max(release.ef_search, k), MAX_EF_SEARCH))
         rows = connection.execute(
             statement("search", table=sql.Identifier(release.table)),
             {"vector": literal(vector, release.identity.dim), "k": k, "index_id": release.index_id},
