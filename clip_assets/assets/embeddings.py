@@ -25,7 +25,7 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         deps=[of.catalog_key],
         partitions_def=of.partitions,
         backfill_policy=dg.BackfillPolicy.multi_run(of.shards_per_run),
-        description=f"Unit vectors of every image by {of.spec.name}: parquet parts and a commit.",
+        description=f"Unit vectors of every image by {of.spec.title}: parquet parts and a commit.",
         kinds={"parquet", "pytorch"},
         code_version="1",
         pool="embed",

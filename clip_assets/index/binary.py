@@ -4,6 +4,7 @@ Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format). A
 wire is int16 dimensions, int16 zero, then big-endian float16 values (pgvector, halfvec_recv).
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator
 
@@ -35,6 +36,20 @@ def thumbnail_rows(table: pa.Table) -> Iterator[bytes]:
             b"\x00\x02" + _text(sha256) + struct.pack(">i", len(webp)) + webp
             for sha256, webp in columns
         )
+
+
+def checksum(table: pa.Table) -> int:
+    """int64 over image ids and vectors as the index stores them; the order does not matter.
+
+    XOR of the first 8 bytes of each row's sha256(halfvec on the wire, then image id), which
+    `damaged_shards` computes of what the table holds.
+    """
+    vectors = _halfvecs(table)[:, 4:]
+    total = 0
+    for vector, image_id in zip(vectors, table.column("image_id").to_pylist(), strict=True):
+        digest = hashlib.sha256(vector.tobytes() + image_id.encode()).digest()
+        total ^= int.from_bytes(digest[:8], "big", signed=True)
+    return total
 
 
 def _image_rows(shard: str, first_row: int, table: pa.Table) -> Iterator[bytes]:

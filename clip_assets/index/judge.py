@@ -72,6 +72,7 @@ class Judgement(BaseModel):
     ef_search: int
     ladder: tuple[Rung, ...]
     uses_index: bool
+    damaged_shards: tuple[str, ...]
     rows: int
     caption_recall: float | None
     caption_queries: int
@@ -98,6 +99,11 @@ class Judgement(BaseModel):
                 f"captions find their own image in {self.caption_recall or 0.0:.3f} of cases, "
                 f"below the wanted {self.wanted.caption_recall:.3f}: pixels, normalisation or the "
                 "order of rows may be wrong"
+            )
+        if self.damaged_shards:
+            faults.append(
+                f"the table's rows are not the committed ones in shards "
+                f"{', '.join(self.damaged_shards[:5])}"
             )
         if not self.uses_index:
             faults.append("the planner does not use the HNSW index for a search")
@@ -143,6 +149,7 @@ def judge(
         ef_search=rungs[-1].ef_search,
         ladder=tuple(rungs),
         uses_index=_uses_index(connection, index, queries[0].vector),
+        damaged_shards=_damaged_shards(connection, index),
         rows=sum(rows for _, _, rows in loaded.values()),
         caption_recall=_caption_recall(connection, index, captions, rungs[-1].ef_search),
         caption_queries=len(captions),
@@ -278,6 +285,13 @@ def _caption_recall(
         for query in captions
     )
     return found / len(captions)
+
+
+def _damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
+    rows = connection.execute(
+        statement("damaged_shards", table=index.table), {"index_id": index.index_id}
+    ).fetchall()
+    return tuple(shard for (shard,) in rows)
 
 
 def _uses_index(connection: psycopg.Connection, index: Index, vector: str) -> bool:

@@ -74,12 +74,13 @@ def load_shard(
     key = {"index_id": index.index_id, "shard": commit.shard}
     with connection.transaction():
         connection.execute(statement("lock_shard"), key)
-        version, digest = connection.execute(statement("loaded_shard"), key).fetchone() or (0, "")
+        row = connection.execute(statement("loaded_shard"), key).fetchone()
+        version, digest, checksum = row or (0, "", 0)
         if version > commit.version:
             return
         if digest != commit.digest:
             connection.execute(statement("delete_shard", table=index.table), key)
-            _copy(connection, objects, index, commit)
+            checksum = _copy(connection, objects, index, commit)
         connection.execute(
             statement("write_ledger"),
             {
@@ -89,6 +90,7 @@ def load_shard(
                 "commit_path": path,
                 "rows": commit.rows,
                 "rejected": commit.rejected,
+                "checksum": checksum,
                 "run_id": commit.run_id,
                 "job_id": commit.job_id,
                 "device": commit.device,
@@ -96,9 +98,10 @@ def load_shard(
         )
 
 
-def _copy(connection: psycopg.Connection, objects: Objects, index: Index, commit: Commit) -> None:
+def _copy(connection: psycopg.Connection, objects: Objects, index: Index, commit: Commit) -> int:
+    """Copy all parts in; returns the checksum of their rows."""
     connection.execute(statement("stage_thumbnails"))
-    first_row = 0
+    first_row = checksum = 0
     with connection.cursor() as cursor:
         for part in commit.parts:
             table = commits.read_part(objects, part)
@@ -111,7 +114,9 @@ def _copy(connection: psycopg.Connection, objects: Objects, index: Index, commit
             )
             _copy_in(cursor, "copy_thumbnails", binary.thumbnail_rows(table))
             first_row += len(table)
+            checksum ^= binary.checksum(rows)
         cursor.execute(statement("keep_thumbnails"))
+    return checksum
 
 
 def _copy_in(

@@ -43,7 +43,7 @@ SELECT shard, commit_path, digest, rows FROM clip_assets.ledger
 WHERE index_id = %(index_id)s ORDER BY shard;
 
 -- name: loaded_shard
-SELECT version, digest FROM clip_assets.ledger
+SELECT version, digest, checksum FROM clip_assets.ledger
 WHERE index_id = %(index_id)s AND shard = %(shard)s;
 
 -- name: delete_shard
@@ -65,13 +65,28 @@ ON CONFLICT (sha256) DO NOTHING;
 
 -- name: write_ledger
 INSERT INTO clip_assets.ledger
-    (index_id, shard, version, digest, commit_path, rows, rejected, run_id, job_id, device)
+    (index_id, shard, version, digest, commit_path, rows, rejected, checksum, run_id, job_id,
+     device)
 VALUES (%(index_id)s, %(shard)s, %(version)s, %(digest)s, %(commit_path)s, %(rows)s, %(rejected)s,
-        %(run_id)s, %(job_id)s, %(device)s)
+        %(checksum)s, %(run_id)s, %(job_id)s, %(device)s)
 ON CONFLICT (index_id, shard) DO UPDATE SET
     version = EXCLUDED.version, digest = EXCLUDED.digest, commit_path = EXCLUDED.commit_path,
-    rows = EXCLUDED.rows, rejected = EXCLUDED.rejected, run_id = EXCLUDED.run_id,
-    job_id = EXCLUDED.job_id, device = EXCLUDED.device, loaded_at = now();
+    rows = EXCLUDED.rows, rejected = EXCLUDED.rejected, checksum = EXCLUDED.checksum,
+    run_id = EXCLUDED.run_id, job_id = EXCLUDED.job_id, device = EXCLUDED.device, loaded_at = now();
+
+-- name: damaged_shards
+-- Shards whose rows are not the ones that were loaded: `binary.checksum` of the table.
+SELECT coalesce(l.shard, t.shard)
+FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
+FULL JOIN (
+    SELECT shard, count(*) AS rows, bit_xor(('x' || encode(substr(sha256(
+        halfvec_send(embedding) || convert_to(image_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
+    ) AS checksum
+    FROM clip_assets.{table} GROUP BY shard
+) AS t ON t.shard = l.shard
+WHERE (coalesce(l.rows, 0), coalesce(l.checksum, 0))
+   IS DISTINCT FROM (coalesce(t.rows, 0), coalesce(t.checksum, 0))
+ORDER BY 1;
 
 -- name: sample_vectors
 SELECT image_id, embedding::text FROM clip_assets.{table}

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS clip_assets.ledger (
     commit_path text NOT NULL,
     rows        bigint NOT NULL,
     rejected    bigint NOT NULL,
+    checksum    bigint NOT NULL,
     run_id      text NOT NULL,
     job_id      text NOT NULL,
     device      text NOT NULL,

@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.integration.serving.support import wait_until_unready
 
 COMMAND = [sys.executable, "-m", "serving", "--port", "0"]
 ENVIRONMENT = {
@@ -63,6 +66,19 @@ def test_a_terminated_service_is_unready_before_it_is_gone(
     assert problems["service"] == "the service is shutting down"
     assert httpx.get(f"{address}/livez").status_code == 200
     assert process.wait(15) == -signal.SIGTERM
+
+
+def test_a_fresh_installation_starts_its_own_postgres() -> None:
+    """With nothing set the embedded server comes up, and what is missing is said."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # run by root, the server is another user
+        environment = {**os.environ, "CLIP_ASSETS_HOME": f"{folder}/home"}
+        command = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            wait_until_unready(_address(command), "materialize a release")
+        finally:
+            command.terminate()
+            command.wait(20)
 
 
 def test_a_busy_port_is_one_sentence() -> None:

@@ -37,7 +37,7 @@ def _model(url: str) -> str:
 
 def test_a_ready_service_says_what_it_answers_from(searchable: Searchable) -> None:
     """Model, rows, time and ef_search of the live release."""
-    assert readiness(searchable.url) == (200, {"ready": True, "problems": {}})
+    assert readiness(searchable.url) == (200, {"ready": True, "problems": {}, "pending": None})
     release = httpx.get(f"{searchable.url}/v1/release").json()
     assert release["model"] == searchable.encoder.identity.short
     assert release["identity"]["weights"] == searchable.encoder.identity.weights
@@ -97,7 +97,9 @@ def test_a_new_model_is_loaded_beside_the_one_that_answers(
         for _ in range(10):
             answer = httpx.post(f"{url}/v1/search", json={"text": "x"}).json()
             assert answer["release"]["model"] == tiny.identity.short
-        assert readiness(url)[0] == 200
+        status, answer = readiness(url)
+        assert status == 200
+        assert "is being loaded" in answer["pending"]
         may_load.set()
         wait_until_ready(url, model=second.identity.short)
         assert _model(url) == second.identity.short
@@ -128,3 +130,32 @@ def test_a_refreshed_release_of_the_same_model_needs_no_loading(
             connection.execute("UPDATE clip_assets.live SET release_id = release_id + 1")
         wait_until_ready(url, release=before + 1)
         assert loads == [tiny_spec]
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """The reason is said meanwhile, without the text of an unforeseen error."""
+    dsn, attempts = new_database(), []
+
+    def load(spec: ModelSpec, device: str | None) -> Model:
+        attempts.append(spec)
+        if len(attempts) == 1:
+            raise RuntimeError("secret path")
+        return load_model(spec, device)
+
+    _publish(dsn, tiny, tiny_spec, tiny.identity)
+    with running(settings(dsn, refresh_seconds=0.1, load_retry_seconds=1), load) as url:
+        wait_until_unready(url, "the model could not be loaded")
+        assert "secret" not in str(readiness(url))
+        wait_until_ready(url)
+    assert len(attempts) == 2
+
+
+def test_a_database_without_an_index_says_what_to_do(new_database: Callable[[], str]) -> None:
+    """Missing tables are told apart from a database that does not answer."""
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA clip_assets CASCADE")
+    with running(settings(dsn, refresh_seconds=0.1)) as url:
+        wait_until_unready(url, "materialize a release")

@@ -1,0 +1,46 @@
+"""The table holds what was committed, or nothing is published."""
+
+import psycopg
+import pytest
+
+from clip_assets.errors import ReleaseError
+from clip_assets.index import release, tables
+from clip_assets.index.tables import Index
+from tests.integration.index.support import Made, build_and_judge
+
+SWAP = (
+    "UPDATE clip_assets.{t} AS a SET embedding = b.embedding FROM clip_assets.{t} AS b "
+    "WHERE a.shard = '00001' AND b.shard = '00001' AND (a.row, b.row) IN ((3, 4), (4, 3))"
+)
+DROP = "DELETE FROM clip_assets.{t} WHERE shard = '00001' AND row = 7"
+STRANGE = (
+    "INSERT INTO clip_assets.{t} SELECT '00009', row, 'x' || image_id, uri, caption, sha256, "
+    "width, height, embedding FROM clip_assets.{t} WHERE shard = '00001'"
+)
+RENAME = "UPDATE clip_assets.{t} SET image_id = 'other' WHERE shard = '00001' AND row = 7"
+
+
+def change(connection: psycopg.Connection, index: Index, statement: str) -> None:
+    connection.execute(statement.format(t=tables.table_name(index.index_id)))
+
+
+def test_an_untouched_table_passes(connection: psycopg.Connection, made: Made) -> None:
+    """What was loaded is found as it was committed."""
+    index = build_and_judge(connection, made)
+    assert index.judgement
+    assert index.judgement["damaged_shards"] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "shard"),
+    [(SWAP, "00001"), (DROP, "00001"), (STRANGE, "00009"), (RENAME, "00001")],
+    ids=["two vectors swapped", "a row lost", "rows nobody committed", "an id changed"],
+)
+def test_a_changed_table_is_not_published(
+    connection: psycopg.Connection, made: Made, statement: str, shard: str
+) -> None:
+    """One wrong row among hundreds keeps the index from being published, by name of its shard."""
+    change(connection, build_and_judge(connection, made), statement)
+    index = build_and_judge(connection, made)
+    with pytest.raises(ReleaseError, match=f"not the committed ones in shards {shard}"):
+        release.publish(connection, index, "run")
