@@ -14,7 +14,7 @@ from serving.settings import ServingSettings
 
 EPILOG = """\b
 Examples:
-  python -m serving                             the only release, on this machine alone
+  python -m serving                             for this machine alone
   python -m serving --port 9000 --next-port     9000, or the next free port
   DATABASE_URL=postgresql://db/images python -m serving --host 0.0.0.0
 """

@@ -52,6 +52,7 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
         openapi_tags=TAGS,
         docs_url=None,  # the stock pages run scripts of another site, which ours forbids
         redoc_url=None,
+        redirect_slashes=False,
         max_body_size=2**16,
         lifespan=_watched,
     )

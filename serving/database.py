@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Lock, local
 from typing import TypeVar
 
-from psycopg import Connection, OperationalError
+from psycopg import Connection, OperationalError, errors
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -31,6 +31,11 @@ CONNECTION = {
     "tcp_user_timeout": 5_000,
     "application_name": "clip_assets serving",
 }
+
+NO_READER = (
+    "the database has no index yet, or its user may not act as clip_reader: materialize a "
+    "release, or let an administrator run GRANT clip_reader TO that user"
+)
 
 
 class Lease:
@@ -70,9 +75,13 @@ class Lease:
 
 
 class Database:
-    """A pool of reader connections, each used in a thread of one bounded lane."""
+    """A pool of reader connections, each used in a thread of one bounded lane.
+
+    `fault` says why connections come up but cannot be used; None if they can, or none came up.
+    """
 
     def __init__(self, dsn: str, settings: ServingSettings) -> None:
+        self.fault: str | None = None
         self._settings = settings
         self._here = local()
         self._lane = Lane("database", settings.pool_size, settings.database_waiting)
@@ -131,7 +140,12 @@ class Database:
         ConnectionPool.check_connection(connection)
 
     def _configure(self, connection: Connection[TupleRow]) -> None:
-        connection.execute("SET ROLE clip_reader")
+        try:
+            connection.execute("SET ROLE clip_reader")
+        except (errors.InvalidParameterValue, errors.InsufficientPrivilege):
+            self.fault = NO_READER
+            raise
+        self.fault = None
         connection.execute("SET default_transaction_read_only = on")
         milliseconds = int(self._settings.deadline_seconds * 1000)
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])

@@ -44,6 +44,11 @@ class Live:
             raise NotReady(f"Not ready: {self.database_problem}.")
         return self.connected
 
+    @property
+    def pending(self) -> str | None:
+        """Why the newest release is not answered from yet, while an older one is."""
+        return self.model_problem if self.snapshot else None
+
     def problems(self) -> dict[str, str]:
         """What is wrong, by part; empty means ready."""
         found = {}

@@ -15,7 +15,7 @@ from clip_assets.index.search import Release
 from clip_assets.model import ModelSpec
 from clip_assets.settings import Settings
 from serving.background import daemon
-from serving.database import Database
+from serving.database import NO_READER, Database
 from serving.encoder import Model, QueryEncoder
 from serving.errors import Unavailable
 from serving.lane import Lane
@@ -100,11 +100,11 @@ class Watcher:
             return None
         except (psycopg.OperationalError, Unavailable) as error:
             logger.warning("database: %s", error)
-            self._live.database_problem = "the database does not answer"
+            self._live.database_problem = database.fault or "the database does not answer"
             return None
         except psycopg.Error as error:
             logger.warning("database: %s", error)
-            self._live.database_problem = "the database lacks the index's tables or reader's rights"
+            self._live.database_problem = NO_READER
             return None
         self._seen()
         return release

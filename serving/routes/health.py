@@ -21,6 +21,7 @@ class Ready(BaseModel):
 
     ready: bool
     problems: dict[str, str] = Field(examples=[{"database": "the database does not answer"}])
+    pending: str | None = Field(None, description="why a newer release does not answer yet")
 
 
 @router.get("/livez")
@@ -35,7 +36,7 @@ async def readyz(context: ContextDep, response: Response) -> Ready:
     is live. Reads what the watcher saw last, so it costs nothing and never waits."""
     problems = context.live.problems()
     response.status_code = 503 if problems else 200
-    return Ready(ready=not problems, problems=problems)
+    return Ready(ready=not problems, problems=problems, pending=context.live.pending)
 
 
 @router.get("/v1/release", responses={503: REFUSALS[503]})

@@ -62,7 +62,7 @@ function showAnswer(place, k, { hits, took_ms, warning }) {
 
 function failed(error, again) {
   const message = error.status ? error.message : "The service cannot be reached.";
-  if (error.again) setTimeout(again, error.again * 1000);
+  if (error.again) setTimeout(again, error.again * 1000 * (1 + Math.random())); // not all at once
   else at.grid.replaceChildren();
   say(error.again ? `${message} Trying again…` : message, error.again ? "" : "error");
 }

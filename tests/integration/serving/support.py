@@ -122,8 +122,8 @@ def _insert(
 def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int) -> None:
     values = {
         "index_id": index.index_id, "shard": "sample-000000", "version": 3, "digest": "d" * 64,
-        "commit_path": "commit.json", "rows": rows, "rejected": 0, "checksum": 0, "run_id": "run-embed",
-        "job_id": "job-embed", "device": "cpu",
+        "commit_path": "commit.json", "rows": rows, "rejected": 0, "checksum": 0,
+        "run_id": "run-embed", "job_id": "job-embed", "device": "cpu",
     }  # fmt: skip
     connection.execute(statement("write_ledger"), values)
 
