@@ -23,6 +23,7 @@ from clip_assets.store.objects import Objects
 
 COLLECTION = "sample"
 FIRST_QUERY = "pizza"
+EXAMPLES = ["a photo of a cloud", "a red heart", "birthday cake", "a dog", "flag of Japan"]
 _START_SECONDS = 180
 _STOP_SECONDS = 15
 
@@ -72,6 +73,7 @@ class Demo:
             {
                 "CLIP_ASSETS_SERVING_DAGSTER_URL": dagster_ui,
                 "CLIP_ASSETS_SERVING_COLLECTION": COLLECTION,
+                "CLIP_ASSETS_SERVING_EXAMPLES": json.dumps(EXAMPLES),
             },
         )
         with self.out.status("Warming the model of the search page"):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -28,9 +29,11 @@ def _own_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+def new_database() -> Callable[[], str]:
     """Makes migrated databases, each a copy of one template; gives their address."""
-    server = get_server(tmp_path_factory.mktemp("postgres"))
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
+    folder.chmod(0o755)
+    server = get_server(folder / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_of_tests")

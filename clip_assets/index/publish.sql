@@ -37,4 +37,4 @@ AS $$
 $$;
 
 GRANT USAGE ON SCHEMA {collection} TO clip_reader;
-GRANT SELECT ON ALL TABLES IN SCHEMA {collection} TO clip_reader;
+GRANT SELECT ON {collection}.images TO clip_reader;
