@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clip_assets.errors import ClipAssetsError
@@ -35,7 +36,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ClipAssetsError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
+        text = f"[red]error:[/red] {escape(str(error))}"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -77,7 +79,9 @@ def init(
     with _explained():
         path = write_collection(collection, uri, kind, model, pretrained)
     out.print(
-        f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI."
+        f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI.",
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -96,14 +100,18 @@ def status() -> None:
     with _explained(), postgres.connect_owner(settings) as connection:
         for name in collections(settings):
             found = collection_status(connection, Objects(settings.collection_uri(name)), name)
-            for model in found.models if found else ():
-                shards = len(found.catalog.shards) if found else 0
-                live = found.release if found and model.live else None
+            if found is None:
+                continue
+            listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
+            for model in found.models:
+                shards = len(found.catalog.shards)
+                live = found.release if model.live else None
                 table.add_row(
-                    name, str(found.catalog.images if found else 0), str(shards), model.slug,
-                    f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
+                    *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
                     f"{live.id}, {live.published_at:%Y-%m-%d %H:%M}" if live else "-",
                 )  # fmt: skip
+            if not found.models:
+                table.add_row(*listed, *"----")
     out.print(table if table.row_count else "No collection yet. Try `clip-assets demo`.")
 
 
@@ -156,8 +164,8 @@ def search(
     for hit in hits:
         line = hit.lineage
         table.add_row(
-            f"{hit.score:.3f}", hit.image_id, hit.caption or "", line.shard, line.run_id[:8],
-            hit.sha256[:12],
+            f"{hit.score:.3f}", escape(hit.image_id), escape(hit.caption or ""), line.shard,
+            line.run_id[:8], hit.sha256[:12],
         )  # fmt: skip
     out.print(table)
     out.print(f"release {release.id} by {release.identity.short}", style="dim", highlight=False)
@@ -183,10 +191,10 @@ def sql(
     with _explained(), open_lake(Settings(), collection, model) as database:
         try:
             relation = database.sql(statement)
+            if relation is not None:
+                relation.show(max_width=out.width)
         except duckdb.Error as error:
             raise ClipAssetsError(str(error).strip()) from error
-        if relation is not None:
-            relation.show(max_width=out.width)
 
 
 @app.command()

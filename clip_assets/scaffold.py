@@ -16,9 +16,10 @@ def write_collection(
     collection: str, uri: str, kind: str, model: str, pretrained: str | None
 ) -> Path:
     """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
-    where = {"dataset": uri} if kind == "huggingface" else {"uri": uri}
-    source = {"type": kind, **where}
-    weights = {} if model.startswith(("hf-hub:", "local-dir:")) else {"pretrained": pretrained}
+    source = {"type": kind, "dataset" if kind == "huggingface" else "uri": _absolute(uri)}
+    weights = {}
+    if pretrained and not model.startswith(("hf-hub:", "local-dir:")):
+        weights = {"pretrained": _absolute(pretrained)}
     attributes = {"collection": collection, "source": source, "model": {"name": model, **weights}}
     try:
         Collection(
@@ -32,7 +33,13 @@ def write_collection(
     path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
     if path.exists():
         raise SettingsError(f"{path} exists. Edit it, or choose another name.")
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     return path
+
+
+def _absolute(name: str) -> str:
+    """A file or folder of this machine by its full path: Dagster runs in another folder."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name

