@@ -24,6 +24,10 @@ from clip_assets.store.objects import Objects
 COLLECTION = "sample"
 FIRST_QUERY = "pizza"
 EXAMPLES = ["a photo of a cloud", "a red heart", "birthday cake", "a dog", "flag of Japan"]
+NOTE = (
+    "A small model, trained for this sample on other artists' drawings; docs/models.md says how to "
+    "use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
+)
 _START_SECONDS = 180
 _STOP_SECONDS = 15
 
@@ -74,6 +78,8 @@ class Demo:
                 "CLIP_ASSETS_SERVING_DAGSTER_URL": dagster_ui,
                 "CLIP_ASSETS_SERVING_COLLECTION": COLLECTION,
                 "CLIP_ASSETS_SERVING_EXAMPLES": json.dumps(EXAMPLES),
+                "CLIP_ASSETS_SERVING_NOTE": NOTE,
+                "CLIP_ASSETS_SERVING_DRAIN_SECONDS": "0",  # nobody balances load before a demo
             },
         )
         with self.out.status("Warming the model of the search page"):

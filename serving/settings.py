@@ -29,6 +29,10 @@ class ServingSettings(BaseSettings):
         "the night sky",
     )
 
+    note: str | None = Field(
+        None, description="one line on the page, about the collection or model"
+    )
+
     deadline_seconds: float = Field(3.0, gt=0, description="from a whole request to its answer")
     body_seconds: float = Field(30.0, gt=0, description="for a client to send its body")
     upload_bytes: int = Field(8 * 2**20, ge=1)

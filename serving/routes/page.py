@@ -16,6 +16,10 @@ _templates = Jinja2Templates(FOLDER / "templates")
 @router.get("/")
 async def page(request: Request, context: ContextDep) -> Response:
     settings = context.settings
-    values = {"examples": settings.examples, "upload_bytes": settings.upload_bytes}
+    values = {
+        "examples": settings.examples,
+        "note": settings.note,
+        "upload_bytes": settings.upload_bytes,
+    }
     headers = {"Cache-Control": "no-cache"}
     return _templates.TemplateResponse(request, "page.html", values, headers=headers)
