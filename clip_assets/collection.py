@@ -35,7 +35,11 @@ class Collection(BaseModel):
     @field_validator("collection")
     @classmethod
     def _is_a_schema_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or name in _RESERVED:
+        if (
+            not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name)
+            or name.startswith("pg_")
+            or name in _RESERVED
+        ):
             raise ValueError(
                 f"`{name}` cannot name a collection: lower-case letters, digits and _ only, and "
                 "not a schema of Postgres, because it names the collection's SQL schema too"

@@ -118,7 +118,9 @@ class Demo:
         self.out.print()
         self.out.print(f"  Search page   {page}/?q={FIRST_QUERY}", highlight=False)
         self.out.print(f"  Dagster UI    {dagster_ui}/asset-groups", highlight=False)
-        self.out.print(f"  Postgres      {postgres.dsn(self.settings)}", highlight=False)
+        self.out.print(
+            f"  Postgres      {postgres.dsn(self.settings)}", highlight=False, soft_wrap=True
+        )
         self.out.print(f"  Logs          {self._logs}", highlight=False)
         self.out.print()
 

@@ -18,6 +18,17 @@ from clip_assets.store import parquet
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 
+_COLUMNS = {
+    "image_id": "the image's name within its collection",
+    "uri": "where the image was read",
+    "caption": "what the source says of the image, if it says anything",
+    "sha256": "of the image file; thumbnails go by it",
+    "width": "pixels, upright",
+    "height": "pixels, upright",
+    "thumbnail": "WebP",
+    "embedding": "unit length: the dot product of two is their cosine similarity",
+}
+
 
 def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
     @dg.asset(
@@ -146,6 +157,7 @@ def _column_schema(dim: int) -> dg.TableSchema:
             dg.TableColumn(
                 field.name,
                 str(field.type),
+                _COLUMNS[field.name],
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in parquet.embeddings(dim)

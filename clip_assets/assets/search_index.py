@@ -8,7 +8,7 @@ from clip_assets import catalog
 from clip_assets.collection import Collection
 from clip_assets.errors import StoreError
 from clip_assets.index import build as hnsw
-from clip_assets.index import judge, load
+from clip_assets.index import judge, load, tables
 from clip_assets.index.judge import Judgement
 from clip_assets.resources import Installation
 
@@ -42,6 +42,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(judgement.content),
             metadata={
                 "dagster/row_count": judgement.rows,
+                "dagster/table_name": f"clip_assets.{tables.table_name(done.index.index_id)}",
                 "shards_loaded": len(done.loaded),
                 "shards_unchanged": len(done.unchanged),
                 "shards_missing": len(done.missing),
@@ -62,9 +63,9 @@ def _measured(judgement: Judgement) -> dict[str, Any]:
     )
     return {
         "ef_search": judgement.ef_search,
-        "recall_text": reached.text.mean,
-        "recall_image": reached.image.mean,
-        "caption_recall": judgement.caption_recall,
+        "text_recall": round(reached.text.mean, 4),
+        "image_recall": round(reached.image.mean, 4),
+        "caption_recall": judgement.caption_recall and round(judgement.caption_recall, 4),
         "recall_by_ef_search": dg.MetadataValue.md(
             f"| ef_search | recall@10 text | recall@10 image |\n|---|---|---|\n{rungs}"
         ),

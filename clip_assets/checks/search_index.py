@@ -46,14 +46,14 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
             passed=not judgement.faults,
             description="; ".join(judgement.faults),
             metadata={
-                "text_recall": reached.text.mean,
-                "text_recall_lower_bound": reached.text.lower,
-                "image_recall": reached.image.mean,
-                "image_recall_lower_bound": reached.image.lower,
+                "text_recall": round(reached.text.mean, 4),
+                "text_recall_lower_bound": round(reached.text.lower, 4),
+                "image_recall": round(reached.image.mean, 4),
+                "image_recall_lower_bound": round(reached.image.lower, 4),
                 "wanted": judgement.wanted.recall,
                 "ef_search": judgement.ef_search,
                 "uses_index": judgement.uses_index,
-                "caption_recall": judgement.caption_recall,
+                "caption_recall": judgement.caption_recall and round(judgement.caption_recall, 4),
             },
         )
 

@@ -25,14 +25,21 @@ AS $$
     ORDER BY distance, image_id
 $$;
 
+-- It names the table twice instead of calling `search`, which may be replaced in mid-statement by
+-- that of a release of another model.
 CREATE OR REPLACE FUNCTION {collection}.similar(to_image text, k int DEFAULT 10)
 RETURNS TABLE (image_id text, score double precision, caption text, uri text, sha256 text,
                shard text)
 LANGUAGE sql STABLE
+SET hnsw.ef_search = {ef_search}
+SET hnsw.iterative_scan = relaxed_order
 AS $$
-    SELECT found.* FROM clip_assets.{table} AS origin,
-           LATERAL {collection}.search(origin.embedding, k + 1) AS found
-    WHERE origin.image_id = to_image AND found.image_id <> to_image
+    SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
+    FROM clip_assets.{table} AS origin,
+         LATERAL (SELECT *, embedding <=> origin.embedding AS distance FROM clip_assets.{table}
+                  ORDER BY embedding <=> origin.embedding LIMIT k + 1) AS near
+    WHERE origin.image_id = to_image AND near.image_id <> to_image
+    ORDER BY near.distance, near.image_id
     LIMIT k
 $$;
 

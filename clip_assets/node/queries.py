@@ -14,9 +14,11 @@ from clip_assets.store import parquet
 PER_SHARD = 200
 _BATCH = 64
 
-# Asked of shards without captions: ordinary things that photo collections hold.
+# Asked of shards without captions: ordinary things that photo collections hold, in several
+# phrasings, because few queries cannot prove a high recall.
 PROMPTS = [
-    f"a photo of {thing}"
+    phrasing.format(thing)
+    for phrasing in ("{}", "a photo of {}", "{} seen from far away", "a black and white photo of {}")
     for thing in (
         "a cloud", "a dog", "a cat", "a person", "a crowd", "a car", "a bicycle", "a train",
         "an airplane", "a boat", "a house", "a city street", "a bridge", "a mountain", "a beach",

@@ -1,0 +1,191 @@
+"""Judging: recall against exact search, apart for texts and images, through the index."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from clip_assets.errors import ReleaseError
+from clip_assets.index import build, judge, release, search, tables
+from clip_assets.index.judge import Judgement, Wanted
+from clip_assets.index.statements import statement
+from clip_assets.store.objects import Objects
+from tests.integration.index.support import (
+    Made,
+    build_and_judge,
+    clustered,
+    find,
+    publish,
+    reconcile,
+    table_of,
+)
+
+
+def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
+    """It reaches what is wanted with confidence, through the HNSW, and says so."""
+    index = reconcile(connection, made).index
+    assert build.build(connection, index, 200)
+    judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.95))
+    reached = judgement.reached
+    assert judgement.faults == []
+    assert judgement.uses_index
+    assert judgement.rows == 200
+    assert judgement.ef_search == reached.ef_search == judge.EF_SEARCH_LADDER[0]
+    assert (reached.text.queries, reached.image.queries) == (120, 200)
+    for recall in (reached.text, reached.image):
+        assert 0.95 <= recall.lower < recall.mean <= 1
+    assert Judgement.model_validate(find(connection, made).judgement) == judgement
+
+
+def test_the_index_is_built_once(database: str, connection: psycopg.Connection, made: Made) -> None:
+    """Of four that build at the same time one does, and a later one finds it done."""
+    index = reconcile(connection, made).index
+
+    def build_too(_: int) -> bool:
+        with psycopg.connect(database, autocommit=True) as own:
+            return build.build(own, index, 200)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(build_too, range(4))) == [False, False, False, True]
+    assert not build.build(connection, index, 200)
+
+
+def test_it_climbs_to_what_is_wanted(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Where a small ef_search falls short, the next that reaches what is wanted is chosen."""
+    made = Made(Objects(str(tmp_path / "many")))
+    made.add("00000", 3_000)
+    index = reconcile(connection, made).index
+    build.build(connection, index, 3_000)
+    (least,) = judge.judge(connection, made.objects, index, Wanted(recall=1), ladder=(1,)).ladder
+    wanted = min(least.text.lower, least.image.lower) + 0.005
+    ladder = (1, 2, 200, 400)
+    judgement = judge.judge(connection, made.objects, index, Wanted(recall=wanted), ladder)
+    *short, reached = judgement.ladder
+    assert short
+    assert not any(rung.reaches(wanted) for rung in short)
+    assert reached.reaches(wanted)
+    assert judgement.ef_search == reached.ef_search == ladder[len(short)]
+
+
+def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """An index held to ef_search 1 is refused with its recall, and the live release stays."""
+    made = Made(Objects(str(tmp_path / "many")))
+    made.add("00000", 1_000)
+    before = publish(connection, made)
+    made.add("00001", 2_000)
+    index = reconcile(connection, made).index
+    judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.99), ladder=(1,))
+    assert judgement.faults
+    with pytest.raises(ReleaseError, match=r"recall@10 of \w+ queries is 0\.\d+.* ef_search 1,"):
+        release.publish(connection, find(connection, made), "run-2")
+    assert search.live(connection) == before
+
+
+def test_without_the_hnsw(connection: psycopg.Connection, made: Made) -> None:
+    """Exact recall from a scan of the table is not a pass: the plan must use the index."""
+    index = reconcile(connection, made).index
+    judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.95))
+    assert judgement.faults == ["the planner does not use the HNSW index for a search"]
+
+
+def test_an_unjudged_index_is_refused(connection: psycopg.Connection, made: Made) -> None:
+    """What was never judged cannot be published."""
+    index = reconcile(connection, made).index
+    with pytest.raises(ReleaseError, match="Materialize `search_index`"):
+        release.publish(connection, index, "run-2")
+
+
+def test_a_change_after_judging_is_refused(connection: psycopg.Connection, made: Made) -> None:
+    """A shard that was loaded after the judgement must be judged before it is published."""
+    build_and_judge(connection, made)
+    made.add("00001", version=2)
+    reconcile(connection, made)
+    with pytest.raises(ReleaseError, match="changed after it was judged"):
+        release.publish(connection, find(connection, made), "run-2")
+
+
+def test_a_change_while_judging_is_refused(
+    connection: psycopg.Connection, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard that another process loads in the middle of the measurement counts as a change."""
+    index = reconcile(connection, made).index
+    build.build(connection, index, 200)
+    measure = judge._climb
+
+    def measure_then_change(*arguments: object) -> list[judge.Rung]:
+        rungs = measure(*arguments)  # type: ignore[arg-type]
+        made.add("00001", version=2)
+        reconcile(connection, made)
+        return rungs
+
+    monkeypatch.setattr(judge, "_climb", measure_then_change)
+    judge.judge(connection, made.objects, index, Wanted(recall=0.9))
+    with pytest.raises(ReleaseError, match="changed after it was judged"):
+        release.publish(connection, find(connection, made), "run-2")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 12, 40])
+def test_a_small_collection_can_be_released(
+    connection: psycopg.Connection, tmp_path: Path, rows: int
+) -> None:
+    """A few perfect queries cannot prove much, but nothing was lost, which is enough."""
+    made = Made(Objects(str(tmp_path / "few")))
+    made.add("00000", rows)
+    index = build_and_judge(connection, made, 0.95)
+    live, moved = release.publish(connection, index, "run-1")
+    assert moved
+    query = clustered(1, 99)[0]
+    assert len(search.search(connection, live, query, 10)) == min(rows, 10)
+
+
+def test_many_copies_of_one_image(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Which of two equal images is found makes no difference to recall."""
+    made = Made(Objects(str(tmp_path / "copies")))
+    vectors = np.repeat(clustered(10, 1), 30, axis=0)
+    ids = [f"{number:04d}" for number in range(len(vectors))]
+    made.add("00000", table=table_of(ids, [None] * len(ids), vectors))
+    index = build_and_judge(connection, made, 0.95)
+    assert Judgement.model_validate(index.judgement).faults == []
+
+
+def test_nothing_to_judge(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """An index without a single image says what to mend."""
+    made = Made(Objects(str(tmp_path / "none")))
+    made.add("00000", 0)
+    with pytest.raises(ReleaseError, match="no images"):
+        build_and_judge(connection, made)
+
+
+def test_captions_find_their_images(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """caption_recall is the share of captions with their own image among the first ten."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 200)
+    index = reconcile(connection, made).index
+    build.build(connection, index, 200)
+    judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.9))
+    assert judgement.caption_queries == 30
+    assert judgement.caption_recall is not None
+    assert judgement.caption_recall < 0.6, "made-up texts have nothing to do with their images"
+
+
+def test_what_is_measured_is_what_answers(connection: psycopg.Connection, released: Made) -> None:
+    """The statement that searches run, settings and all, goes through the HNSW too."""
+    live = search.live(connection)
+    index = find(connection, released)
+    with connection.transaction():
+        search.tune(connection, live.ef_search)
+        query = search.literal(clustered(1, 5)[0], live.identity.dim)
+        plan = connection.execute(
+            psycopg.sql.SQL("EXPLAIN ") + statement("search", table=index.table),
+            {"vector": query, "k": 10, "index_id": index.index_id},
+        ).fetchall()
+    assert any(index.hnsw in line for (line,) in plan)
+
+
+def test_index_names(made: Made) -> None:
+    """Table and HNSW are named after the index, so two models never share one."""
+    index = tables.Index(7, "photos", made.model.identity, made.model.spec, None)
+    assert (index.hnsw, replace(index, index_id=8).hnsw) == ("images_7_hnsw", "images_8_hnsw")

@@ -1,0 +1,306 @@
+"""The table holds what the parquet holds, exactly once, whoever loads and however often."""
+
+import multiprocessing
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+
+from clip_assets.errors import ModelError, StoreError
+from clip_assets.index import load, tables
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+from tests.integration.index.support import (
+    COLLECTION,
+    DIM,
+    Made,
+    Model,
+    clustered,
+    fingerprint,
+    load_all,
+    matrix,
+    reconcile,
+    table_of,
+)
+
+ROWS = 100
+NASTY = [
+    None,
+    "",
+    "plain",
+    'it\'s "quoted" \\ back\\slashed \\N \\.',
+    "tab\there\nnew line\r\n",
+    "grüße 北京 العربية",
+    "👩🏽‍🚀 four bytes each 𝔘𝔫𝔦",
+    "right-to-left \u202e and zero\u200bwidth",
+    "long " * 200_000,
+]
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    """Processes that start at once, with the loader imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.integration.index.support"])
+    return context
+
+
+def _many(tmp_path: Path) -> Made:
+    made = Made(Objects(str(tmp_path / "many")))
+    for number in range(12):
+        made.add(f"{number:05d}", ROWS)
+    return made
+
+
+def test_rows_equal_the_parquet(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Every column arrives as it was committed, nasty texts included."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    ids = [f"{number} 'ö\"👍.jpg" for number in range(len(NASTY))]
+    made.add("00000", table=table_of(ids, NASTY, clustered(len(ids), 1)))
+    index = reconcile(connection, made).index
+    found = connection.execute(
+        "SELECT row, image_id, uri, caption, sha256, width, height, shard, embedding::real[] "
+        f"FROM clip_assets.{tables.table_name(index.index_id)} ORDER BY row"
+    ).fetchall()
+    expected = made.rows().drop_columns(["thumbnail", "embedding"]).to_pylist()
+    names = ("image_id", "uri", "caption", "sha256", "width", "height")
+    assert [row[0] for row in found] == list(range(len(NASTY)))
+    assert [dict(zip(names, row[1:7], strict=True)) for row in found] == expected
+    assert {row[7] for row in found} == {"00000"}
+    vectors = np.array([row[8] for row in found], np.float32)
+    assert np.abs(vectors - matrix(made.rows())).max() < 2**-11
+
+
+def test_nul_bytes_are_dropped(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Postgres has no NUL in texts; the rest of a caption that has one is kept."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", table=table_of(["a"], ["before\0after"], clustered(1, 1)))
+    index = reconcile(connection, made).index
+    caption = f"SELECT caption FROM clip_assets.{tables.table_name(index.index_id)}"
+    assert connection.execute(caption).fetchone() == ("beforeafter",)
+
+
+def test_thumbnails_are_stored_once(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Images of the same content share a thumbnail, within a shard and between shards."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    one = table_of(["same"], [None], clustered(1, 1)).column("sha256")
+    for shard in ("00000", "00001"):
+        table = table_of([f"{shard}-a", f"{shard}-b"], [None, None], clustered(2, int(shard)))
+        same = table.set_column(3, table.schema.field("sha256"), [one.to_pylist() * 2])
+        made.add(shard, table=same)
+    reconcile(connection, made)
+    count = connection.execute("SELECT count(*) FROM clip_assets.thumbnail").fetchone()
+    assert count == (1,)
+
+
+def test_twice_changes_nothing(connection: psycopg.Connection, made: Made) -> None:
+    """A second load touches no row and no ledger line."""
+    first = reconcile(connection, made)
+    before = fingerprint(connection, first.index)
+    loaded_at = connection.execute("SELECT max(loaded_at) FROM clip_assets.ledger").fetchone()
+    second = reconcile(connection, made)
+    assert (first.loaded, first.unchanged) == (made.shards, [])
+    assert (second.loaded, second.unchanged) == ([], made.shards)
+    assert fingerprint(connection, second.index) == before
+    assert (
+        connection.execute("SELECT max(loaded_at) FROM clip_assets.ledger").fetchone() == loaded_at
+    )
+    assert [row[0] for row in before[1]] == made.shards
+
+
+def test_a_changed_shard_replaces_only_itself(connection: psycopg.Connection, made: Made) -> None:
+    """A new version of one shard leaves the rows of the others where they were."""
+    index = reconcile(connection, made).index
+    places = f"SELECT shard, row, ctid FROM clip_assets.{tables.table_name(index.index_id)}"
+    before = set(connection.execute(places))
+    made.add("00002", 30, version=2)
+    assert reconcile(connection, made).loaded == ["00002"]
+    after = set(connection.execute(places))
+    assert {row[0] for row in before ^ after} == {"00002"}
+    assert len([row for row in after if row[0] == "00002"]) == 30
+    assert tables.ledger(connection, index)["00002"][2] == 30
+
+
+def test_missing_shards_are_named(connection: psycopg.Connection, made: Made) -> None:
+    """A shard of the catalog that no one embedded yet is listed, and the others load."""
+    shards = [*made.shards, "00009"]
+    done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, shards)
+    assert (done.loaded, done.missing) == (made.shards, ["00009"])
+
+
+def test_nothing_committed(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """A collection without embeddings says what to materialize."""
+    with pytest.raises(StoreError, match="Materialize `embeddings` first"):
+        reconcile(connection, Made(Objects(str(tmp_path / "empty"))))
+
+
+def test_a_late_loader_does_not_turn_back(connection: psycopg.Connection, made: Made) -> None:
+    """Who listed the commits before a newer one was loaded leaves the newer one alone."""
+    path = commits.newest(made.objects, made.model.spec.slug)["00001"]
+    old = commits.read_path(made.objects, path)
+    made.add("00001", 20, version=2)
+    index = reconcile(connection, made).index
+    before = fingerprint(connection, index)
+    load.load_shard(connection, made.objects, index, old, path)
+    assert fingerprint(connection, index) == before
+
+
+def test_eight_at_once(database: str, made: Made, processes: ForkServerContext) -> None:
+    """Eight processes that load at the same time leave what one would have left."""
+    with ProcessPoolExecutor(8, mp_context=processes) as pool:
+        done = [run.result() for run in [pool.submit(load_all, database, made) for _ in range(8)]]
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert len({one.index.index_id for one in done}) == 1
+        together = fingerprint(connection, done[0].index)
+        connection.execute(f"TRUNCATE clip_assets.{tables.table_name(done[0].index.index_id)}")
+        connection.execute("DELETE FROM clip_assets.ledger")
+        alone = fingerprint(connection, reconcile(connection, made).index)
+    assert together == alone
+
+
+def test_killed_at_random_moments(
+    new_database: Callable[[], str],
+    connection: psycopg.Connection,
+    tmp_path: Path,
+    processes: ForkServerContext,
+) -> None:
+    """Ten loaders killed at random moments, then one run to the end: the same table and ledger
+    as an undisturbed load, and readers saw each shard whole or not at all."""
+    made = _many(tmp_path)
+    index = tables.ensure(connection, COLLECTION, made.model.spec, made.model.identity)
+    with _reader(connection.info.dsn, index, {0, ROWS}):
+        killed = _load_with_kills(connection, made, processes, version=1)
+    for shard in made.shards:
+        made.add(shard, ROWS, version=2)
+    with _reader(connection.info.dsn, index, {ROWS}):
+        killed += _load_with_kills(connection, made, processes, version=2)
+    with psycopg.connect(new_database(), autocommit=True) as elsewhere:
+        undisturbed = fingerprint(elsewhere, reconcile(elsewhere, made).index)
+    assert fingerprint(connection, index) == undisturbed
+    assert killed == 10
+
+
+def _load_with_kills(
+    connection: psycopg.Connection, made: Made, processes: ForkServerContext, version: int
+) -> int:
+    """Five loaders, each killed a little after it loaded some shards, then one to the end."""
+    chance = random.Random(version)
+    loaded = "SELECT count(*) FROM clip_assets.ledger WHERE version = %s"
+    killed = 0
+    for _ in range(5):
+        (before,) = connection.execute(loaded, [version]).fetchone() or (0,)
+        wanted = before + 1
+        loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
+        loader.start()
+        while (connection.execute(loaded, [version]).fetchone() or (0,))[0] < wanted:
+            assert loader.is_alive()
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.02))
+        loader.kill()
+        loader.join()
+        killed += loader.exitcode == -signal.SIGKILL
+    reconcile(connection, made)
+    return killed
+
+
+def test_a_replaced_shard_is_never_half_there(
+    database: str, connection: psycopg.Connection, made: Made
+) -> None:
+    """While shards are replaced, a reader counts all rows of each at every moment."""
+    index = reconcile(connection, made).index
+    with _reader(database, index, {50}) as seen:
+        for version in range(2, 8):
+            made.add("00001", version=version)
+            made.add("00003", version=version)
+            assert reconcile(connection, made).loaded == ["00001", "00003"]
+    assert seen
+
+
+@contextmanager
+def _reader(database: str, index: tables.Index, allowed: set[int]) -> Iterator[list[int]]:
+    """Counts the rows of every shard over and over; fails if a count is not one of `allowed`."""
+    done = threading.Event()
+    counts: list[int] = []
+    count = (
+        "SELECT l.shard, count(t.shard) FROM clip_assets.ledger AS l "
+        f"LEFT JOIN clip_assets.{tables.table_name(index.index_id)} AS t USING (shard) GROUP BY 1 "
+        f"UNION SELECT shard, count(*) FROM clip_assets.{tables.table_name(index.index_id)} "
+        "GROUP BY 1"
+    )
+
+    def read() -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            while not done.is_set():
+                counts.extend(rows for _, rows in connection.execute(count))
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        done.set()
+        thread.join()
+    assert set(counts) <= allowed
+
+
+def test_a_tampered_part_is_refused(connection: psycopg.Connection, made: Made) -> None:
+    """One flipped byte in a committed part stops its shard; the table stays as it was."""
+    index = reconcile(connection, made).index
+    before = fingerprint(connection, index)
+    commit = made.add("00002", version=2)
+    part = Path(made.objects.uri(commit.parts[1].path))
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(StoreError, match="is not the file that was committed"):
+        reconcile(connection, made)
+    assert fingerprint(connection, index) == before
+
+
+def test_a_missing_part_is_refused(connection: psycopg.Connection, made: Made) -> None:
+    """A part that was deleted after its commit is named, and nothing is loaded of its shard."""
+    index = reconcile(connection, made).index
+    before = fingerprint(connection, index)
+    commit = made.add("00002", version=2)
+    Path(made.objects.uri(commit.parts[0].path)).unlink()
+    with pytest.raises(StoreError, match="is committed but missing"):
+        reconcile(connection, made)
+    assert fingerprint(connection, index) == before
+
+
+def test_a_vector_that_is_not_finite_is_refused(connection: psycopg.Connection, made: Made) -> None:
+    """A NaN that slipped through every check before stops at the table."""
+    index = reconcile(connection, made).index
+    before = fingerprint(connection, index)
+    vectors = clustered(3, 1)
+    vectors[1, 5] = np.nan
+    made.add("00002", version=2, table=table_of(["a", "b", "c"], [None] * 3, vectors))
+    with pytest.raises(psycopg.DataError, match="NaN"):
+        reconcile(connection, made)
+    assert fingerprint(connection, index) == before
+
+
+def test_two_models_under_one_name(connection: psycopg.Connection, made: Made) -> None:
+    """Commits of other weights under the same slug are refused, with what to pin."""
+    impostor = Made(made.objects, Model(weights="e" * 64))
+    impostor.add("00007")
+    with pytest.raises(ModelError, match="Pin `sha256`"):
+        reconcile(connection, made)
+
+
+def test_an_empty_shard(connection: psycopg.Connection, made: Made) -> None:
+    """A shard whose images were all rejected is in the ledger with no rows."""
+    made.add("00004", 0)
+    index = reconcile(connection, made).index
+    assert tables.ledger(connection, index)["00004"][2] == 0
+    assert made.model.dim == DIM

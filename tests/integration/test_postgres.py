@@ -1,0 +1,152 @@
+"""Setting up a database: once, by whoever comes first, or one sentence that says why not."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from clip_assets import postgres
+from clip_assets.errors import DatabaseError
+
+APPLIED = "SELECT sha256, xmin FROM clip_assets.applied_schema"
+
+
+@pytest.fixture
+def empty(database: str) -> str:
+    """A database that was never migrated."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA clip_assets CASCADE")
+        connection.execute("DROP EXTENSION vector")
+    return database
+
+
+def _schema(address: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(address) as connection:
+        return connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'clip_assets' ORDER BY 1, 2"
+        ).fetchall()
+
+
+def _migrate(address: str) -> None:
+    with postgres.connect(address) as connection:
+        postgres.migrate(connection)
+
+
+def test_again_changes_nothing(empty: str) -> None:
+    """A second migration leaves the schema and its mark as they are."""
+    _migrate(empty)
+    with postgres.connect(empty) as connection:
+        mark = connection.execute(APPLIED).fetchall()
+        postgres.migrate(connection)
+        assert connection.execute(APPLIED).fetchall() == mark
+    assert len(mark) == 1
+
+
+def test_a_migration_repeats_safely(database: str) -> None:
+    """Applied over itself, as an upgrade does, the schema keeps every table and its rows."""
+    before = _schema(database)
+    with postgres.connect(database) as connection:
+        connection.execute("INSERT INTO clip_assets.thumbnail VALUES ('a', 'b')")
+        connection.execute("UPDATE clip_assets.applied_schema SET sha256 = 'of an older version'")
+        postgres.migrate(connection)
+        rows = connection.execute("SELECT sha256 FROM clip_assets.thumbnail").fetchall()
+    assert rows == [("a",)]
+    assert _schema(database) == before
+
+
+def test_eight_at_once(empty: str) -> None:
+    """Eight processes that find an empty database all end with the schema in place."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(_migrate, [empty] * 8))
+    with psycopg.connect(empty) as connection:
+        assert len(connection.execute("SELECT * FROM clip_assets.applied_schema").fetchall()) == 1
+
+
+def _pretend_pgvector(connection: psycopg.Connection, version: str | None) -> None:
+    """No Postgres without pgvector, or with an old one, is at hand: for this connection a
+    temporary table, which is found before pg_catalog, stands in for the server's own list."""
+    connection.execute("SET search_path = pg_temp, pg_catalog, public")
+    connection.execute(
+        "CREATE TEMP TABLE pg_available_extensions "
+        "(name name, default_version text, installed_version text)"
+    )
+    connection.execute("INSERT INTO pg_available_extensions VALUES ('plpgsql', '1.0', '1.0')")
+    if version:
+        connection.execute(
+            "INSERT INTO pg_available_extensions VALUES ('vector', %s, NULL)", [version]
+        )
+
+
+def test_without_pgvector(empty: str) -> None:
+    """A server without pgvector is refused with what to install, and nothing is created."""
+    with postgres.connect(empty) as connection:
+        _pretend_pgvector(connection, None)
+        with pytest.raises(DatabaseError, match="has no pgvector"):
+            postgres.migrate(connection)
+    assert _schema(empty) == []
+
+
+@pytest.mark.parametrize("version", ["0.7.4", "0.5.0"])
+def test_an_old_pgvector(empty: str, version: str) -> None:
+    """A pgvector before 0.8 is refused with the upgrade."""
+    with postgres.connect(empty) as connection:
+        _pretend_pgvector(connection, version)
+        with pytest.raises(DatabaseError, match=f"pgvector {version}; 0.8 or newer is needed"):
+            postgres.migrate(connection)
+    assert _schema(empty) == []
+
+
+@pytest.mark.parametrize("version", ["0.8.0", "0.8.5", "0.10.1", "1.0"])
+def test_a_new_pgvector(empty: str, version: str) -> None:
+    """0.8 and whatever comes after it will do."""
+    with postgres.connect(empty) as connection:
+        _pretend_pgvector(connection, version)
+        postgres._require_pgvector(connection)
+
+
+def test_a_role_without_rights(empty: str) -> None:
+    """A role that may not set up the schema hears what to grant."""
+    with postgres.connect(empty) as connection:
+        connection.execute("DROP ROLE IF EXISTS visitor")
+        connection.execute("CREATE ROLE visitor")
+        connection.execute("SET ROLE visitor")
+        with pytest.raises(DatabaseError, match="Let an administrator grant it CREATE"):
+            postgres.migrate(connection)
+
+
+def test_nobody_answers() -> None:
+    """An address where no server listens is one sentence with the remedy."""
+    with pytest.raises(
+        DatabaseError, match=r"does not answer: .*refused.* Check DATABASE_URL"
+    ) as e:
+        postgres.connect("postgresql://127.0.0.1:1/nothing")
+    assert "\n" not in str(e.value)
+
+
+def test_a_database_that_is_not_there(database: str) -> None:
+    """A server that answers without having the database is told apart."""
+    address = psycopg.conninfo.make_conninfo(database, dbname="no_such_database")
+    with pytest.raises(DatabaseError, match=r'"no_such_database" does not exist. Check'):
+        postgres.connect(address)
+
+
+@pytest.mark.parametrize("address", ["postgres//me:{0}@host/db", "postgresql://me:{0}@host:x/db"])
+def test_a_mistyped_address(address: str) -> None:
+    """A DATABASE_URL that is no address is explained without giving its password away."""
+    password = quote("hunter2")
+    with pytest.raises(DatabaseError) as caught:
+        postgres.connect(address.format(password))
+    assert "DATABASE_URL" in str(caught.value)
+    assert password not in str(caught.value)
+
+
+def test_each_test_has_its_own(new_database: Callable[[], str]) -> None:
+    """Databases of tests are migrated copies that do not share rows."""
+    first, second = new_database(), new_database()
+    with psycopg.connect(first, autocommit=True) as connection:
+        connection.execute("INSERT INTO clip_assets.thumbnail VALUES ('a', 'b')")
+    with psycopg.connect(second) as connection:
+        assert connection.execute("SELECT count(*) FROM clip_assets.thumbnail").fetchone() == (0,)
