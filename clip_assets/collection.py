@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from clip_assets.errors import SettingsError
-from clip_assets.index.judge import Wanted
+from clip_assets.index.judgement import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.source import SourceConfig
 

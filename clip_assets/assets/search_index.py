@@ -9,7 +9,7 @@ from clip_assets.collection import Collection
 from clip_assets.errors import StoreError
 from clip_assets.index import build as hnsw
 from clip_assets.index import judge, load, tables
-from clip_assets.index.judge import Judgement
+from clip_assets.index.judgement import Judgement
 from clip_assets.resources import Installation
 
 

@@ -6,7 +6,7 @@ from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import judge, search
-from clip_assets.index.judge import Judgement
+from clip_assets.index.judgement import Judgement
 from clip_assets.index.search import Release
 from clip_assets.index.statements import publish_script, statement
 from clip_assets.index.tables import Index, table_name

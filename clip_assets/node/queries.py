@@ -18,7 +18,7 @@ _BATCH = 64
 # phrasings, because few queries cannot prove a high recall.
 PROMPTS = [
     phrasing.format(thing)
-    for phrasing in ("{}", "a photo of {}", "{} seen from far away", "a black and white photo of {}")
+    for phrasing in ("{}", "a photo of {}", "{} from far away", "a drawing of {}")
     for thing in (
         "a cloud", "a dog", "a cat", "a person", "a crowd", "a car", "a bicycle", "a train",
         "an airplane", "a boat", "a house", "a city street", "a bridge", "a mountain", "a beach",

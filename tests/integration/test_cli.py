@@ -19,6 +19,7 @@ from clip_assets import scaffold
 from clip_assets.cli import app
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, judge, load, release, search, tables
+from clip_assets.index.judgement import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.store.objects import Objects
 from tests.integration.index.pictures import embed_pictures
@@ -75,7 +76,7 @@ def live(data: Path, database: str, tiny_spec: ModelSpec) -> search.Release:
     with psycopg.connect(database, autocommit=True) as connection:
         index = load.reconcile(connection, objects, COLLECTION, tiny_spec, ["00000", "00001"]).index
         build.build(connection, index, 15)
-        judge.judge(connection, objects, index, judge.Wanted(recall=0.95))
+        judge.judge(connection, objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, tiny_spec.slug)
         return release.publish(connection, index, "run-release")[0]
 

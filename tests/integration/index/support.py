@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip_assets.index import build, judge, load, release, tables
+from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
 from clip_assets.index.tables import Index
 from clip_assets.model import ModelIdentity, ModelSpec
@@ -177,7 +178,7 @@ def build_and_judge(connection: psycopg.Connection, made: Made, wanted: float = 
     """The index loaded, built and judged, as the asset does it."""
     index = reconcile(connection, made).index
     build.build(connection, index, 1000)
-    judge.judge(connection, made.objects, index, judge.Wanted(recall=wanted))
+    judge.judge(connection, made.objects, index, Wanted(recall=wanted))
     return find(connection, made)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import build, judge, release, search, tables
-from clip_assets.index.judge import Judgement, Wanted
+from clip_assets.index.judgement import Judgement, Rung, Wanted
 from clip_assets.index.statements import statement
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import (
@@ -115,7 +115,7 @@ def test_a_change_while_judging_is_refused(
     build.build(connection, index, 200)
     measure = judge._climb
 
-    def measure_then_change(*arguments: object) -> list[judge.Rung]:
+    def measure_then_change(*arguments: object) -> list[Rung]:
         rungs = measure(*arguments)  # type: ignore[arg-type]
         made.add("00001", version=2)
         reconcile(connection, made)

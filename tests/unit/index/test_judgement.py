@@ -2,7 +2,7 @@
 
 import pytest
 
-from clip_assets.index.judge import Judgement, Rung, Wanted
+from clip_assets.index.judgement import Judgement, Rung, Wanted
 from clip_assets.quality.recall import Recall
 
 GOOD = Recall(k=10, queries=300, mean=0.99, lower=0.98)
