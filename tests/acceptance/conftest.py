@@ -1,0 +1,135 @@
+"""One `dg dev` over a project of two small collections, for all tests that use Dagster's API."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.acceptance.dagster_api import Dagster, FinishedRun
+from tests.acceptance.dagster_project import dg_dev, environment, write_project
+from tests.conftest import TINY
+
+SHARDS = 22
+SHARD_SIZE = 3
+MODEL = {"name": TINY, "untrained_seed": 0}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A running Dagster, with the folders and the database that its collections live in."""
+
+    dagster: Dagster
+    folder: Path
+    database: str
+
+    CATALOG = ("photos", "catalog")
+    EMBEDDINGS = ("photos", "tiny_untrained_0_fp32", "embeddings")
+    SEARCH_INDEX = ("photos", "tiny_untrained_0_fp32", "search_index")
+    RELEASE = ("photos", "tiny_untrained_0_fp32", "release")
+    LARGE_CATALOG = ("large", "catalog")
+    LARGE_EMBEDDINGS = ("large", "tiny_untrained_0_fp32", "embeddings")
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "dg_dev.log"
+
+    def commits(self, collection: str = "photos") -> dict[str, list[Path]]:
+        """Every commit.json on disk, by shard."""
+        found: dict[str, list[Path]] = {}
+        root = self.folder / "home/data" / collection / "embeddings"
+        for path in sorted(root.glob("*/*/*/commit.json")):
+            found.setdefault(path.parts[-3], []).append(path)
+        return found
+
+
+@pytest.fixture(scope="session")
+def workshop(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Callable[[], str],
+    write_pictures: Callable[..., Path],
+) -> Iterator[Workshop]:
+    """`photos` is small and quick; `large` has pictures that keep a job busy for a minute."""
+    folder = tmp_path_factory.mktemp("workshop")
+    write_pictures(folder / "images", SHARDS * SHARD_SIZE)
+    _write_large_pictures(folder / "large")
+    project = write_project(
+        folder / "project",
+        {
+            "collection": "photos",
+            "source": {"type": "folder", "uri": str(folder / "images")},
+            "shard_size": SHARD_SIZE,
+            "shards_per_run": SHARDS // 2,
+            "model": MODEL,
+        },
+        {
+            "collection": "large",
+            "source": {"type": "folder", "uri": str(folder / "large")},
+            "shard_size": 2,
+            "model": MODEL,
+        },
+    )
+    database = new_database()
+    with dg_dev(project, environment(folder / "home", database), folder / "dg_dev.log") as dagster:
+        # Their first tick comes at the start, the next after five minutes: off, no test depends
+        # on how long the others took.
+        for sensor in ("photos_new_images", "large_new_images"):
+            dagster.stop_sensor(sensor)
+        yield Workshop(dagster, folder, database)
+
+
+@pytest.fixture(scope="session")
+def cataloged(workshop: Workshop) -> FinishedRun:
+    """The run that listed both collections and cut their shards."""
+    return workshop.dagster.materialize(workshop.CATALOG, workshop.LARGE_CATALOG)
+
+
+@pytest.fixture(scope="session")
+def one_shard(workshop: Workshop, cataloged: FinishedRun) -> FinishedRun:
+    """The run that embedded shard 00000 alone."""
+    return workshop.dagster.materialize(workshop.EMBEDDINGS, partition="00000")
+
+
+@pytest.fixture(scope="session")
+def backfill(workshop: Workshop, one_shard: FinishedRun) -> str:
+    """Id of a backfill of every shard, just launched: the daemon takes it up within 30 seconds."""
+    shards = workshop.dagster.partitions(workshop.EMBEDDINGS)["partitionKeys"]
+    return workshop.dagster.backfill(workshop.EMBEDDINGS, shards)
+
+
+@pytest.fixture(scope="session")
+def backfilled(workshop: Workshop, backfill: str) -> list[FinishedRun]:
+    """The runs of that backfill, all of them ended."""
+    dagster = workshop.dagster
+
+    def all_launched() -> bool:
+        found = dagster.ask("Backfill", id=backfill)
+        assert not found["error"], found["error"]
+        return len(found["runs"]) == 2
+
+    dagster.wait(all_launched, "the daemon to launch the backfill's runs", 120)
+    runs = dagster.ask("Backfill", id=backfill)["runs"]
+    return [dagster.finish(run["runId"]) for run in runs]
+
+
+@pytest.fixture(scope="session")
+def released(workshop: Workshop, backfilled: list[FinishedRun]) -> FinishedRun:
+    """The run that loaded, judged and published what the backfill made."""
+    return workshop.dagster.materialize(workshop.SEARCH_INDEX, workshop.RELEASE)
+
+
+def _write_large_pictures(folder: Path) -> None:
+    """Forty names of one picture: few bytes, many pixels."""
+    folder.mkdir()
+    file = io.BytesIO()
+    Image.new("RGB", (6000, 6000), "teal").save(file, "PNG", compress_level=1)
+    (folder / "00.png").write_bytes(file.getvalue())
+    for number in range(1, 40):
+        os.link(folder / "00.png", folder / f"{number:02d}.png")

@@ -1,0 +1,117 @@
+"""A Dagster project as a user of `clip_assets.ImageCollection` has it, and `dg dev` over it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clip_assets.settings import PROJECT
+from tests.acceptance.dagster_api import Dagster
+
+PACKAGE = "pictures"
+_PYPROJECT = f"""
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "{PACKAGE}"
+"""
+_DEFINITIONS = """
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+"""
+_RESOURCES = "from clip_assets.defs.resources import resources\n"
+_START_SECONDS = 120
+_STOP_SECONDS = 20
+
+
+def write_project(folder: Path, *collections: dict[str, Any]) -> Path:
+    """A project with one defs.yaml for each collection's attributes."""
+    package = folder / PACKAGE
+    files = {
+        folder / "pyproject.toml": _PYPROJECT,
+        package / "__init__.py": "",
+        package / "definitions.py": _DEFINITIONS,
+        package / "defs" / "__init__.py": "",
+        package / "defs" / "resources.py": _RESOURCES,
+    }
+    for attributes in collections:
+        document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
+        path = package / "defs" / f"of_{attributes['collection']}".lower() / "defs.yaml"
+        files[path] = yaml.safe_dump(document, sort_keys=False)
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip())
+    return folder
+
+
+def environment(home: Path, database: str) -> dict[str, str]:
+    """An installation of its own: its data, its database, its Dagster storage."""
+    dagster_home = home / "dagster"
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PROJECT / "dagster.yaml", dagster_home)
+    binaries = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "CLIP_ASSETS_HOME": str(home),
+        "DAGSTER_HOME": str(dagster_home),
+        "DATABASE_URL": database,
+        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
+        "VIRTUAL_ENV": sys.prefix,
+    }
+
+
+def dg(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("dg")), *arguments]
+
+
+@contextmanager
+def dg_dev(project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
+    """`dg dev` on a free loopback port, healthy on entry and gone on exit."""
+    port = _free_port()
+    dagster = Dagster(f"http://127.0.0.1:{port}")
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            dg("dev", "--host", "127.0.0.1", "--port", str(port)),
+            cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        dagster.wait(lambda: _is_up(process, dagster, log), "dg dev to come up", _START_SECONDS)
+        yield dagster
+    finally:
+        _stop(process)
+
+
+def _is_up(process: "subprocess.Popen[bytes]", dagster: Dagster, log: Path) -> bool:
+    assert process.poll() is None, f"dg dev ended by itself: {log.read_text()[-3000:]}"
+    return dagster.is_healthy()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_STOP_SECONDS)

@@ -1,0 +1,173 @@
+"""The sample means something: words find their pictures through the whole pipeline.
+
+Wrong preprocessing, a skipped normalisation and misaligned rows do not show with random weights;
+here each of them keeps the index from being published.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+
+from clip_assets import catalog
+from clip_assets.checks.embeddings import fault
+from clip_assets.errors import ReleaseError
+from clip_assets.index import build, judge, load, release, search, tables
+from clip_assets.index.judgement import Judgement, Wanted
+from clip_assets.index.search import Hit, Release
+from clip_assets.model import ModelSpec
+from clip_assets.node import embed, encoder, prepare
+from clip_assets.node.decode import Decoded
+from clip_assets.node.encoder import Encoder
+from clip_assets.node.job import EmbedJob
+from clip_assets.source.config import WebDatasetConfig
+from clip_assets.source.open import open_source
+from clip_assets.store.objects import Objects
+
+SAMPLE = Path(__file__).parents[2] / "sample"
+SPEC = ModelSpec(name=f"local-dir:{SAMPLE / 'model'}")
+METRICS = json.loads((SAMPLE / "model/metrics.json").read_text())
+WANTED = Wanted(recall=0.95, caption_recall=0.95 * METRICS["text_to_image"]["recall@10"])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sample collection, embedded and indexed by whatever code is in force."""
+
+    objects: Objects
+    connection: psycopg.Connection
+    judgement: Judgement
+
+    @property
+    def index(self) -> tables.Index:
+        return tables.find(self.connection, "sample", SPEC.slug)
+
+
+def make(folder: Path, address: str, *, shards: str = "all") -> Sample:
+    objects = Objects(str(folder))
+    source = WebDatasetConfig(type="webdataset", uri=str(SAMPLE / "collection"))
+    head = catalog.refresh(objects, "sample", source, open_source(source).list(), 200)
+    keys = catalog.select(head, shards)
+    job = EmbedJob(job_id="j", run_id="r", collection="sample", model=SPEC, shards=tuple(keys))
+    assert embed.run(objects, job) == 0
+    connection = psycopg.connect(address, autocommit=True)
+    done = load.reconcile(connection, objects, "sample", SPEC, keys)
+    build.build(connection, done.index, head.images)
+    return Sample(objects, connection, judge.judge(connection, objects, done.index, WANTED))
+
+
+@pytest.fixture(scope="module")
+def sample(
+    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]
+) -> Iterator[Sample]:
+    made = make(tmp_path_factory.mktemp("sample"), new_database())
+    yield made
+    made.connection.close()
+
+
+@pytest.fixture(scope="module")
+def live(sample: Sample) -> Release:
+    return release.publish(sample.connection, sample.index, "run")[0]
+
+
+@pytest.fixture(scope="module")
+def model() -> Encoder:
+    return encoder.load(SPEC, "cpu")
+
+
+def test_captions_find_their_pictures(sample: Sample) -> None:
+    """Over the whole collection, as often as when the model was trained."""
+    measured = sample.judgement.caption_recall
+    assert measured is not None
+    assert sample.judgement.caption_queries == METRICS["images"]
+    assert measured == pytest.approx(METRICS["text_to_image"]["recall@10"], abs=0.03)
+    assert sample.judgement.faults == []
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("a red heart", ["red heart", "heart"]),
+        ("pizza", ["pizza"]),
+        ("flag of Japan", ["japan"]),
+        ("a dog", ["dog", "poodle"]),
+        ("sunny weather", ["sun"]),
+        ("birthday cake", ["birthday cake", "shortcake"]),
+        ("rocket", ["rocket"]),
+        ("crying face", ["cry"]),
+    ],
+)
+def test_first_queries(
+    sample: Sample, live: Release, model: Encoder, text: str, right: list[str]
+) -> None:
+    """What a newcomer types first shows a right picture among the first three."""
+    hits = search.search(sample.connection, live, model.encode_text([text])[0], 3)
+    assert any(word in caption(hit) for hit in hits for word in right), [caption(h) for h in hits]
+
+
+def test_more_like_a_cat_shows_cats(sample: Sample, live: Release) -> None:
+    """The neighbours of a cat are mostly other cats."""
+    row = sample.connection.execute(
+        "SELECT image_id FROM sample.images WHERE caption = 'cat face'"
+    ).fetchone()
+    assert row
+    vector = search.vector_of(sample.connection, live, row[0])
+    assert vector is not None
+    hits = search.search(sample.connection, live, vector, 6)[1:]
+    assert sum("cat" in caption(hit) for hit in hits) >= 3, [caption(h) for h in hits]
+
+
+def caption(hit: Hit) -> str:
+    return (hit.caption or "").lower()
+
+
+def test_swapped_channels_are_not_published(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red and blue swapped on the way in: captions no longer find their pictures."""
+    decode = prepare.decode
+
+    def swapped(data: bytes) -> Decoded:
+        right = decode(data)
+        blue_first = Image.fromarray(np.asarray(right.image)[:, :, ::-1].copy())
+        return Decoded(blue_first, right.width, right.height)
+
+    monkeypatch.setattr(prepare, "decode", swapped)
+    with (
+        make(tmp_path, database).connection as connection,
+        pytest.raises(ReleaseError, match="captions find their own image"),
+    ):
+        release.publish(connection, tables.find(connection, "sample", SPEC.slug), "run")
+
+
+def test_misaligned_rows_are_not_published(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each vector one row too late within its batch: captions no longer find their pictures."""
+    encode = Encoder.encode_tensors
+    monkeypatch.setattr(
+        Encoder, "encode_tensors", lambda self, tensors: np.roll(encode(self, tensors), 1, axis=0)
+    )
+    with (
+        make(tmp_path, database).connection as connection,
+        pytest.raises(ReleaseError, match="captions find their own image"),
+    ):
+        release.publish(connection, tables.find(connection, "sample", SPEC.slug), "run")
+
+
+def test_skipped_normalisation_fails_the_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors that are not of unit length fail the check that guards the shard."""
+    monkeypatch.setattr(encoder, "_unit", lambda features: features.float().cpu().numpy())
+    objects = Objects(str(tmp_path))
+    source = WebDatasetConfig(type="webdataset", uri=str(SAMPLE / "collection"))
+    head = catalog.refresh(objects, "sample", source, open_source(source).list(), 50)
+    job = EmbedJob(job_id="j", run_id="r", collection="sample", model=SPEC, shards=("00000",))
+    embed.run(objects, job)
+    assert "50 vectors are not of unit length" in fault(objects, SPEC.slug, head.shards[0])
