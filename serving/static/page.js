@@ -15,8 +15,14 @@ let asking = new AbortController();
 
 async function show() {
   const place = here();
+  if (!place.show) shut();
   if (results(place) !== shown.of) await begin(place);
-  if (results(here()) === results(place)) await showDetail(place);
+  if (isHere(place)) await showDetail(place);
+}
+
+function isHere(place) {
+  const now = here();
+  return results(now) === results(place) && now.show === place.show;
 }
 
 async function begin(place) {
@@ -77,15 +83,22 @@ async function showSource({ like, file }) {
 }
 
 async function showDetail(place) {
-  if (!place.show) return at.detail.close();
+  if (!place.show) return;
   const hit = shown.hits.find(({ image_id }) => image_id === place.show);
   try {
     const image = hit ?? await record(place.show);
+    if (!isHere(place)) return;
     fill(at.detail, image, hit?.score, new URL(link(place), location).href);
+    at.detail.returnValue = "";
     if (!at.detail.open) at.detail.showModal();
   } catch (error) {
     say(error.message, "error");
   }
+}
+
+// Closed because the address changed, not by somebody who closed it: see the listener below.
+function shut() {
+  at.detail.close("address");
 }
 
 async function showRelease() {
@@ -134,7 +147,9 @@ at.form.addEventListener("submit", (event) => {
   go({ q: at.q.value.trim() });
   show();
 });
-at.detail.addEventListener("close", () => here().show && closeShown());
+at.detail.addEventListener("close", () => {
+  if (at.detail.returnValue !== "address" && here().show) closeShown();
+});
 at.detail.addEventListener("click", ({ target }) => target === at.detail && at.detail.close());
 onPicture(at.file, take);
 addEventListener("popstate", show);
