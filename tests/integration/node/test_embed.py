@@ -211,15 +211,21 @@ def test_no_room_on_the_disk(collection: Collection, tiny_spec: ModelSpec) -> No
     assert embed.run(objects, job_of(tiny_spec)) == 0
 
 
-def test_by_hand_without_dagster(collection: Collection, tiny_spec: ModelSpec) -> None:
+def test_by_hand_without_dagster(
+    tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
+) -> None:
     """Flags instead of a job file do the same; a wrong shard says what there is."""
-    objects = collection()
+    objects = Objects(str(tmp_path / "data" / "photos"))
+    pictures = write_pictures(tmp_path / "pictures", IMAGES)
+    where = ["--data", str(tmp_path / "data"), "--collection", "photos"]
+    made = subprocess.run(
+        [sys.executable, "-m", "clip_assets.node.catalog", *where, "--uri", str(pictures),
+         "--shard-size", str(SHARD_SIZE)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert made.stdout == "30 images in 2 shards: --shards 0..1\n"
     spec = ModelSpec(name=_exported(objects, tiny_spec))
-    assert objects.folder
-    plain = [
-        sys.executable, "-m", "clip_assets.node.embed", "--data", str(objects.folder.parent),
-        "--collection", "photos", "--model", spec.name,
-    ]  # fmt: skip
+    plain = [sys.executable, "-m", "clip_assets.node.embed", *where, "--model", spec.name]
     done = subprocess.run([*plain, "--shards", "0..1"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert commit_of(objects, spec, 1).rows == SHARD_SIZE
