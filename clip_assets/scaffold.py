@@ -3,29 +3,27 @@
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from clip_assets.collection import Collection
 from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
 from clip_assets.settings import PROJECT
-from clip_assets.source import SourceConfig
+from clip_assets.source import source_config
 
 
 def write_collection(
     collection: str, uri: str, kind: str, model: str, pretrained: str | None
 ) -> Path:
     """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
-    source = {"type": kind, "dataset" if kind == "huggingface" else "uri": _absolute(uri)}
     weights = {}
     if pretrained and not model.startswith(("hf-hub:", "local-dir:")):
         weights = {"pretrained": _absolute(pretrained)}
-    attributes = {"collection": collection, "source": source, "model": {"name": model, **weights}}
     try:
-        Collection(
+        valid = Collection(
             collection=collection,
-            source=TypeAdapter(SourceConfig).validate_python(source),
-            spec=ModelSpec.model_validate(attributes["model"]),
+            source=source_config(kind, _absolute(uri)),
+            spec=ModelSpec.model_validate({"name": model, **weights}),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -34,6 +32,11 @@ def write_collection(
     if path.exists():
         raise SettingsError(f"{path} exists. Edit it, or choose another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    attributes = {
+        "collection": collection,
+        "source": {"type": kind, **valid.require_source().model_dump(exclude_defaults=True)},
+        "model": valid.spec.model_dump(exclude_defaults=True),
+    }
     document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
     return path

@@ -9,11 +9,9 @@ Prints how many images and shards there are, so that ranges of shards can be han
 import argparse
 import sys
 
-from pydantic import TypeAdapter, ValidationError
-
 from clip_assets import catalog
-from clip_assets.errors import ClipAssetsError, SettingsError
-from clip_assets.source import SourceConfig
+from clip_assets.errors import ClipAssetsError
+from clip_assets.source import source_config
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
 
@@ -21,7 +19,7 @@ from clip_assets.store.objects import Objects
 def main() -> int:
     arguments = _arguments()
     try:
-        source = _source(arguments.type, arguments.uri)
+        source = source_config(arguments.type, arguments.uri)
         objects = Objects(f"{arguments.data.rstrip('/')}/{arguments.collection}")
         head = catalog.refresh(
             objects, arguments.collection, source, open_source(source).list(), arguments.shard_size
@@ -32,15 +30,6 @@ def main() -> int:
     last = len(head.shards) - 1
     print(f"{head.images} images in {len(head.shards)} shards: --shards 0..{last}")
     return 0
-
-
-def _source(kind: str, uri: str) -> SourceConfig:
-    where = {"dataset": uri} if kind == "huggingface" else {"uri": uri}
-    adapter: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
-    try:
-        return adapter.validate_python({"type": kind, **where})
-    except ValidationError as error:
-        raise SettingsError(f"{uri}: {error.errors()[0]['msg']}") from error
 
 
 def _arguments() -> argparse.Namespace:

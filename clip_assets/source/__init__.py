@@ -4,13 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from clip_assets.source.config import FolderConfig, HuggingFaceConfig, WebDatasetConfig
 
 SourceConfig = Annotated[
     FolderConfig | WebDatasetConfig | HuggingFaceConfig, Field(discriminator="type")
 ]
+
+
+def source_config(kind: str, uri: str) -> SourceConfig:
+    """The `source:` block for images of a kind at a place; raises pydantic's ValidationError."""
+    place = "dataset" if kind == "huggingface" else "uri"
+    adapter: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
+    return adapter.validate_python({"type": kind, place: uri})
 
 
 @dataclass(frozen=True)
