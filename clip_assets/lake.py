@@ -21,7 +21,7 @@ from clip_assets.status import collections
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
-from clip_assets.store.objects import Objects, is_remote
+from clip_assets.store.objects import Objects, client_options, is_remote
 
 
 class Lake:
@@ -74,7 +74,7 @@ class Lake:
             from obstore.fsspec import FsspecStore
 
             scheme: Any = self._objects.root.split("://", maxsplit=1)[0]
-            database.register_filesystem(FsspecStore(scheme))
+            database.register_filesystem(FsspecStore(scheme, client_options=client_options()))
         self._create_views(database)
         self._create_functions(database)
         return database

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -17,6 +18,9 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from clip_assets.errors import StoreError
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 TEMPORARY = ".tmp-"
 # obstore tells these apart by text only; the last three are the clouds' metadata services,
@@ -71,7 +75,7 @@ class Objects:
             with _explained(self.root):
                 self._store = from_url(
                     self.root,
-                    client_options={"allow_http": _plain_http_endpoint(), "timeout": "120s"},
+                    client_options=client_options(),
                     retry_config={"max_retries": 4},
                 )
         else:
@@ -170,9 +174,10 @@ class Objects:
                     yield _local_entry(below + name, status)
 
 
-def _plain_http_endpoint() -> bool:
-    """An S3-compatible server on http:// was named; nothing else may go unencrypted."""
-    return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+def client_options() -> "ClientConfig":
+    """How to talk to a store. Only an S3-compatible server named on http:// goes unencrypted."""
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    return {"allow_http": plain, "timeout": "120s"}
 
 
 def _refuse_larger(size: int, limit: int | None) -> None:
