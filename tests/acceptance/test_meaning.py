@@ -84,7 +84,7 @@ def test_captions_find_their_pictures(sample: Sample) -> None:
     """Over the whole collection, as often as when the model was trained."""
     measured = sample.judgement.caption_recall
     assert measured is not None
-    assert sample.judgement.caption_queries == METRICS["images"]
+    assert sample.judgement.caption_queries == METRICS["pictures"]
     assert measured == pytest.approx(METRICS["text_to_image"]["recall@10"], abs=0.03)
     assert sample.judgement.faults == []
 
