@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 from rich.console import Console
 
@@ -22,11 +23,11 @@ from clip_assets.status import collection_status
 from clip_assets.store.objects import Objects
 
 COLLECTION = "sample"
-FIRST_QUERY = "pizza"
-EXAMPLES = ["a photo of a cloud", "a red heart", "birthday cake", "a dog", "flag of Japan"]
+FIRST_QUERY = "red heart"
+EXAMPLES = ["a photo of a cloud", "a red heart", "flag of Japan", "birthday cake", "a cat"]
 NOTE = (
-    "A small model, trained for this sample on other artists' drawings; docs/models.md says how to "
-    "use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
+    "A small model that knows emoji and nothing else, made for this sample; docs/models.md says how "
+    "to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
 )
 _START_SECONDS = 180
 _STOP_SECONDS = 15
@@ -118,7 +119,7 @@ class Demo:
 
     def _say_where(self, dagster_ui: str, page: str) -> None:
         self.out.print()
-        self.out.print(f"  Search page   {page}/?q={FIRST_QUERY}", highlight=False)
+        self.out.print(f"  Search page   {page}/?q={quote_plus(FIRST_QUERY)}", highlight=False)
         self.out.print(f"  Dagster UI    {dagster_ui}/asset-groups", highlight=False)
         self.out.print(
             f"  Postgres      {postgres.dsn(self.settings)}", highlight=False, soft_wrap=True

@@ -1,6 +1,6 @@
 """Judge a checkpoint on the held-out collection and write metrics.json.
 
-    python evaluate.py --model ../model --collection ../collection
+    python evaluate.py --model ../clip-sample --collection ../collection
 
 Pictures go through open_clip's own transform and the query is each picture's caption, so the
 figures are those of a plain open_clip user.
@@ -116,7 +116,7 @@ def encode_ms(model: torch.nn.Module, tokenizer: object) -> float:
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("../model"))
+    parser.add_argument("--model", type=Path, default=Path("../clip-sample"))
     parser.add_argument("--collection", type=Path, default=Path("../collection"))
     parser.add_argument("--out", type=Path, help="where to write metrics.json, if anywhere")
     args = parser.parse_args()

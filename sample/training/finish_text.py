@@ -43,7 +43,7 @@ def pictured(model: torch.nn.Module, drawer: Drawer, side: int) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("training_set.npz"))
-    parser.add_argument("--config", type=Path, default=Path("../model/open_clip_config.json"))
+    parser.add_argument("--config", type=Path, default=Path("../clip-sample/open_clip_config.json"))
     parser.add_argument("--run", type=Path, default=Path("large"))
     parser.add_argument("--minutes", type=float, default=2.5)
     parser.add_argument("--batch", type=int, default=256)

@@ -208,7 +208,7 @@ def log(run: Run, losses: list[float], score: dict[str, float]) -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("training_set.npz"))
-    parser.add_argument("--config", type=Path, default=Path("../model/open_clip_config.json"))
+    parser.add_argument("--config", type=Path, default=Path("../clip-sample/open_clip_config.json"))
     parser.add_argument("--side", type=int, help="picture side, if not the config's: 48 is quick")
     parser.add_argument("--run", type=Path, default=Path("run"), help="checkpoint, log, weights")
     parser.add_argument("--start-from", type=Path, help="another run's checkpoint to begin with")

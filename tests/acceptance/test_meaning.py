@@ -30,8 +30,8 @@ from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
 
 SAMPLE = Path(__file__).parents[2] / "sample"
-SPEC = ModelSpec(name=f"local-dir:{SAMPLE / 'model'}")
-METRICS = json.loads((SAMPLE / "model/metrics.json").read_text())
+SPEC = ModelSpec(name=f"local-dir:{SAMPLE / 'clip-sample'}")
+METRICS = json.loads((SAMPLE / "clip-sample/metrics.json").read_text())
 WANTED = Wanted(recall=0.95, caption_recall=0.95 * METRICS["text_to_image"]["recall@10"])
 
 
