@@ -26,8 +26,8 @@ COLLECTION = "sample"
 FIRST_QUERY = "red heart"
 EXAMPLES = ["a photo of a cloud", "a red heart", "flag of Japan", "birthday cake", "a cat"]
 NOTE = (
-    "A small model that knows emoji and nothing else, made for this sample; docs/models.md says how "
-    "to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
+    "A small model that knows emoji and nothing else, made for this sample; docs/models.md says "
+    "how to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
 )
 _START_SECONDS = 180
 _STOP_SECONDS = 15
