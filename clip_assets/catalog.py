@@ -92,7 +92,7 @@ def refresh(
 ) -> Catalog:
     """Bring the catalog up to the listing and write it; returns the new head.
 
-    Memory holds the listing and the previous rows as Arrow columns, about 200 bytes an image.
+    Memory holds the listing and the previous rows as Arrow columns, not as Python objects.
     """
     listing = _numbered(_table(listed))
     before = read(objects) or Catalog(collection=collection, source=source)
