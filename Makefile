@@ -1,4 +1,4 @@
-# make demo | make test | make lint | make bench
+# make demo | make test | make test-sky | make lint | make bench
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ DEMO_READY := $(VENV)/.installed
 TEST_READY := $(VENV)/.installed-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-sky lint bench clean
 
 demo: $(DEMO_READY)
 	@$(BIN)/clip-assets demo $(ARGS)
@@ -14,6 +14,10 @@ demo: $(DEMO_READY)
 test: $(TEST_READY)
 	@./tests/browser/install_chromium
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Root on Debian: SkyPilot itself on a Slurm of this machine, in namespaces of its own.
+test-sky: $(TEST_READY)
+	@PYTHON=$(BIN)/python tests/skypilot/cluster/cluster run -- python -m pytest tests/skypilot $(ARGS)
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .
