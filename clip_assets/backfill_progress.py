@@ -20,7 +20,7 @@ from rich.progress import (
 
 from clip_assets import catalog
 from clip_assets.backfill import Backfill
-from clip_assets.node.job import read_progress
+from clip_assets.node.job import id_of, read_progress
 from clip_assets.settings import Settings
 
 _POLL_SECONDS = 0.3
@@ -75,7 +75,7 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
             run_id = str(uuid.uuid4())
             running: Future[None] = pool.submit(work.embed, batch, run_id)
             while not _finished(running):
-                progress = read_progress(work.objects, f"{run_id}-0")
+                progress = read_progress(work.objects, id_of(work.of.spec.slug, batch, run_id))
                 if progress:
                     bar.update(
                         task,

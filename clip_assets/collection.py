@@ -6,6 +6,7 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.errors import SettingsError
 from clip_assets.index.judgement import Wanted
 from clip_assets.model import ModelSpec
@@ -22,6 +23,7 @@ class Collection(BaseModel):
     collection: str
     spec: ModelSpec
     source: SourceConfig | None = None
+    sky: SkyPilotConfig | None = None
     owner: str = "team:search"
     shard_size: int = Field(10_000, ge=1)
     shards_per_run: int = Field(25, ge=1)

@@ -14,6 +14,7 @@ from clip_assets.checks.embeddings import embeddings_checks
 from clip_assets.checks.release import release_checks
 from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import Collection
+from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
 from clip_assets.sensors import new_images_sensor
 from clip_assets.source import SourceConfig
@@ -37,6 +38,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
 
     spec: Annotated[ModelSpec, _resolved(ModelSpec, "model")]
     source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = None
+    sky: SkyPilotConfig | None = None
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         assets = [embeddings_asset(self), search_index_asset(self), release_asset(self)]

@@ -1,5 +1,6 @@
 """`embeddings`: one partition a shard, many shards a job."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from clip_assets.assets.pictures import contact_sheet
 from clip_assets.catalog import Shard
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardReport
+from clip_assets.compute.skypilot.client import PipesSkyPilotClient
 from clip_assets.errors import StoreError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
@@ -39,7 +41,7 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         description=f"Unit vectors of every image by {of.spec.title}: parquet parts and a commit.",
         kinds={"parquet", "pytorch"},
         code_version="1",
-        pool="embed",
+        pool="sky" if of.sky else "embed",
         freshness_policy=of.freshness_policy,
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
         group_name=of.collection,
@@ -49,34 +51,46 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         installation: Installation,
         compute: dg.ResourceParam[EmbedClient],
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
         objects = installation.objects(of.collection)
+        shards = tuple(context.partition_keys)
         job = EmbedJob(
-            job_id=f"{context.run_id}-{context.retry_number}",
+            job_id=jobs.id_of(of.spec.slug, shards, context.run_id, context.retry_number),
             run_id=context.run_id,
             collection=of.collection,
             model=of.spec,
-            shards=tuple(context.partition_keys),
+            shards=shards,
             part_rows=of.part_rows,
             batch_size=of.batch_size,
             max_reject_share=of.max_reject_share,
         )
-        reports = _reports(context, compute, jobs.write(objects, job))
-        metadata = _metadata(of, objects, reports)
-        _raise_if_unfinished(context, of, reports, metadata)
-        for shard, values in metadata.items():
-            context.add_asset_metadata(values, partition_key=shard)
-        return dg.MaterializeResult()
+        client = PipesSkyPilotClient(of.sky) if of.sky else compute
+        failed = dict.fromkeys(shards, "the job ended before it came to this shard")
+        for report in _reports(context, client, objects, job):
+            if report.state == "failed":
+                failed[report.shard] = report.message
+                continue
+            if failed.pop(report.shard, None) is None:
+                continue  # said again by a job that was recovered
+            values = _metadata(of, objects, report)
+            context.add_asset_metadata(values, partition_key=report.shard)
+            if failed:
+                # Green as it commits, not with the last: a lost worker loses no record.
+                yield dg.AssetMaterialization(
+                    of.embeddings_key, partition=report.shard, metadata=values
+                )
+        _raise_if_unfinished(shards, failed)
+        yield dg.MaterializeResult()
 
     return build
 
 
 def _reports(
-    context: dg.AssetExecutionContext, compute: EmbedClient, job_uri: str
-) -> list[ShardReport]:
+    context: dg.AssetExecutionContext, client: EmbedClient, objects: Objects, job: EmbedJob
+) -> Iterator[ShardReport]:
     """Raises Failure if the run is terminated, which the retry policy would answer by a retry."""
     try:
-        return compute.run(context, job_uri)
+        yield from client.run(context, objects, job)
     except dg.DagsterExecutionInterruptedError as error:
         raise dg.Failure(
             "Terminated. Shards that were committed are kept; materialize again for the others.",
@@ -84,23 +98,11 @@ def _reports(
         ) from error
 
 
-def _raise_if_unfinished(
-    context: dg.AssetExecutionContext,
-    of: Collection,
-    reports: list[ShardReport],
-    metadata: dict[str, dict[str, Any]],
-) -> None:
-    """Record the shards that did finish, then fail the run for those that did not."""
-    failed = {report.shard: report.message for report in reports if report.state == "failed"}
-    silent = set(context.partition_keys) - {report.shard for report in reports}
-    failed |= dict.fromkeys(sorted(silent), "the job ended before it came to this shard")
+def _raise_if_unfinished(shards: Sequence[str], failed: dict[str, str]) -> None:
     if not failed:
         return
-    for shard, values in metadata.items():
-        event = dg.AssetMaterialization(of.embeddings_key, partition=shard, metadata=values)
-        context.log_event(event)
     raise dg.Failure(
-        f"{len(failed)} of {len(context.partition_keys)} shards failed; the others are committed. "
+        f"{len(failed)} of {len(shards)} shards failed; the others are committed. "
         "Re-execute the backfill's failed partitions after mending the cause. "
         + "; ".join(f"shard {shard}: {message}" for shard, message in list(failed.items())[:5]),
         metadata={"failed_shards": dg.MetadataValue.json(failed)},
@@ -108,19 +110,33 @@ def _raise_if_unfinished(
     )
 
 
-def _metadata(
-    of: Collection, objects: Objects, reports: list[ShardReport]
-) -> dict[str, dict[str, Any]]:
-    """Metadata of each finished shard, by shard key."""
-    finished = {report.shard: report for report in reports if report.state != "failed"}
+def _metadata(of: Collection, objects: Objects, report: ShardReport) -> dict[str, Any]:
     head = catalog.read(objects)
-    shards = head.pick(finished) if head else []
+    shards = head.pick([report.shard]) if head else []
+    if not shards:
+        raise StoreError(f"shard {report.shard} has left the catalog. Materialize `catalog` first.")
+    commit = _require_commit(of, objects, shards[0])
     return {
-        shard.shard: {
-            "state": finished[shard.shard].state,
-            **_of_commit(objects, _require_commit(of, objects, shard)),
-        }
-        for shard in shards
+        "state": report.state,
+        **_of_commit(objects, commit),
+        **_of_machine(report, commit),
+    }
+
+
+def _of_machine(report: ShardReport, commit: Commit) -> dict[str, Any]:
+    """What a rented machine did and cost for this shard; a shard found committed cost nothing."""
+    machine = report.machine
+    if machine is None:
+        return {}
+    seconds = commit.seconds if report.state == "committed" else 0.0
+    price = machine.dollars_per_hour
+    return {
+        "gpu": f"{machine.gpus:g}x {machine.accelerator}" if machine.gpus else "none",
+        "gpu_seconds": round(seconds * machine.gpus, 1),
+        "dollars": None if price is None else round(price * seconds / 3600, 6),
+        "infra": machine.infra,
+        "sky_job": machine.job,
+        "sky_dashboard": dg.MetadataValue.url(machine.url),
     }
 
 

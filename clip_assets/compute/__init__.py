@@ -1,41 +1,72 @@
-"""Where an embedding job runs. Every client takes a job file and tells which shards ended how."""
+"""Where an embedding job runs. Every client takes a job and tells, as it goes, how shards ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import dagster as dg
 
 from clip_assets.errors import JobError
+from clip_assets.node.job import EmbedJob
 from clip_assets.node.report import State
+from clip_assets.store.objects import Objects
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The rented machine of a job; `dollars_per_hour` is None where nobody names a price."""
+
+    job: str
+    url: str
+    infra: str
+    accelerator: str
+    gpus: float
+    dollars_per_hour: float | None
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """How one shard of a job ended, as the node told it."""
+    """How one shard of a job ended, as the node told it, and where."""
 
     shard: str
     state: State
     message: str
+    machine: Machine | None = None
 
 
 class EmbedClient(Protocol):
     """Runs `python -m clip_assets.node.embed --job URI` somewhere, and waits for it."""
 
-    def run(self, context: dg.AssetExecutionContext, job_uri: str) -> list[ShardReport]:
-        """One report a shard. Raises JobError if the job could not do its work."""
+    def run(
+        self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
+    ) -> Iterator[ShardReport]:
+        """One report a shard, as it ends. Raises JobError if the job could not do its work."""
         ...
 
 
-def reports_of(messages: Sequence[object]) -> list[ShardReport]:
-    """The reports among a Pipes session's custom messages.
+class Reports:
+    """The shard reports among a Pipes session's custom messages, each handed out once."""
 
-    Raises JobError if there are none: a job that says nothing has not been seen to work.
-    """
-    reports = [ShardReport(**message) for message in messages if isinstance(message, dict)]
-    if not reports:
-        raise JobError(
-            "The job ended without a word about any shard. Look at the run's stderr for what the "
-            "node printed, and run it again: finished parts are kept."
-        )
-    return reports
+    def __init__(self) -> None:
+        self._seen = 0
+        self._failed = False
+
+    def new(self, messages: Sequence[object], machine: Machine | None = None) -> list[ShardReport]:
+        fresh = [message for message in messages[self._seen :] if isinstance(message, dict)]
+        self._seen = len(messages)
+        reports = [ShardReport(**message, machine=machine) for message in fresh]
+        self._failed |= any(report.state == "failed" for report in reports)
+        return reports
+
+    @property
+    def any_failed(self) -> bool:
+        """Whether the node named a shard that failed: then it, too, ends with an error."""
+        return self._failed
+
+    def require_any(self) -> None:
+        """Raises JobError if none came: a job that says nothing has not been seen to work."""
+        if not self._seen:
+            raise JobError(
+                "The job ended without a word about any shard. Look at the run's stderr for what "
+                "the node printed, and run it again: finished parts are kept."
+            )

@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
-from clip_assets.compute import ShardReport, reports_of
+from clip_assets.compute import Reports, ShardReport
 from clip_assets.errors import JobError
+from clip_assets.node import job as jobs
+from clip_assets.node.job import EmbedJob
+from clip_assets.store.objects import Objects
 
 _STOP_SECONDS = 10
 _COULD_NOT_START = 2
@@ -20,34 +25,42 @@ _LINES_KEPT = 20
 class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
     """One subprocess a job, with this interpreter. Terminating the run terminates it."""
 
-    def run(self, context: dg.AssetExecutionContext, job_uri: str) -> list[ShardReport]:
+    def run(
+        self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
+    ) -> Iterator[ShardReport]:
         """One report a shard. Raises JobError if the job could not do its work."""
+        reports = Reports()
+        last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         with open_pipes_session(
             context=context,
             context_injector=PipesTempFileContextInjector(),
             message_reader=PipesTempFileMessageReader(),
         ) as session:
-            command = [sys.executable, "-m", "clip_assets.node.embed", "--job", job_uri]
+            command = [sys.executable, "-m", "clip_assets.node.embed"]
+            command += ["--job", jobs.write(objects, job)]
             environment = {**os.environ, **session.get_bootstrap_env_vars()}
-            status, last_lines = _run(command, environment)
+            with _process(command, environment) as process:
+                assert process.stderr is not None, "stderr is a pipe"
+                for line in process.stderr:
+                    sys.stderr.write(line)
+                    last_lines.append(line.rstrip())
+                    yield from reports.new(session.get_custom_messages())
+                status = process.wait()
+        yield from reports.new(session.get_custom_messages())
         if status == _COULD_NOT_START or status < 0:
             raise JobError(_failure(status, last_lines))
-        return reports_of(session.get_custom_messages())
+        reports.require_any()
 
 
-def _run(command: list[str], environment: dict[str, str]) -> tuple[int, list[str]]:
-    """Exit status and last lines of stderr, which also goes to the run's compute logs."""
-    kept: deque[str] = deque(maxlen=_LINES_KEPT)
+@contextmanager
+def _process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A process whose stderr is read, and which does not outlive the block."""
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None, "stderr is a pipe"
         try:
-            for line in process.stderr:
-                sys.stderr.write(line)
-                kept.append(line.rstrip())
-            return process.wait(), list(kept)
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
-            _stop(process)
-            raise
+            yield process
+        finally:
+            if process.poll() is None:
+                _stop(process)
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
@@ -58,7 +71,7 @@ def _stop(process: "subprocess.Popen[str]") -> None:
         process.kill()
 
 
-def _failure(status: int, lines: list[str]) -> str:
+def _failure(status: int, lines: Sequence[str]) -> str:
     for line in reversed(lines):
         if line.startswith("error: "):
             return line.removeprefix("error: ")

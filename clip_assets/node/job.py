@@ -3,6 +3,9 @@
 A list of 10,000 shards does not fit an environment variable; a job file has no such limit.
 """
 
+import hashlib
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from clip_assets.errors import StoreError
@@ -29,6 +32,20 @@ class EmbedJob(BaseModel):
     part_rows: int = Field(2_000, ge=1)
     batch_size: int = Field(32, ge=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)
+
+    @property
+    def batch(self) -> str:
+        """The same for every job of these shards with this model."""
+        return batch_of(self.model.slug, self.shards)
+
+
+def batch_of(slug: str, shards: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([slug, *shards]).encode()).hexdigest()[:8]
+
+
+def id_of(slug: str, shards: Sequence[str], run_id: str, attempt: int = 0) -> str:
+    """A job's id: it tells batch and run, so a lost worker's job is found again by its name."""
+    return f"{batch_of(slug, shards)}-{run_id[:8]}-{attempt}"
 
 
 class Progress(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
 
 from clip_assets.node.job import EmbedJob, Progress
+from clip_assets.node.messages import MessageWriter
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
@@ -25,7 +26,7 @@ class Report:
         self._encoded = 0
         self._pipes: PipesContext | None = None
         if DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ:
-            self._pipes = open_dagster_pipes()
+            self._pipes = open_dagster_pipes(message_writer=MessageWriter(objects))
 
     def images(self, count: int, *, encoded: bool) -> None:
         """`count` more images are done; `encoded` ones cost time, found ones did not."""

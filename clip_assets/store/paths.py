@@ -49,3 +49,15 @@ def job(job_id: str) -> str:
 
 def progress(job_id: str) -> str:
     return f"jobs/{job_id}/progress.json"
+
+
+def messages(job_id: str) -> str:
+    return f"jobs/{job_id}/messages"
+
+
+def message(job_id: str, number: int) -> str:
+    return f"{messages(job_id)}/{number:08d}.json"
+
+
+def bill(job_id: str) -> str:
+    return f"jobs/{job_id}/bill.json"

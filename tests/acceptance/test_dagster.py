@@ -269,7 +269,7 @@ def _processes_of(run: str) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if f"/jobs/{run}-" in path.read_text():
+            if f"-{run[:8]}-" in path.read_text():
                 found.append(path.parent.name)
         except OSError:
             continue

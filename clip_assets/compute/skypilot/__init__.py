@@ -1,0 +1,1 @@
+"""Embedding jobs as SkyPilot managed jobs. Nothing else of the product imports `sky`."""

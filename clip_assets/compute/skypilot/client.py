@@ -1,0 +1,70 @@
+"""`PipesSkyPilotClient`: one batch of shards becomes one SkyPilot managed job."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster import PipesEnvContextInjector, PipesSession, open_pipes_session
+
+from clip_assets.compute import ShardReport
+from clip_assets.compute.skypilot import bill, jobs, names
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.messages import StoreMessageReader
+from clip_assets.compute.skypilot.task import task_of
+from clip_assets.compute.skypilot.watch import Watch
+from clip_assets.node import job as node_jobs
+from clip_assets.node.job import EmbedJob
+from clip_assets.store.objects import Objects
+
+JOB_TAG = "clip_assets/sky_job"
+"""Tag of a run: the id of the managed job it waits for."""
+
+
+class PipesSkyPilotClient:
+    """Launches a managed job, or goes on with the one that a lost worker of this batch left.
+
+    Terminating the run cancels its job and no other.
+    """
+
+    def __init__(self, config: SkyPilotConfig) -> None:
+        self._config = config
+
+    def run(
+        self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
+    ) -> Iterator[ShardReport]:
+        """One report a shard, as it ends. Raises JobError if the job could not do its work."""
+        prefix = names.of_collection(context.instance, job.collection)
+        left = next((j for j in jobs.unfinished(f"{prefix}{job.batch}-") if j.attachable), None)
+        name = left.name if left else f"{prefix}{job.job_id}"
+        job_id = name.removeprefix(prefix)
+        reader = StoreMessageReader(objects, job_id)
+        with open_pipes_session(
+            context=context, context_injector=PipesEnvContextInjector(), message_reader=reader
+        ) as session:
+            try:
+                sky_job = left.id if left else self._launch(session, objects, job, name)
+                _tell(context, sky_job, name, attached=left is not None)
+                watch = Watch(context, session, reader, sky_job)
+                yield from watch.reports(self._config.max_recoveries)
+            except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+                _cancel(context, name)
+                raise
+        if watch.machine:
+            bill.write(objects, job_id, watch.machine, watch.state.seconds)
+        watch.require_success()
+
+    def _launch(self, session: PipesSession, objects: Objects, job: EmbedJob, name: str) -> int:
+        envs = {"JOB": node_jobs.write(objects, job), **session.get_bootstrap_env_vars()}
+        return jobs.launch(task_of(self._config, envs), name, self._config.pool)
+
+
+def _tell(context: dg.AssetExecutionContext, sky_job: int, name: str, *, attached: bool) -> None:
+    context.instance.add_run_tags(context.run_id, {JOB_TAG: str(sky_job)})
+    how = "went on with, since it still runs," if attached else "launched"
+    context.log.info(f"{how} SkyPilot job {sky_job} ({name}): {jobs.dashboard(sky_job)}")
+
+
+def _cancel(context: dg.AssetExecutionContext, name: str) -> None:
+    ids = [job.id for job in jobs.unfinished(name) if job.name == name]
+    if ids:
+        jobs.cancel(ids)
+        context.log.info(f"cancelled SkyPilot job {ids[0]}")

@@ -1,0 +1,38 @@
+"""The `sky:` block of a collection: its embedding jobs run on SkyPilot, and how."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, Field
+
+from clip_assets.settings import PROJECT
+
+_SECRETS = (
+    "HF_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+)
+
+
+class SkyPilotConfig(BaseModel, dg.Resolvable):
+    """How SkyPilot runs a collection's embedding jobs.
+
+    `resources` is laid over those of the task file, key by key; null takes a key out. `pool`
+    sends jobs to a running `sky jobs pool` instead of machines of their own. `secrets` are
+    names of environment variables: those that are set here travel as SkyPilot secrets. A job
+    that lost its machine more than `max_recoveries` times is cancelled.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = str(PROJECT / "sky" / "compute_vectors.yaml")
+    resources: dict[str, Any] = Field(default_factory=dict)
+    pool: str | None = None
+    secrets: list[str] = list(_SECRETS)
+    max_recoveries: int = Field(20, ge=0)

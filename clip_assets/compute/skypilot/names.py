@@ -1,0 +1,32 @@
+"""Names of managed jobs: `clip-INSTANCE-COLLECTION-BATCH-RUN-ATTEMPT`.
+
+The name is the tag that every cloud, Slurm included, carries. It says which Dagster instance and
+which run a job belongs to, so a job can be found again, and a stranger's is never touched.
+"""
+
+import hashlib
+
+import dagster as dg
+from dagster._core.storage.runs import SqlRunStorage
+
+from clip_assets.errors import SettingsError
+
+
+def of_instance(instance: dg.DagsterInstance) -> str:
+    """What the names of all jobs of this Dagster instance begin with, and of no other's."""
+    storage = instance.run_storage
+    if not isinstance(storage, SqlRunStorage):
+        raise SettingsError(
+            "Embedding on SkyPilot needs Dagster's run storage in sqlite or Postgres, whose id "
+            f"names the jobs; this instance has {type(storage).__name__}."
+        )
+    return f"clip-{hashlib.sha256(storage.get_run_storage_id().encode()).hexdigest()[:8]}-"
+
+
+def of_collection(instance: dg.DagsterInstance, collection: str) -> str:
+    return f"{of_instance(instance)}{collection}-"
+
+
+def run_of(name: str) -> str:
+    """The first eight characters of the id of the run that launched it."""
+    return name.split("-")[-2]

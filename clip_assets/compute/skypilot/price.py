@@ -1,0 +1,51 @@
+"""What a job's machine costs, by SkyPilot's own prices."""
+
+import logging
+import re
+
+from clip_assets.compute import Machine
+from clip_assets.compute.skypilot import jobs
+from clip_assets.compute.skypilot.jobs import JobState
+
+log = logging.getLogger(__name__)
+
+
+def machine(job: JobState) -> Machine | None:
+    """The machine that the job runs on, or None while it has none."""
+    if not job.machine or not job.infra:
+        return None
+    accelerators = job.record.accelerators or {}
+    name, count = next(iter(accelerators.items()), ("", 0))
+    return Machine(
+        job=str(job.id),
+        url=jobs.dashboard(job.id),
+        infra=job.infra,
+        accelerator=str(name),
+        gpus=float(count),
+        dollars_per_hour=_dollars_per_hour(job),
+    )
+
+
+def _dollars_per_hour(job: JobState) -> float | None:
+    """None where this machine's SkyPilot has no price for it, such as a cluster of one's own."""
+    from sky import resources as sky_resources
+
+    record = job.record
+    try:
+        found = sky_resources.Resources(
+            infra="/".join(part for part in (record.cloud, record.region, record.zone) if part),
+            instance_type=_instance_type(record.cluster_resources_full or ""),
+            accelerators=record.accelerators,
+            use_spot="[spot]" in f"{record.cluster_resources_full}".lower(),
+        )
+        return round(float(found.get_cost(3600)), 4)
+    except Exception as error:
+        log.warning("no price for %s: %s", record.cluster_resources_full, error)
+        return None
+
+
+def _instance_type(described: str) -> str | None:
+    """`1x[Spot](gpus=T4:1, cpus=4, mem=16, g4dn.xlarge, disk=64)` names it among the others."""
+    inside = re.search(r"\((.*)\)", described)
+    words = inside.group(1).split(", ") if inside else []
+    return next((word for word in words if "=" not in word and word != "..."), None)

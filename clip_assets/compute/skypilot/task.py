@@ -1,0 +1,55 @@
+"""From `sky/compute_vectors.yaml` to the SkyPilot task of one job."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.errors import SettingsError
+from clip_assets.settings import PROJECT
+
+if TYPE_CHECKING:
+    import sky
+
+_MACHINE_KEYS = ("setup", "workdir", "file_mounts")
+"""What a pool's workers already have."""
+
+
+def task_of(config: SkyPilotConfig, envs: Mapping[str, str]) -> "sky.Task":
+    """The task with `envs` and secrets filled in; variables of the file left null become empty.
+
+    Raises SettingsError if the file is not there or SkyPilot cannot read it.
+    """
+    import sky
+
+    document = _document(config)
+    given = {**dict.fromkeys(_unset(document, "envs"), ""), **envs}
+    secrets = {name: os.environ[name] for name in config.secrets if os.environ.get(name)}
+    secrets = {**dict.fromkeys(_unset(document, "secrets"), ""), **secrets}
+    try:
+        return sky.Task.from_yaml_config(
+            document, env_overrides=list(given.items()), secrets_overrides=list(secrets.items())
+        )
+    except ValueError as error:
+        raise SettingsError(f"SkyPilot cannot read {config.task}: {error}") from error
+
+
+def _document(config: SkyPilotConfig) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = yaml.safe_load(Path(config.task).read_text())
+    except OSError as error:
+        raise SettingsError(f"`sky.task` {config.task}: {error.strerror}.") from error
+    resources = {**(document.get("resources") or {}), **config.resources}
+    document["resources"] = {key: value for key, value in resources.items() if value is not None}
+    if document.get("workdir") == ".":
+        document["workdir"] = str(PROJECT)
+    if config.pool:
+        document = {key: value for key, value in document.items() if key not in _MACHINE_KEYS}
+    return document
+
+
+def _unset(document: dict[str, Any], block: str) -> list[str]:
+    return [name for name, value in (document.get(block) or {}).items() if value is None]
