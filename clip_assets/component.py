@@ -16,7 +16,7 @@ from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import Collection
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
-from clip_assets.sensors import new_images_sensor
+from clip_assets.sensors import new_images_sensor, orphans_sensor
 from clip_assets.source import SourceConfig
 
 
@@ -52,4 +52,6 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             assets.insert(0, catalog_asset(self))
             checks.extend(catalog_checks(self))
             sensors.append(new_images_sensor(self))
+        if self.sky is not None:
+            sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(assets=assets, asset_checks=checks, sensors=sensors)

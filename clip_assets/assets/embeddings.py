@@ -41,7 +41,7 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         description=f"Unit vectors of every image by {of.spec.title}: parquet parts and a commit.",
         kinds={"parquet", "pytorch"},
         code_version="1",
-        pool="sky" if of.sky else "embed",
+        pool=None if of.sky else "embed",
         freshness_policy=of.freshness_policy,
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
         group_name=of.collection,

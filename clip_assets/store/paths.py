@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 CATALOG = "catalog/head.json"
 EMBEDDINGS = "embeddings"
+JOBS = "jobs"
 
 
 class ShardVersion(NamedTuple):
@@ -44,15 +45,15 @@ def commit(slug: str, at: ShardVersion) -> str:
 
 
 def job(job_id: str) -> str:
-    return f"jobs/{job_id}/job.json"
+    return f"{JOBS}/{job_id}/job.json"
 
 
 def progress(job_id: str) -> str:
-    return f"jobs/{job_id}/progress.json"
+    return f"{JOBS}/{job_id}/progress.json"
 
 
 def messages(job_id: str) -> str:
-    return f"jobs/{job_id}/messages"
+    return f"{JOBS}/{job_id}/messages"
 
 
 def message(job_id: str, number: int) -> str:
@@ -60,4 +61,4 @@ def message(job_id: str, number: int) -> str:
 
 
 def bill(job_id: str) -> str:
-    return f"jobs/{job_id}/bill.json"
+    return f"{JOBS}/{job_id}/bill.json"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 _OPERATIONS = {
@@ -88,15 +89,19 @@ class Dagster:
         return bool(loaded) and all(one["healthy"] for one in daemons if one["required"])
 
     def launch(
-        self, *assets: Sequence[str], partition: str | None = None, until: str | None = None
+        self,
+        *assets: Sequence[str],
+        partition: str | None = None,
+        until: str | None = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Materialize the assets in one run, of one partition or a range; returns the run's id."""
-        tags: dict[str, str] = {}
+        given = dict(tags)
         if partition and until:
-            tags["dagster/asset_partition_range_start"] = partition
-            tags["dagster/asset_partition_range_end"] = until
+            given["dagster/asset_partition_range_start"] = partition
+            given["dagster/asset_partition_range_end"] = until
         elif partition:
-            tags["dagster/partition"] = partition
+            given["dagster/partition"] = partition
         selector = {
             **self.location,
             "pipelineName": "__ASSET_JOB",
@@ -105,7 +110,7 @@ class Dagster:
         params = {
             "selector": selector,
             "executionMetadata": {
-                "tags": [{"key": key, "value": value} for key, value in tags.items()]
+                "tags": [{"key": key, "value": value} for key, value in given.items()]
             },
         }
         answer = self.ask("LaunchRun", params=params)
@@ -134,6 +139,19 @@ class Dagster:
             for text in _texts(event)
         ]
         return FinishedRun(run_id, run["status"], "\n".join(texts))
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        return {tag["key"]: tag["value"] for tag in self.ask("Run", id=run_id)["tags"]}
+
+    def terminate(self, run_id: str) -> None:
+        """What `Terminate` in the UI does."""
+        answer = self.ask("Terminate", id=run_id)
+        assert answer["__typename"] == "TerminateRunSuccess", answer
+
+    def runs_of(self, tag: str, value: str) -> list[str]:
+        """Ids of the runs that bear the tag, newest first."""
+        found = self.ask("RunsByTag", filter={"tags": [{"key": tag, "value": value}]})
+        return [run["runId"] for run in found["results"]]
 
     def status(self, run_id: str) -> str:
         return str(self.ask("RunStatus", id=run_id)["status"])

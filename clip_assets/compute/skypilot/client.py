@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster import PipesEnvContextInjector, PipesSession, open_pipes_session
 
-from clip_assets.compute import ShardReport
-from clip_assets.compute.skypilot import bill, jobs, names
+from clip_assets.compute import Machine, ShardReport
+from clip_assets.compute.skypilot import jobs, names
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.messages import StoreMessageReader
 from clip_assets.compute.skypilot.task import task_of
 from clip_assets.compute.skypilot.watch import Watch
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.store import bills
+from clip_assets.store.bills import Bill
 from clip_assets.store.objects import Objects
 
 JOB_TAG = "clip_assets/sky_job"
@@ -49,7 +51,7 @@ class PipesSkyPilotClient:
                 _cancel(context, name)
                 raise
         if watch.machine:
-            bill.write(objects, job_id, watch.machine, watch.state.seconds)
+            bills.write(objects, job_id, _bill(watch.machine, watch.state.seconds))
         watch.require_success()
 
     def _launch(self, session: PipesSession, objects: Objects, job: EmbedJob, name: str) -> int:
@@ -68,3 +70,14 @@ def _cancel(context: dg.AssetExecutionContext, name: str) -> None:
     if ids:
         jobs.cancel(ids)
         context.log.info(f"cancelled SkyPilot job {ids[0]}")
+
+
+def _bill(machine: Machine, seconds: float) -> Bill:
+    price = machine.dollars_per_hour
+    return Bill(
+        job=machine.job,
+        infra=machine.infra,
+        accelerator=machine.accelerator,
+        gpu_seconds=round(seconds * machine.gpus, 1),
+        dollars=None if price is None else round(price * seconds / 3600, 6),
+    )

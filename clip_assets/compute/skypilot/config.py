@@ -26,7 +26,8 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
     `resources` is laid over those of the task file, key by key; null takes a key out. `pool`
     sends jobs to a running `sky jobs pool` instead of machines of their own. `secrets` are
     names of environment variables: those that are set here travel as SkyPilot secrets. A job
-    that lost its machine more than `max_recoveries` times is cancelled.
+    that lost its machine more than `max_recoveries` times is cancelled, and so is one that no
+    run has waited for since `orphan_minutes` after its launch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,3 +37,4 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
     pool: str | None = None
     secrets: list[str] = list(_SECRETS)
     max_recoveries: int = Field(20, ge=0)
+    orphan_minutes: float = Field(15, ge=0)

@@ -27,25 +27,39 @@ def machine(job: JobState) -> Machine | None:
 
 
 def _dollars_per_hour(job: JobState) -> float | None:
-    """None where this machine's SkyPilot has no price for it, such as a cluster of one's own."""
-    from sky import resources as sky_resources
+    """None where this machine's SkyPilot has no price for it, such as a Kubernetes of one's own."""
+    from sky import Resources
 
     record = job.record
+    described = record.cluster_resources_full or ""
     try:
-        found = sky_resources.Resources(
+        found = Resources(
             infra="/".join(part for part in (record.cloud, record.region, record.zone) if part),
-            instance_type=_instance_type(record.cluster_resources_full or ""),
+            instance_type=_instance_type(described) or _slurm_type(job, described),
             accelerators=record.accelerators,
-            use_spot="[spot]" in f"{record.cluster_resources_full}".lower(),
+            use_spot="[spot]" in described.lower(),
         )
         return round(float(found.get_cost(3600)), 4)
     except Exception as error:
-        log.warning("no price for %s: %s", record.cluster_resources_full, error)
+        log.warning("no price for %s: %s", described, error)
         return None
 
 
 def _instance_type(described: str) -> str | None:
     """`1x[Spot](gpus=T4:1, cpus=4, mem=16, g4dn.xlarge, disk=64)` names it among the others."""
+    return next((word for word in _words(described) if "=" not in word), None)
+
+
+def _slurm_type(job: JobState, described: str) -> str:
+    """Slurm has no instance types; SkyPilot names one after what was asked for."""
+    from sky.provision.slurm.utils import SlurmInstanceType
+
+    asked = dict(word.split("=", 1) for word in _words(described) if "=" in word)
+    name, count = next(iter((job.record.accelerators or {}).items()), (None, None))
+    gpus = None if count is None else int(count)
+    return str(SlurmInstanceType(float(asked["cpus"]), float(asked["mem"]), gpus, name).name)
+
+
+def _words(described: str) -> list[str]:
     inside = re.search(r"\((.*)\)", described)
-    words = inside.group(1).split(", ") if inside else []
-    return next((word for word in words if "=" not in word and word != "..."), None)
+    return inside.group(1).split(", ") if inside else []

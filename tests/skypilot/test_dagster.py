@@ -1,0 +1,271 @@
+"""Dagster's embeddings on SkyPilot's managed jobs: a backfill, and everything that can go wrong."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sky
+import yaml
+from PIL import Image
+
+from clip_assets.compute.skypilot import jobs
+from clip_assets.compute.skypilot.client import JOB_TAG
+from clip_assets.settings import PROJECT
+from clip_assets.store import bills
+from clip_assets.store.objects import Objects
+from tests.acceptance.dagster_api import Dagster
+from tests.acceptance.dagster_project import dg_dev, environment, write_project
+from tests.conftest import TINY
+from tests.skypilot.for_slurm import task_for_slurm
+
+SHARDS = 6
+MODEL = {"name": TINY, "untrained_seed": 0}
+SLUG = "tiny_untrained_0_fp32"
+PATIENCE = 600
+STRANGER = "somebody-elses-job"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A running Dagster whose collections are embedded on the test cluster."""
+
+    dagster: Dagster
+    folder: Path
+
+    def objects(self, collection: str) -> Objects:
+        return Objects(str(self.folder / "home/data" / collection))
+
+    def parts(self, collection: str) -> dict[str, tuple[str, int]]:
+        """Each part's hash and the time it was written, by its path."""
+        root = self.folder / "home/data" / collection
+        return {
+            str(path.relative_to(root)): (_sha256(path), path.stat().st_mtime_ns)
+            for path in sorted(root.glob("embeddings/*/*/*/part-*.parquet"))
+        }
+
+    def sky_job(self, run: str) -> int:
+        """Id of the managed job that the run waits for, as soon as it has one."""
+        self.dagster.wait(
+            lambda: JOB_TAG in self.dagster.tags(run), "the run to launch its job", PATIENCE
+        )
+        return int(self.dagster.tags(run)[JOB_TAG])
+
+
+@pytest.fixture(scope="module")
+def workshop(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Callable[[], str],
+    write_pictures: Callable[..., Path],
+) -> Iterator[Workshop]:
+    """`photos` is quick; `slow` and `slower` keep a job busy; `nowhere` asks for what is not."""
+    folder = tmp_path_factory.mktemp("workshop")
+    write_pictures(folder / "photos", SHARDS * 4)
+    _write_large_pictures(folder / "large", 60)
+    on_slurm = {
+        "task": str(task_for_slurm("compute_vectors", folder)),
+        "resources": {
+            "infra": "slurm/cluster", "cpus": 1, "memory": 1, "accelerators": "L4:1", "any_of": None
+        },
+        "orphan_minutes": 0,
+    }  # fmt: skip
+    nowhere = {**on_slurm, "resources": {**on_slurm["resources"], "accelerators": "H100:8"}}
+    project = write_project(
+        folder / "project",
+        _collection("photos", folder / "photos", on_slurm, shard_size=4, shards_per_run=3),
+        _collection("slow", folder / "large", on_slurm, shard_size=30, part_rows=3),
+        _collection("slower", folder / "large", on_slurm, shard_size=15, part_rows=3),
+        _collection("nowhere", folder / "photos", nowhere, shard_size=4),
+    )
+    env = environment(folder / "home", new_database())
+    _watch_workers_closely(Path(env["DAGSTER_HOME"]) / "dagster.yaml")
+    with dg_dev(project, env, folder / "dg_dev.log") as dagster:
+        for sensor in dagster.sensor_states():
+            dagster.stop_sensor(sensor)
+        listed = dagster.materialize(
+            *((name, "catalog") for name in ("photos", "slow", "slower", "nowhere"))
+        )
+        assert listed.status == "SUCCESS", listed.failures
+        yield Workshop(dagster, folder)
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[int]:
+    """A managed job that is none of ours."""
+    resources = {"infra": "slurm/cluster/normal", "cpus": 1, "memory": 1}
+    config = {"name": STRANGER, "run": "sleep 3600", "resources": resources}
+    job = jobs.launch(sky.Task.from_yaml_config(config), STRANGER, None)
+    yield job
+    jobs.cancel([job])
+
+
+def test_a_backfill_runs_as_concurrent_managed_jobs(workshop: Workshop) -> None:
+    """Six shards in two jobs at once; every materialization leads to its job, GPU and price."""
+    dagster = workshop.dagster
+    shards = dagster.partitions(("photos", SLUG, "embeddings"))["partitionKeys"]
+    assert len(shards) == SHARDS
+    backfill = dagster.backfill(("photos", SLUG, "embeddings"), shards)
+    dagster.wait(lambda: len(dagster.ask("Backfill", id=backfill)["runs"]) == 2, "two runs", 120)
+    runs = [run["runId"] for run in dagster.ask("Backfill", id=backfill)["runs"]]
+    at_once = {workshop.sky_job(run) for run in runs}
+    assert len(at_once) == 2
+    finished = [dagster.finish(run, PATIENCE) for run in runs]
+    assert [run.status for run in finished] == ["SUCCESS", "SUCCESS"], finished
+    spans = [(run["startTime"], run["endTime"]) for run in (dagster.ask("Run", id=r) for r in runs)]
+    assert max(start for start, _ in spans) < min(end for _, end in spans)
+
+    found = {
+        m.partition: m.metadata
+        for m in reversed(dagster.materializations(("photos", SLUG, "embeddings")))
+    }
+    assert sorted(found) == shards
+    assert {int(values["sky_job"]) for values in found.values()} == at_once
+    assert {values["gpu"] for values in found.values()} == {"1x L4"}
+    assert all(values["dollars"] > 0 for values in found.values())
+    assert all(values["gpu_seconds"] > 0 for values in found.values())
+    paid = bills.read_all(workshop.objects("photos"))
+    assert {int(bill.job) for bill in paid} == at_once
+    assert all(bill.dollars and bill.dollars > 0 for bill in paid)
+
+
+def test_a_preempted_job_resumes_and_makes_the_same_bytes(workshop: Workshop) -> None:
+    """Losing its machine in mid-shard, a job redoes at most one part; the parquet is the same."""
+    dagster = workshop.dagster
+    run = dagster.launch(("slow", SLUG, "embeddings"), partition="00000", until="00001")
+    job = workshop.sky_job(run)
+    dagster.wait(lambda: len(workshop.parts("slow")) >= 2, "two parts", PATIENCE)
+    before = _preempt(workshop, "slow")
+    dagster.wait(lambda: jobs.state(job).recoveries > 0, "the job to be recovered", PATIENCE)
+    finished = dagster.finish(run, PATIENCE)
+    assert finished.status == "SUCCESS", finished.failures
+    after = workshop.parts("slow")
+    redone = [path for path, (_, written) in before.items() if after[path][1] != written]
+    assert len(redone) <= 1
+    assert {path: digest for path, (digest, _) in after.items()} == _embedded_here(workshop, "slow")
+
+
+def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
+    workshop: Workshop, stranger: int
+) -> None:
+    """SIGKILL the worker: its retry waits for the same job. Terminate: that job ends, no other."""
+    dagster = workshop.dagster
+    run = dagster.launch(("slower", SLUG, "embeddings"), partition="00000", until="00003")
+    job = workshop.sky_job(run)
+    _kill_worker(run)
+    dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", 180)
+    (retry,) = dagster.runs_of("dagster/parent_run_id", run)
+    assert workshop.sky_job(retry) == job
+    assert [one.id for one in _ours()] == [job]
+    dagster.terminate(retry)
+    dagster.wait(lambda: not jobs.state(job).attachable, "the job to be cancelled", 60)
+    assert dagster.finish(retry, PATIENCE).status == "CANCELED"
+    assert not jobs.state(stranger).terminal
+
+
+def test_the_sensor_sweeps_an_orphan_and_nothing_else(workshop: Workshop, stranger: int) -> None:
+    """A job whose worker died and was not tried again is cancelled; a stranger's job survives."""
+    dagster = workshop.dagster
+    run = dagster.launch(
+        ("slower", SLUG, "embeddings"),
+        partition="00000", until="00002", tags={"dagster/max_retries": "0"},
+    )  # fmt: skip
+    job = workshop.sky_job(run)
+    spared = dagster.dry_run_sensor(f"slower_{SLUG}_orphans")
+    assert not jobs.state(job).terminal, spared
+    _kill_worker(run)
+    assert dagster.finish(run, 180).status == "FAILURE"
+    swept = dagster.dry_run_sensor(f"slower_{SLUG}_orphans")
+    assert f"{job} (" in swept["skipReason"]
+    dagster.wait(lambda: not jobs.state(job).attachable, "the orphan to be cancelled", 60)
+    assert not jobs.state(stranger).terminal
+
+
+def test_what_no_cloud_has_is_said(workshop: Workshop) -> None:
+    """A job that asks for GPUs which are nowhere fails with the reason and the remedy."""
+    failed = workshop.dagster.materialize(("nowhere", SLUG, "embeddings"), partition="00000")
+    assert failed.status == "FAILURE"
+    assert "`sky:` block" in failed.failures
+
+
+def _collection(
+    name: str, images: Path, sky_block: dict[str, object], **settings: int
+) -> dict[str, object]:
+    source = {"type": "folder", "uri": str(images)}
+    return {"collection": name, "source": source, "model": MODEL, "sky": sky_block, **settings}
+
+
+def _watch_workers_closely(file: Path) -> None:
+    """Otherwise a lost worker is noticed after two minutes."""
+    settings = yaml.safe_load(file.read_text())
+    settings["run_monitoring"]["poll_interval_seconds"] = 5
+    settings["concurrency"]["runs"]["max_concurrent_runs"] = 4
+    file.write_text(yaml.safe_dump(settings))
+
+
+def _write_large_pictures(folder: Path, count: int) -> None:
+    """Names of one picture: few bytes, many pixels."""
+    folder.mkdir()
+    file = io.BytesIO()
+    Image.new("RGB", (6000, 6000), "teal").save(file, "PNG", compress_level=1)
+    (folder / "00.png").write_bytes(file.getvalue())
+    for number in range(1, count):
+        os.link(folder / "00.png", folder / f"{number:02d}.png")
+
+
+def _ours() -> list[jobs.JobState]:
+    return [job for job in jobs.unfinished("clip-") if job.attachable]
+
+
+def _preempt(workshop: Workshop, collection: str) -> dict[str, tuple[str, int]]:
+    """Give the job's node to a job of the partition that goes first; the parts there were."""
+    node = _command("squeue", "--noheader", "--partition", "spot", "--format", "%N").split()[0]
+    parts = workshop.parts(collection)
+    _command(
+        "sbatch", "--partition", "normal", "--nodelist", node, "--exclusive", "--mem", "9000",
+        "--output", "/dev/null", "--wrap", "sleep 20",
+    )  # fmt: skip
+    return parts
+
+
+def _embedded_here(workshop: Workshop, collection: str) -> dict[str, str]:
+    """Hashes of the parts that one undisturbed process makes of the same catalog."""
+    data = workshop.folder / "undisturbed"
+    theirs = workshop.folder / "home/data" / collection
+    (data / collection).mkdir(parents=True)
+    (data / collection / "catalog").symlink_to(theirs / "catalog")
+    job = next(theirs.glob("jobs/*/job.json"))
+    (data / collection / "jobs/one").mkdir(parents=True)
+    (data / collection / "jobs/one/job.json").write_text(job.read_text())
+    subprocess.run(
+        [sys.executable, "-m", "clip_assets.node.embed", "--job",
+         str(data / collection / "jobs/one/job.json")],
+        cwd=PROJECT, check=True, capture_output=True,
+    )  # fmt: skip
+    root = data / collection
+    return {
+        str(path.relative_to(root)): _sha256(path)
+        for path in sorted(root.glob("embeddings/*/*/*/part-*.parquet"))
+    }
+
+
+def _kill_worker(run: str) -> None:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        words = path.read_text().split("\0") if path.exists() else []
+        if "execute_run" in words and any(run in word for word in words):
+            os.kill(int(path.parent.name), signal.SIGKILL)
+            return
+    raise AssertionError(f"run {run} has no worker")
+
+
+def _command(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
