@@ -49,9 +49,11 @@ class Backfill:
             raise SettingsError(f"{self.of.collection} has no catalog, and its file no `source:`.")
         return head
 
-    def missing(self) -> list[str]:
-        """Keys of the shards whose current version is not committed."""
-        return missing_shards(self.objects, self.head, self.of.spec.slug)
+    def chosen(self, shards: str) -> list[str]:
+        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
+        if shards == "missing":
+            return missing_shards(self.objects, self.head, self.of.spec.slug)
+        return catalog.select(self.head, shards)
 
     def batches(self, shards: list[str]) -> Iterator[list[str]]:
         """Runs of shards: neighbours only, since one Dagster run takes one range of partitions."""

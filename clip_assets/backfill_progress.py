@@ -18,7 +18,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from clip_assets import catalog
 from clip_assets.backfill import Backfill
 from clip_assets.node.job import id_of, read_progress
 from clip_assets.settings import Settings
@@ -44,8 +43,7 @@ def _bring_up_to_date(
         work.refresh_catalog()
     head = work.head
     out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
-    chosen = work.missing() if shards == "missing" else catalog.select(head, shards)
-    _embed(work, chosen, out)
+    _embed(work, work.chosen(shards), out)
     with out.status("search_index: loading, building, measuring recall"):
         work.index()
     out.print("search_index  loaded, judged")

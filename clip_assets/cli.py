@@ -16,12 +16,14 @@ from rich.table import Table
 from clip_assets.errors import ClipAssetsError
 from clip_assets.settings import Settings
 
+sky_app = typer.Typer(no_args_is_help=True, help="Embedding jobs on SkyPilot, without Dagster.")
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Images in a bucket, searchable, with lineage from every hit.",
 )
+app.add_typer(sky_app, name="sky")
 out = Console()
 
 CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
@@ -139,6 +141,39 @@ def backfill(
         settings = Settings()
         prepare_dagster_home(settings)
         backfill_with_progress(settings, collection, model, shards, out)
+
+
+@sky_app.command("launch")
+def sky_launch(
+    collection: CollectionArgument,
+    shards: Annotated[
+        str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
+    ] = "missing",
+    shards_per_job: Annotated[
+        int | None, typer.Option(min=1, help="By default the collection's shards_per_run.")
+    ] = None,
+    model: ModelOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all ended.")] = False,
+) -> None:
+    """Embed shards in many managed jobs at once, each on the cheapest GPUs there are.
+
+    A range that a job works at already is left to it; committed shards cost nothing.
+
+        clip-assets sky launch photos
+
+        clip-assets sky launch photos --shards 0..999 --shards-per-job 10 --wait
+    """
+    from clip_assets.backfill import Backfill
+    from clip_assets.sky_launch import follow, launch
+
+    warnings.filterwarnings("ignore", module="dagster")
+    with _explained():
+        settings = Settings()
+        prepare_dagster_home(settings)
+        work = Backfill(settings, collection, model)
+        launched = launch(work, work.chosen(shards), shards_per_job or work.of.shards_per_run, out)
+        if wait:
+            follow(work, launched, out)
 
 
 @app.command()

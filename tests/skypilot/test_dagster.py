@@ -227,7 +227,7 @@ def _preempt(workshop: Workshop, collection: str) -> dict[str, tuple[str, int]]:
     node = _command("squeue", "--noheader", "--partition", "spot", "--format", "%N").split()[0]
     parts = workshop.parts(collection)
     _command(
-        "sbatch", "--partition", "normal", "--nodelist", node, "--exclusive", "--mem", "9000",
+        "sbatch", "--partition", "normal", "--nodelist", node, "--exclusive", "--mem", "30000",
         "--output", "/dev/null", "--wrap", "sleep 20",
     )  # fmt: skip
     return parts

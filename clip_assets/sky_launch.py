@@ -1,0 +1,73 @@
+"""`clip-assets sky launch`: many managed jobs by one command, and their progress."""
+
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from clip_assets.backfill import Backfill
+from clip_assets.compute.skypilot import batch, jobs
+from clip_assets.compute.skypilot.batch import Launched
+from clip_assets.errors import JobError
+from clip_assets.node.job import read_progress
+
+_POLL_SECONDS = 5.0
+
+
+def launch(work: Backfill, shards: list[str], shards_per_job: int, out: Console) -> list[Launched]:
+    """Submit the jobs and show them."""
+    table = Table("job", "shards", "name", "")
+    launched = []
+    with out.status("launching"):
+        for one in batch.launch(work.of, work.objects, shards, shards_per_job):
+            launched.append(one)
+            state = "launched" if one.job_id else "runs already"
+            table.add_row(str(one.sky_job), f"{one.shards[0]}..{one.shards[-1]}", one.name, state)
+    out.print(table)
+    return launched
+
+
+def follow(work: Backfill, launched: list[Launched], out: Console) -> None:
+    """Show progress until every job has ended. Raises JobError if one of them failed."""
+    shards = [shard for one in launched for shard in one.shards]
+    images = sum(shard.live for shard in work.head.pick(shards))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.fields[states]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images, {task.fields[speed]:.0f} images/s, ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out) as bar:
+        task = bar.add_task("", total=images, states="", speed=0.0)
+        while True:
+            states = [jobs.state(one.sky_job) for one in launched]
+            told = [read_progress(work.objects, one.job_id) for one in launched if one.job_id]
+            known = [progress for progress in told if progress]
+            counts = Counter(state.status for state in states)
+            bar.update(
+                task,
+                completed=sum(progress.images_done for progress in known),
+                speed=sum(progress.images_per_second for progress in known),
+                states=", ".join(f"{count} {name}" for name, count in counts.items()),
+            )
+            if all(state.terminal for state in states):
+                break
+            time.sleep(_POLL_SECONDS)
+    failed = [state for state in states if state.status != "SUCCEEDED"]
+    if failed:
+        raise JobError(
+            f"{len(failed)} of {len(states)} jobs failed: "
+            + ", ".join(f"{state.id} {state.status}" for state in failed[:10])
+            + ". `sky jobs logs ID` shows why. Launch again: what is committed costs nothing."
+        )

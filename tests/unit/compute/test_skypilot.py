@@ -1,0 +1,175 @@
+"""What needs no SkyPilot machine: names, tasks, outcomes, prices and messages."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+import yaml
+from dagster_pipes import PipesMessage
+
+from clip_assets.compute import Reports
+from clip_assets.compute.skypilot import names, outcome, price
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.jobs import JobState
+from clip_assets.compute.skypilot.messages import StoreMessageReader
+from clip_assets.compute.skypilot.task import task_of
+from clip_assets.errors import JobError, SettingsError
+from clip_assets.model import ModelSpec
+from clip_assets.node import job as jobs
+from clip_assets.node.job import EmbedJob
+from clip_assets.node.messages import JOB_ID, MessageWriter
+from clip_assets.store import bills
+from clip_assets.store.bills import Bill
+from clip_assets.store.objects import Objects
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        ("FAILED_NO_RESOURCE", "no cloud had the machine"),
+        ("FAILED_PRECHECKS", "`sky check`"),
+        ("FAILED_SETUP", "its setup failed"),
+        ("FAILED", "its program failed"),
+        ("FAILED_CONTROLLER", "controller"),
+        ("CANCELLED", "cancelled outside this run"),
+    ],
+)
+def test_every_bad_end_names_its_remedy(status: str, remedy: str) -> None:
+    """Each of SkyPilot's ways to fail is told apart, with SkyPilot's own reason."""
+    told = outcome.failure(_state(status=status, reason="because"), shards_failed=False)
+    assert told
+    assert remedy in told
+    assert told.endswith("SkyPilot says: because")
+
+
+def test_a_program_that_named_its_failed_shards_did_its_work() -> None:
+    """Exit status 1 with named shards is no failure of the job; nor is success."""
+    assert outcome.failure(_state(status="FAILED"), shards_failed=True) is None
+    assert outcome.failure(_state(status="SUCCEEDED"), shards_failed=False) is None
+
+
+def test_ten_thousand_shards_fit_a_task(tmp_path: Path) -> None:
+    """The environment names a job file, however many shards the job has."""
+    job = _job(tuple(f"{number:05d}" for number in range(10_000)))
+    uri = jobs.write(Objects(str(tmp_path / "photos")), job)
+    task = task_of(SkyPilotConfig(), {"JOB": uri})
+    assert len(json.dumps(task.envs)) < 2_000
+    assert jobs.read(uri)[1].shards == job.shards
+
+
+def test_resources_are_laid_over_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`resources` replaces key by key and null takes out; set secrets travel as secrets only."""
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    config = SkyPilotConfig(resources={"accelerators": "L4:2", "any_of": None, "use_spot": True})
+    task = task_of(config, {"JOB": "x"})
+    (resources,) = task.resources
+    assert resources.accelerators == {"L4": 2}
+    assert resources.use_spot
+    assert resources.memory == "16+"
+    assert task.secrets["HF_TOKEN"].get_secret_value() == "hf_canary"
+    assert "hf_canary" not in json.dumps(task.envs)
+
+
+def test_spot_comes_before_on_demand() -> None:
+    """The file as it stands asks for the cheapest of several GPUs, spot or not."""
+    asked = list(task_of(SkyPilotConfig(), {"JOB": "x"}).resources)
+    assert {resource.use_spot for resource in asked} == {True, False}
+    assert {name for resource in asked for name in resource.accelerators} >= {"T4", "L4", "A100"}
+
+
+def test_a_pools_job_brings_no_setup_of_its_own() -> None:
+    """Workers of a pool are set up already, so their jobs carry neither code nor set-up."""
+    task = task_of(SkyPilotConfig(pool="gpus"), {"JOB": "x"})
+    assert task.setup is None
+    assert task.workdir is None
+
+
+def test_a_missing_task_file_is_named(tmp_path: Path) -> None:
+    """A wrong `sky.task` says which file is not there; a broken one what SkyPilot minds."""
+    with pytest.raises(SettingsError, match="No such file"):
+        task_of(SkyPilotConfig(task=str(tmp_path / "none.yaml")), {})
+    (tmp_path / "broken.yaml").write_text(yaml.safe_dump({"run": "true", "resorces": {}}))
+    with pytest.raises(SettingsError, match="SkyPilot cannot read"):
+        task_of(SkyPilotConfig(task=str(tmp_path / "broken.yaml")), {})
+
+
+def test_names_tell_instances_and_runs_apart() -> None:
+    """Two Dagster instances never share a prefix, and a name leads back to its run."""
+    with dg.instance_for_test() as one:
+        prefix = names.of_collection(one, "photos")
+        assert prefix == names.of_collection(one, "photos")
+        job_id = jobs.id_of("model", ["00000"], "0a1b2c3d-0000-4000-8000-000000000000", 1)
+        assert names.run_of(f"{prefix}{job_id}") == "0a1b2c3d"
+    with dg.instance_for_test() as other:
+        assert names.of_instance(other) != prefix.removesuffix("photos-")
+
+
+@pytest.mark.parametrize(
+    ("described", "found"),
+    [
+        ("1x[Spot](gpus=T4:1, cpus=4, mem=16, g4dn.xlarge, disk=64)", "g4dn.xlarge"),
+        ("1x(gpus=L4:1, cpus=1, mem=1, disk=256)", None),
+        ("-", None),
+    ],
+)
+def test_the_instance_type_is_read_from_skypilots_words(described: str, found: str | None) -> None:
+    """SkyPilot's queue describes a machine in one string; the type is in it, where there is one."""
+    assert price._instance_type(described) == found
+
+
+def test_a_recovered_job_speaks_on_behind_its_first_attempt(tmp_path: Path) -> None:
+    """Messages of both attempts arrive once each, in order, and none overwrites another."""
+    objects = Objects(str(tmp_path / "photos"))
+    handler = SimpleNamespace(handled=[])
+    handler.handle_message = handler.handled.append
+    reader = StoreMessageReader(objects, "job")
+    with reader.read_messages(cast(Any, handler)) as params:
+        for attempt in ("first", "second"):
+            with MessageWriter(objects).open(params) as channel:
+                for number in range(2):
+                    channel.write_message(_message(f"{attempt} {number}"))
+            reader.poll()
+        reader.poll()
+    assert [message["method"] for message in handler.handled] == [
+        "first 0", "first 1", "second 0", "second 1",
+    ]  # fmt: skip
+    assert params == {JOB_ID: "job"}
+
+
+def test_silence_is_a_failure() -> None:
+    """A job that never said a word about a shard has not been seen to work."""
+    with pytest.raises(JobError, match="without a word"):
+        Reports().require_any()
+
+
+def test_bills_add_up(tmp_path: Path) -> None:
+    """Every job's bill is kept beside its job file."""
+    objects = Objects(str(tmp_path / "photos"))
+    for number in range(3):
+        bill = Bill(job=str(number), infra="AWS", accelerator="T4", gpu_seconds=60.0, dollars=0.01)
+        bills.write(objects, f"job-{number}", bill)
+        jobs.write(objects, _job(("00000",)).model_copy(update={"job_id": f"job-{number}"}))
+    assert sum(bill.gpu_seconds for bill in bills.read_all(objects)) == 180.0
+
+
+def _job(shards: tuple[str, ...]) -> EmbedJob:
+    return EmbedJob(
+        job_id="job", run_id="run", collection="photos", shards=shards,
+        model=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
+    )  # fmt: skip
+
+
+def _state(**fields: object) -> JobState:
+    plain: dict[str, Any] = {
+        "id": 7, "name": "clip", "status": "RUNNING", "terminal": True, "reason": "",
+        "details": "", "recoveries": 0, "seconds": 1.0, "submitted_at": 0.0, "infra": "",
+        "machine": "", "record": None,
+    }  # fmt: skip
+    return JobState(**{**plain, **fields})
+
+
+def _message(method: str) -> PipesMessage:
+    return cast(PipesMessage, {"method": method, "params": None})
