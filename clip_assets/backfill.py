@@ -8,12 +8,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 from dagster import DagsterEventType, ExecuteInProcessResult
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-)
 
 from clip_assets import catalog
+from clip_assets.batches import batches, range_tags
 from clip_assets.catalog import Catalog
 from clip_assets.component import ImageCollection
 from clip_assets.errors import JobError, SettingsError
@@ -56,21 +53,12 @@ class Backfill:
         return catalog.select(self.head, shards)
 
     def batches(self, shards: list[str]) -> Iterator[list[str]]:
-        """Runs of shards: neighbours only, since one Dagster run takes one range of partitions."""
-        batch: list[str] = []
-        for shard in shards:
-            gap = batch and int(shard) != int(batch[-1]) + 1
-            if gap or len(batch) == self.of.shards_per_run:
-                yield batch
-                batch = []
-            batch.append(shard)
-        if batch:
-            yield batch
+        """Runs of shards, each of neighbours."""
+        return batches(shards, self.of.shards_per_run)
 
     def embed(self, batch: list[str], run_id: str) -> None:
         """One run, and so one job, for neighbouring shards."""
-        tags = {ASSET_PARTITION_RANGE_START_TAG: batch[0], ASSET_PARTITION_RANGE_END_TAG: batch[-1]}
-        self._execute(self.of.embeddings_key, tags, run_id)
+        self._execute(self.of.embeddings_key, range_tags(batch), run_id)
 
     def index(self) -> None:
         self._execute(self.of.search_index_key)

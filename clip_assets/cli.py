@@ -89,7 +89,7 @@ def init(
 
 @app.command()
 def status() -> None:
-    """Show how far each collection is: listed, embedded, indexed, released.
+    """Show how far each collection is: listed, embedded, indexed, released; and how fresh.
 
     clip-assets status
     """
@@ -115,6 +115,24 @@ def status() -> None:
             if not found.models:
                 table.add_row(*listed, *"----")
     out.print(table if table.row_count else "No collection yet. Try `clip-assets demo`.")
+    _print_freshness(settings)
+
+
+def _print_freshness(settings: Settings) -> None:
+    """Only where Dagster was used: it alone knows when an asset was materialized."""
+    if not (Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml").exists():
+        return
+    import dagster as dg
+
+    from clip_assets.freshness import freshness
+
+    prepare_dagster_home(settings)
+    colours = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": "dim"}
+    table = Table("asset", "freshness", "")
+    for one in freshness(dg.DagsterInstance.get()):
+        table.add_row(one.name, f"[{colours[one.state]}]{one.state}[/]", one.note)
+    if table.row_count:
+        out.print(table)
 
 
 @app.command()

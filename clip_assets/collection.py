@@ -33,6 +33,18 @@ class Collection(BaseModel):
     wanted_recall: float = Field(0.95, gt=0, le=1)
     wanted_caption_recall: float | None = Field(None, gt=0, le=1)
     fresh_within_hours: int = Field(24, ge=1)
+    verify_within_days: int = Field(
+        30, ge=1, description="every shard's files are read and compared this often"
+    )
+    automate: bool = Field(
+        True, description="keep the live model up to date; switches the sensors on at first"
+    )
+    look_every_seconds: int = Field(
+        300, ge=30, description="how often the source is listed for new images"
+    )
+    reconcile_cron: str = Field(
+        "0 3 * * *", description="when to make good what a missed tick left, in UTC"
+    )
 
     @field_validator("collection")
     @classmethod
@@ -69,6 +81,11 @@ class Collection(BaseModel):
     def model_key(self) -> str:
         """The model's name in asset keys, which allow neither dots nor dashes."""
         return re.sub(r"[^a-z0-9_]+", "_", self.spec.slug)
+
+    @property
+    def name(self) -> str:
+        """Of the collection and the model together, for sensors and schedules."""
+        return f"{self.collection}_{self.model_key}"
 
     @property
     def catalog_key(self) -> dg.AssetKey:

@@ -1,5 +1,6 @@
-"""`clip_assets.ImageCollection`: twelve lines of YAML become assets, checks and a sensor."""
+"""`clip_assets.ImageCollection`: twelve lines of YAML become assets, checks and sensors."""
 
+from functools import cache
 from typing import Annotated, Any
 
 import dagster as dg
@@ -9,14 +10,18 @@ from clip_assets.assets.catalog import catalog_asset
 from clip_assets.assets.embeddings import embeddings_asset
 from clip_assets.assets.release import release_asset
 from clip_assets.assets.search_index import search_index_asset
+from clip_assets.automation import automation_sensor
 from clip_assets.checks.catalog import catalog_checks
 from clip_assets.checks.embeddings import embeddings_checks
 from clip_assets.checks.release import release_checks
 from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import Collection
+from clip_assets.component_schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
-from clip_assets.sensors import new_images_sensor, orphans_sensor
+from clip_assets.orphans import orphans_sensor
+from clip_assets.schedules import reconcile_schedule
+from clip_assets.sensors import missing_shards_sensor, new_images_sensor
 from clip_assets.source import SourceConfig
 
 
@@ -40,6 +45,19 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = None
     sky: SkyPilotConfig | None = None
 
+    @classmethod
+    @cache
+    def model(cls) -> type[BaseModel]:
+        """What the YAML may hold; its schema points at the field that is wrong."""
+        derived = super().model()
+
+        class Attributes(derived):  # type: ignore[misc, valid-type]
+            @classmethod
+            def model_json_schema(cls, *arguments: Any, **options: Any) -> Schema:
+                return pointed(super().model_json_schema(*arguments, **options))
+
+        return Attributes
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         assets = [embeddings_asset(self), search_index_asset(self), release_asset(self)]
         checks = [
@@ -47,11 +65,17 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             *search_index_checks(self),
             *release_checks(self),
         ]
-        sensors = []
-        if self.source is not None:
+        has_source = self.source is not None
+        sensors = [missing_shards_sensor(self), automation_sensor(self, with_catalog=has_source)]
+        if has_source:
             assets.insert(0, catalog_asset(self))
             checks.extend(catalog_checks(self))
-            sensors.append(new_images_sensor(self))
+            sensors.insert(0, new_images_sensor(self))
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
-        return dg.Definitions(assets=assets, asset_checks=checks, sensors=sensors)
+        return dg.Definitions(
+            assets=assets,
+            asset_checks=checks,
+            sensors=sensors,
+            schedules=[reconcile_schedule(self)],
+        )

@@ -39,6 +39,7 @@ class Demo:
     def __init__(self, settings: Settings, out: Console) -> None:
         self.settings, self.out = settings, out
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._page = ""
         self._logs = settings.home.resolve() / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
 
@@ -69,6 +70,7 @@ class Demo:
         page_port = self._free_port(8000, "the search page")
         dagster_ui = f"http://127.0.0.1:{dagster_port}"
         page = f"http://127.0.0.1:{page_port}"
+        self._page = page
         self._start("dagster", [_script("dg"), "dev", "--port", str(dagster_port)])
         if self._up_to_date():
             self.out.print("The sample collection is up to date; nothing to compute.")
@@ -152,6 +154,7 @@ class Demo:
             **os.environ,
             "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(self.settings.dagster_home)),
             "CLIP_ASSETS_HOME": str(self.settings.home.resolve()),
+            "CLIP_ASSETS_SEARCH_URL": self.settings.search_url or self._page,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "VIRTUAL_ENV": sys.prefix,
         }

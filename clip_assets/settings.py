@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     home: Path = PROJECT / ".clip_assets"
     data: str | None = Field(None, description="URI of the parquet; a folder or a bucket prefix")
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    search_url: str | None = Field(None, description="the search page; a release links to it")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
 
     @cached_property

@@ -54,6 +54,15 @@ def missing_shards(objects: Objects, head: Catalog, slug: str) -> list[str]:
     ]
 
 
+def is_live(connection: psycopg.Connection, collection: str, slug: str) -> bool:
+    """Whether the model of that slug answers for the collection now."""
+    try:
+        index = tables.find(connection, collection, slug)
+        return search.live(connection, collection).index_id == index.index_id
+    except (DatabaseError, ReleaseError):
+        return False
+
+
 def collection_status(
     connection: psycopg.Connection, objects: Objects, collection: str
 ) -> CollectionStatus | None:

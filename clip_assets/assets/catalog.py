@@ -3,6 +3,7 @@
 import dagster as dg
 
 from clip_assets import catalog
+from clip_assets.automation import catalog_condition
 from clip_assets.collection import Collection
 from clip_assets.resources import Installation
 from clip_assets.source.open import open_source
@@ -17,6 +18,7 @@ def catalog_asset(of: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         code_version="1",
         freshness_policy=of.freshness_policy,
+        automation_condition=catalog_condition(of),
         group_name=of.collection,
         owners=[of.owner],
     )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -11,6 +12,7 @@ from clip_assets.store.objects import Objects
 
 _SIDE = 88
 _COLUMNS, _ROWS = 8, 2
+AT_MOST = _COLUMNS * _ROWS
 
 
 def contact_sheet(objects: Objects, commit: Commit) -> str:
@@ -18,18 +20,25 @@ def contact_sheet(objects: Objects, commit: Commit) -> str:
     table = commits.read_part(objects, commit.parts[0], ["thumbnail"])
     if not len(table):
         return "_no image was embedded_"
-    step = max(1, len(table) // (_COLUMNS * _ROWS))
-    thumbnails = table.column("thumbnail").to_pylist()[::step][: _COLUMNS * _ROWS]
-    sheet = Image.new("RGB", (_COLUMNS * _SIDE, _ROWS * _SIDE), "white")
-    for number, data in enumerate(thumbnails):
-        picture = Image.open(io.BytesIO(data))
+    step = max(1, len(table) // AT_MOST)
+    thumbnails = table.column("thumbnail").to_pylist()[::step][:AT_MOST]
+    return sheet([Image.open(io.BytesIO(data)) for data in thumbnails])
+
+
+def sheet(pictures: Sequence[Image.Image]) -> str:
+    """Markdown with the pictures side by side, as many rows as they need."""
+    rows = -(-len(pictures) // _COLUMNS)
+    ground = Image.new("RGB", (min(len(pictures), _COLUMNS) * _SIDE, rows * _SIDE), "white")
+    for number, picture in enumerate(pictures):
         picture.thumbnail((_SIDE - 4, _SIDE - 4))
         row, column = divmod(number, _COLUMNS)
-        sheet.paste(picture, (column * _SIDE + 2, row * _SIDE + 2))
-    return _markdown(sheet)
+        ground.paste(picture, (column * _SIDE + 2, row * _SIDE + 2))
+    return embedded(ground, "JPEG", "pictures")
 
 
-def _markdown(picture: Image.Image) -> str:
+def embedded(picture: Image.Image, kind: str, name: str) -> str:
+    """Markdown that carries the picture itself: Dagster's UI fetches nothing from elsewhere."""
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=80)
-    return f"![pictures](data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()})"
+    picture.save(file, kind, quality=80, optimize=True)
+    data = base64.b64encode(file.getvalue()).decode()
+    return f"![{name}](data:image/{kind.lower()};base64,{data})"

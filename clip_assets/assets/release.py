@@ -1,10 +1,19 @@
 """`release`: the pointer that the service reads; it moves only past the blocking checks."""
 
-import dagster as dg
+from collections.abc import Iterator
+from typing import Any
 
+import dagster as dg
+import psycopg
+from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
+
+from clip_assets.automation import release_condition
 from clip_assets.collection import Collection
 from clip_assets.index import release, tables
+from clip_assets.index.search import Release
 from clip_assets.resources import Installation
+from clip_assets.settings import Settings
+from clip_assets.status import is_live
 
 
 def release_asset(of: Collection) -> dg.AssetsDefinition:
@@ -14,26 +23,45 @@ def release_asset(of: Collection) -> dg.AssetsDefinition:
         description="What answers searches: moves in one transaction, rolls back in one.",
         kinds={"postgres"},
         code_version="1",
+        output_required=False,
         freshness_policy=of.freshness_policy,
+        automation_condition=release_condition(),
         group_name=of.collection,
         owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    ) -> Iterator[dg.MaterializeResult[None]]:
         with installation.connect() as connection:
+            if _is_decided_by_hand(context, connection, of):
+                context.log.info("Another model is live: a switch is made by hand.")
+                return
             index = tables.find(connection, of.collection, of.spec.slug)
             live, moved = release.publish(connection, index, context.run_id)
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),
-            metadata={
-                "dagster/row_count": live.rows,
-                "release": live.id,
-                "moved": moved,
-                "model": live.identity.short,
-                "ef_search": live.ef_search,
-                "published_at": dg.MetadataValue.timestamp(live.published_at),
-            },
+            metadata=_metadata(live, moved=moved),
         )
 
     return build
+
+
+def _is_decided_by_hand(
+    context: dg.AssetExecutionContext, connection: psycopg.Connection, of: Collection
+) -> bool:
+    """Automation refreshes the model that is live, and never puts another in its place."""
+    automated = AUTOMATION_CONDITION_TAG in context.run.tags
+    return automated and not is_live(connection, of.collection, of.spec.slug)
+
+
+def _metadata(live: Release, *, moved: bool) -> dict[str, Any]:
+    page = Settings().search_url
+    return {
+        "dagster/row_count": live.rows,
+        "release": live.id,
+        "moved": moved,
+        "model": live.identity.short,
+        "ef_search": live.ef_search,
+        "published_at": dg.MetadataValue.timestamp(live.published_at),
+        **({"search_page": dg.MetadataValue.url(page)} if page else {}),
+    }

@@ -5,6 +5,8 @@ from typing import Any
 import dagster as dg
 
 from clip_assets import catalog
+from clip_assets.assets.chart import Line, recall_chart
+from clip_assets.automation import search_index_condition
 from clip_assets.collection import Collection
 from clip_assets.errors import StoreError
 from clip_assets.index import build as hnsw
@@ -22,6 +24,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
         code_version="1",
         pool="index",
         freshness_policy=of.freshness_policy,
+        automation_condition=search_index_condition(),
         group_name=of.collection,
         owners=[of.owner],
     )
@@ -57,16 +60,25 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
 
 def _measured(judgement: Judgement) -> dict[str, Any]:
     reached = judgement.reached
-    rungs = "\n".join(
-        f"| {rung.ef_search} | {rung.text.mean:.3f} | {rung.image.mean:.3f} |"
-        for rung in judgement.ladder
-    )
     return {
         "ef_search": judgement.ef_search,
         "text_recall": round(reached.text.mean, 4),
         "image_recall": round(reached.image.mean, 4),
         "caption_recall": judgement.caption_recall and round(judgement.caption_recall, 4),
-        "recall_by_ef_search": dg.MetadataValue.md(
-            f"| ef_search | recall@10 text | recall@10 image |\n|---|---|---|\n{rungs}"
-        ),
+        "recall_by_ef_search": dg.MetadataValue.md(_recall_by_ef_search(judgement)),
     }
+
+
+def _recall_by_ef_search(judgement: Judgement) -> str:
+    lines = [
+        Line("text queries", [(rung.ef_search, rung.text.mean) for rung in judgement.ladder]),
+        Line("image queries", [(rung.ef_search, rung.image.mean) for rung in judgement.ladder]),
+    ]
+    rungs = "\n".join(
+        f"| {rung.ef_search} | {rung.text.mean:.3f} | {rung.image.mean:.3f} |"
+        for rung in judgement.ladder
+    )
+    return (
+        f"{recall_chart(lines, judgement.wanted.recall, judgement.ef_search)}\n\n"
+        f"| ef_search | recall@10 text | recall@10 image |\n|---|---|---|\n{rungs}"
+    )

@@ -7,6 +7,7 @@ import numpy as np
 
 from clip_assets import catalog
 from clip_assets.catalog import Shard
+from clip_assets.checks.oldest_shard import oldest_shard_check
 from clip_assets.collection import Collection
 from clip_assets.errors import ClipAssetsError
 from clip_assets.quality.vectors import inspect
@@ -39,6 +40,7 @@ def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         )
 
     yield complete_and_sound
+    yield oldest_shard_check(of)
 
 
 def fault(objects: Objects, slug: str, shard: Shard) -> str:

@@ -35,8 +35,8 @@ class EmbedJob(BaseModel):
 
     @property
     def batch(self) -> str:
-        """The same for every job of these shards with this model."""
-        return batch_of(self.model.slug, self.shards)
+        """The same for every job that was asked for the same shards with the same model."""
+        return self.job_id.split("-")[0]
 
 
 def batch_of(slug: str, shards: Sequence[str]) -> str:

@@ -56,9 +56,13 @@ def workshop(
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
-    """`photos` is small and quick; `large` has pictures that keep a job busy for a minute."""
+    """`photos` is small and quick, `large` keeps a job busy for a minute, `followed` is automated.
+
+    Nothing of `quiet` is ever made: its history is what a test writes.
+    """
     folder = tmp_path_factory.mktemp("workshop")
     write_pictures(folder / "images", SHARDS * SHARD_SIZE)
+    write_pictures(folder / "followed", SHARD_SIZE)
     _write_large_pictures(folder / "large")
     project = write_project(
         folder / "project",
@@ -68,20 +72,31 @@ def workshop(
             "shard_size": SHARD_SIZE,
             "shards_per_run": SHARDS // 2,
             "model": MODEL,
+            "automate": False,
         },
         {
             "collection": "large",
             "source": {"type": "folder", "uri": str(folder / "large")},
             "shard_size": 2,
             "model": MODEL,
+            "automate": False,
+        },
+        {
+            "collection": "followed",
+            "source": {"type": "folder", "uri": str(folder / "followed")},
+            "shard_size": SHARD_SIZE,
+            "look_every_seconds": 30,
+            "model": MODEL,
+        },
+        {
+            "collection": "quiet",
+            "source": {"type": "folder", "uri": str(folder / "images")},
+            "model": MODEL,
+            "automate": False,
         },
     )
     database = new_database()
     with dg_dev(project, environment(folder / "home", database), folder / "dg_dev.log") as dagster:
-        # Their first tick comes at the start, the next after five minutes: off, no test depends
-        # on how long the others took.
-        for sensor in ("photos_new_images", "large_new_images"):
-            dagster.stop_sensor(sensor)
         yield Workshop(dagster, folder, database)
 
 

@@ -156,6 +156,9 @@ class Dagster:
     def status(self, run_id: str) -> str:
         return str(self.ask("RunStatus", id=run_id)["status"])
 
+    def tags(self, run_id: str) -> dict[str, str]:
+        return {tag["key"]: tag["value"] for tag in self.ask("RunStatus", id=run_id)["tags"]}
+
     def backfill(self, asset: Sequence[str], partitions: Sequence[str]) -> str:
         """Launch a backfill of these partitions; returns its id."""
         params = {
@@ -201,13 +204,13 @@ class Dagster:
         assert not result["error"], result["error"]
         return result
 
-    def sensor_states(self) -> dict[str, dict[str, str]]:
-        sensors = self.ask("Sensors", repository=self.location)["results"]
-        return {sensor["name"]: sensor["sensorState"] for sensor in sensors}
-
-    def stop_sensor(self, name: str) -> None:
-        """As the switch in the UI does, so that no tick comes between."""
-        self.ask("StopSensor", id=self.sensor_states()[name]["id"])
+    def freshness(self) -> dict[tuple[str, ...], str | None]:
+        """The state that the UI shows of every asset with a policy."""
+        return {
+            tuple(node["assetKey"]["path"]): node["freshnessStatusInfo"]["freshnessStatus"]
+            for node in self.ask("Freshness")
+            if node["freshnessStatusInfo"]
+        }
 
     def wait(self, met: Callable[[], bool], what: str, seconds: float) -> None:
         until = time.monotonic() + seconds

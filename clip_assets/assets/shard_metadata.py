@@ -1,0 +1,99 @@
+"""What the Dagster UI shows of a shard: rows, speed, place, cost, and pictures."""
+
+from typing import Any
+
+import dagster as dg
+
+from clip_assets import catalog
+from clip_assets.assets.pictures import contact_sheet
+from clip_assets.assets.rejects import rejects_sheet
+from clip_assets.catalog import Catalog, Shard
+from clip_assets.compute import Machine, ShardReport
+from clip_assets.errors import StoreError
+from clip_assets.model import ModelSpec
+from clip_assets.store import commit as commits
+from clip_assets.store import parquet
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+
+_COLUMNS = {
+    "image_id": "the image's name within its collection",
+    "uri": "where the image was read",
+    "caption": "what the source says of the image, if it says anything",
+    "sha256": "of the image file; thumbnails go by it",
+    "width": "pixels, upright",
+    "height": "pixels, upright",
+    "thumbnail": "WebP",
+    "embedding": "unit length: the dot product of two is their cosine similarity",
+}
+
+
+def shard_metadata(
+    objects: Objects, head: Catalog, spec: ModelSpec, report: ShardReport
+) -> dict[str, Any]:
+    """Metadata of a shard that is committed. Raises StoreError if it is not."""
+    (shard,) = head.pick([report.shard])
+    commit = _require_commit(objects, spec, shard)
+    speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
+    return {
+        "state": report.state,
+        "dagster/partition_row_count": commit.rows,
+        "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
+        "dagster/column_schema": _column_schema(commit.identity.dim),
+        "rejects": commit.rejected,
+        "images_per_second": round(speed, 1),
+        "seconds": commit.seconds,
+        "device": commit.device,
+        "model": commit.identity.short,
+        "digest": commit.digest,
+        "made_by_run": commit.run_id,
+        "pictures": dg.MetadataValue.md(contact_sheet(objects, commit)),
+        **_of_rejects(objects, head, shard, commit),
+        **(_of_machine(report.machine, report, commit) if report.machine else {}),
+    }
+
+
+def _require_commit(objects: Objects, spec: ModelSpec, shard: Shard) -> Commit:
+    commit = commits.read(objects, spec.slug, shard.at)
+    if commit is None:
+        raise StoreError(
+            f"shard {shard.shard} was reported as done but has no commit: the catalog changed "
+            "meanwhile. Materialize it again."
+        )
+    return commit
+
+
+def _of_rejects(objects: Objects, head: Catalog, shard: Shard, commit: Commit) -> dict[str, Any]:
+    if not commit.rejected:
+        return {}
+    refs = catalog.live_refs(catalog.read_shard(objects, shard.at))
+    sheet = rejects_sheet(objects, commit, refs, head.source)
+    return {"rejected_images": dg.MetadataValue.md(sheet)}
+
+
+def _of_machine(machine: Machine, report: ShardReport, commit: Commit) -> dict[str, Any]:
+    """What a rented machine did and cost for this shard; a shard found committed cost nothing."""
+    seconds = commit.seconds if report.state == "committed" else 0.0
+    price = machine.dollars_per_hour
+    return {
+        "gpu": f"{machine.gpus:g}x {machine.accelerator}" if machine.gpus else "none",
+        "gpu_seconds": round(seconds * machine.gpus, 1),
+        "dollars": None if price is None else round(price * seconds / 3600, 6),
+        "infra": machine.infra,
+        "sky_job": machine.job,
+        "sky_dashboard": dg.MetadataValue.url(machine.url),
+    }
+
+
+def _column_schema(dim: int) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                _COLUMNS[field.name],
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in parquet.embeddings(dim)
+        ]
+    )

@@ -1,0 +1,57 @@
+"""The check of the oldest shard: Dagster's freshness knows only an asset's newest event."""
+
+import time
+from datetime import timedelta
+
+import dagster as dg
+
+from clip_assets import catalog
+from clip_assets.automation import check_condition
+from clip_assets.collection import Collection
+from clip_assets.resources import Installation
+from clip_assets.shard_ages import oldest_shards, seconds_since
+
+_WARN_SHARE = 0.75
+
+
+def oldest_shard_check(of: Collection) -> dg.AssetChecksDefinition:
+    overdue = timedelta(days=of.verify_within_days).total_seconds()
+
+    @dg.asset_check(
+        asset=of.embeddings_key,
+        description="Every shard was made, or its files read and compared, within "
+        f"{of.verify_within_days} days; a warning comes after {_WARN_SHARE:.0%} of them.",
+        automation_condition=check_condition(),
+    )
+    def oldest_shard(
+        context: dg.AssetCheckExecutionContext, installation: Installation
+    ) -> dg.AssetCheckResult:
+        head = catalog.read(installation.objects(of.collection))
+        keys = [shard.shard for shard in head.shards] if head else []
+        if not keys:
+            return dg.AssetCheckResult(passed=False, description="There is no shard.")
+        oldest, *_ = oldest_shards(context.instance, of.embeddings_key, keys)
+        age = seconds_since(context.instance, of.embeddings_key, oldest, time.time())
+        if age is None:
+            return _never(oldest)
+        return dg.AssetCheckResult(
+            passed=age < overdue * _WARN_SHARE,
+            severity=_severity(overdue=age >= overdue),
+            description=f"Shard {oldest} was last looked at {age / 86_400:.1f} days ago.",
+            metadata={"shard": oldest, "days": round(age / 86_400, 2), "shards": len(keys)},
+        )
+
+    return oldest_shard
+
+
+def _never(shard: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=False,
+        severity=_severity(overdue=False),
+        description=f"Shard {shard} was not made yet, or not with this Dagster instance.",
+        metadata={"shard": shard},
+    )
+
+
+def _severity(*, overdue: bool) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN

@@ -1,0 +1,47 @@
+"""The JSON schema of a component's YAML, so that its validator points at the field that is wrong.
+
+Pydantic writes a block that may also be a `{{ template }}` as `anyOf`, and a choice of blocks as
+`oneOf`; a validator then only says that the whole block fits none of them. Written as `if`/`then`,
+the one block that was meant is checked, and its fault is reported where it stands.
+"""
+
+from typing import Any
+
+Schema = dict[str, Any]
+_TEMPLATE = {"type": ["string", "null"]}
+
+
+def pointed(schema: Schema) -> Schema:
+    """The same schema, with every block among its properties checked as the kind it says it is."""
+    properties = {name: _property(value) for name, value in schema["properties"].items()}
+    return {**schema, "properties": properties}
+
+
+def _property(schema: Schema) -> Schema:
+    block = next((_block(choice) for choice in schema.get("anyOf", ()) if _block(choice)), None)
+    if block is None:
+        return schema
+    others = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**others, "if": {"type": "object"}, "then": block, "else": _TEMPLATE}
+
+
+def _block(choice: Schema) -> Schema | None:
+    """The schema of a mapping, or None for any other choice."""
+    if "discriminator" in choice:
+        return _by_kind(choice["discriminator"])
+    return choice if "$ref" in choice else None
+
+
+def _by_kind(discriminator: Schema) -> Schema:
+    name, kinds = discriminator["propertyName"], discriminator["mapping"]
+    return {
+        "properties": {name: {"enum": list(kinds)}},
+        "required": [name],
+        "allOf": [
+            {
+                "if": {"properties": {name: {"const": kind}}, "required": [name]},
+                "then": {"$ref": reference},
+            }
+            for kind, reference in kinds.items()
+        ],
+    }
