@@ -20,19 +20,30 @@ class Collection(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    collection: str
-    spec: ModelSpec
-    source: SourceConfig | None = None
-    sky: SkyPilotConfig | None = None
-    owner: str = "team:search"
-    shard_size: int = Field(10_000, ge=1)
-    shards_per_run: int = Field(25, ge=1)
-    part_rows: int = Field(2_000, ge=1)
-    batch_size: int = Field(32, ge=1)
-    max_reject_share: float = Field(0.01, ge=0, le=1)
-    wanted_recall: float = Field(0.95, gt=0, le=1)
-    wanted_caption_recall: float | None = Field(None, gt=0, le=1)
-    fresh_within_hours: int = Field(24, ge=1)
+    collection: str = Field(description="its name, and its SQL schema's")
+    spec: ModelSpec = Field(description="the CLIP model and its weights")
+    source: SourceConfig | None = Field(None, description="where the images are")
+    sky: SkyPilotConfig | None = Field(
+        None, description="run the embedding jobs on SkyPilot, and how"
+    )
+    owner: str = Field("team:search", description="a team or an e-mail address")
+    shard_size: int = Field(10_000, ge=1, description="images in a shard, which is a partition")
+    shards_per_run: int = Field(25, ge=1, description="shards in a run, which is a job")
+    part_rows: int = Field(2_000, ge=1, description="images in a file, the unit of resuming")
+    batch_size: int = Field(32, ge=1, description="images at once through the model")
+    max_reject_share: float = Field(
+        0.01, ge=0, le=1, description="a shard that rejects a larger share of its images fails"
+    )
+    wanted_recall: float = Field(
+        0.95, gt=0, le=1, description="recall@10 against exact search, to be published"
+    )
+    wanted_caption_recall: float | None = Field(
+        None, gt=0, le=1, description="share of captions that find their image among ten"
+    )
+    # Three quarters, when the warning comes, are more than the day between two reconciliations.
+    fresh_within_hours: int = Field(
+        36, ge=1, description="assets not made for so long are overdue; a warning comes at 3/4"
+    )
     verify_within_days: int = Field(
         30, ge=1, description="every shard's files are read and compared this often"
     )

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import dagster as dg
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from clip_assets.assets.catalog import catalog_asset
 from clip_assets.assets.embeddings import embeddings_asset
@@ -20,6 +20,7 @@ from clip_assets.component_schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
 from clip_assets.orphans import orphans_sensor
+from clip_assets.scaffold import ImageCollectionScaffolder
 from clip_assets.schedules import reconcile_schedule
 from clip_assets.sensors import missing_shards_sensor, new_images_sensor
 from clip_assets.source import SourceConfig
@@ -34,27 +35,52 @@ def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
     return dg.Resolver(resolve, model_field_type=kind, model_field_name=name)
 
 
+@dg.scaffold_with(ImageCollectionScaffolder)
 class ImageCollection(dg.Component, dg.Resolvable, Collection):
     """Make a collection of images searchable with one CLIP model.
 
     A second model of the same collection is a second file without `source:`; both share the
     catalog and stand side by side until one is released.
+
+    Secrets come from the environment: `"{{ env.NAME }}"` stands for the variable NAME, in any
+    text below `source:` and `model:` too. `"{{ project_root }}"` is the project's folder.
     """
 
-    spec: Annotated[ModelSpec, _resolved(ModelSpec, "model")]
-    source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = None
-    sky: SkyPilotConfig | None = None
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(
+            description="A folder, bucket or dataset of images, searchable with one CLIP model.",
+            owners=["team:search"],
+            tags=["images", "embeddings", "pgvector"],
+        )
+
+    spec: Annotated[
+        ModelSpec,
+        _resolved(ModelSpec, "model"),
+        Field(description="the CLIP model and its weights"),
+    ]
+    source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = Field(
+        None, description="where the images are; only in one file of the collection"
+    )
+    sky: SkyPilotConfig | None = Field(
+        None, description="run the embedding jobs on SkyPilot, and how"
+    )
 
     @classmethod
     @cache
     def model(cls) -> type[BaseModel]:
         """What the YAML may hold; its schema points at the field that is wrong."""
         derived = super().model()
+        # Dagster drops the description of every field that has a default.
+        told = {
+            "model" if name == "spec" else name: field.description or ""
+            for name, field in cls.model_fields.items()
+        }
 
         class Attributes(derived):  # type: ignore[misc, valid-type]
             @classmethod
             def model_json_schema(cls, *arguments: Any, **options: Any) -> Schema:
-                return pointed(super().model_json_schema(*arguments, **options))
+                return pointed(super().model_json_schema(*arguments, **options), told)
 
         return Attributes
 

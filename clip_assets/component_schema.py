@@ -11,9 +11,15 @@ Schema = dict[str, Any]
 _TEMPLATE = {"type": ["string", "null"]}
 
 
-def pointed(schema: Schema) -> Schema:
-    """The same schema, with every block among its properties checked as the kind it says it is."""
-    properties = {name: _property(value) for name, value in schema["properties"].items()}
+def pointed(schema: Schema, descriptions: dict[str, str]) -> Schema:
+    """The same schema, with every block among its properties checked as the kind it says it is.
+
+    `descriptions` are those of the properties, by name.
+    """
+    properties = {
+        name: {**_property(value), "description": descriptions[name]}
+        for name, value in schema["properties"].items()
+    }
     return {**schema, "properties": properties}
 
 

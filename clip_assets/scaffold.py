@@ -1,9 +1,11 @@
-"""`clip-assets init`: the YAML of a new collection."""
+"""The YAML of a new collection: for `clip-assets init`, and for `dg scaffold defs`."""
 
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from clip_assets.collection import Collection
 from clip_assets.errors import SettingsError
@@ -12,10 +14,50 @@ from clip_assets.settings import PROJECT
 from clip_assets.source import source_config
 
 
+class ScaffoldParams(BaseModel):
+    """What `dg scaffold defs clip_assets.ImageCollection NAME` may be told."""
+
+    uri: str | None = Field(
+        None,
+        description="folder, s3://, gs:// or az:// prefix, or hub id; images/NAME if not given",
+    )
+    kind: str = Field("folder", description="folder, webdataset or huggingface")
+    model: str = Field("ViT-B-32", description="model of open_clip")
+    pretrained: str | None = Field("laion2b_s34b_b79k", description="tag or file of the weights")
+
+
+class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
+    """Writes a collection that loads as it stands, named by its folder."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ScaffoldParams]:
+        return ScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[ScaffoldParams]) -> None:
+        name, wanted = request.target_path.name, request.params
+        uri = wanted.uri or f"{{{{ project_root }}}}/images/{name}"
+        attributes = collection_attributes(name, uri, wanted.kind, wanted.model, wanted.pretrained)
+        dg.scaffold_component(request, attributes)
+
+
 def write_collection(
     collection: str, uri: str, kind: str, model: str, pretrained: str | None
 ) -> Path:
     """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
+    attributes = collection_attributes(collection, uri, kind, model, pretrained)
+    path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
+    if path.exists():
+        raise SettingsError(f"{path} exists. Edit it, or choose another name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def collection_attributes(
+    collection: str, uri: str, kind: str, model: str, pretrained: str | None
+) -> dict[str, Any]:
+    """The `attributes:` of a collection. Raises SettingsError if they are not valid."""
     weights = {}
     if pretrained and not model.startswith(("hf-hub:", "local-dir:")):
         weights = {"pretrained": _absolute(pretrained)}
@@ -28,18 +70,11 @@ def write_collection(
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
-    if path.exists():
-        raise SettingsError(f"{path} exists. Edit it, or choose another name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    attributes = {
+    return {
         "collection": collection,
         "source": {"type": kind, **valid.require_source().model_dump(exclude_defaults=True)},
         "model": valid.spec.model_dump(exclude_defaults=True),
     }
-    document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
 
 
 def _absolute(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a shard rejected, for the Dagster UI: the reasons, and whatever can be seen of the images."""
+"""What a shard rejected, for the Dagster UI: the reasons, and what can be seen of the images."""
 
 import io
 from collections.abc import Iterator

@@ -56,13 +56,9 @@ def workshop(
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
-    """`photos` is small and quick, `large` keeps a job busy for a minute, `followed` is automated.
-
-    Nothing of `quiet` is ever made: its history is what a test writes.
-    """
+    """`photos` is small and quick; `large` has pictures that keep a job busy for a minute."""
     folder = tmp_path_factory.mktemp("workshop")
     write_pictures(folder / "images", SHARDS * SHARD_SIZE)
-    write_pictures(folder / "followed", SHARD_SIZE)
     _write_large_pictures(folder / "large")
     project = write_project(
         folder / "project",
@@ -78,19 +74,6 @@ def workshop(
             "collection": "large",
             "source": {"type": "folder", "uri": str(folder / "large")},
             "shard_size": 2,
-            "model": MODEL,
-            "automate": False,
-        },
-        {
-            "collection": "followed",
-            "source": {"type": "folder", "uri": str(folder / "followed")},
-            "shard_size": SHARD_SIZE,
-            "look_every_seconds": 30,
-            "model": MODEL,
-        },
-        {
-            "collection": "quiet",
-            "source": {"type": "folder", "uri": str(folder / "images")},
             "model": MODEL,
             "automate": False,
         },

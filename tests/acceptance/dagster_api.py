@@ -140,9 +140,6 @@ class Dagster:
         ]
         return FinishedRun(run_id, run["status"], "\n".join(texts))
 
-    def tags(self, run_id: str) -> dict[str, str]:
-        return {tag["key"]: tag["value"] for tag in self.ask("Run", id=run_id)["tags"]}
-
     def terminate(self, run_id: str) -> None:
         """What `Terminate` in the UI does."""
         answer = self.ask("Terminate", id=run_id)
@@ -169,6 +166,24 @@ class Dagster:
         answer = self.ask("LaunchBackfill", params=params)
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
         return str(answer["backfillId"])
+
+    def retry_failed(self, backfill_id: str) -> str:
+        """What `Retry failed` on a backfill's page does; returns the new backfill's id."""
+        params = {"parentRunId": backfill_id, "strategy": "FROM_FAILURE"}
+        answer = self.ask("RetryBackfill", params=params)
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+        return str(answer["backfillId"])
+
+    def finish_backfill(self, backfill_id: str, seconds: float = 300) -> dict[str, Any]:
+        """The backfill once the daemon has closed it."""
+        found: dict[str, Any] = {}
+
+        def closed() -> bool:
+            found.update(self.ask("Backfill", id=backfill_id))
+            return str(found["status"]).startswith("COMPLETED")
+
+        self.wait(closed, f"backfill {backfill_id} to be closed", seconds)
+        return found
 
     def materializations(
         self, asset: Sequence[str], partitions: Sequence[str] | None = None

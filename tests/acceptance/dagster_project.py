@@ -49,9 +49,12 @@ def write_project(folder: Path, *collections: dict[str, Any]) -> Path:
         package / "defs" / "__init__.py": "",
         package / "defs" / "resources.py": _RESOURCES,
     }
-    for attributes in collections:
+    for number, attributes in enumerate(collections):
         document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
-        path = package / "defs" / f"of_{attributes['collection']}".lower() / "defs.yaml"
+        name = f"of_{attributes['collection']}".lower()
+        path = package / "defs" / name / "defs.yaml"
+        if path in files:  # another model of the same collection
+            path = package / "defs" / f"{name}_{number}" / "defs.yaml"
         files[path] = yaml.safe_dump(document, sort_keys=False)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,14 +62,17 @@ def write_project(folder: Path, *collections: dict[str, Any]) -> Path:
     return folder
 
 
-def environment(home: Path, database: str) -> dict[str, str]:
+def environment(
+    home: Path, database: str, instance: str = "dagster.yaml", **more: str
+) -> dict[str, str]:
     """An installation of its own: its data, its database, its Dagster storage."""
     dagster_home = home / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(PROJECT / "dagster.yaml", dagster_home)
+    shutil.copy(PROJECT / instance, dagster_home / "dagster.yaml")
     binaries = str(Path(sys.executable).parent)
     return {
         **os.environ,
+        **more,
         "CLIP_ASSETS_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
         "DATABASE_URL": database,

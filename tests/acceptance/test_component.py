@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from dagster_dg_core.utils.check_utils import augment_error_path
+from jsonschema import Draft202012Validator
 
+from clip_assets.component import ImageCollection
 from clip_assets.settings import PROJECT
 from tests.acceptance.dagster_project import dg, environment, write_project
 from tests.conftest import TINY
@@ -45,17 +49,105 @@ def _dg_check(what: str, folder: Path, *collections: dict[str, Any]) -> tuple[in
 @pytest.mark.parametrize(
     ("attributes", "named"),
     [
-        ({"shard_sise": 2}, "attributes.shard_sise"),
-        ({"model": {"name": TINY, "untraned_seed": 0}}, "untraned_seed"),
+        ({"shard_sise": 2}, "attributes.shard_sise Additional"),
+        (
+            {"model": {"name": TINY, "untraned_seed": 0}},
+            "attributes.model.untraned_seed Additional",
+        ),
+        ({"model": {"name": TINY, "untrained_seed": "x"}}, "attributes.model.untrained_seed 'x'"),
+        ({"model": {"pretrained": "x"}}, "attributes.model 'name' is a required property"),
+        ({"source": {"type": "folder", "url": "x"}}, "attributes.source.url Additional"),
+        ({"source": {"type": "foldr", "uri": "x"}}, "attributes.source.type 'foldr' is not one of"),
     ],
 )
-def test_misspelt_field_is_named(tmp_path: Path, attributes: dict[str, Any], named: str) -> None:
-    """`dg check yaml` fails with the file, the line and the field, at any depth."""
-    status, text = _dg_check("yaml", tmp_path, {**GOOD, **attributes})
+def test_wrong_field_is_named(attributes: dict[str, Any], named: str) -> None:
+    """The schema that `dg check yaml` goes by says which field is wrong, at any depth."""
+    assert named in _faults({**GOOD, **attributes})
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"source": {"type": "huggingface", "dataset": "{{ env.DATASET }}", "split": "test"}},
+        {"source": {"type": "webdataset", "uri": "s3://{{ env.BUCKET }}/tars"}},
+        {"model": "{{ the_model }}", "shard_size": "{{ env.SHARD_SIZE }}"},
+    ],
+)
+def test_right_fields_and_templates_pass(attributes: dict[str, Any]) -> None:
+    """What may be written is accepted, templates in place of a value or of a whole block too."""
+    assert _faults({**GOOD, **attributes}) == ""
+
+
+def _faults(attributes: dict[str, Any]) -> str:
+    """What `dg check yaml` would say after the file and the line."""
+    schema = ImageCollection.get_model_cls().model_json_schema()
+    return "\n".join(
+        f"{'.'.join(['attributes', *map(str, augment_error_path(fault))])} {fault.message}"
+        for fault in Draft202012Validator(schema).iter_errors(attributes)
+    )
+
+
+def test_dg_check_yaml_shows_the_line(tmp_path: Path) -> None:
+    """`dg check yaml` fails with the file and the line of a misspelt field in a nested block."""
+    status, text = _dg_check(
+        "yaml", tmp_path, {**GOOD, "model": {"name": TINY, "untraned_seed": 0}}
+    )
     assert status == 1
-    where = re.search(r"of_photos/defs.yaml:\d+ - clip_assets.ImageCollection (.*)", text)
-    assert where, text
-    assert named in where.group(1)
+    assert re.search(
+        r"of_photos/defs.yaml:9 - clip_assets.ImageCollection attributes.model.untraned_seed ", text
+    ), text
+
+
+def test_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`{{ env.NAME }}` is filled in below `source:` and `model:` when the definitions load."""
+    monkeypatch.setenv("BUCKET", "of-mine")
+    monkeypatch.setenv("WEIGHTS_SHA256", "abc")
+    loaded = ImageCollection.resolve_from_yaml(
+        """
+        collection: photos
+        source:
+          type: folder
+          uri: "s3://{{ env.BUCKET }}/photos"
+        model:
+          name: ViT-B-32
+          pretrained: laion2b_s34b_b79k
+          sha256: "{{ env.WEIGHTS_SHA256 }}"
+        """
+    )
+    assert loaded.require_source().uri == "s3://of-mine/photos"
+    assert loaded.spec.sha256 == "abc"
+
+
+def test_dg_scaffolds_a_collection_that_loads(tmp_path: Path) -> None:
+    """`dg scaffold defs clip_assets.ImageCollection photos` writes YAML that checks clean."""
+    project = write_project(tmp_path / "project")
+    env = environment(tmp_path / "home", "unused")
+    scaffold = dg("scaffold", "defs", "clip_assets.ImageCollection", "photos")
+    options = ["--uri", "s3://bucket/photos", "--kind", "webdataset"]
+    for command in (scaffold + options, dg("check", "defs")):
+        done = subprocess.run(
+            command, cwd=project, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    written = yaml.safe_load((project / "pictures/defs/photos/defs.yaml").read_text())
+    assert written == {
+        "type": "clip_assets.ImageCollection",
+        "attributes": {
+            "collection": "photos",
+            "source": {"type": "webdataset", "uri": "s3://bucket/photos"},
+            "model": {"name": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"},
+        },
+    }
+
+
+def test_component_documents_itself() -> None:
+    """What `dg list components` and the UI's docs show: a summary, an owner, every field."""
+    spec = ImageCollection.get_spec()
+    assert spec.description
+    assert spec.owners == ["team:search"]
+    fields = ImageCollection.get_model_cls().model_json_schema()["properties"]
+    assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
 def test_collection_that_cannot_be_a_schema_is_refused(tmp_path: Path) -> None:

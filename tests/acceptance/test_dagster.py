@@ -56,9 +56,10 @@ def test_one_shard_is_recorded_with_all_that_is_known_of_it(
 def test_one_shard_is_checked_and_blocks_what_follows(
     workshop: Workshop, one_shard: FinishedRun
 ) -> None:
-    """The same run evaluates the blocking check of the shard it made."""
+    """The same run evaluates the blocking check of its shard, and warns of those not yet made."""
     assert workshop.dagster.checks(workshop.EMBEDDINGS) == {
-        "complete_and_sound": (True, "SUCCEEDED", one_shard.run_id)
+        "complete_and_sound": (True, "SUCCEEDED", one_shard.run_id),
+        "oldest_shard": (False, "FAILED", one_shard.run_id),
     }
 
 
@@ -84,13 +85,17 @@ def test_graph_tells_owner_kind_freshness_and_checks(
     }
     assert found == {
         "catalog": ([], ["parquet"], ["ids_unique"]),
-        "embeddings": (["catalog"], ["parquet", "pytorch"], ["complete_and_sound"]),
+        "embeddings": (
+            ["catalog"],
+            ["parquet", "pytorch"],
+            ["complete_and_sound", "oldest_shard"],
+        ),
         "search_index": (["embeddings"], ["postgres"], ["matches_embeddings", "recall_reached"]),
         "release": (["search_index"], ["postgres"], ["answers"]),
     }
     for node in nodes:
         assert node["owners"] == [{"team": "search"}]
-        assert node["internalFreshnessPolicy"]["failWindowSeconds"] == 24 * 3600
+        assert node["internalFreshnessPolicy"]["failWindowSeconds"] == 36 * 3600
         assert node["opVersion"]
         assert node["description"]
         assert all(check["description"] for check in node["assetChecksOrError"]["checks"])
@@ -147,9 +152,12 @@ def test_backfill_embeds_every_shard(workshop: Workshop, backfilled: list[Finish
     events = workshop.dagster.materializations(workshop.EMBEDDINGS)
     recorded = {event.partition for event in events if event.run_id in by_backfill}
     assert recorded == set(workshop.commits()) == {f"{number:05d}" for number in range(SHARDS)}
-    _, status, run_id = workshop.dagster.checks(workshop.EMBEDDINGS)["complete_and_sound"]
-    assert status == "SUCCEEDED"
-    assert run_id in by_backfill
+    checks = workshop.dagster.checks(workshop.EMBEDDINGS)
+    assert {name: status for name, (_, status, _) in checks.items()} == {
+        "complete_and_sound": "SUCCEEDED",
+        "oldest_shard": "SUCCEEDED",
+    }
+    assert {run_id for _, _, run_id in checks.values()} <= by_backfill
 
 
 def test_backfill_leaves_a_committed_shard_as_it_is(

@@ -1,0 +1,100 @@
+"""Backfills that do not go smoothly and a switch of models, on an instance with Postgres storage.
+
+The tests stand in the order of one story, each going on where the one before ended.
+"""
+
+import psycopg
+import pytest
+
+from clip_assets import postgres
+from clip_assets.index.release import roll_back
+from tests.acceptance.on_postgres.conftest import CORRUPT, SCATTERED, SHARD_SIZE, Workshop
+from tests.conftest import picture
+
+pytestmark = pytest.mark.dagster_ui
+
+
+def test_failed_middle_leaves_the_others_done(workshop: Workshop, scattered: str) -> None:
+    """Of five scattered shards the bad one fails alone, and exactly the others are recorded."""
+    found = workshop.dagster.finish_backfill(scattered)
+    assert found["status"] == "COMPLETED_FAILED"
+    assert sorted(run["status"] for run in found["runs"]) == ["FAILURE", *["SUCCESS"] * 4]
+    (counts,) = found["assetBackfillData"]["assetBackfillStatuses"]
+    assert counts["numPartitionsTargeted"] == 5
+    assert counts["numPartitionsMaterialized"] == 4
+    assert counts["numPartitionsFailed"] == 1
+    partitions = workshop.dagster.partitions(workshop.key("shapes", "embeddings"))[
+        "assetPartitionStatuses"
+    ]
+    assert partitions["failedPartitions"] == ["00004"]
+    assert partitions["materializedPartitions"] == [s for s in SCATTERED if s != "00004"]
+
+
+def test_retry_failed_takes_the_failed_shard_alone(workshop: Workshop, scattered: str) -> None:
+    """Once its images are mended, `Retry failed` embeds that shard and leaves the others."""
+    workshop.dagster.finish_backfill(scattered)
+    for number in CORRUPT:
+        (workshop.folder / f"shapes/{number:05d}.png").write_bytes(picture(number))
+    assert workshop.dagster.materialize(workshop.key("shapes", "catalog")).status == "SUCCESS"
+
+    retry = workshop.dagster.retry_failed(scattered)
+    # Meanwhile, for the switch of models below: the daemon takes half a minute to begin.
+    other = workshop.dagster.materialize(
+        workshop.key("shapes", "embeddings", 1), partition="00000", until="00008"
+    )
+    assert other.status == "SUCCESS", other.failures
+    retried = workshop.dagster.finish_backfill(retry)
+
+    assert retried["status"] == "COMPLETED_SUCCESS"
+    assert retried["numPartitions"] == 1
+    partitions = workshop.dagster.partitions(workshop.key("shapes", "embeddings"))[
+        "assetPartitionStatuses"
+    ]
+    assert partitions["failedPartitions"] == []
+    assert partitions["materializedPartitions"] == SCATTERED
+
+
+def test_index_follows_with_shards_missing(workshop: Workshop, scattered: str) -> None:
+    """It loads what is there, says what is missing, and loads nothing when nothing changed."""
+    keys = [workshop.key("shapes", "search_index"), workshop.key("shapes", "release")]
+    counted = []
+    for _ in range(2):
+        run = workshop.dagster.materialize(*keys)
+        assert run.status == "SUCCESS", run.failures
+        newest, *_ = workshop.dagster.materializations(keys[0])
+        counted.append(
+            [newest.metadata[f"shards_{what}"] for what in ("loaded", "unchanged", "missing")]
+        )
+    assert counted == [[5, 0, 4], [0, 5, 4]]
+    newest, *_ = workshop.dagster.materializations(keys[0])
+    assert newest.metadata["recall_by_ef_search"].startswith("![recall@10 by ef_search](data:")
+    assert len(newest.metadata["recall_by_ef_search"]) < 200_000
+
+
+def test_model_is_switched_and_switched_back(workshop: Workshop, scattered: str) -> None:
+    """A second model stands beside the live one until its release; rollback returns the first."""
+    dagster = workshop.dagster
+    before = workshop.live("shapes")
+    indexed = dagster.materialize(workshop.key("shapes", "search_index", 1))
+    assert indexed.status == "SUCCESS", indexed.failures
+    assert workshop.live("shapes") == before
+
+    switched = dagster.materialize(workshop.key("shapes", "release", 1))
+
+    assert switched.status == "SUCCESS", switched.failures
+    after = workshop.live("shapes")
+    assert after.identity.weights != before.identity.weights
+    assert (before.rows, after.rows) == (5 * SHARD_SIZE, 9 * SHARD_SIZE)
+    with postgres.connect(workshop.database) as connection:
+        assert roll_back(connection, "shapes").identity == before.identity
+
+
+def test_everything_is_kept_in_postgres(workshop: Workshop, scattered: str) -> None:
+    """Runs, events and the backfill lie where DAGSTER_PG_URL says, and nothing in sqlite."""
+    storage = workshop.env["DAGSTER_PG_URL"].replace("+psycopg2", "")
+    with psycopg.connect(storage) as connection:
+        for table in ("runs", "event_logs", "bulk_actions"):
+            counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+            assert counted
+            assert counted[0] > 0
+    assert not list(workshop.folder.glob("home/dagster/**/*.db"))

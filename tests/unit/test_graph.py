@@ -1,0 +1,87 @@
+"""The graph of one collection, as it is defined: a change of it is a change of what people see.
+
+If a difference is meant, write the new one: `python -m tests.unit.test_graph`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from clip_assets.component import ImageCollection
+from clip_assets.model import ModelSpec
+from clip_assets.resources import Installation
+from clip_assets.source.config import FolderConfig
+
+SNAPSHOT = Path(__file__).with_name("graph.json")
+STEPS = ["catalog", "embeddings", "search_index", "release"]
+
+
+def test_graph_is_the_known_one() -> None:
+    """Assets, their checks, sensors and schedules are those of the snapshot."""
+    assert _graph() == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_asset_is_described_in_full() -> None:
+    """Each has owner, kinds, group, description, code version, freshness policy and a check."""
+    assets = _graph()["assets"]
+    assert {key.split("/")[-1] for key in assets} >= set(STEPS)
+    for key, asset in assets.items():
+        assert [name for name, value in asset.items() if value in ([], "", None, {})] in (
+            [],
+            ["automation"],
+            ["depends_on"],
+        ), key
+    assert all(check["description"] for a in assets.values() for check in a["checks"].values())
+
+
+def _graph() -> dict[str, Any]:
+    of = ImageCollection(
+        collection="photos",
+        source=FolderConfig(uri="s3://bucket/photos"),
+        spec=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
+    )
+    built = of.build_defs(dg.ComponentTree.for_test().load_context)
+    nothing = dg.ResourceDefinition.none_resource()
+    of_an_installation = {"installation": Installation(), "compute": nothing}
+    defs = dg.Definitions.merge(built, dg.Definitions(resources=of_an_installation))
+    graph = defs.resolve_asset_graph()
+    return {
+        "assets": {
+            key.to_user_string(): _asset(graph, key)
+            for key in sorted(graph.materializable_asset_keys)
+        },
+        "sensors": {
+            sensor.name: [sensor.default_status.value, sensor.minimum_interval_seconds]
+            for sensor in defs.sensors or []
+        },
+        "schedules": {
+            schedule.name: [schedule.default_status.value, schedule.cron_schedule]
+            for schedule in defs.schedules or []
+        },
+    }
+
+
+def _asset(graph: Any, key: dg.AssetKey) -> dict[str, Any]:
+    node = graph.get(key)
+    policy, condition = node.freshness_policy, node.automation_condition
+    return {
+        "depends_on": sorted(parent.to_user_string() for parent in node.parent_keys),
+        "group": node.group_name,
+        "owners": list(node.owners),
+        "kinds": sorted(node.kinds),
+        "description": node.description,
+        "code_version": node.code_version,
+        "partitions": node.partitions_def.name if node.partitions_def else "none",
+        "overdue_after_hours": policy.fail_window.to_timedelta().total_seconds() / 3600,
+        "automation": condition.get_label() if condition else "",
+        "checks": {
+            check.name: {"blocking": check.blocking, "description": check.description}
+            for check in (graph.get_check_spec(k) for k in sorted(node.check_keys))
+        },
+    }
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(_graph(), indent=1) + "\n")
