@@ -76,6 +76,12 @@ def connect(address: str) -> psycopg.Connection:
         ) from error
 
 
+def another(connection: psycopg.Connection) -> psycopg.Connection:
+    """One more connection to where this one goes, in autocommit mode; the caller closes it."""
+    info = connection.info
+    return psycopg.connect(info.dsn, password=info.password or None, autocommit=True)
+
+
 def connect_owner(settings: Settings) -> psycopg.Connection:
     """A connection that may write, to a database with the current schema."""
     connection = connect(dsn(settings))

@@ -35,7 +35,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
         head = catalog.read(objects)
         if head is None:
             raise StoreError(f"{of.collection} has no catalog yet. Materialize `catalog` first.")
-        shards = [shard.shard for shard in head.shards]
+        shards = [shard.at for shard in head.shards]
         with installation.connect() as connection:
             done = load.reconcile(connection, objects, of.collection, of.spec, shards)
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")

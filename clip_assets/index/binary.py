@@ -1,83 +1,130 @@
-"""PostgreSQL's binary COPY format, written straight from Arrow columns.
+"""PostgreSQL's binary COPY format, framed by Arrow and numpy with no Python object per row.
 
-Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format). A halfvec on the
-wire is int16 dimensions, int16 zero, then big-endian float16 values (pgvector, halfvec_recv).
+Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format): the number of
+fields, then each field behind its length. A halfvec on the wire is int16 dimensions, int16 zero,
+then big-endian float16 values (pgvector, halfvec_recv).
+
+Fields of one width are columns of a numpy record. Arrow joins them with the texts row by row, and
+the data buffer of what is joined goes to Postgres as it is. Both let go of the interpreter's lock
+meanwhile, so that one thread frames while another sends.
 """
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
-_NULL = struct.pack(">i", -1)
-_ROWS_PER_CHUNK = 1_000
+
+IMAGE_COLUMNS = ["image_id", "uri", "caption", "sha256", "width", "height", "embedding"]
+THUMBNAIL_COLUMNS = ["sha256", "thumbnail"]
 
 
-def image_rows(shard: str, first_row: int, table: pa.Table) -> Iterator[bytes]:
-    """Chunks of rows for `copy_rows`, numbered from `first_row`."""
-    for start in range(0, len(table), _ROWS_PER_CHUNK):
-        chunk = table.slice(start, _ROWS_PER_CHUNK)
-        yield b"".join(_image_rows(shard, first_row + start, chunk))
+@dataclass(frozen=True)
+class ImageRows:
+    """Rows as `copy_rows` takes them.
 
-
-def thumbnail_rows(table: pa.Table) -> Iterator[bytes]:
-    """Chunks of rows for `copy_thumbnails`."""
-    for start in range(0, len(table), _ROWS_PER_CHUNK):
-        chunk = table.slice(start, _ROWS_PER_CHUNK)
-        columns = zip(
-            chunk.column("sha256").to_pylist(), chunk.column("thumbnail").to_pylist(), strict=True
-        )
-        yield b"".join(
-            b"\x00\x02" + _text(sha256) + struct.pack(">i", len(webp)) + webp
-            for sha256, webp in columns
-        )
-
-
-def checksum(table: pa.Table) -> int:
-    """int64 over image ids and vectors as the index stores them; the order does not matter.
-
-    XOR of the first 8 bytes of each row's sha256(halfvec on the wire, then image id), which
-    `damaged_shards` computes of what the table holds.
+    `checksum` is an int64 over image ids and vectors as the index stores them, whatever their
+    order: XOR of the first 8 bytes of each row's sha256(halfvec on the wire, then image id), which
+    `damaged_shards` computes of what the table holds. Those of several pieces XOR to the shard's.
     """
-    vectors = _halfvecs(table)[:, 4:]
-    total = 0
-    for vector, image_id in zip(vectors, table.column("image_id").to_pylist(), strict=True):
-        digest = hashlib.sha256(vector.tobytes() + image_id.encode()).digest()
-        total ^= int.from_bytes(digest[:8], "big", signed=True)
-    return total
+
+    data: memoryview
+    checksum: int
 
 
-def _image_rows(shard: str, first_row: int, table: pa.Table) -> Iterator[bytes]:
-    head = struct.pack(">h", 9) + _text(shard)
-    texts = [table.column(name).to_pylist() for name in ("image_id", "uri", "caption", "sha256")]
-    sizes = [table.column(name).to_pylist() for name in ("width", "height")]
-    vectors = _halfvecs(table)
-    for row, (image_id, uri, caption, sha256, width, height) in enumerate(
-        zip(*texts, *sizes, strict=True)
-    ):
-        yield head
-        yield struct.pack(">ii", 4, first_row + row)
-        yield _text(image_id) + _text(uri) + _text(caption) + _text(sha256)
-        yield struct.pack(">iiii", 4, width, 4, height)
-        yield vectors[row].tobytes()
+def image_rows(shard: str, first_row: int, batch: pa.RecordBatch) -> ImageRows:
+    """The batch as rows of the shard, numbered from `first_row`."""
+    image_id, uri, caption, sha256 = (_cleaned(batch.column(name)) for name in IMAGE_COLUMNS[:4])
+    halfvec = _halfvecs(batch.column("embedding"))
+    row = _join(
+        _beginnings(shard, first_row, len(batch)),
+        *_framed(image_id, uri, caption, sha256),
+        _sizes(batch),
+        *_framed(halfvec),
+    )
+    return ImageRows(_data(row), _checksum(_join(halfvec, image_id)))
 
 
-def _halfvecs(table: pa.Table) -> NDArray[np.uint8]:
-    """uint8[rows, 8 + 2 * dim]: each row one length-prefixed halfvec."""
-    column = table.column("embedding").combine_chunks()
-    dim = column.type.list_size
-    halves = column.flatten().to_numpy().reshape(-1, dim).astype(">f2")
-    head = np.frombuffer(struct.pack(">ihh", 4 + 2 * dim, dim, 0), np.uint8)
-    return np.hstack([np.broadcast_to(head, (len(halves), 8)), halves.view(np.uint8)])
+def thumbnail_rows(batch: pa.RecordBatch) -> memoryview:
+    """The batch as `copy_thumbnails` takes it."""
+    two_fields = _fixed(np.full(len(batch), 2, ">i2"))
+    fields = _framed(_cleaned(batch.column("sha256")), batch.column("thumbnail"))
+    return _data(_join(two_fields, *fields))
 
 
-def _text(value: str | None) -> bytes:
-    if value is None:
-        return _NULL
-    data = value.encode().replace(b"\0", b"")
-    return struct.pack(">i", len(data)) + data
+def _beginnings(shard: str, first_row: int, rows: int) -> pa.BinaryArray:
+    """What a row begins with: how many fields it has, its shard and its number."""
+    key = np.bytes_(shard.encode())
+    fields = [("fields", ">i2"), ("l1", ">i4"), ("shard", key.dtype), ("l2", ">i4"), ("row", ">i4")]
+    records = np.empty(rows, fields)
+    records["fields"], records["shard"] = 9, key
+    records["l1"], records["l2"] = len(key), 4
+    records["row"] = np.arange(first_row, first_row + rows)
+    return _fixed(records)
+
+
+def _sizes(batch: pa.RecordBatch) -> pa.BinaryArray:
+    records = np.empty(
+        len(batch), [("l1", ">i4"), ("width", ">i4"), ("l2", ">i4"), ("height", ">i4")]
+    )
+    records["l1"] = records["l2"] = 4
+    records["width"], records["height"] = batch.column("width"), batch.column("height")
+    return _fixed(records)
+
+
+def _halfvecs(vectors: pa.FixedSizeListArray) -> pa.BinaryArray:
+    dim = vectors.type.list_size
+    records = np.empty(len(vectors), [("dim", ">i2"), ("unused", ">i2"), ("values", ">f2", (dim,))])
+    records["dim"], records["unused"] = dim, 0
+    # Arrow's cast takes less time than numpy's, and pgvector itself refuses what is not finite
+    halves = vectors.flatten().cast(pa.float16(), safe=False)
+    records["values"] = halves.to_numpy().reshape(-1, dim)
+    return _fixed(records)
+
+
+def _cleaned(texts: pa.StringArray) -> pa.BinaryArray:
+    """UTF-8 without NUL, which Postgres has in no text."""
+    data = texts.buffers()[2]
+    if data and not np.frombuffer(data, np.uint8).all():
+        texts = pc.replace_substring(texts, "\0", "")
+    return texts.cast(pa.binary())
+
+
+def _framed(*columns: pa.BinaryArray) -> list[pa.BinaryArray]:
+    """Each column with the column of its lengths before it; the length of NULL is -1."""
+    framed: list[pa.BinaryArray] = []
+    for column in columns:
+        lengths = pc.fill_null(pc.binary_length(column), -1)
+        framed += [_fixed(lengths.to_numpy().astype(">i4")), column]
+    return framed
+
+
+def _fixed(records: NDArray[np.generic]) -> pa.BinaryArray:
+    """The bytes of each record."""
+    width = pa.binary(records.itemsize)
+    return pa.FixedSizeBinaryArray.from_buffers(
+        width, len(records), [None, pa.py_buffer(records)]
+    ).cast(pa.binary())
+
+
+def _join(*columns: pa.BinaryArray) -> pa.BinaryArray:
+    """The columns' values one behind the other, row by row; NULL adds nothing."""
+    return pc.binary_join_element_wise(*columns, b"", null_handling="replace", null_replacement=b"")
+
+
+def _data(joined: pa.BinaryArray) -> memoryview:
+    return memoryview(joined.buffers()[2] or b"")
+
+
+def _checksum(values: pa.BinaryArray) -> int:
+    data = _data(values)
+    ends = np.frombuffer(values.buffers()[1], np.int32).tolist()
+    digests = b"".join([hashlib.sha256(data[a:b]).digest() for a, b in pairwise(ends)])
+    return int(np.bitwise_xor.reduce(np.frombuffer(digests, ">i8")[::4], initial=0))

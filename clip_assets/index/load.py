@@ -4,21 +4,30 @@ A shard is loaded exactly once however often and by however many this runs: unde
 lock the ledger's digest decides, and rows and ledger change in the same transaction.
 """
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import psycopg
 
-from clip_assets.errors import ModelError, StoreError
-from clip_assets.index import binary, tables
+from clip_assets import postgres
+from clip_assets.errors import DatabaseError, ModelError, StoreError
+from clip_assets.index import tables
+from clip_assets.index.copy import copy_shard
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits
+from clip_assets.store import paths
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
+from clip_assets.store.paths import ShardVersion
 
-_ROW_COLUMNS = ["image_id", "uri", "caption", "sha256", "width", "height", "embedding"]
+MOST_LOADERS = 4
+"""Each takes a connection and some 30 MB."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +45,33 @@ def reconcile(
     objects: Objects,
     collection: str,
     spec: ModelSpec,
-    shards: Iterable[str],
+    shards: Iterable[ShardVersion],
 ) -> Loaded:
     """Load each shard whose newest commit differs from the ledger's; the others are left alone.
 
-    A shard of the catalog without a commit is listed as missing, and whatever of it was loaded
-    before stays searchable. Raises StoreError if nothing is committed at all, ModelError if the
-    commits are not all of one model.
+    `shards` are the catalog's current versions; where the ledger has the commits of all of them,
+    the store is not even listed. A shard without any commit is given as missing, and whatever of
+    it was loaded before stays searchable. Raises StoreError if nothing is committed at all,
+    ModelError if the commits are not all of one model.
     """
-    newest = commits.newest(objects, spec.slug)
+    current = {at.shard: paths.commit(spec.slug, at) for at in shards}
+    loaded = _all_loaded(connection, collection, spec, current)
+    newest = current if loaded else commits.newest(objects, spec.slug)
     if not newest:
         raise StoreError(
             f"{collection} has no embeddings by {spec.slug} yet. Materialize `embeddings` first."
         )
     first = commits.read_path(objects, next(iter(newest.values())))
     index = tables.ensure(connection, collection, spec, first.identity)
-    done = Loaded(index, missing=[shard for shard in shards if shard not in newest])
-    known = tables.ledger(connection, index)
-    for shard, path in newest.items():
-        if shard in known and known[shard][0] == path:
-            done.unchanged.append(shard)
-            continue
-        commit = commits.read_path(objects, path)
-        _require_same_model(commit, first)
-        load_shard(connection, objects, index, commit, path)
-        done.loaded.append(shard)
-    return done
+    known = _known(connection, index)
+    changed = {shard: path for shard, path in newest.items() if known.get(shard) != path}
+    _load_all(connection, objects, index, changed)
+    return Loaded(
+        index,
+        loaded=list(changed),
+        unchanged=[shard for shard in newest if shard not in changed],
+        missing=[shard for shard in current if shard not in newest],
+    )
 
 
 def load_shard(
@@ -80,7 +90,7 @@ def load_shard(
             return
         if digest != commit.digest:
             connection.execute(statement("delete_shard", table=index.table), key)
-            checksum = _copy(connection, objects, index, commit)
+            checksum = copy_shard(connection, objects, index, commit)
         connection.execute(
             statement("write_ledger"),
             {
@@ -98,41 +108,51 @@ def load_shard(
         )
 
 
-def _copy(connection: psycopg.Connection, objects: Objects, index: Index, commit: Commit) -> int:
-    """Copy all parts in; returns the checksum of their rows."""
-    connection.execute(statement("stage_thumbnails"))
-    first_row = checksum = 0
-    with connection.cursor() as cursor:
-        for part in commit.parts:
-            table = commits.read_part(objects, part)
-            rows = table.select(_ROW_COLUMNS)
-            _copy_in(
-                cursor,
-                "copy_rows",
-                binary.image_rows(commit.shard, first_row, rows),
-                table=index.table,
-            )
-            _copy_in(cursor, "copy_thumbnails", binary.thumbnail_rows(table))
-            first_row += len(table)
-            checksum ^= binary.checksum(rows)
-        cursor.execute(statement("keep_thumbnails"))
-    return checksum
+def _all_loaded(
+    connection: psycopg.Connection, collection: str, spec: ModelSpec, current: dict[str, str]
+) -> bool:
+    """A commit never changes, so its path in the ledger says that it is the one loaded."""
+    try:
+        index = tables.find(connection, collection, spec.slug)
+    except DatabaseError:
+        return False
+    known = _known(connection, index)
+    return all(known.get(shard) == path for shard, path in current.items())
 
 
-def _copy_in(
-    cursor: psycopg.Cursor, name: str, chunks: Iterable[bytes], **identifiers: object
+def _known(connection: psycopg.Connection, index: Index) -> dict[str, str]:
+    """Path of the loaded commit of each shard, by shard key."""
+    return {shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()}
+
+
+def _load_all(
+    connection: psycopg.Connection, objects: Objects, index: Index, changed: dict[str, str]
 ) -> None:
-    with cursor.copy(statement(name, **identifiers)) as copy:  # type: ignore[arg-type]
-        copy.write(binary.HEADER)
-        for chunk in chunks:
-            copy.write(chunk)
-        copy.write(binary.TRAILER)
+    """Several shards at once, each loader on a connection of its own."""
+    loaders = min(len(changed), os.cpu_count() or 1, MOST_LOADERS)
+    free: SimpleQueue[psycopg.Connection] = SimpleQueue()
+
+    def load_one(path: str) -> None:
+        own = free.get()
+        try:
+            commit = commits.read_path(objects, path)
+            _require_same_model(commit, index)
+            load_shard(own, objects, index, commit, path)
+        finally:
+            free.put(own)
+
+    with ExitStack() as opened:
+        for _ in range(loaders):
+            free.put(opened.enter_context(postgres.another(connection)))
+        with ThreadPoolExecutor(max(loaders, 1)) as pool:
+            for _ in pool.map(load_one, changed.values()):  # what fails cancels what waits
+                pass
 
 
-def _require_same_model(commit: Commit, first: Commit) -> None:
-    if commit.identity.key != first.identity.key:
+def _require_same_model(commit: Commit, index: Index) -> None:
+    if commit.identity.key != index.identity.key:
         raise ModelError(
-            f"shard {commit.shard} was embedded by {commit.identity.short}, shard {first.shard} "
-            f"by {first.identity.short}. Pin `sha256` in the model block and materialize the "
-            "shards of the other weights again."
+            f"shard {commit.shard} was embedded by {commit.identity.short}, others by "
+            f"{index.identity.short}. Pin `sha256` in the model block and materialize the shards "
+            "of the other weights again."
         )

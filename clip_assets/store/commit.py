@@ -1,6 +1,9 @@
 """`commit.json`: the one file that makes a shard's parts visible. Readers trust nothing else."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -113,16 +116,41 @@ def read_part(objects: Objects, part: Part, columns: list[str] | None = None) ->
     try:
         data = objects.get(part.path)
     except FileNotFoundError as error:
-        raise StoreError(
-            f"{objects.uri(part.path)} is committed but missing. Remove its folder's commit.json "
-            "and materialize the shard again."
-        ) from error
+        raise _missing(objects, part) from error
     if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise StoreError(
-            f"{objects.uri(part.path)} is not the file that was committed. Remove its folder and "
-            "materialize the shard again."
-        )
+        raise _tampered(objects, part)
     return parquet.from_bytes(data, objects.uri(part.path), columns)
+
+
+@contextmanager
+def part_on_disk(objects: Objects, part: Part) -> Iterator[Path]:
+    """The file of one committed part, for who must not hold all of it in memory.
+
+    Raises StoreError if its bytes are not the ones that were committed.
+    """
+    try:
+        with objects.on_disk(part.path) as path:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != part.sha256:
+                raise _tampered(objects, part)
+            yield path
+    except FileNotFoundError as error:
+        raise _missing(objects, part) from error
+
+
+def _missing(objects: Objects, part: Part) -> StoreError:
+    return StoreError(
+        f"{objects.uri(part.path)} is committed but missing. Remove its folder's commit.json "
+        "and materialize the shard again."
+    )
+
+
+def _tampered(objects: Objects, part: Part) -> StoreError:
+    return StoreError(
+        f"{objects.uri(part.path)} is not the file that was committed. Remove its folder and "
+        "materialize the shard again."
+    )
 
 
 def _parse(objects: Objects, path: str) -> Commit:

@@ -125,6 +125,19 @@ class Objects:
         with _explained(self.uri(path)):
             return bytes(obstore.get_range(self._store, path, start=offset, length=size))
 
+    @contextmanager
+    def on_disk(self, path: str) -> Iterator[Path]:
+        """The object as a local file: the very one, or a temporary copy if it is remote."""
+        if self.folder:
+            yield self.folder / path
+            return
+        with tempfile.NamedTemporaryFile(prefix=TEMPORARY) as copy:
+            with _explained(self.uri(path)):
+                for chunk in obstore.get(self._store, path).stream():
+                    copy.write(chunk)
+            copy.flush()
+            yield Path(copy.name)
+
     def put(self, path: str, data: bytes) -> None:
         """Write or replace `path` in one step."""
         if self.folder:

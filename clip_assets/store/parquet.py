@@ -4,11 +4,15 @@ pyarrow's defaults read a flipped bit silently wrong; page checksums catch it.
 """
 
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clip_assets.errors import StoreError
+
+_READ_BYTES = 1 << 20
 
 CATALOG = pa.schema(
     [
@@ -83,7 +87,25 @@ def from_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.
             io.BytesIO(data), columns=columns, page_checksum_verification=True, use_threads=False
         )
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(
-            f"{where} is damaged ({error}). Remove the folder it is in and materialize the "
-            "shard again."
-        ) from error
+        raise _damaged(where, error) from error
+
+
+def batches(file: Path, where: str, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """The columns of a file, at most so many rows at a time, checksums verified.
+
+    Pages are decoded as they are reached, so memory holds a batch whatever the file's size.
+    Raises StoreError naming `where` if any byte of the columns read is damaged.
+    """
+    try:
+        with pq.ParquetFile(
+            file, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True
+        ) as parquet:
+            yield from parquet.iter_batches(rows, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(where, error) from error
+
+
+def _damaged(where: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"{where} is damaged ({error}). Remove the folder it is in and materialize the shard again."
+    )

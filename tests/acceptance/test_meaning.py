@@ -56,7 +56,8 @@ def make(folder: Path, address: str, *, shards: str = "all") -> Sample:
     job = EmbedJob(job_id="j", run_id="r", collection="sample", model=SPEC, shards=tuple(keys))
     assert embed.run(objects, job) == 0
     connection = psycopg.connect(address, autocommit=True)
-    done = load.reconcile(connection, objects, "sample", SPEC, keys)
+    current = [shard.at for shard in head.pick(keys)]
+    done = load.reconcile(connection, objects, "sample", SPEC, current)
     build.build(connection, done.index, head.images)
     return Sample(objects, connection, judge.judge(connection, objects, done.index, WANTED))
 

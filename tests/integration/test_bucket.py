@@ -63,7 +63,8 @@ def test_images_and_parquet_in_a_bucket(bucket: str, database: str, tiny_spec: M
     assert embed.run(*job.read(f"{bucket}/clip/photos/jobs/j/job.json")) == 0
     assert embed.run(objects, work) == 0
     with psycopg.connect(database, autocommit=True) as connection:
-        done = load.reconcile(connection, objects, "photos", tiny_spec, shards)
+        current = [shard.at for shard in head.shards]
+        done = load.reconcile(connection, objects, "photos", tiny_spec, current)
         build.build(connection, done.index, IMAGES)
         judge.judge(connection, objects, done.index, Wanted(recall=0.95))
         index = tables.find(connection, "photos", tiny_spec.slug)

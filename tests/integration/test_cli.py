@@ -15,7 +15,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from clip_assets import scaffold
+from clip_assets import catalog, scaffold
 from clip_assets.cli import app
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, judge, load, release, search, tables
@@ -74,7 +74,10 @@ def live(data: Path, database: str, tiny_spec: ModelSpec) -> search.Release:
     """The pictures, released by a real model."""
     objects = Objects(str(data / COLLECTION))
     with psycopg.connect(database, autocommit=True) as connection:
-        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, ["00000", "00001"]).index
+        head = catalog.read(objects)
+        assert head
+        current = [shard.at for shard in head.shards]
+        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, current).index
         build.build(connection, index, 15)
         judge.judge(connection, objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, tiny_spec.slug)

@@ -58,6 +58,12 @@ class Made:
     def shards(self) -> list[str]:
         return sorted(commits.newest(self.objects, self.model.spec.slug))
 
+    @property
+    def current(self) -> list[ShardVersion]:
+        """The versions that a catalog of these shards would name."""
+        newest = commits.newest(self.objects, self.model.spec.slug)
+        return [commits.read_path(self.objects, path).at for path in newest.values()]
+
     def add(
         self,
         shard: str,
@@ -171,7 +177,7 @@ def load_all(address: str, made: Made) -> load.Loaded:
 
 
 def reconcile(connection: psycopg.Connection, made: Made) -> load.Loaded:
-    return load.reconcile(connection, made.objects, COLLECTION, made.model.spec, made.shards)
+    return load.reconcile(connection, made.objects, COLLECTION, made.model.spec, made.current)
 
 
 def build_and_judge(connection: psycopg.Connection, made: Made, wanted: float = 0.9) -> Index:

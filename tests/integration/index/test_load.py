@@ -19,6 +19,7 @@ from clip_assets.errors import ModelError, StoreError
 from clip_assets.index import load, tables
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
+from clip_assets.store.paths import ShardVersion
 from tests.integration.index.support import (
     COLLECTION,
     DIM,
@@ -132,7 +133,7 @@ def test_a_changed_shard_replaces_only_itself(connection: psycopg.Connection, ma
 
 def test_missing_shards_are_named(connection: psycopg.Connection, made: Made) -> None:
     """A shard of the catalog that no one embedded yet is listed, and the others load."""
-    shards = [*made.shards, "00009"]
+    shards = [*made.current, ShardVersion("00009", 1, "f" * 64)]
     done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, shards)
     assert (done.loaded, done.missing) == (made.shards, ["00009"])
 
