@@ -4,7 +4,6 @@ A shard is loaded exactly once however often and by however many this runs: unde
 lock the ledger's digest decides, and rows and ledger change in the same transaction.
 """
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -26,8 +25,8 @@ from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 
-MOST_LOADERS = 4
-"""Each takes a connection and some 30 MB."""
+LOADERS = 2
+"""Shards loaded at once by one process: each takes some 60 MB. More processes may run beside it."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _load_all(
     connection: psycopg.Connection, objects: Objects, index: Index, changed: dict[str, str]
 ) -> None:
     """Several shards at once, each loader on a connection of its own."""
-    loaders = min(len(changed), os.cpu_count() or 1, MOST_LOADERS)
+    loaders = min(len(changed), LOADERS)
     free: SimpleQueue[psycopg.Connection] = SimpleQueue()
 
     def load_one(path: str) -> None:

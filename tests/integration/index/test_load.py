@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+import shutil
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ import pytest
 from clip_assets.errors import ModelError, StoreError
 from clip_assets.index import load, tables
 from clip_assets.store import commit as commits
+from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 from tests.integration.index.support import (
@@ -25,6 +27,7 @@ from tests.integration.index.support import (
     DIM,
     Made,
     Model,
+    build_and_judge,
     clustered,
     fingerprint,
     load_all,
@@ -34,6 +37,7 @@ from tests.integration.index.support import (
 )
 
 ROWS = 100
+KILLS = 50
 NASTY = [
     None,
     "",
@@ -55,13 +59,6 @@ def processes() -> ForkServerContext:
     return context
 
 
-def _many(tmp_path: Path) -> Made:
-    made = Made(Objects(str(tmp_path / "many")))
-    for number in range(12):
-        made.add(f"{number:05d}", ROWS)
-    return made
-
-
 def test_rows_equal_the_parquet(connection: psycopg.Connection, tmp_path: Path) -> None:
     """Every column arrives as it was committed, nasty texts included."""
     made = Made(Objects(str(tmp_path / "photos")))
@@ -79,6 +76,24 @@ def test_rows_equal_the_parquet(connection: psycopg.Connection, tmp_path: Path) 
     assert {row[7] for row in found} == {"00000"}
     vectors = np.array([row[8] for row in found], np.float32)
     assert np.abs(vectors - matrix(made.rows())).max() < 2**-11
+
+
+def test_a_shard_of_many_batches(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Rows and thumbnails keep their order and number across the batches and parts of a shard."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 4_500)
+    index = build_and_judge(connection, made)
+    table = f"clip_assets.{tables.table_name(index.index_id)}"
+    found = connection.execute(
+        f"SELECT image_id, sha256, webp FROM {table} JOIN clip_assets.thumbnail USING (sha256) "
+        "ORDER BY row"
+    ).fetchall()
+    columns = made.rows().select(["image_id", "sha256", "thumbnail"])
+    assert found == [tuple(row.values()) for row in columns.to_pylist()]
+    numbers = connection.execute(f"SELECT min(row), max(row), count(*) FROM {table}").fetchone()
+    assert numbers == (0, 4_499, 4_500)
+    assert index.judgement
+    assert index.judgement["damaged_shards"] == []
 
 
 def test_nul_bytes_are_dropped(connection: psycopg.Connection, tmp_path: Path) -> None:
@@ -138,6 +153,24 @@ def test_missing_shards_are_named(connection: psycopg.Connection, made: Made) ->
     assert (done.loaded, done.missing) == (made.shards, ["00009"])
 
 
+def test_what_is_loaded_is_not_looked_for(connection: psycopg.Connection, made: Made) -> None:
+    """Where the ledger has every current shard, neither a listing nor the other commits is read."""
+    reconcile(connection, made)
+    shards, current = made.shards, made.current
+    for shard in shards[1:]:
+        shutil.rmtree(made.objects.uri(paths.embeddings(made.model.spec.slug, shard)))
+    done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, current)
+    assert (done.loaded, done.unchanged, done.missing) == ([], shards, [])
+
+
+def test_a_version_still_to_be_embedded(connection: psycopg.Connection, made: Made) -> None:
+    """While a shard's current version has no commit, the version before stays loaded."""
+    reconcile(connection, made)
+    newer = [*made.current[:-1], ShardVersion("00003", 2, "f" * 64)]
+    done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, newer)
+    assert (done.loaded, done.unchanged, done.missing) == ([], made.shards, [])
+
+
 def test_nothing_committed(connection: psycopg.Connection, tmp_path: Path) -> None:
     """A collection without embeddings says what to materialize."""
     with pytest.raises(StoreError, match="Materialize `embeddings` first"):
@@ -174,43 +207,52 @@ def test_killed_at_random_moments(
     tmp_path: Path,
     processes: ForkServerContext,
 ) -> None:
-    """Ten loaders killed at random moments, then one run to the end: the same table and ledger
-    as an undisturbed load, and readers saw each shard whole or not at all."""
-    made = _many(tmp_path)
+    """Fifty loaders killed at random moments, and each time that the shards of a version are all
+    there: the same table and one ledger row a shard, as after an undisturbed load, while readers
+    saw each shard whole or not at all."""
+    made = Made(Objects(str(tmp_path / "many")))
     index = tables.ensure(connection, COLLECTION, made.model.spec, made.model.identity)
-    with _reader(connection.info.dsn, index, {0, ROWS}):
-        killed = _load_with_kills(connection, made, processes, version=1)
-    for shard in made.shards:
-        made.add(shard, ROWS, version=2)
-    with _reader(connection.info.dsn, index, {ROWS}):
-        killed += _load_with_kills(connection, made, processes, version=2)
+    moments = random.Random(0)
+    version, left = 0, []
     with psycopg.connect(new_database(), autocommit=True) as elsewhere:
-        undisturbed = fingerprint(elsewhere, reconcile(elsewhere, made).index)
-    assert fingerprint(connection, index) == undisturbed
-    assert killed == 10
+        while len(left) < KILLS:
+            version += 1
+            for number in range(10):
+                made.add(f"{number:05d}", ROWS, version=version)
+            with _reader(connection.info.dsn, index, {0, ROWS} if version == 1 else {ROWS}):
+                while len(left) < KILLS and _killed(
+                    connection, made, processes, version, moments.uniform(0, 0.03)
+                ):
+                    left.append(_loaded(connection, version))
+                reconcile(connection, made)
+            undisturbed = fingerprint(elsewhere, reconcile(elsewhere, made).index)
+            assert fingerprint(connection, index) == undisturbed
+            assert [row[0] for row in undisturbed[1]] == made.shards
+    assert min(left) < 10, "some were killed in the midst of their work"
 
 
-def _load_with_kills(
-    connection: psycopg.Connection, made: Made, processes: ForkServerContext, version: int
-) -> int:
-    """Five loaders, each killed a little after it loaded some shards, then one to the end."""
-    chance = random.Random(version)
+def _killed(
+    connection: psycopg.Connection,
+    made: Made,
+    processes: ForkServerContext,
+    version: int,
+    seconds: float,
+) -> bool:
+    """Kill a loader so long after it loaded its first shard; whether it was not yet done."""
+    before = _loaded(connection, version)
+    loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
+    loader.start()
+    while loader.is_alive() and _loaded(connection, version) == before:
+        time.sleep(0.002)
+    loader.join(seconds)
+    loader.kill()
+    loader.join()
+    return loader.exitcode == -signal.SIGKILL
+
+
+def _loaded(connection: psycopg.Connection, version: int) -> int:
     loaded = "SELECT count(*) FROM clip_assets.ledger WHERE version = %s"
-    killed = 0
-    for _ in range(5):
-        (before,) = connection.execute(loaded, [version]).fetchone() or (0,)
-        wanted = before + 1
-        loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
-        loader.start()
-        while (connection.execute(loaded, [version]).fetchone() or (0,))[0] < wanted:
-            assert loader.is_alive()
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.02))
-        loader.kill()
-        loader.join()
-        killed += loader.exitcode == -signal.SIGKILL
-    reconcile(connection, made)
-    return killed
+    return (connection.execute(loaded, [version]).fetchone() or (0,))[0]
 
 
 def test_a_replaced_shard_is_never_half_there(
