@@ -14,11 +14,14 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
 
+from clip_assets import postgres
 from clip_assets.backfill import Backfill
+from clip_assets.index import progress
 from clip_assets.node.job import id_of, read_progress
 from clip_assets.settings import Settings
 
@@ -44,8 +47,7 @@ def _bring_up_to_date(
     head = work.head
     out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
     _embed(work, work.chosen(shards), out)
-    with out.status("search_index: loading, building, measuring recall"):
-        work.index()
+    _index(work, settings, out)
     out.print("search_index  loaded, judged")
     with out.status("release: publishing"):
         work.release()
@@ -73,17 +75,41 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
             run_id = str(uuid.uuid4())
             running: Future[None] = pool.submit(work.embed, batch, run_id)
             while not _finished(running):
-                progress = read_progress(work.objects, id_of(work.of.spec.slug, batch, run_id))
-                if progress:
+                job = read_progress(work.objects, id_of(work.of.spec.slug, batch, run_id))
+                if job:
                     bar.update(
                         task,
-                        completed=images_before + progress.images_done,
-                        done=shards_before + progress.shards_done,
-                        speed=progress.images_per_second,
+                        completed=images_before + job.images_done,
+                        done=shards_before + job.shards_done,
+                        speed=job.images_per_second,
                     )
             images_before += sum(shard.live for shard in work.head.pick(batch))
             shards_before += len(batch)
             bar.update(task, completed=images_before, done=shards_before)
+
+
+def _index(work: Backfill, settings: Settings, out: Console) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("search_index  {task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    shards = len(work.head.shards)
+    with (
+        Progress(*columns, console=out, transient=True) as bar,
+        ThreadPoolExecutor(1) as pool,
+        postgres.connect_owner(settings) as connection,
+    ):
+        task, doing = bar.add_task("", total=None), ""
+        running = pool.submit(work.index)
+        while not _finished(running):
+            step = progress.step(connection, work.of.collection, work.of.spec.slug, shards)
+            if step.doing != doing:  # the time left is that of the step
+                doing = step.doing
+                bar.reset(task, total=None, description=doing)
+            bar.update(task, completed=step.done, total=step.total)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
         with installation.connect() as connection:
             done = load.reconcile(connection, objects, of.collection, of.spec, shards)
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
-            built = hnsw.build(connection, done.index, head.images)
+            built = hnsw.build(connection, done.index, head.images, context.log.info)
             judgement = judge.judge(connection, objects, done.index, of.wanted)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(judgement.content),

@@ -29,6 +29,13 @@ CREATE TABLE IF NOT EXISTS clip_assets.{table} (
 CREATE INDEX IF NOT EXISTS {hnsw} ON clip_assets.{table}
 USING hnsw (embedding halfvec_cosine_ops) WITH (m = {m}, ef_construction = {ef_construction});
 
+-- name: build_settings
+SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers');
+
+-- name: build_progress
+SELECT phase, blocks_done, blocks_total FROM pg_stat_progress_create_index
+WHERE relid = to_regclass(%(table)s);
+
 -- name: has_hnsw
 SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(hnsw)s);
 

@@ -1,0 +1,61 @@
+"""The memory and processors that a build may use: those of the machine Postgres runs on."""
+
+import os
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import psycopg
+
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`memory` is in bytes, free to use."""
+
+    memory: int
+    processors: int
+
+
+def machine_of(connection: psycopg.Connection) -> Machine | None:
+    """This machine, if Postgres runs on it; of any other nothing is known."""
+    return here() if runs_here(connection.info.host) else None
+
+
+def here() -> Machine:
+    return Machine(
+        memory=min(_available(), _left_in_cgroup()),
+        processors=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+    )
+
+
+def runs_here(host: str) -> bool:
+    """Whether a server at this address is on this machine."""
+    if host.startswith("/") or host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _available() -> int:
+    """What could be had without swapping, caches that the kernel would give up included."""
+    try:
+        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):  # not Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _left_in_cgroup() -> int:
+    """What the container's limit leaves; without a limit, more than any machine has."""
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        return limit - int((_CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return 1 << 62

@@ -1,0 +1,77 @@
+"""How far the loading and building of an index is, as Postgres tells it to another connection."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from clip_assets import postgres
+from clip_assets.errors import DatabaseError
+from clip_assets.index import tables
+from clip_assets.index.statements import statement
+from clip_assets.index.tables import Index
+
+Report = Callable[[str], None]
+
+_POLL_SECONDS = 1.0
+_LINE_SECONDS = 5.0
+_LINE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is being done; `done` of `total` shards or blocks, None where nobody knows."""
+
+    doing: str
+    done: int = 0
+    total: int | None = None
+
+    @property
+    def share(self) -> float:
+        return self.done / self.total if self.total else 0.0
+
+
+def step(connection: psycopg.Connection, collection: str, slug: str, shards: int) -> Step:
+    """What a running `search_index` of a collection with so many shards is at."""
+    try:
+        index = tables.find(connection, collection, slug)
+    except DatabaseError:
+        return Step("loading shards", 0, shards)
+    loaded = len(tables.ledger(connection, index))
+    if loaded < shards:
+        return Step("loading shards", loaded, shards)
+    return build(connection, index) or Step("measuring recall")
+
+
+def build(connection: psycopg.Connection, index: Index) -> Step | None:
+    """The build that runs on the index's table now, if one does."""
+    table = f"clip_assets.{tables.table_name(index.index_id)}"
+    row = connection.execute(statement("build_progress"), {"table": table}).fetchone()
+    return Step(f"building HNSW: {row[0]}", row[1], row[2]) if row else None
+
+
+@contextmanager
+def reported(connection: psycopg.Connection, index: Index, report: Report) -> Iterator[None]:
+    """While inside, a line for each 5 % that the build is further, at most one each 5 s."""
+    done = threading.Event()
+
+    def watch() -> None:
+        said_at, said = 0.0, -1.0
+        with postgres.another(connection) as own:
+            while not done.wait(_POLL_SECONDS):
+                now = build(own, index)
+                due = time.monotonic() - said_at >= _LINE_SECONDS
+                if now and due and now.share - said >= _LINE_SHARE:
+                    said_at, said = time.monotonic(), now.share
+                    report(f"{now.doing}, {now.share:.0%} of {now.total} blocks")
+
+    thread = threading.Thread(target=watch, name="hnsw-progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

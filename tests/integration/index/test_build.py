@@ -1,0 +1,90 @@
+"""The HNSW is built with what the machine has, and tells how far it is."""
+
+import os
+import threading
+
+import psycopg
+import pytest
+
+from clip_assets.index import build, machine, progress
+from clip_assets.index.progress import Step
+from tests.integration.index.support import COLLECTION, Made, clustered, reconcile, table_of
+
+
+@pytest.fixture
+def many(made: Made) -> Made:
+    """Rows enough for a build to take a second or two."""
+    ids = [f"{number:05d}.jpg" for number in range(12_000)]
+    made.add("00009", table=table_of(ids, [None] * len(ids), clustered(len(ids), 1)))
+    return made
+
+
+def test_progress_is_seen_from_outside(
+    database: str, connection: psycopg.Connection, many: Made
+) -> None:
+    """While one connection builds, another sees the share of the table that is done grow."""
+    index = reconcile(connection, many).index
+    seen: list[Step] = []
+    thread = threading.Thread(target=build.build, args=(connection, index, 12_000))
+    with psycopg.connect(database, autocommit=True) as other:
+        assert progress.build(other, index) is None
+        thread.start()
+        while thread.is_alive():
+            now = progress.build(other, index)
+            seen += [now] if now else []
+        assert progress.build(other, index) is None
+    shares = [step.share for step in seen]
+    assert shares == sorted(shares)
+    assert 0 < max(shares) <= 1
+    assert len(set(shares)) > 2
+
+
+def test_lines_of_progress(
+    connection: psycopg.Connection, many: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build says what it was given, and then how far it is, a line for each 5 % at most."""
+    monkeypatch.setattr(progress, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    lines: list[str] = []
+    index = reconcile(connection, many).index
+    assert build.build(connection, index, 12_000, lines.append)
+    assert "would hold the graph, and at most 0 workers" in lines[0]
+    assert 2 < len(lines) <= 22
+    assert all("building HNSW: building index" in line for line in lines[1:])
+    assert not build.build(connection, index, 12_000, lines.append)
+
+
+@pytest.mark.parametrize("rows", [build.PARALLEL_FROM_ROWS - 1, build.PARALLEL_FROM_ROWS])
+def test_memory_and_workers_of_the_machine(
+    connection: psycopg.Connection, made: Made, rows: int
+) -> None:
+    """Few rows build alone, many on all processors but one, within half of the free memory."""
+    index = reconcile(connection, made).index
+    lines: list[str] = []
+    build.build(connection, index, rows, lines.append)
+    workers = 0 if rows < build.PARALLEL_FROM_ROWS else machine.here().processors - 1
+    assert lines[0].endswith(f"at most {workers} workers")
+    given = connection.execute("SELECT pg_size_bytes(%s)", [lines[0].split()[3]]).fetchone()
+    assert given
+    assert 0 < given[0] <= machine.here().memory
+    kept = connection.execute("SHOW maintenance_work_mem").fetchone()
+    assert kept == ("64MB",), "the settings end with the build"
+
+
+def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
+    """Before there is an index it loads; once all shards are there it measures."""
+    slug = made.model.spec.slug
+    assert progress.step(connection, COLLECTION, slug, 5) == Step("loading shards", 0, 5)
+    reconcile(connection, made)
+    assert progress.step(connection, COLLECTION, slug, 5) == Step("loading shards", 4, 5)
+    assert progress.step(connection, COLLECTION, slug, 4) == Step("measuring recall")
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [("/tmp/socket", True), ("127.0.0.1", True), ("localhost", True), ("db.example.org", False)],
+)
+def test_a_server_elsewhere_keeps_its_own_settings(host: str, known: bool) -> None:
+    """The memory of this machine says nothing of a server on another one."""
+    assert machine.runs_here(host) is known
+    assert machine.here().processors <= (os.cpu_count() or 1)
