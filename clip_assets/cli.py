@@ -251,17 +251,53 @@ def sql(
 
 
 @app.command()
+def snapshot(
+    collection: CollectionArgument,
+    to: Annotated[
+        str | None, typer.Option(help="Folder or bucket prefix; default: beside the parquet.")
+    ] = None,
+) -> None:
+    """Pack the live release into the bucket, for replicas that start without a database.
+
+    clip-assets snapshot photos
+
+    clip-assets snapshot photos --to s3://bucket/snapshots/photos
+    """
+    from clip_assets import postgres
+    from clip_assets.snapshot import make
+    from clip_assets.snapshot.manifest import FOLDER
+    from clip_assets.snapshot.progress import bars
+    from clip_assets.store.objects import Objects
+
+    settings = Settings()
+    with _explained(), postgres.connect_owner(settings) as connection, bars(out) as step:
+        target = Objects(to or f"{settings.collection_uri(collection)}/{FOLDER}")
+        made = make.make(connection, settings, collection, target, step)
+    out.print(
+        f"{target.uri(made.snapshot)}: release {made.release}, {made.rows} images, "
+        f"{sum(piece.bytes for piece in made.pieces) >> 20} MiB. "
+        f"Start a replica with `clip-assets serve --snapshot {target.root}`.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
+    snapshot: Annotated[
+        str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
+    ] = None,
 ) -> None:
     """Serve search and its page over HTTP.
 
     clip-assets serve
 
-    clip-assets serve --host 0.0.0.0 --port 80
+    clip-assets serve --host 0.0.0.0 --port 80 --snapshot s3://bucket/clip/photos/snapshots
     """
     command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
+    command += ["--snapshot", snapshot] if snapshot else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
 
 

@@ -1,11 +1,13 @@
-"""The named statements of `queries.sql` and `publish.sql`."""
+"""The named statements of the `.sql` files."""
 
 import re
+from collections import ChainMap
 from functools import cache
 from importlib.resources import files
 
 from psycopg import sql
 
+FILES = ("queries.sql", "snapshot.sql")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -18,7 +20,7 @@ def _blocks(file: str) -> dict[str, str]:
 
 def statement(name: str, **identifiers: sql.Composable) -> sql.Composed:
     """The statement called `name`, its {identifiers} filled in; values stay to be bound."""
-    return sql.SQL(_blocks("queries.sql")[name]).format(**identifiers)
+    return sql.SQL(ChainMap(*map(_blocks, FILES))[name]).format(**identifiers)
 
 
 def publish_script(**identifiers: sql.Composable) -> sql.Composed:

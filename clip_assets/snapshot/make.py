@@ -1,0 +1,147 @@
+"""Make a snapshot of a live release: copied to a scratch Postgres, indexed and judged there.
+
+The rows are copied, not the server's files: the release may live in any Postgres, beside other
+collections and dead rows, and a replica must get nothing else. The HNSW is built here, once, so
+that replicas start in the time it takes to fetch it; it is another graph than the live one, and
+so it is judged again, by the parquet's own queries, before anybody may start from it.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
+
+from clip_assets import postgres
+from clip_assets.errors import StoreError
+from clip_assets.index import build, judge, release, search, tables
+from clip_assets.index.judgement import Judgement
+from clip_assets.index.search import Release
+from clip_assets.index.statements import statement
+from clip_assets.settings import Settings
+from clip_assets.snapshot import manifest as manifests
+from clip_assets.snapshot.archive import Step, pack
+from clip_assets.snapshot.engine import engine
+from clip_assets.snapshot.manifest import Manifest
+from clip_assets.snapshot.scratch import Scratch, scratch
+from clip_assets.store.objects import Objects
+
+
+def make(
+    source: psycopg.Connection, settings: Settings, collection: str, to: Objects, step: Step
+) -> Manifest:
+    """Snapshot the collection's live release in `source` into `to`.
+
+    Raises ReleaseError if nothing is live or the copy is found wanting, StoreError if `to` holds
+    snapshots of another collection.
+    """
+    _require_same_collection(to, collection)
+    search.live(source, collection)  # nothing to copy is known before a Postgres is started
+    objects = Objects(settings.collection_uri(collection))
+    with scratch(settings.home) as cluster:
+        with postgres.connect(cluster.dsn) as target:
+            live = _copy(source, target, collection, step)
+            _publish(target, objects, live, step)
+        return seal(cluster, collection, to, step)
+
+
+def seal(cluster: Scratch, collection: str, to: Objects, step: Step) -> Manifest:
+    """Stop the scratch Postgres, in which the collection is live, and pack it into `to`.
+
+    The pointer to the newest snapshot moves last.
+    """
+    _require_same_collection(to, collection)
+    with postgres.connect(cluster.dsn) as connection:
+        live = search.live(connection, collection)
+    step("stopping", 0, 0)
+    cluster.stop()
+    made_at = datetime.now(UTC)
+    name = f"release-{live.id:05d}-{made_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    pieces, size = pack(cluster.folder, to, name, step)
+    made = Manifest(
+        snapshot=name,
+        collection=collection,
+        release=live.id,
+        content=live.content,
+        identity=live.identity,
+        rows=live.rows,
+        made_at=made_at,
+        engine=engine(),
+        bytes=size,
+        pieces=tuple(pieces),
+    )
+    manifests.write(to, made)
+    return made
+
+
+def next_release(to: Objects) -> int:
+    """A number for the release of an index that is built for a snapshot and lives nowhere else."""
+    before = manifests.latest(to)
+    return before.release + 1 if before else 1
+
+
+def _require_same_collection(to: Objects, collection: str) -> None:
+    before = manifests.latest(to)
+    if before and before.collection != collection:
+        raise StoreError(
+            f"{to.root} holds snapshots of {before.collection}. Give {collection} another folder."
+        )
+
+
+def _copy(
+    source: psycopg.Connection, target: psycopg.Connection, collection: str, step: Step
+) -> Release:
+    """The live release's rows, ledger, thumbnails and index, as of one moment."""
+    with source.transaction(), target.transaction():
+        source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        live = search.live(source, collection)
+        table = sql.Identifier(live.table)
+        index_id = sql.Literal(live.index_id)
+        dim = sql.Literal(live.identity.dim)
+        target.execute(statement("create_table", table=table, dim=dim))
+        target.execute(statement("number_releases_from", first=sql.Literal(live.id)))
+        copy = _Copy(source, target, live.rows, step)
+        copy.rows("index", "copy_out_index", index_id=index_id)
+        copy.rows("ledger", "copy_out_ledger", index_id=index_id)
+        copy.rows(live.table, "copy_out_images", table=table)
+        copy.rows("thumbnail", "copy_out_thumbnails", table=table)
+    return live
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """Rows on their way from one database to another; `most` is how many a table can have."""
+
+    source: psycopg.Connection
+    target: psycopg.Connection
+    most: int
+    step: Step
+
+    def rows(self, into: str, out: str, **names: sql.Composable) -> None:
+        """Fill the table `into` by the statement `out`."""
+        found = self.target.execute(statement("columns"), {"table": into}).fetchall()
+        columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in found)
+        where = sql.Identifier(into)
+        with (
+            self.source.cursor().copy(statement(out, columns=columns, **names)) as reader,
+            self.target.cursor().copy(statement("copy_in", into=where, columns=columns)) as writer,
+        ):
+            for done, row in enumerate(reader):
+                writer.write(row)
+                if done % 10_000 == 0:
+                    self.step(f"copying {into}", min(done, self.most), self.most)
+
+
+def _publish(target: psycopg.Connection, objects: Objects, live: Release, step: Step) -> None:
+    """Build, judge and publish the copy as the release it is a copy of."""
+    index = tables.find(target, live.collection, live.spec.slug)
+    step("building the HNSW", 0, 0)
+    build.build(target, index, live.rows)
+    step("judging", 0, 0)
+    wanted = Judgement.model_validate(live.judgement).wanted
+    judge.judge(target, objects, index, wanted)
+    index = tables.find(target, live.collection, live.spec.slug)
+    copy, _ = release.publish(target, index, live.run_id)
+    when = {"published_at": live.published_at, "release_id": copy.id}
+    target.execute(statement("date_release"), when)

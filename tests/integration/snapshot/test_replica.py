@@ -1,0 +1,214 @@
+"""A replica answers from a snapshot as the release it was made of does, or not at all."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pyarrow as pa
+import pytest
+
+from clip_assets.errors import ClipAssetsError, DatabaseError, StoreError
+from clip_assets.index import search
+from clip_assets.snapshot import archive, manifest, replica
+from clip_assets.snapshot.manifest import Manifest, Piece
+from clip_assets.store.objects import Objects
+from tests.integration.serving.support import running, wait_until_ready
+from tests.integration.serving.support import settings as serving_settings
+from tests.integration.snapshot.conftest import Live, Snapshot, nearest, quiet
+
+ASKED = {"image_id": "00007.png", "k": 10}
+
+
+@pytest.fixture
+def served(snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
+    """A service as its own process, which has the snapshot and no database; and its home."""
+    environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
+    environment["CLIP_ASSETS_SNAPSHOT"] = str(snapshot.root)
+    environment["CLIP_ASSETS_SERVING_DRAIN_SECONDS"] = "0"
+    command = [sys.executable, "-m", "serving", "--port", "0"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        url = process.stdout.readline().split()[-1]
+        wait_until_ready(url)
+        yield url, home
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _ask(url: str) -> dict[str, object]:
+    answer = httpx.post(f"{url}/v1/search", json=ASKED)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, object] = answer.json()
+    del body["took_ms"]
+    return body
+
+
+def test_the_same_answer_over_http(served: tuple[str, Path], live: Live) -> None:
+    """Hits, scores, lineage, release id and its date are those of the live release."""
+    url, _ = served
+    with running(serving_settings(live.dsn)) as original:
+        wait_until_ready(original)
+        expected, answer = _ask(original), _ask(url)
+        hit = expected["hits"][0]  # type: ignore[index]
+        thumbnail = httpx.get(f"{original}{hit['thumbnail']}")
+    assert answer == expected
+    assert answer["release"]["id"] == live.release.id  # type: ignore[index]
+    assert httpx.get(f"{url}{hit['thumbnail']}").content == thumbnail.content
+
+
+def test_a_terminated_replica_stops_its_postgres(snapshot: Snapshot, home: Path) -> None:
+    """SIGTERM ends the service and the Postgres that it started; the next start fetches nothing."""
+    command = [sys.executable, "-m", "serving", "--port", "0", "--snapshot", str(snapshot.root)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    cluster = home / "replicas" / snapshot.manifest.snapshot
+    assert (cluster / "postmaster.pid").exists()
+    process.terminate()
+    process.wait(30)
+    assert not (cluster / "postmaster.pid").exists()
+    for piece in snapshot.manifest.pieces:
+        (snapshot.root / piece.path).unlink()
+    assert nearest(replica.start(str(snapshot.root), home / "replicas", quiet), "00007.png")
+
+
+def test_one_snapshot_by_its_name(snapshot: Snapshot, home: Path, live: Live) -> None:
+    """The folder of one snapshot names it, whatever the newest is."""
+    (snapshot.root / manifest.LATEST).unlink()
+    uri = f"{snapshot.root}/{snapshot.manifest.snapshot}"
+    dsn = replica.start(uri, home / "replicas", quiet)
+    assert nearest(dsn, "00007.png") == nearest(live.dsn, "00007.png")
+
+
+def test_a_replica_holds_one_release_and_no_more(snapshot: Snapshot, home: Path) -> None:
+    """Neither other collections nor a log of the maker travel along; readers can read."""
+    dsn = replica.start(str(snapshot.root), home / "replicas", quiet)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SET ROLE clip_reader")
+        assert search.live(connection).rows == snapshot.manifest.rows
+        counted = connection.execute("SELECT count(*) FROM photos.images").fetchone()
+        locales = connection.execute("SELECT datcollate, datctype FROM pg_database").fetchall()
+        wal_level = connection.execute("SHOW wal_level").fetchone()
+    assert counted == (snapshot.manifest.rows,)
+    assert set(locales) == {("C", "C")}
+    assert wal_level == ("replica",), "the maker's settings stay with the maker"
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _refused(uri: object, home: Path, error: type[ClipAssetsError], match: str) -> None:
+    """Refused with these words, before any Postgres was started or a folder left to start."""
+    with pytest.raises(error, match=match):
+        replica.start(str(uri), home / "replicas", quiet)
+    assert [*home.glob("replicas/*")] == []
+
+
+def test_a_damaged_piece(snapshot: Snapshot, home: Path) -> None:
+    """One flipped bit is found before the database starts."""
+    _flip(snapshot.root / snapshot.manifest.pieces[-1].path)
+    _refused(snapshot.root, home, StoreError, r"piece-\d+.tar.zst is damaged")
+
+
+def test_a_missing_piece(snapshot: Snapshot, home: Path) -> None:
+    """A piece that is gone is named."""
+    (snapshot.root / snapshot.manifest.pieces[0].path).unlink()
+    _refused(snapshot.root, home, StoreError, r"piece-00000.tar.zst is missing")
+
+
+def test_a_changed_manifest(snapshot: Snapshot, home: Path) -> None:
+    """A manifest that is not the one the pointer names is refused, valid as it may be."""
+    path = snapshot.root / snapshot.manifest.snapshot / "manifest.json"
+    path.write_text(snapshot.manifest.model_copy(update={"rows": 1}).model_dump_json())
+    _refused(snapshot.root, home, StoreError, "not the manifest that was written")
+
+
+def test_no_snapshot(tmp_path: Path, home: Path) -> None:
+    """A folder without one says how to make one."""
+    _refused(tmp_path / "nothing", home, StoreError, "Make one with `clip-assets snapshot`")
+
+
+@pytest.mark.parametrize("part", ["postgres", "pgvector", "machine"])
+def test_another_engine(snapshot: Snapshot, home: Path, part: str) -> None:
+    """Files of another Postgres, pgvector or machine are refused with both sides named."""
+    engine = snapshot.manifest.engine.model_copy(update={part: "9.9"})
+    changed = snapshot.manifest.model_copy(update={"engine": engine})
+    (snapshot.root / manifest.LATEST).unlink()
+    folder = snapshot.root / changed.snapshot
+    (folder / "manifest.json").write_text(changed.model_dump_json())
+    match = rf"was made by {re.escape(engine.text)}; this is Postgres \d+"
+    _refused(folder, home, DatabaseError, match)
+
+
+def test_too_small_a_disk(snapshot: Snapshot, home: Path) -> None:
+    """A disk that cannot hold the snapshot is told before anything is fetched."""
+    changed = snapshot.manifest.model_copy(update={"bytes": 1 << 60})
+    (snapshot.root / manifest.LATEST).unlink()
+    folder = snapshot.root / changed.snapshot
+    (folder / "manifest.json").write_text(changed.model_dump_json())
+    _refused(folder, home, DatabaseError, "MiB free and the snapshot needs")
+
+
+def _packed(objects: Objects, *members: tuple[str, bytes, bytes]) -> Piece:
+    """A hostile archive: names, types and contents as given."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for name, kind, content in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, len(content)
+            info.linkname = "/etc/passwd" if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE) else ""
+            tar.addfile(info, io.BytesIO(content))
+    data = pa.compress(raw.getvalue(), codec="zstd", asbytes=True)
+    objects.put("piece", data)
+    return Piece(path="piece", bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("../outside", tarfile.REGTYPE),
+        ("a/../../outside", tarfile.REGTYPE),
+        ("link", tarfile.SYMTYPE),
+        ("hard", tarfile.LNKTYPE),
+        ("device", tarfile.CHRTYPE),
+        ("pipe", tarfile.FIFOTYPE),
+    ],
+)
+def test_a_hostile_archive(tmp_path: Path, name: str, kind: bytes) -> None:
+    """Nothing is written outside the folder, and nothing but files and folders within it."""
+    objects = Objects(str(tmp_path / "bucket"))
+    into = tmp_path / "into"
+    into.mkdir()
+    pieces = [_packed(objects, ("fine", tarfile.REGTYPE, b"x"), (name, kind, b""))]
+    with pytest.raises(StoreError):
+        archive.unpack(objects, pieces, into, 1_000, quiet)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["piece", "fine"]
+
+
+def test_a_bomb(tmp_path: Path) -> None:
+    """An archive that unpacks to more than its manifest says is cut short."""
+    objects = Objects(str(tmp_path / "bucket"))
+    pieces = [_packed(objects, ("zeros", tarfile.REGTYPE, bytes(1 << 20)))]
+    with pytest.raises(StoreError, match="does not belong"):
+        archive.unpack(objects, pieces, tmp_path, 1_000, quiet)
+    assert not (tmp_path / "zeros").exists()
+
+
+def test_a_manifest_is_what_it_says(snapshot: Snapshot) -> None:
+    """What the README promises of a snapshot stands in its manifest."""
+    text = (snapshot.root / snapshot.manifest.snapshot / "manifest.json").read_text()
+    assert Manifest.model_validate(json.loads(text)) == snapshot.manifest
