@@ -6,7 +6,7 @@ images open new shards and leave the old ones alone.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -18,9 +18,21 @@ from pydantic import BaseModel, ConfigDict
 from clip_assets.errors import StoreError
 from clip_assets.source import ImageRef, SourceConfig
 from clip_assets.store import parquet, paths
+from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 
+_SCRUBBED = """
+SELECT k.image_id,
+       CASE WHEN gone.image_id IS NULL THEN k.uri ELSE '' END AS uri,
+       CASE WHEN gone.image_id IS NULL THEN k.offset END AS offset,
+       CASE WHEN gone.image_id IS NULL THEN k.size END AS size,
+       CASE WHEN gone.image_id IS NULL THEN k.row END AS row,
+       CASE WHEN gone.image_id IS NULL THEN k.caption END AS caption,
+       CASE WHEN gone.image_id IS NULL THEN k.etag ELSE '' END AS etag,
+       k.tombstone OR gone.image_id IS NOT NULL AS tombstone
+FROM known AS k LEFT JOIN gone USING (image_id) ORDER BY k.n
+"""
 _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
 
 
@@ -94,7 +106,8 @@ def refresh(
 
     Memory holds the listing and the previous rows as Arrow columns, not as Python objects.
     """
-    listing = _numbered(_table(listed))
+    found = _table(listed)
+    listing = _numbered(_without(found, erased(objects).image_ids))
     before = read(objects) or Catalog(collection=collection, source=source)
     known = _numbered(_known(objects, before))
     kept = [_kept(objects, shard, rows) for shard, rows in _updated(before, known, listing)]
@@ -108,11 +121,35 @@ def refresh(
     head = Catalog(
         collection=collection,
         source=source,
-        listing=_digest(listing.drop_columns("n")),
+        listing=_digest(found),
         shards=(*kept, *new),
     )
     objects.put(paths.CATALOG, head.model_dump_json(indent=1).encode())
     return head
+
+
+def scrub(objects: Objects, head: Catalog, gone: Collection[str]) -> dict[str, Shard]:
+    """Make bare tombstones of these images: no address, no caption, no trace of the file.
+
+    Returns the current version of each shard that names any of them, by shard key; the head is
+    left to the caller, so that embeddings can follow before readers look for them.
+    """
+    names = pa.table({"image_id": pa.array(sorted(gone), pa.string())})
+    found = {}
+    for shard in head.shards:
+        rows = read_shard(objects, shard.at)
+        if pc.any(pc.is_in(rows.column("image_id"), names.column("image_id"))).as_py():
+            bare = _query(_SCRUBBED, known=_numbered(rows), gone=names).cast(parquet.CATALOG)
+            same = _digest(bare) == shard.digest
+            found[shard.shard] = _kept(objects, shard, None if same else bare)
+    return found
+
+
+def put_shards(objects: Objects, head: Catalog, changed: Mapping[str, Shard]) -> None:
+    """Make these the current versions of their shards."""
+    shards = tuple(changed.get(shard.shard, shard) for shard in head.shards)
+    now = head.model_copy(update={"shards": shards})
+    objects.put(paths.CATALOG, now.model_dump_json(indent=1).encode())
 
 
 def live_refs(rows: pa.Table) -> list[ImageRef]:
@@ -138,6 +175,11 @@ def _table(listed: Iterable[ImageRef]) -> pa.Table:
             rows = {name: [] for name in columns}
     batches.append(pa.record_batch(rows, schema=_LISTED))
     return pa.Table.from_batches(batches, _LISTED)
+
+
+def _without(listing: pa.Table, gone: Collection[str]) -> pa.Table:
+    names = pa.array(sorted(gone), pa.string())
+    return listing.filter(pc.invert(pc.is_in(listing.column("image_id"), names)))
 
 
 def _numbered(rows: pa.Table) -> pa.Table:

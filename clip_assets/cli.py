@@ -315,6 +315,36 @@ def rollback(collection: CollectionArgument) -> None:
     out.print(f"Release {live.id} by {live.identity.short} is live.")
 
 
+@app.command()
+def erase(
+    collection: CollectionArgument,
+    image_ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids; none completes what was cut short.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Stands in the receipt.")] = "",
+) -> None:
+    """Erase images from answers at once, then from every file, and write a receipt.
+
+    clip-assets erase photos cats/tabby.jpg --reason "asked for by its owner"
+
+    clip-assets erase photos
+    """
+    from clip_assets import postgres
+    from clip_assets.erasure.erase import erase as erase_images
+    from clip_assets.store import erased
+    from clip_assets.store.objects import Objects
+
+    settings = Settings()
+    objects = Objects(settings.collection_uri(collection))
+    with _explained(), postgres.connect_owner(settings) as connection:
+        receipts = erase_images(connection, objects, image_ids or [], reason, out.print)
+    for receipt in receipts:
+        path = objects.uri(erased.receipt_path(receipt.request.erasure))
+        out.print(f"Receipt: {path}", soft_wrap=True, highlight=False)
+    if not receipts:
+        out.print(f"No erasure of {collection} was cut short.")
+
+
 def prepare_dagster_home(settings: Settings) -> None:
     """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise."""
     from clip_assets.settings import PROJECT

@@ -14,7 +14,7 @@ import psycopg
 
 from clip_assets import postgres
 from clip_assets.errors import DatabaseError, ModelError, StoreError
-from clip_assets.index import tables
+from clip_assets.index import erasure, tables
 from clip_assets.index.copy import copy_shard
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
@@ -105,6 +105,7 @@ def load_shard(
                 "device": commit.device,
             },
         )
+        erasure.forget(connection, index.collection, [index.index_id])
 
 
 def _all_loaded(

@@ -61,6 +61,18 @@ CREATE TABLE IF NOT EXISTS clip_assets.thumbnail (
 );
 ALTER TABLE clip_assets.thumbnail ALTER COLUMN webp SET STORAGE EXTERNAL;
 
+-- Images that must not come back, with the indexes that had a row of them.
+CREATE TABLE IF NOT EXISTS clip_assets.erased (
+    collection    text NOT NULL,
+    image_id      text NOT NULL,
+    sha256        text,
+    erasure       text NOT NULL,
+    copy_of_asked boolean NOT NULL,
+    index_ids     bigint[] NOT NULL DEFAULT '{}',
+    erased_at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (collection, image_id)
+);
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'clip_reader') THEN
@@ -73,3 +85,4 @@ END $$;
 GRANT USAGE ON SCHEMA clip_assets TO clip_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA clip_assets TO clip_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA clip_assets GRANT SELECT ON TABLES TO clip_reader;
+REVOKE ALL ON clip_assets.erased FROM clip_reader; -- names of what was to be forgotten

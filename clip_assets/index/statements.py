@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from psycopg import sql
 
-FILES = ("queries.sql", "snapshot.sql")
+FILES = ("queries.sql", "snapshot.sql", "erasure.sql")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 

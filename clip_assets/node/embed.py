@@ -36,6 +36,7 @@ from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet, paths
 from clip_assets.store.commit import Commit, Part
+from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 
 CODE_VERSION = "1"
@@ -54,7 +55,8 @@ def run(objects: Objects, job: EmbedJob) -> int:
     try:
         model = encoders.load(job.model)
         report.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
-        work = _Work(objects, job, model, open_source(head.source), report)
+        gone = erased(objects).sha256s
+        work = _Work(objects, job, model, open_source(head.source), report, gone)
         return sum(not work.finish(shard) for shard in shards)
     finally:
         report.close()
@@ -69,6 +71,7 @@ class _Work:
     model: Encoder
     source: Source
     report: Report
+    erased: frozenset[str]
 
     def finish(self, shard: Shard) -> bool:
         """Commit the shard, or find it committed; False if it failed."""
@@ -113,7 +116,9 @@ class _Work:
         if found:
             self.report.images(len(refs), encoded=False)
             return found, False
-        making = parts.Making(self.source, self.model, self.job.batch_size, self.report.one_image)
+        making = parts.Making(
+            self.source, self.model, self.job.batch_size, self.report.one_image, self.erased
+        )
         return parts.embed(self.objects, path, refs, making), True
 
     def _commit(self, shard: Shard, finished: list[FinishedPart], queries: pa.Table) -> Commit:

@@ -54,12 +54,16 @@ def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
 
 @dataclass(frozen=True)
 class Making:
-    """What parts are made with; `on_image` is called as each image is done."""
+    """What parts are made with; `on_image` is called as each image is done.
+
+    `erased` are hashes of files that must not come back, under whatever name.
+    """
 
     source: Source
     encoder: Encoder
     batch_size: int
     on_image: Callable[[], None]
+    erased: frozenset[str] = frozenset()
 
 
 def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making) -> FinishedPart:
@@ -91,6 +95,9 @@ def _batches(
         making.on_image()
         if isinstance(item, Reject):
             rejects.append(item)
+            continue
+        if item.sha256 in making.erased:
+            rejects.append(Reject(item.ref, "erased: this file came back under another name"))
             continue
         batch.append(item)
         if len(batch) == making.batch_size:

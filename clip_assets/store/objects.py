@@ -7,7 +7,7 @@ writes are our own: temporary name, fsync, then link (create-only) or rename.
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,6 +163,15 @@ class Objects:
                 return False
         return True
 
+    def delete(self, path: str) -> None:
+        """Remove `path`; one that is not there is as good as removed."""
+        if self.folder:
+            (self.folder / path).unlink(missing_ok=True)
+            _remove_empty_folders((self.folder / path).parent, self.folder)
+            return
+        with _explained(self.uri(path)), suppress(FileNotFoundError):
+            obstore.delete(self._store, path)
+
     def exists(self, path: str) -> bool:
         if self.folder:
             return (self.folder / path).exists()
@@ -239,6 +248,16 @@ def _whole_file(target: Path, data: bytes) -> Iterator[Path]:
             f"Cannot write {target}: {error.strerror}. Free some space, or set CLIP_ASSETS_DATA "
             "to a disk or bucket that has it; finished parts are kept."
         ) from error
+
+
+def _remove_empty_folders(folder: Path, root: Path) -> None:
+    """As in a bucket, where a prefix without objects does not exist."""
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something, or another process removed it
+            return
+        folder = folder.parent
 
 
 def _fsync_folder(folder: Path) -> None:

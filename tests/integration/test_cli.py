@@ -26,7 +26,18 @@ from tests.integration.index.pictures import embed_pictures
 from tests.integration.index.support import COLLECTION, Made, publish, table_of
 from tests.integration.index.support import clustered as clustered_vectors
 
-COMMANDS = ["demo", "init", "status", "backfill", "search", "sql", "snapshot", "serve", "rollback"]
+COMMANDS = [
+    "demo",
+    "init",
+    "status",
+    "backfill",
+    "search",
+    "sql",
+    "snapshot",
+    "serve",
+    "rollback",
+    "erase",
+]
 README = Path(__file__).parents[2] / "README.md"
 
 

@@ -1,0 +1,1 @@
+"""Erasure of images, everywhere they are kept, with a receipt."""

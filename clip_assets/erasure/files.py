@@ -1,0 +1,140 @@
+"""A shard's files without some of its images: a new version, then the old ones removed.
+
+The rules are those of any commit: parts under names of their own, read back, `commit.json` last.
+Until then readers have the old version whole, and after it the new one whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clip_assets.errors import StoreError
+from clip_assets.store import commit as commits
+from clip_assets.store import parquet, paths
+from clip_assets.store.commit import Commit, Part
+from clip_assets.store.erased import RewrittenFile
+from clip_assets.store.objects import Objects
+from clip_assets.store.paths import ShardVersion
+
+_REJECTS = b"clip_assets.rejects"  # rejects travel in the footers of parts, too
+
+
+def rewrite(
+    objects: Objects, slug: str, old: Commit, at: ShardVersion, gone: Collection[str]
+) -> Commit:
+    """Commit the shard without these images, or return the commit that an earlier run made."""
+    found = commits.read(objects, slug, at)
+    if found:
+        return found
+    made = [
+        _rewritten(objects, part, paths.part(slug, at, number), gone)
+        for number, part in enumerate(old.parts)
+    ]
+    rejects, _ = _rewritten(objects, old.rejects, paths.rejects(slug, at), gone)
+    queries, _ = _rewritten(objects, old.queries, paths.queries(slug, at), gone)
+    changes = {
+        "version": at.version,
+        "catalog_digest": at.digest,
+        "parts": tuple(part for part, _ in made),
+        "rejects": rejects,
+        "queries": queries,
+        "rows": sum(part.rows for part, _ in made),
+        "rejected": rejects.rows,
+        "mean": _mean([table for _, table in made], old.identity.dim),
+    }
+    return commits.write(objects, slug, old.model_copy(update=changes))
+
+
+def holds(objects: Objects, commit: Commit, gone: Collection[str]) -> bool:
+    """Whether any file of the commit names one of these images."""
+    names = pa.array(sorted(gone), pa.string())
+    for part in (*commit.parts, commit.rejects, commit.queries):
+        ids = commits.read_part(objects, part, ["image_id"]).column("image_id")
+        if pc.any(pc.is_in(ids, names)).as_py():
+            return True
+    return False
+
+
+def versions(objects: Objects, slug: str, shard: str) -> list[Commit]:
+    """Every commit of the shard by this model, the newest last."""
+    found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
+    read = [commits.read_path(objects, path) for path in found if path.endswith("/commit.json")]
+    return sorted(read, key=lambda commit: (commit.version, paths.commit(slug, commit.at)))
+
+
+def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
+    """The files of `old` whose content changed, `commit.json` among them, by its digest."""
+    by_name = {_name(part): part for part in (*new.parts, new.rejects, new.queries)}
+    for was in (*old.parts, old.rejects, old.queries):
+        became = by_name.get(_name(was))
+        if became and was.sha256 != became.sha256:
+            yield RewrittenFile(
+                old_path=was.path,
+                old_sha256=was.sha256,
+                new_path=became.path,
+                new_sha256=became.sha256,
+            )
+    yield RewrittenFile(
+        old_path=paths.commit(slug, old.at),
+        old_sha256=old.digest,
+        new_path=paths.commit(slug, new.at),
+        new_sha256=new.digest,
+    )
+
+
+def obsolete(objects: Objects, slug: str, shard: str, keep: Iterable[ShardVersion]) -> list[str]:
+    """Every file of the shard by this model outside the folders of `keep`, commits first.
+
+    Parts of a job that never committed are among them.
+    """
+    kept = tuple(paths.commit(slug, at).removesuffix("commit.json") for at in keep)
+    found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
+    gone = [path for path in found if not path.startswith(kept)]
+    return sorted(gone, key=lambda path: (not path.endswith("/commit.json"), path))
+
+
+def beside(old: Commit, gone: Collection[str]) -> ShardVersion:
+    """Where a commit goes that was behind the catalog already, and stays so."""
+    text = "\n".join([old.catalog_digest, *sorted(gone)])
+    return ShardVersion(old.shard, old.version, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _name(part: Part) -> str:
+    return part.path.rsplit("/", 1)[-1]
+
+
+def _rewritten(
+    objects: Objects, part: Part, path: str, gone: Collection[str]
+) -> tuple[Part, pa.Table]:
+    """The file under its new path, read back; the very same bytes where nothing of it goes."""
+    table = commits.read_part(objects, part)
+    kept = _without(table, gone)
+    data = objects.get(part.path) if kept.equals(table, check_metadata=True) else None
+    data = data or parquet.to_bytes(kept)
+    digest = hashlib.sha256(data).hexdigest()
+    objects.put(path, data)
+    if hashlib.sha256(objects.get(path)).hexdigest() != digest:
+        raise StoreError(f"{objects.uri(path)} was not stored as written. Run again.")
+    return Part(path=path, rows=len(kept), bytes=len(data), sha256=digest), kept
+
+
+def _without(table: pa.Table, gone: Collection[str]) -> pa.Table:
+    names = pa.array(sorted(gone), pa.string())
+    kept = table.filter(pc.invert(pc.is_in(table.column("image_id"), names)))
+    footer = table.schema.metadata or {}
+    if _REJECTS not in footer:
+        return kept
+    rejects = [row for row in json.loads(footer[_REJECTS]) if row["image_id"] not in gone]
+    return kept.replace_schema_metadata({**footer, _REJECTS: json.dumps(rejects).encode()})
+
+
+def _mean(tables: list[pa.Table], dim: int) -> tuple[float, ...]:
+    """As the node computes it."""
+    vectors = [table.column("embedding").combine_chunks().flatten().to_numpy() for table in tables]
+    sums = [part.reshape(-1, dim).sum(axis=0, dtype=np.float64) for part in vectors]
+    mean = np.sum(sums, axis=0) / max(sum(len(table) for table in tables), 1)
+    return tuple(round(float(value), 6) for value in mean)

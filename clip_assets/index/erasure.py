@@ -1,0 +1,170 @@
+"""Take images out of every index of a collection: at once, and for good.
+
+The rows themselves are deleted, not hidden, so that search, views, functions and thumbnails need no
+filter to forget them. A tombstone stays behind; every load of a shard ends by honouring it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import psycopg
+from psycopg import sql
+
+from clip_assets.index import tables
+from clip_assets.index.statements import statement
+from clip_assets.store.commit import Commit
+from clip_assets.store.erased import ErasedImage
+
+
+def erase(
+    connection: psycopg.Connection, collection: str, erasure: str, image_ids: Iterable[str]
+) -> None:
+    """Delete the images' rows and thumbnails in one transaction, then files with the same bytes.
+
+    Again does no harm. The first takes milliseconds whatever the index's size; copies are looked
+    for by reading the tables, which takes longer, and so they follow.
+    """
+    asked = dict.fromkeys(image_ids) | _hashes(connection, collection, [*image_ids])
+    _bury(connection, collection, erasure, asked, copies=False)
+    copies = _copies(connection, collection, asked)
+    if copies:
+        _bury(connection, collection, erasure, copies, copies=True)
+
+
+def known(connection: psycopg.Connection, collection: str, image_ids: Iterable[str]) -> set[str]:
+    """Those of the images that any index has."""
+    return set(_hashes(connection, collection, [*image_ids]))
+
+
+def forget(connection: psycopg.Connection, collection: str, index_ids: Iterable[int]) -> None:
+    """Delete what is erased from these indexes, and their thumbnails, in one transaction."""
+    hashes: set[str] = set()
+    with connection.transaction():
+        for index_id in index_ids:
+            names = {"collection": collection, "index_id": index_id}
+            gone = connection.execute(statement("forget_erased", table=_table(index_id)), names)
+            hashes |= {sha256 for (sha256,) in gone if sha256}
+        hashes -= _needed_elsewhere(connection, collection, hashes)
+        if hashes:
+            connection.execute(statement("forget_thumbnails"), {"sha256s": [*hashes]})
+
+
+def indexes(connection: psycopg.Connection, collection: str, *, own: bool = True) -> list[int]:
+    """Ids of all indexes of the collection, live or not; with `own` false, of the others."""
+    key = {"collection": collection, "own": own}
+    return [row[0] for row in connection.execute(statement("collection_indexes"), key)]
+
+
+def shut_out_loaders(connection: psycopg.Connection, collection: str, shards: list[str]) -> None:
+    """Delete again what a load that began before the tombstones may have brought back.
+
+    Whoever loads one of these shards after this sees the tombstones.
+    """
+    own = indexes(connection, collection)
+    with connection.transaction():
+        for index_id in own:
+            for shard in sorted(shards):
+                key = {"index_id": index_id, "shard": shard}
+                connection.execute(statement("lock_shard"), key)
+        forget(connection, collection, own)
+
+
+def move_ledger(
+    connection: psycopg.Connection, collection: str, old_path: str, new_path: str, new: Commit
+) -> None:
+    """Say that what is loaded is the rewritten commit, whose rows the table has already."""
+    connection.execute(
+        statement("move_ledger"),
+        {
+            "collection": collection,
+            "old_path": old_path,
+            "new_path": new_path,
+            "version": new.version,
+            "digest": new.digest,
+            "rows": new.rows,
+        },
+    )
+
+
+def vacuum(connection: psycopg.Connection, collection: str) -> list[str]:
+    """Remove dead rows from heap and HNSW of every index; returns the tables.
+
+    INDEX_CLEANUP ON, since VACUUM leaves few dead rows in an index by itself.
+    """
+    names = [tables.table_name(index_id) for index_id in indexes(connection, collection)]
+    names.append("thumbnail")
+    for name in names:
+        connection.execute(
+            sql.SQL("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) clip_assets.{}").format(
+                sql.Identifier(name)
+            )
+        )
+    return names
+
+
+def read(connection: psycopg.Connection, collection: str, erasure: str) -> list[ErasedImage]:
+    """The images of this erasure, copies included."""
+    key = {"collection": collection, "erasure": erasure}
+    return [
+        ErasedImage(image_id=name, sha256=sha256, indexes=tuple(found), copy_of_asked=copy)
+        for name, sha256, found, copy in connection.execute(statement("tombstones"), key)
+    ]
+
+
+def _bury(
+    connection: psycopg.Connection,
+    collection: str,
+    erasure: str,
+    images: Mapping[str, str | None],
+    *,
+    copies: bool,
+) -> None:
+    """Tombstones first: a load of the same shard that runs now ends by honouring them."""
+    connection.execute(
+        statement("write_tombstones"),
+        {
+            "collection": collection,
+            "erasure": erasure,
+            "image_ids": [*images],
+            "sha256s": [*images.values()],
+            "copies": copies,
+        },
+    )
+    forget(connection, collection, indexes(connection, collection))
+
+
+def _hashes(
+    connection: psycopg.Connection, collection: str, image_ids: list[str]
+) -> dict[str, str | None]:
+    """Content hash of those of the images that any index has."""
+    found: dict[str, str | None] = {}
+    for index_id in indexes(connection, collection):
+        asked = statement("hashes_of", table=_table(index_id))
+        found |= dict(connection.execute(asked, {"image_ids": image_ids}).fetchall())
+    return found
+
+
+def _copies(
+    connection: psycopg.Connection, collection: str, asked: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """Images of other names with the same bytes, and their hashes."""
+    values = {"sha256s": [h for h in asked.values() if h], "image_ids": [*asked]}
+    found: dict[str, str | None] = {}
+    for index_id in indexes(connection, collection) if values["sha256s"] else []:
+        rows = connection.execute(statement("copies_of", table=_table(index_id)), values)
+        found |= dict(rows.fetchall())
+    return found
+
+
+def _needed_elsewhere(
+    connection: psycopg.Connection, collection: str, hashes: set[str]
+) -> set[str]:
+    """Content that another collection has too: its thumbnail is that collection's."""
+    found: set[str] = set()
+    for index_id in indexes(connection, collection, own=False) if hashes else []:
+        asked = statement("has_content", table=_table(index_id))
+        found |= {row[0] for row in connection.execute(asked, {"sha256s": [*hashes]})}
+    return found
+
+
+def _table(index_id: int) -> sql.Identifier:
+    return sql.Identifier(tables.table_name(index_id))

@@ -1,0 +1,59 @@
+-- Named statements that take images out of every index of a collection.
+
+-- name: write_tombstones
+INSERT INTO clip_assets.erased (collection, image_id, sha256, erasure, copy_of_asked)
+SELECT %(collection)s, image_id, sha256, %(erasure)s, %(copies)s
+FROM unnest(%(image_ids)s::text[], %(sha256s)s::text[]) AS asked (image_id, sha256)
+ON CONFLICT (collection, image_id) DO UPDATE SET
+    erasure = EXCLUDED.erasure, sha256 = coalesce(EXCLUDED.sha256, erased.sha256),
+    index_ids = CASE WHEN erased.erasure = EXCLUDED.erasure THEN erased.index_ids ELSE ARRAY[]::bigint[] END;
+
+-- name: tombstones
+SELECT image_id, sha256, index_ids, copy_of_asked FROM clip_assets.erased
+WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
+
+-- name: collection_indexes
+SELECT index_id FROM clip_assets.index
+WHERE (collection = %(collection)s) = %(own)s ORDER BY index_id;
+
+-- name: hashes_of
+SELECT image_id, sha256 FROM clip_assets.{table} WHERE image_id = ANY(%(image_ids)s);
+
+-- name: copies_of
+SELECT image_id, sha256 FROM clip_assets.{table}
+WHERE sha256 = ANY(%(sha256s)s) AND image_id <> ALL(%(image_ids)s);
+
+-- name: forget_erased
+-- Rows go, and the ledger's count and checksum with them, so that a comparison of table and ledger
+-- still finds nothing but what was not erased. The checksum is that of `damaged_shards`.
+WITH gone AS (
+    DELETE FROM clip_assets.{table} AS t USING clip_assets.erased AS e
+    WHERE e.collection = %(collection)s AND e.image_id = t.image_id
+    RETURNING t.shard, t.image_id, ('x' || encode(substr(sha256(
+        halfvec_send(t.embedding) || convert_to(t.image_id, 'UTF8')), 1, 8), 'hex')
+    )::bit(64)::bigint AS checksum
+), corrected AS (
+    UPDATE clip_assets.ledger AS l
+    SET rows = l.rows - lost.rows, checksum = l.checksum # lost.checksum
+    FROM (SELECT shard, count(*) AS rows, bit_xor(checksum) AS checksum FROM gone GROUP BY shard)
+        AS lost
+    WHERE l.index_id = %(index_id)s AND l.shard = lost.shard
+)
+UPDATE clip_assets.erased AS e
+SET index_ids = array_append(array_remove(e.index_ids, %(index_id)s::bigint), %(index_id)s::bigint)
+FROM gone WHERE e.collection = %(collection)s AND e.image_id = gone.image_id
+RETURNING e.sha256;
+
+-- name: has_content
+SELECT sha256 FROM clip_assets.{table} WHERE sha256 = ANY(%(sha256s)s);
+
+-- name: forget_thumbnails
+DELETE FROM clip_assets.thumbnail WHERE sha256 = ANY(%(sha256s)s);
+
+-- name: move_ledger
+-- The rows are those of the rewritten commit already; loading them again would change nothing.
+UPDATE clip_assets.ledger AS l
+SET version = %(version)s, digest = %(digest)s, commit_path = %(new_path)s
+FROM clip_assets.index AS i
+WHERE i.index_id = l.index_id AND i.collection = %(collection)s
+  AND l.commit_path = %(old_path)s AND l.rows = %(rows)s;

@@ -1,0 +1,77 @@
+"""Thirty pictures, two of them the same file, live in a database of the test's own."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from clip_assets.catalog import Catalog, read
+from clip_assets.index import build, judge, load, release, tables
+from clip_assets.index.judgement import Wanted
+from clip_assets.index.search import Release
+from clip_assets.model import ModelSpec
+from clip_assets.store.objects import Objects
+from tests.integration.index.pictures import embed_pictures
+from tests.integration.index.support import COLLECTION
+
+IMAGES = 30
+ERASED, COPY, OTHER = "00007.png", "00023.png", "00008.png"
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The collection: its files, the pictures it was made from, and its database."""
+
+    objects: Objects
+    pictures: Path
+    dsn: str
+    spec: ModelSpec
+
+    @property
+    def head(self) -> Catalog:
+        head = read(self.objects)
+        assert head
+        return head
+
+    def publish(self, connection: psycopg.Connection) -> Release:
+        """Reconciled, built, judged and live."""
+        keys = [shard.shard for shard in self.head.shards]
+        index = load.reconcile(connection, self.objects, COLLECTION, self.spec, keys).index
+        build.build(connection, index, IMAGES)
+        judge.judge(connection, self.objects, index, Wanted(recall=0.95))
+        index = tables.find(connection, COLLECTION, self.spec.slug)
+        return release.publish(connection, index, "run-release")[0]
+
+
+@pytest.fixture(scope="session")
+def embedded(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_pictures: Callable[..., Path],
+    tiny_spec: ModelSpec,
+) -> Path:
+    """Pictures and data, embedded once for all tests."""
+    folder = tmp_path_factory.mktemp("erasure")
+    pictures = write_pictures(folder / "pictures", IMAGES)
+    shutil.copy(pictures / ERASED, pictures / COPY)
+    embed_pictures(folder / "data" / COLLECTION, pictures, tiny_spec, shard_size=10)
+    return folder
+
+
+@pytest.fixture
+def photos(embedded: Path, tmp_path: Path, database: str, tiny_spec: ModelSpec) -> Photos:
+    """Live; files and database are the test's own, the pictures everybody's."""
+    data = tmp_path / "data" / COLLECTION
+    shutil.copytree(embedded / "data" / COLLECTION, data)
+    made = Photos(Objects(str(data)), embedded / "pictures", database, tiny_spec)
+    with psycopg.connect(database, autocommit=True) as connection:
+        made.publish(connection)
+    return made
+
+
+@pytest.fixture
+def connection(photos: Photos) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(photos.dsn, autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,248 @@
+"""Erased is erased: from answers, tables, files, older versions and whatever comes later."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from clip_assets import catalog
+from clip_assets.cli import app
+from clip_assets.erasure.erase import erase
+from clip_assets.errors import StoreError
+from clip_assets.index import erasure as database
+from clip_assets.index import judge, load, search, tables
+from clip_assets.lake import Lake
+from clip_assets.node import embed
+from clip_assets.node.job import EmbedJob
+from clip_assets.source.open import open_source
+from clip_assets.status import collection_status
+from clip_assets.store import commit as commits
+from clip_assets.store import erased, parquet
+from clip_assets.store.erased import Receipt
+from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, OTHER, Photos
+from tests.integration.index.support import COLLECTION
+
+GONE = {ERASED, COPY}
+
+
+def quiet(line: str) -> None:
+    """Takes no notice."""
+
+
+def erase_one(connection: psycopg.Connection, photos: Photos) -> Receipt:
+    (receipt,) = erase(connection, photos.objects, [ERASED], "asked for", quiet)
+    return receipt
+
+
+def _found(connection: psycopg.Connection, query: str, *values: object) -> set[str]:
+    return {row[0] for row in connection.execute(query, values)}
+
+
+def test_absent_from_every_answer(connection: psycopg.Connection, photos: Photos) -> None:
+    """Not found by the same image, by its id, in SQL views and functions, nor as a thumbnail."""
+    live = search.live(connection)
+    vector = search.vector_of(connection, live, ERASED)
+    assert vector is not None
+    assert {hit.image_id for hit in search.search(connection, live, vector, 2)} == GONE
+    receipt = erase_one(connection, photos)
+    found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES)}
+    assert len(found) == IMAGES - 2
+    assert not found & GONE
+    assert search.image(connection, live, ERASED) is None
+    assert search.vector_of(connection, live, ERASED) is None
+    assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
+    by_sql = f"SELECT image_id FROM photos.search('{vector.tolist()}'::halfvec, 100)"
+    assert not _found(connection, by_sql) & GONE
+    assert not _found(connection, "SELECT image_id FROM photos.similar(%s, 100)", OTHER) & GONE
+    assert _found(connection, "SELECT image_id FROM photos.similar(%s, 100)", ERASED) == set()
+    sha256 = receipt.images[0].sha256
+    assert sha256
+    assert search.thumbnail(connection, sha256) is None
+
+
+def test_absent_in_one_transaction(connection: psycopg.Connection, photos: Photos) -> None:
+    """The database's part alone, before any file is touched, empties the answers; the ledger
+    still fits the table."""
+    database.erase(connection, COLLECTION, "e", [ERASED])
+    assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
+    index = tables.find(connection, COLLECTION, photos.spec.slug)
+    assert judge._damaged_shards(connection, index) == ()
+    assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+
+
+def test_absent_from_the_parquet(connection: psycopg.Connection, photos: Photos) -> None:
+    """DuckDB finds neither row nor reject, and no committed text query is about the image."""
+    erase_one(connection, photos)
+    with Lake(photos.objects).connect() as lake:
+        rows = lake.execute("SELECT image_id FROM embeddings").fetchall()
+        rejects = lake.execute("SELECT image_id FROM rejects").fetchall()
+    assert len(rows) == IMAGES - 2
+    assert not {name for (name,) in rows + rejects} & GONE
+    for path in commits.newest(photos.objects, photos.spec.slug).values():
+        queries = commits.read_part(photos.objects, commits.read_path(photos.objects, path).queries)
+        assert not set(queries.column("image_id").to_pylist()) & GONE
+
+
+def _traces(photos: Photos) -> set[str]:
+    """Files of the collection that have the image's address, its caption or its hash."""
+    folder = photos.objects.folder
+    assert folder
+    sha256 = hashlib.sha256((photos.pictures / ERASED).read_bytes()).hexdigest()
+    words = [b"picture number 7", sha256.encode(), f"pictures/{ERASED}".encode()]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        path.relative_to(folder).as_posix()
+        for path in files
+        if any(word in _uncompressed(path) for word in words)
+    }
+
+
+def _uncompressed(path: Path) -> bytes:
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    table = parquet.from_bytes(path.read_bytes(), str(path))
+    return repr((table.to_pydict(), table.schema.metadata)).encode()
+
+
+def test_no_file_has_a_trace(connection: psycopg.Connection, photos: Photos) -> None:
+    """Address, caption and hash are in no file but the receipt, which has the hash alone."""
+    before = _traces(photos)
+    assert len(before) >= 4, "catalog, part and queries of two images"
+    receipt = erase_one(connection, photos)
+    assert _traces(photos) == {erased.receipt_path(receipt.request.erasure)}
+    text = receipt.model_dump_json()
+    assert "picture number" not in text
+
+
+def test_the_receipt_is_complete(connection: psycopg.Connection, photos: Photos) -> None:
+    """Who, when, why, which images, which files became which, and what was deleted where."""
+    slug = photos.spec.slug
+    old = commits.read_path(photos.objects, commits.newest(photos.objects, slug)["00000"])
+    receipt = erase_one(connection, photos)
+    new = commits.read_path(photos.objects, commits.newest(photos.objects, slug)["00000"])
+    picture = hashlib.sha256((photos.pictures / ERASED).read_bytes()).hexdigest()
+    index = tables.find(connection, COLLECTION, slug)
+    assert [(i.image_id, i.sha256, i.copy_of_asked, i.indexes) for i in receipt.images] == [
+        (ERASED, picture, False, (index.index_id,)),
+        (COPY, picture, True, (index.index_id,)),
+    ]
+    assert receipt.request.reason == "asked for"
+    assert receipt.request.requested_by
+    assert receipt.request.requested_at <= receipt.answers_clear_at <= receipt.completed_at
+    assert receipt.rows_deleted == {str(index.index_id): 2}
+    changed = {file.old_sha256: file.new_sha256 for file in receipt.files}
+    assert changed[old.digest] == new.digest
+    for was, became in zip(old.parts, new.parts, strict=True):
+        assert changed.get(was.sha256, was.sha256) == became.sha256
+        assert was.path in receipt.deleted
+        assert not photos.objects.exists(was.path)
+    assert receipt.vacuumed == (tables.table_name(index.index_id), "thumbnail")
+    path = erased.receipt_path(receipt.request.erasure)
+    assert Receipt.model_validate_json(photos.objects.get(path)) == receipt
+    assert not photos.objects.exists(erased.journal_path(receipt.request.erasure))
+
+
+def _backfill(connection: psycopg.Connection, photos: Photos) -> None:
+    """What `clip-assets backfill` does: catalog, embeddings, index, release."""
+    head = photos.head
+    listed = open_source(head.source).list()
+    head = catalog.refresh(photos.objects, COLLECTION, head.source, listed, 10)
+    job = EmbedJob(
+        job_id="again", run_id="run-2", collection=COLLECTION, model=photos.spec,
+        shards=tuple(shard.shard for shard in head.shards), part_rows=7, max_reject_share=1,
+    )  # fmt: skip
+    assert embed.run(photos.objects, job) == 0
+    photos.publish(connection)
+
+
+def test_a_backfill_does_not_revive_it(connection: psycopg.Connection, photos: Photos) -> None:
+    """The file is still in the source: neither by its name nor under a new one does it return."""
+    erase_one(connection, photos)
+    versions = commits.newest(photos.objects, photos.spec.slug)
+    renamed = photos.pictures / "99999.png"
+    shutil.copy(photos.pictures / ERASED, renamed)
+    try:
+        _backfill(connection, photos)
+    finally:
+        renamed.unlink()
+    again = commits.newest(photos.objects, photos.spec.slug)
+    assert {shard: again[shard] for shard in versions} == versions, "nothing was embedded again"
+    names = _found(connection, "SELECT image_id FROM photos.images")
+    assert not names & {*GONE, "99999.png"}
+    with Lake(photos.objects).connect() as lake:
+        assert lake.execute("SELECT image_id, reason FROM rejects").fetchall() == [
+            ("99999.png", "erased: this file came back under another name")
+        ]
+
+
+def test_nothing_is_computed_again(connection: psycopg.Connection, photos: Photos) -> None:
+    """Catalog, embeddings and index agree at once: no shard is behind and none is reloaded."""
+    erase_one(connection, photos)
+    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, [])
+    assert (done.loaded, len(done.unchanged)) == ([], 3)
+    status = collection_status(connection, photos.objects, COLLECTION)
+    assert status
+    assert (status.catalog.images, status.models[0].behind) == (IMAGES - 2, ())
+    photos.publish(connection)
+    status = collection_status(connection, photos.objects, COLLECTION)
+    assert status
+    assert status.current
+
+
+def test_a_load_of_older_files_honours_tombstones(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """A loader that still holds the old commit leaves the erased image out."""
+    database.erase(connection, COLLECTION, "e", [ERASED])
+    index = tables.find(connection, COLLECTION, photos.spec.slug)
+    connection.execute(f"TRUNCATE clip_assets.{tables.table_name(index.index_id)}")
+    connection.execute("DELETE FROM clip_assets.ledger")
+    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, [])
+    assert len(done.loaded) == 3
+    assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
+    assert judge._damaged_shards(connection, index) == ()
+
+
+def test_snapshots_go_too(connection: psycopg.Connection, photos: Photos) -> None:
+    """A snapshot made before the erasure holds the image: it is deleted, its pointer first."""
+    for name in ("snapshots/latest.json", "snapshots/one/manifest.json", "snapshots/one/piece"):
+        photos.objects.put(name, b"{}")
+    receipt = erase_one(connection, photos)
+    assert [path for path in receipt.deleted if path.startswith("snapshots")] == [
+        "snapshots/latest.json",
+        "snapshots/one/manifest.json",
+        "snapshots/one/piece",
+    ]
+    assert not [*photos.objects.list("snapshots")]
+
+
+def test_readers_do_not_see_the_list(connection: psycopg.Connection, photos: Photos) -> None:
+    """The names of what was to be forgotten are not for analysts."""
+    connection.execute("SET ROLE clip_reader")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT * FROM clip_assets.erased")
+
+
+def test_an_unknown_image(connection: psycopg.Connection, photos: Photos) -> None:
+    """A misspelt id is refused before anything is touched, the known ones with it."""
+    with pytest.raises(StoreError, match=r"photos has no image nothing\.png"):
+        erase(connection, photos.objects, [ERASED, "nothing.png"], "", quiet)
+    assert not [*photos.objects.list(erased.FOLDER)]
+    assert ERASED in _found(connection, "SELECT image_id FROM photos.images")
+
+
+def test_the_command(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`clip-assets erase` names the receipt; without ids it says that nothing was cut short."""
+    assert photos.objects.folder
+    monkeypatch.setenv("CLIP_ASSETS_DATA", str(photos.objects.folder.parent))
+    result = CliRunner().invoke(app, ["erase", COLLECTION, ERASED, "--reason", "by request"])
+    assert result.exit_code == 0, result.output
+    (receipt,) = erased.receipts(photos.objects)
+    assert receipt.request.reason == "by request"
+    path = erased.receipt_path(receipt.request.erasure)
+    assert path in result.output.replace("\n", "")
+    result = CliRunner().invoke(app, ["erase", COLLECTION])
+    assert "No erasure of photos was cut short" in result.output
