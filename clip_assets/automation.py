@@ -28,6 +28,16 @@ def catalog_condition(of: Collection) -> Condition:
     ).with_label("listed once a day")
 
 
+def report_condition(of: Collection) -> Condition:
+    """Once a day, when it was made once: what it tells of changes slowly."""
+    return (
+        _at(of.reconcile_cron)
+        # It compares every pair of images that are near: not asked for, not paid for.
+        & ~dg.AutomationCondition.missing()
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("reported once a day")
+
+
 def search_index_condition() -> Condition:
     """After every change of the embeddings; the nightly shard of `reconcile` is one at least."""
     return (
@@ -72,7 +82,7 @@ def automation_sensor(
     Dagster's `default_automation_condition_sensor` is one switch for the whole code location and
     starts switched off. This one has a switch for each file of YAML and follows its `automate:`.
     """
-    keys = [of.embeddings_key, of.search_index_key, of.release_key]
+    keys = [of.embeddings_key, of.report_key, of.search_index_key, of.release_key]
     selection = dg.AssetSelection.assets(*keys, *([of.catalog_key] if with_catalog else []))
     return dg.AutomationConditionSensorDefinition(
         name=f"{of.name}_automation",

@@ -316,6 +316,36 @@ def rollback(collection: CollectionArgument) -> None:
 
 
 @app.command()
+def duplicates(
+    collection: CollectionArgument,
+    from_cosine: Annotated[
+        float, typer.Option(min=0.5, max=1, help="Similarity that makes near-duplicates.")
+    ] = 0.97,
+    model: ModelOption = None,
+) -> None:
+    """List images that are there twice: by their bytes, and by what the model sees.
+
+    clip-assets duplicates photos
+
+    clip-assets duplicates photos --from-cosine 0.9
+    """
+    from clip_assets.duplicates import find
+    from clip_assets.lake import Lake
+    from clip_assets.store.objects import Objects
+
+    with _explained():
+        objects = Objects(Settings().collection_uri(collection))
+        found = find(objects, Lake(objects, model).slug, from_cosine)
+    table = Table("images", "cosine")
+    for group in found.exact:
+        table.add_row(escape(", ".join(group)), "same bytes")
+    for pair in found.near:
+        table.add_row(escape(f"{pair.first}, {pair.second}"), f"{pair.cosine:.4f}")
+    out.print(table if table.row_count else "No duplicates.")
+    out.print(f"{found.compared} of {found.images} images compared", style="dim", highlight=False)
+
+
+@app.command()
 def erase(
     collection: CollectionArgument,
     image_ids: Annotated[

@@ -115,6 +115,10 @@ class Collection(BaseModel):
         return dg.AssetKey([self.collection, self.model_key, "release"])
 
     @property
+    def report_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.collection, self.model_key, "report"])
+
+    @property
     def freshness_policy(self) -> dg.FreshnessPolicy:
         window = timedelta(hours=self.fresh_within_hours)
         return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * 0.75)

@@ -9,11 +9,13 @@ from pydantic import BaseModel, Field, TypeAdapter
 from clip_assets.assets.catalog import catalog_asset
 from clip_assets.assets.embeddings import embeddings_asset
 from clip_assets.assets.release import release_asset
+from clip_assets.assets.report import report_asset
 from clip_assets.assets.search_index import search_index_asset
 from clip_assets.automation import automation_sensor
 from clip_assets.checks.catalog import catalog_checks
 from clip_assets.checks.embeddings import embeddings_checks
 from clip_assets.checks.release import release_checks
+from clip_assets.checks.report import report_checks
 from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import Collection
 from clip_assets.component_schema import Schema, pointed
@@ -86,8 +88,10 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         assets = [embeddings_asset(self), search_index_asset(self), release_asset(self)]
+        assets.append(report_asset(self))
         checks = [
             *embeddings_checks(self),
+            *report_checks(self),
             *search_index_checks(self),
             *release_checks(self),
         ]

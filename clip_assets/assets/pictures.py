@@ -36,6 +36,23 @@ def sheet(pictures: Sequence[Image.Image]) -> str:
     return embedded(ground, "JPEG", "pictures")
 
 
+def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
+    """Markdown with one small JPEG: each pair of WebP thumbnails side by side."""
+    if not pairs:
+        return "_none_"
+    across = _COLUMNS // 2
+    rows = -(-len(pairs) // across)
+    ground = Image.new("RGB", (across * (2 * _SIDE + 12), rows * _SIDE), "white")
+    for number, pair in enumerate(pairs):
+        row, column = divmod(number, across)
+        for place, data in enumerate(pair):
+            picture = Image.open(io.BytesIO(data))
+            picture.thumbnail((_SIDE - 4, _SIDE - 4))
+            left = column * (2 * _SIDE + 12) + place * _SIDE + 2
+            ground.paste(picture, (left, row * _SIDE + 2))
+    return embedded(ground, "JPEG", "pairs")
+
+
 def embedded(picture: Image.Image, kind: str, name: str) -> str:
     """Markdown that carries the picture itself: Dagster's UI fetches nothing from elsewhere."""
     file = io.BytesIO()

@@ -13,8 +13,10 @@ SELECT image_id, sha256, index_ids, copy_of_asked FROM clip_assets.erased
 WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
 
 -- name: collection_indexes
+-- Those that still have a table.
 SELECT index_id FROM clip_assets.index
-WHERE (collection = %(collection)s) = %(own)s ORDER BY index_id;
+WHERE (collection = %(collection)s) = %(own)s
+  AND to_regclass('clip_assets.images_' || index_id) IS NOT NULL ORDER BY index_id;
 
 -- name: hashes_of
 SELECT image_id, sha256 FROM clip_assets.{table} WHERE image_id = ANY(%(image_ids)s);

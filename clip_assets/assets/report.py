@@ -1,0 +1,105 @@
+"""`report`: duplicates and drift of the embeddings, with pictures."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import numpy as np
+
+from clip_assets import duplicates
+from clip_assets.assets.drift_chart import line_chart
+from clip_assets.assets.pictures import pair_sheet
+from clip_assets.automation import report_condition
+from clip_assets.collection import Collection
+from clip_assets.duplicates import Duplicates
+from clip_assets.quality.drift import Drift, drifts
+from clip_assets.resources import Installation
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+
+_SHOWN = 8
+_LINES = 50
+
+
+def report_asset(of: Collection) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=of.report_key,
+        deps=[dg.AssetDep(of.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
+        description="What the embeddings look like: duplicates by hash and by vector, and drift.",
+        kinds={"parquet"},
+        code_version="1",
+        freshness_policy=of.freshness_policy,
+        automation_condition=report_condition(of),
+        group_name=of.collection,
+        owners=[of.owner],
+    )
+    def build(
+        context: dg.AssetExecutionContext, installation: Installation
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        objects = installation.objects(of.collection)
+        found = duplicates.find(objects, of.spec.slug)
+        shards = drift_of(objects, of.spec.slug)
+        drifted = [shard.shard for shard in shards if shard.drifted]
+        if drifted:
+            context.log.warning(f"shards unlike those before them: {', '.join(drifted)}")
+        return dg.MaterializeResult(
+            metadata={
+                "images": found.images,
+                "compared_for_near_duplicates": found.compared,
+                "exact_duplicates": sum(len(group) - 1 for group in found.exact),
+                "near_duplicates": len(found.near),
+                "near_from_cosine": found.threshold,
+                "duplicates": dg.MetadataValue.md(_duplicates(found)),
+                "pictures": dg.MetadataValue.md(_pictures(objects, of.spec.slug, found)),
+                "drifted_shards": dg.MetadataValue.json(drifted),
+                "drift": dg.MetadataValue.md(_drift(shards)),
+            }
+        )
+
+    return build
+
+
+def drift_of(objects: Objects, slug: str) -> list[Drift]:
+    """Every committed shard against those before it."""
+    newest = commits.newest(objects, slug).values()
+    found = [commits.read_path(objects, path) for path in newest]
+    means = np.asarray([commit.mean for commit in found], np.float64)
+    return drifts([c.shard for c in found], [c.rows for c in found], means)
+
+
+def _duplicates(found: Duplicates) -> str:
+    groups = [
+        f"| {', '.join(f'`{name}`' for name in group)} | same bytes |" for group in found.exact
+    ]
+    pairs = [f"| `{pair.first}`, `{pair.second}` | {pair.cosine:.4f} |" for pair in found.near]
+    lines = [*groups, *pairs]
+    if not lines:
+        return "_no duplicates_"
+    more = f"\n\n{len(lines) - _LINES} more" if len(lines) > _LINES else ""
+    return "\n".join(["| images | cosine |", "|---|---|", *lines[:_LINES]]) + more
+
+
+def _pictures(objects: Objects, slug: str, found: Duplicates) -> str:
+    """The first pairs side by side: half of each kind, where there are both."""
+    copies = [(group[0], group[1]) for group in found.exact]
+    alike = [(pair.first, pair.second) for pair in found.near]
+    shown = [*copies[: max(_SHOWN // 2, _SHOWN - len(alike))], *alike][:_SHOWN]
+    webp = duplicates.thumbnails(objects, slug, [name for pair in shown for name in pair])
+    return pair_sheet([(webp[first], webp[second]) for first, second in shown])
+
+
+def _drift(shards: Sequence[Drift]) -> str:
+    chart = line_chart(
+        {
+            "distance of the mean from earlier shards": [shard.distance for shard in shards],
+            "by chance": [shard.expected for shard in shards],
+            "length of the mean": [shard.norm for shard in shards],
+        },
+        marked=[number for number, shard in enumerate(shards) if shard.drifted],
+    )
+    lines = [
+        f"| {shard.shard} | {shard.rows} | {shard.norm:.4f} | {shard.distance:.4f} | "
+        f"{shard.expected:.4f} | {'**drifted**' if shard.drifted else ''} |"
+        for shard in shards[-_LINES:]
+    ]
+    head = "| shard | rows | length of mean | distance | by chance | |\n|---|---|---|---|---|---|"
+    return "\n".join([chart, "", head, *lines])

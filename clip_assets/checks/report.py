@@ -1,0 +1,27 @@
+"""The check on `report`: a shard unlike those before it is worth a look, and stops nothing."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from clip_assets.assets.report import drift_of
+from clip_assets.collection import Collection
+from clip_assets.resources import Installation
+
+
+def report_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+    @dg.asset_check(
+        asset=of.report_key,
+        description="No shard lies farther from those before it than is usual among them.",
+    )
+    def no_shard_drifted(installation: Installation) -> dg.AssetCheckResult:
+        shards = drift_of(installation.objects(of.collection), of.spec.slug)
+        drifted = [shard.shard for shard in shards if shard.drifted]
+        return dg.AssetCheckResult(
+            passed=not drifted,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Unlike those before them: {', '.join(drifted)}." if drifted else None,
+            metadata={"shards": len(shards), "drifted": dg.MetadataValue.json(drifted)},
+        )
+
+    yield no_shard_drifted

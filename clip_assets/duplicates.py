@@ -1,0 +1,85 @@
+"""Duplicates among the committed embeddings: exact ones by hash, near ones by vector."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clip_assets.errors import StoreError
+from clip_assets.quality import duplicates
+from clip_assets.store import commit as commits
+from clip_assets.store.commit import Part
+from clip_assets.store.objects import Objects
+
+MOST_COMPARED = 50_000
+"""Images that are compared with each other: all pairs of more would take minutes and then hours.
+Of larger collections as many are taken, evenly spread, and the report says so."""
+
+MOST_PAIRS = 1_000
+_COLUMNS = ["image_id", "sha256", "embedding"]
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two images of different bytes whose vectors are almost the same."""
+
+    first: str
+    second: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """`exact` are groups of image ids with the same bytes; `near` the closest pairs first.
+
+    `compared` of `images` were looked at for near ones.
+    """
+
+    images: int
+    compared: int
+    threshold: float
+    exact: tuple[tuple[str, ...], ...]
+    near: tuple[NearPair, ...]
+
+
+def find(objects: Objects, slug: str, threshold: float = duplicates.NEAR) -> Duplicates:
+    """Duplicates of one model's embeddings. Raises StoreError if nothing is committed."""
+    columns = [commits.read_part(objects, part, _COLUMNS) for part in _parts(objects, slug)]
+    table = pa.concat_tables(columns)
+    ids, hashes = (table.column(name).to_pylist() for name in ("image_id", "sha256"))
+    groups = duplicates.exact(hashes)
+    rows = duplicates.spread(len(table), MOST_COMPARED)
+    rows = rows[np.isin(rows, [row for group in groups for row in group[1:]], invert=True)]
+    column = table.column("embedding").combine_chunks()
+    vectors = column.flatten().to_numpy().reshape(len(table), -1)[rows]
+    pairs = duplicates.near(vectors, threshold, MOST_PAIRS)
+    return Duplicates(
+        images=len(table),
+        compared=len(rows),
+        threshold=threshold,
+        exact=tuple(tuple(ids[row] for row in group) for group in groups),
+        near=tuple(NearPair(ids[rows[a]], ids[rows[b]], cosine) for a, b, cosine in pairs),
+    )
+
+
+def thumbnails(objects: Objects, slug: str, image_ids: Iterable[str]) -> dict[str, bytes]:
+    """WebP of these images, by id."""
+    wanted = pa.array(sorted(set(image_ids)), pa.string())
+    found: dict[str, bytes] = {}
+    for part in _parts(objects, slug):
+        if len(found) == len(wanted):
+            break
+        table = commits.read_part(objects, part, ["image_id", "thumbnail"])
+        kept = table.filter(pc.is_in(table.column("image_id"), wanted))
+        found |= dict(zip(*kept.to_pydict().values(), strict=True))
+    return found
+
+
+def _parts(objects: Objects, slug: str) -> list[Part]:
+    paths = commits.newest(objects, slug).values()
+    parts = [part for path in paths for part in commits.read_path(objects, path).parts]
+    if not parts:
+        raise StoreError(f"{objects.root} has no embeddings by {slug}.")
+    return parts

@@ -1,0 +1,52 @@
+"""From parquet to a served page with no database: the two commands of the SkyPilot tasks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from clip_assets.model import ModelSpec
+from clip_assets.snapshot import manifest
+from clip_assets.store.objects import Objects
+from tests.integration.index.support import COLLECTION
+from tests.integration.serving.support import wait_until_ready
+from tests.integration.snapshot.conftest import IMAGES, Live
+
+
+def _build(live: Live, spec: ModelSpec, to: Path) -> str:
+    # An untrained model cannot be named on the command line: it has no weights to ask for.
+    program = (
+        "import sys; from clip_assets.index import __main__ as m; "
+        f"from clip_assets.model import ModelSpec; m._spec = lambda a: {spec!r}; sys.exit(m.main())"
+    )
+    arguments = ["--snapshot", "--to", str(to), "--data", str(live.data), "--collection"]
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments, COLLECTION, "--model", "tiny"],
+        check=True, text=True, capture_output=True, timeout=180, env=os.environ,
+    ).stdout  # fmt: skip
+
+
+def test_build_and_serve(live: Live, home: Path, tmp_path: Path, tiny_spec: ModelSpec) -> None:
+    """Built twice, the releases are numbered on, nothing is left behind, and the newest answers."""
+    to = tmp_path / "snapshots"
+    for release in (1, 2):
+        said = _build(live, tiny_spec, to)
+        assert f"release {release} is live: {IMAGES} images" in said
+        assert [*home.iterdir()] == []
+    command = [sys.executable, "-m", "serving", "--port", "0", "--snapshot", str(to)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        url = process.stdout.readline().split()[-1]
+        wait_until_ready(url)
+        answer = httpx.post(f"{url}/v1/search", json={"image_id": "00007.png", "k": 5}).json()
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert answer["release"]["id"] == 2
+    assert len(answer["hits"]) == 5
+    newest = manifest.latest(Objects(str(to)))
+    assert newest
+    assert newest.release == 2
