@@ -88,7 +88,7 @@ def _to_snapshot(arguments: argparse.Namespace) -> tuple[Release, load.Loaded]:
 def _bring_up(
     connection: psycopg.Connection, arguments: argparse.Namespace
 ) -> tuple[Release, load.Loaded]:
-    wanted = Wanted(recall=arguments.recall)
+    wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
     objects = Objects(_root(arguments))
     return bring_up(connection, objects, arguments.collection, _spec(arguments), wanted)
 
@@ -117,6 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pretrained", help="as the embeddings were made with")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--recall", type=float, default=0.95, help="recall@10 to be exceeded")
+    parser.add_argument("--caption-recall", type=float, help="share of captions to find their own")
     parser.add_argument("--snapshot", action="store_true", help="make an index snapshot instead")
     parser.add_argument("--to", help="folder or prefix of the snapshots; default: beside the data")
     return parser.parse_args()
