@@ -1,0 +1,136 @@
+"""The three files of sky/ by SkyPilot alone, no Dagster: from pictures to a search over HTTP."""
+
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clip_assets import catalog, postgres
+from clip_assets.index import search
+from clip_assets.model import ModelSpec
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+from tests.skypilot.command_line import PROJECT, sky
+from tests.skypilot.for_slurm import task_for_slurm
+
+PICTURES = PROJECT / "sample/collection/sample-000000.tar"
+SPEC = ModelSpec(name=f"local-dir:{PROJECT / 'sample/clip-sample'}")
+PAGE = "http://127.0.0.1:8000"
+READY_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Road:
+    """Where the pictures come from, and where vectors and index go."""
+
+    folder: Path
+    database: str
+
+    @property
+    def objects(self) -> Objects:
+        return Objects(str(self.folder / "data/photos"))
+
+    @property
+    def environment(self) -> list[str]:
+        """The options of both tasks that read or write the data."""
+        values = {
+            "DATA": self.folder / "data",
+            "COLLECTION": "photos",
+            "MODEL": SPEC.name,
+            "PRETRAINED": "",
+            "PRECISION": SPEC.precision,
+        }
+        return [word for name, value in values.items() for word in ("--env", f"{name}={value}")]
+
+    def task(self, name: str) -> str:
+        return str(task_for_slurm(name, self.folder))
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str]) -> Road:
+    """A folder of pictures with their captions, cut into shards by the command the file names."""
+    folder = tmp_path_factory.mktemp("road")
+    with tarfile.open(PICTURES) as tar:
+        tar.extractall(folder / "pictures", filter="data")
+    subprocess.run(
+        [sys.executable, "-m", "clip_assets.node.catalog", "--data", folder / "data",
+         "--collection", "photos", "--uri", folder / "pictures", "--shard-size", "100"],
+        cwd=PROJECT, check=True,
+    )  # fmt: skip
+    return Road(folder, new_database())
+
+
+@pytest.fixture(scope="module")
+def embedded(road: Road) -> Road:
+    sky("jobs", "launch", "--yes", road.task("compute_vectors"), *road.environment)
+    return road
+
+
+@pytest.fixture(scope="module")
+def released(embedded: Road) -> Road:
+    sky(
+        *("launch", "--yes", "--down", "--cluster", "build", embedded.task("build_vectordb")),
+        *embedded.environment,
+        secrets={"DATABASE_URL": embedded.database},
+    )
+    return embedded
+
+
+@pytest.fixture(scope="module")
+def served(released: Road) -> Iterator[str]:
+    """The page's address, once the service says that it is ready."""
+    try:
+        sky(
+            *("launch", "--yes", "--detach-run", "--cluster", "serve"),
+            released.task("serve_vectordb"),
+            secrets={"DATABASE_URL": released.database},
+        )
+        wait_until_ready()
+        yield PAGE
+    finally:
+        sky("down", "--yes", "serve")
+
+
+def test_compute_vectors_commits_every_shard(embedded: Road) -> None:
+    """A managed job over all shards ends with every image of the catalog in a commit."""
+    head = catalog.read(embedded.objects)
+    assert head
+    assert len(head.shards) > 1
+    found = [commits.read(embedded.objects, SPEC.slug, shard.at) for shard in head.shards]
+    assert [commit and commit.rows for commit in found] == [shard.live for shard in head.shards]
+
+
+def test_build_vectordb_publishes_a_release(released: Road) -> None:
+    """A cluster that knows DATABASE_URL loads what is committed, judges it and makes it live."""
+    head = catalog.read(released.objects)
+    assert head
+    with postgres.connect(released.database) as connection:
+        assert search.live(connection, "photos").rows == head.images
+
+
+def test_serve_vectordb_answers_over_http(served: str) -> None:
+    """The service finds a picture by its words, shows it, and has the page at its root."""
+    answer = httpx.post(f"{served}/v1/search", json={"text": "basketball", "k": 5}).json()
+    thumbnails = {hit["image_id"]: hit["thumbnail"] for hit in answer["hits"]}
+    picture = httpx.get(f"{served}{thumbnails['activities/basketball.webp']}")
+    assert picture.headers["content-type"] == "image/webp"
+    assert 'role="search"' in httpx.get(served).text
+
+
+def wait_until_ready() -> None:
+    """Raises TimeoutError if the service is not ready in time."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{PAGE}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+    raise TimeoutError(f"{PAGE} was not ready after {READY_SECONDS} s")
