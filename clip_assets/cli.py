@@ -89,50 +89,20 @@ def init(
 
 @app.command()
 def status() -> None:
-    """Show how far each collection is: listed, embedded, indexed, released; and how fresh.
+    """Show how far each collection is, what SkyPilot's jobs cost, and how fresh everything is.
 
     clip-assets status
     """
-    from clip_assets import postgres
-    from clip_assets.status import collection_status, collections
-    from clip_assets.store.objects import Objects
+    from clip_assets.status_tables import print_status
 
-    table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
-    settings = Settings()
-    with _explained(), postgres.connect_owner(settings) as connection:
-        for name in collections(settings):
-            found = collection_status(connection, Objects(settings.collection_uri(name)), name)
-            if found is None:
-                continue
-            listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
-            for model in found.models:
-                shards = len(found.catalog.shards)
-                live = found.release if model.live else None
-                table.add_row(
-                    *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
-                    f"{live.id}, {live.published_at:%Y-%m-%d %H:%M}" if live else "-",
-                )  # fmt: skip
-            if not found.models:
-                table.add_row(*listed, *"----")
-    out.print(table if table.row_count else "No collection yet. Try `clip-assets demo`.")
-    _print_freshness(settings)
-
-
-def _print_freshness(settings: Settings) -> None:
-    """Only where Dagster was used: it alone knows when an asset was materialized."""
-    if not (Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml").exists():
-        return
-    import dagster as dg
-
-    from clip_assets.freshness import freshness
-
-    prepare_dagster_home(settings)
-    colours = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": "dim"}
-    table = Table("asset", "freshness", "")
-    for one in freshness(dg.DagsterInstance.get()):
-        table.add_row(one.name, f"[{colours[one.state]}]{one.state}[/]", one.note)
-    if table.row_count:
-        out.print(table)
+    with _explained():
+        settings = Settings()
+        used = (
+            Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml"
+        ).exists()
+        if used:
+            prepare_dagster_home(settings)
+        print_status(settings, out, dagster=used)
 
 
 @app.command()
