@@ -44,11 +44,13 @@ def main() -> None:
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     names = [field.name for field in fields(Stages)]
     print("".join(f"{name:>10}" for name in [*names, "total"]))
-    measured = [stages_of(bare_task()) for _ in range(count)]
-    for stages in measured:
-        say([*astuple(stages), stages.total])
+    rows = []
+    for _ in range(count):
+        stages = stages_of(bare_task())
+        rows.append([*astuple(stages), stages.total])
+        say(rows[-1])
     print("median")
-    say([statistics.median(column) for column in zip(*map(astuple, measured), strict=True)])
+    say([statistics.median(column) for column in zip(*rows, strict=True)])
 
 
 def bare_task() -> sky.Task:
@@ -78,7 +80,7 @@ def stages_of(task: sky.Task) -> Stages:
 
 
 def say(seconds: list[float]) -> None:
-    print("".join(f"{value:>10.1f}" for value in seconds))
+    print("".join(f"{value:>10.1f}" for value in seconds), flush=True)
 
 
 if __name__ == "__main__":
