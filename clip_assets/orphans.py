@@ -5,6 +5,7 @@ import time
 import dagster as dg
 from dagster import DagsterRunStatus as Status
 
+from clip_assets.automation import sensor_status
 from clip_assets.collection import Collection
 from clip_assets.compute.skypilot import jobs, names
 from clip_assets.compute.skypilot.client import JOB_TAG
@@ -22,7 +23,7 @@ def orphans_sensor(of: Collection, sky: SkyPilotConfig) -> dg.SensorDefinition:
         asset_selection=dg.AssetSelection.assets(of.embeddings_key),
         minimum_interval_seconds=120,
         description="Cancels SkyPilot jobs whose run is gone and was not tried again.",
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=sensor_status(of),
     )
     def orphans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         ours = jobs.unfinished(names.of_collection(context.instance, of.collection))

@@ -86,8 +86,6 @@ def workshop(
     env = environment(folder / "home", new_database())
     _watch_workers_closely(Path(env["DAGSTER_HOME"]) / "dagster.yaml")
     with dg_dev(project, env, folder / "dg_dev.log") as dagster:
-        for sensor in dagster.sensor_states():
-            dagster.stop_sensor(sensor)
         listed = dagster.materialize(
             *((name, "catalog") for name in ("photos", "slow", "slower", "nowhere"))
         )
@@ -197,7 +195,14 @@ def _collection(
     name: str, images: Path, sky_block: dict[str, object], **settings: int
 ) -> dict[str, object]:
     source = {"type": "folder", "uri": str(images)}
-    return {"collection": name, "source": source, "model": MODEL, "sky": sky_block, **settings}
+    return {
+        "collection": name,
+        "source": source,
+        "model": MODEL,
+        "sky": sky_block,
+        "automate": False,
+        **settings,
+    }
 
 
 def _watch_workers_closely(file: Path) -> None:
