@@ -40,8 +40,9 @@ def test_build_and_serve(live: Live, home: Path, tmp_path: Path, tiny_spec: Mode
     try:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
-        wait_until_ready(url)
-        answer = httpx.post(f"{url}/v1/search", json={"image_id": "00007.png", "k": 5}).json()
+        wait_until_ready(url, seconds=180)
+        asked = {"image_id": "00007.png", "k": 5}
+        answer = httpx.post(f"{url}/v1/search", json=asked, timeout=60).json()
     finally:
         process.terminate()
         process.wait(30)

@@ -39,7 +39,7 @@ def served(snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
     try:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
-        wait_until_ready(url)
+        wait_until_ready(url, seconds=180)
         yield url, home
     finally:
         process.terminate()
@@ -47,7 +47,7 @@ def served(snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _ask(url: str) -> dict[str, object]:
-    answer = httpx.post(f"{url}/v1/search", json=ASKED)
+    answer = httpx.post(f"{url}/v1/search", json=ASKED, timeout=60)
     assert answer.status_code == 200, answer.text
     body: dict[str, object] = answer.json()
     del body["took_ms"]
@@ -58,7 +58,7 @@ def test_the_same_answer_over_http(served: tuple[str, Path], live: Live) -> None
     """Hits, scores, lineage, release id and its date are those of the live release."""
     url, _ = served
     with running(serving_settings(live.dsn)) as original:
-        wait_until_ready(original)
+        wait_until_ready(original, seconds=180)
         expected, answer = _ask(original), _ask(url)
         hit = expected["hits"][0]  # type: ignore[index]
         thumbnail = httpx.get(f"{original}{hit['thumbnail']}")
