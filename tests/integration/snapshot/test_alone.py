@@ -45,7 +45,7 @@ def test_build_and_serve(live: Live, home: Path, tmp_path: Path, tiny_spec: Mode
         answer = httpx.post(f"{url}/v1/search", json=asked, timeout=60).json()
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
     assert answer["release"]["id"] == 2
     assert len(answer["hits"]) == 5
     newest = manifest.latest(Objects(str(to)))

@@ -43,7 +43,7 @@ def served(snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
         yield url, home
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def _ask(url: str) -> dict[str, object]:
@@ -76,7 +76,7 @@ def test_a_terminated_replica_stops_its_postgres(snapshot: Snapshot, home: Path)
     cluster = home / "replicas" / snapshot.manifest.snapshot
     assert (cluster / "postmaster.pid").exists()
     process.terminate()
-    process.wait(30)
+    process.wait(120)
     assert not (cluster / "postmaster.pid").exists()
     for piece in snapshot.manifest.pieces:
         (snapshot.root / piece.path).unlink()
