@@ -72,6 +72,12 @@ def image_table(vectors: Vectors, first: int = 0, thumbnail_bytes: int = 0) -> p
     return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
 
 
+def identity(dim: int) -> ModelIdentity:
+    return ModelIdentity(
+        name=SPEC.name, pretrained="none", weights="a" * 64, preprocess="p", dim=dim
+    )
+
+
 @dataclass(frozen=True)
 class Shards:
     """Writes committed shards of made-up rows into a folder."""
@@ -81,9 +87,7 @@ class Shards:
 
     @property
     def identity(self) -> ModelIdentity:
-        return ModelIdentity(
-            name=SPEC.name, pretrained="none", weights="a" * 64, preprocess="p", dim=self.dim
-        )
+        return identity(self.dim)
 
     def add(self, number: int, parts: list[pa.Table]) -> Commit:
         digest = hashlib.sha256(str(number).encode()).hexdigest()

@@ -1,0 +1,238 @@
+"""HNSW in Postgres against hnswlib and usearch: build time, and queries/s at equal recall.
+
+    .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
+    .venv/bin/python -m benchmarks.hnsw --rows 100000 --dim 512
+
+All build with m 16 and ef_construction 64 on all processors, and answer on one connection or thread
+at the smallest ef that reaches recall@10 of 0.99 for text and for image queries alike.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from pgvector import HalfVector
+from pgvector.psycopg import register_vector
+from psycopg import sql
+
+from benchmarks import clock, made_up
+from benchmarks.made_up import Vectors
+from clip_assets import postgres
+from clip_assets.index import binary, build, tables
+from clip_assets.index.statements import statement
+from clip_assets.settings import Settings
+
+K = 10
+WANTED = 0.99
+MOST_MS = 5.0
+EFS = (40, 64, 100, 160, 256, 400)
+Search = Callable[[NDArray[np.float32], int], list[int]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`search` gives the row numbers of the ten nearest to a vector at an ef."""
+
+    name: str
+    build_seconds: float
+    search: Search
+    connection: psycopg.Connection | None = None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What one engine reaches at one ef; `times` are milliseconds of single queries.
+
+    `processor` is the milliseconds a query costs the processor, ours and the server's together.
+    """
+
+    ef: int
+    recall: dict[str, float]
+    times: list[float]
+    processor: float
+
+    @property
+    def reached(self) -> bool:
+        return min(self.recall.values()) >= WANTED
+
+    @property
+    def rate(self) -> float:
+        return 1_000 / statistics.mean(self.times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--queries", type=int, default=300)
+    arguments = parser.parse_args()
+    vectors = made_up.image_vectors(arguments.rows, arguments.dim)
+    queries = {
+        "text": made_up.text_vectors(arguments.queries, arguments.dim),
+        "image": made_up.image_vectors(arguments.queries, arguments.dim, seed=99),
+    }
+    exact = {kind: exact_nearest(vectors, some) for kind, some in queries.items()}
+    with postgres.connect_owner(Settings()) as connection:
+        engines = [in_postgres(connection, vectors), hnswlib(vectors), usearch(vectors)]
+        ladders = [climb(engine, queries, exact) for engine in engines]
+        compare(engines, [ladder[-1] for ladder in ladders])
+        taken_apart(connection, ladders[0][-1], queries["text"])
+
+
+def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
+    register_vector(connection)
+    index = tables.ensure(
+        connection,
+        made_up.COLLECTION,
+        made_up.SPEC,
+        made_up.identity(vectors.shape[1]),
+    )
+    connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
+    dim = sql.Literal(vectors.shape[1])
+    connection.execute(statement("create_table", table=index.table, dim=dim))
+    with connection.cursor().copy(statement("copy_rows", table=index.table)) as copy:
+        copy.write(binary.HEADER)
+        for first in range(0, len(vectors), 1_000):
+            table = made_up.image_table(vectors[first : first + 1_000], first)
+            for batch in table.to_batches():
+                copy.write(binary.image_rows("00000", first, batch).data)
+        copy.write(binary.TRAILER)
+    started = time.perf_counter()
+    build.build(connection, index, len(vectors), print)
+    seconds = time.perf_counter() - started
+    connection.execute("SET enable_seqscan = off; SET enable_sort = off")
+    query = (
+        f"SELECT row FROM clip_assets.{tables.table_name(index.index_id)} "
+        f"ORDER BY embedding <=> %b::halfvec LIMIT {K}"
+    )
+    set_to = 0
+
+    def search(vector: NDArray[np.float32], ef: int) -> list[int]:
+        nonlocal set_to
+        if ef != set_to:
+            connection.execute(f"SET hnsw.ef_search = {ef}".encode())
+            set_to = ef
+        rows = connection.execute(query.encode(), [HalfVector(vector)], prepare=True)
+        return [row for (row,) in rows]
+
+    return Engine("Postgres, halfvec", seconds, search, connection)
+
+
+def hnswlib(vectors: Vectors) -> Engine:
+    import hnswlib as library
+
+    index = library.Index(space="cosine", dim=vectors.shape[1])
+    index.init_index(len(vectors), M=build.M, ef_construction=build.EF_CONSTRUCTION)
+    started = time.perf_counter()
+    index.add_items(vectors, num_threads=os.cpu_count())
+    seconds = time.perf_counter() - started
+
+    def search(vector: NDArray[np.float32], ef: int) -> list[int]:
+        index.set_ef(ef)
+        labels: list[int] = index.knn_query(vector, K, num_threads=1)[0][0].tolist()
+        return labels
+
+    return Engine("hnswlib, float32", seconds, search)
+
+
+def usearch(vectors: Vectors) -> Engine:
+    from usearch.index import Index
+
+    index = Index(
+        ndim=vectors.shape[1], metric="cos", dtype="f16",
+        connectivity=build.M, expansion_add=build.EF_CONSTRUCTION,
+    )  # fmt: skip
+    started = time.perf_counter()
+    index.add(np.arange(len(vectors)), vectors, threads=os.cpu_count() or 1)
+    seconds = time.perf_counter() - started
+
+    def search(vector: NDArray[np.float32], ef: int) -> list[int]:
+        index.expansion_search = ef
+        keys: list[int] = index.search(vector, K, threads=1).keys.tolist()
+        return keys
+
+    return Engine("usearch, float16", seconds, search)
+
+
+def exact_nearest(vectors: Vectors, queries: Vectors) -> list[set[int]]:
+    scores = queries @ vectors.T
+    return [set(row.tolist()) for row in np.argpartition(-scores, K, axis=1)[:, :K]]
+
+
+def climb(
+    engine: Engine, queries: dict[str, Vectors], exact: dict[str, list[set[int]]]
+) -> list[Rung]:
+    rungs: list[Rung] = []
+    print(f"{engine.name:<20} built in {engine.build_seconds:.1f} s", flush=True)
+    for ef in EFS:
+        times: list[float] = []
+        before = clock.read(engine.connection)
+        recall = {
+            kind: statistics.mean(
+                len(wanted & set(timed(engine.search, vector, ef, times))) / K
+                for vector, wanted in zip(queries[kind], exact[kind], strict=True)
+            )
+            for kind in queries
+        }
+        spent = clock.read(engine.connection) - before
+        rungs.append(Rung(ef, recall, times, spent.processor * 1_000 / len(times)))
+        print(
+            f"  ef {ef:<4} recall@10 text {recall['text']:.4f}, image {recall['image']:.4f}; "
+            f"p50 {np.percentile(times, 50):.2f} ms, p99 {np.percentile(times, 99):.2f} ms, "
+            f"processor {rungs[-1].processor:.2f} ms",
+            flush=True,
+        )
+        if rungs[-1].reached:
+            break
+    return rungs
+
+
+def timed(search: Search, vector: NDArray[np.float32], ef: int, times: list[float]) -> list[int]:
+    started = time.perf_counter()
+    found = search(vector, ef)
+    times.append((time.perf_counter() - started) * 1_000)
+    return found
+
+
+def compare(engines: list[Engine], reached: list[Rung]) -> None:
+    ours, first = engines[0], reached[0]
+    for engine, rung in zip(engines[1:], reached[1:], strict=True):
+        print(
+            f"Postgres ÷ {engine.name}: build time "
+            f"{ours.build_seconds / engine.build_seconds:.2f}, "
+            f"queries/s at ef {first.ef} and {rung.ef} {first.rate / rung.rate:.2f}, "
+            f"by processor time {rung.processor / first.processor:.2f}"
+        )
+    p99 = float(np.percentile(first.times, 99))
+    print(f"Postgres: p99 {p99:.2f} ms, ratio to {MOST_MS:g} ms {p99 / MOST_MS:.2f}")
+
+
+def taken_apart(connection: psycopg.Connection, rung: Rung, queries: Vectors) -> None:
+    """What a query to Postgres spends its time on."""
+
+    def processor_ms(query: bytes, values: list[HalfVector | None]) -> float:
+        before = clock.read(connection)
+        for value in values:
+            connection.execute(query, [value] if value else None, prepare=True).fetchall()
+        return (clock.read(connection) - before).processor * 1_000 / len(values)
+
+    whole = rung.processor
+    empty = processor_ms(b"SELECT 1", [None] * len(queries))
+    vector = processor_ms(b"SELECT vector_dims(%b::halfvec)", [HalfVector(q) for q in queries])
+    print(f"of the {whole:.2f} ms that a query costs the processor:")
+    for what, spent in (
+        ("an empty round trip, prepared", empty),
+        ("handing the vector over", vector - empty),
+        ("the scan: graph on pages, rows", whole - vector),
+    ):
+        print(f"  {what:<34}{spent:.3f} ms, {spent / whole:.0%}")
+
+
+if __name__ == "__main__":
+    main()
