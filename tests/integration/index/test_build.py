@@ -6,7 +6,7 @@ import threading
 import psycopg
 import pytest
 
-from clip_assets.index import build, machine, progress
+from clip_assets.index import build, machine, progress, tables
 from clip_assets.index.progress import Step
 from tests.integration.index.support import COLLECTION, Made, clustered, reconcile, table_of
 
@@ -69,6 +69,24 @@ def test_memory_and_workers_of_the_machine(
     assert 0 < given[0] <= machine.here().memory
     kept = connection.execute("SHOW maintenance_work_mem").fetchone()
     assert kept == ("64MB",), "the settings end with the build"
+
+
+@pytest.mark.parametrize(("share", "fits"), [(1.0, True), (0.6, False)])
+def test_the_graph_fits(
+    connection: psycopg.Connection, many: Made, share: float, fits: bool
+) -> None:
+    """The memory that is asked for holds the graph, and not much more than it."""
+    index = reconcile(connection, many).index
+    notices: list[str] = []
+    connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    memory = int(share * build.memory_needed(12_200, many.model.dim)) // 1024
+    connection.execute(f"SET maintenance_work_mem = '{memory}kB'")
+    connection.execute("SET max_parallel_maintenance_workers = 0")
+    connection.execute(
+        f"CREATE INDEX ON clip_assets.{tables.table_name(index.index_id)} "
+        "USING hnsw (embedding halfvec_cosine_ops)"
+    )
+    assert any("no longer fits" in notice for notice in notices) is not fits
 
 
 def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
