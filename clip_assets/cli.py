@@ -199,19 +199,24 @@ def sql(
     statement: Annotated[str, typer.Argument(help="SQL of DuckDB over `embeddings`.")],
     collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     model: ModelOption = None,
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="Attach the Postgres too, as `postgres.…`.")
+    ] = False,
 ) -> None:
     """Query the parquet with DuckDB; `clip_text(…)` and `clip_image(…)` make query vectors.
 
-        clip-assets sql "SELECT image_id, array_cosine_similarity(embedding, \\
-            clip_text('a photo of a cloud')) AS score FROM embeddings ORDER BY score DESC LIMIT 5"
+    clip-assets sql "SELECT image_id, score FROM search(clip_text('a photo of a cloud'), 5)"
 
-        clip-assets sql "SELECT shard, count(*) FROM embeddings GROUP BY shard"
+    clip-assets sql "SELECT shard, count(*) FROM embeddings GROUP BY shard"
     """
     import duckdb
 
-    from clip_assets.lake import open_lake
+    from clip_assets.lake import attach_postgres, open_lake
+    from clip_assets.postgres import reader_dsn
 
     with _explained(), open_lake(Settings(), collection, model) as database:
+        if postgres:
+            attach_postgres(database, reader_dsn(Settings()))
         try:
             relation = database.sql(statement)
             if relation is not None:

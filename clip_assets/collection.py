@@ -40,6 +40,7 @@ class Collection(BaseModel):
     wanted_caption_recall: float | None = Field(
         None, gt=0, le=1, description="share of captions that find their image among ten"
     )
+    keep_indexes: int = Field(3, ge=2, description="the live one and those to go back to")
     # Three quarters, when the warning comes, are more than the day between two reconciliations.
     fresh_within_hours: int = Field(
         36, ge=1, description="assets not made for so long are overdue; a warning comes at 3/4"

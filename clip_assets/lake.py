@@ -1,9 +1,9 @@
 """DuckDB over the parquet: views of what is committed, and the model as SQL functions.
 
-    SELECT image_id, array_cosine_similarity(embedding, clip_text('a photo of a cloud')) AS score
-    FROM embeddings ORDER BY score DESC LIMIT 10
+    SELECT image_id, score FROM search(clip_text('a photo of a cloud'), 10)
 
-Search here is exact and uses all cores; nothing but the data URI is needed.
+Search here is exact and uses all cores; nothing but the data URI is needed. With `attach_postgres`
+the tables of a Postgres stand beside the parquet.
 """
 
 from collections.abc import Iterator
@@ -108,6 +108,11 @@ class Lake:
         vector = f"FLOAT[{self.dim}]"
         database.create_function("clip_text", cache(self.clip_text), ["VARCHAR"], vector)
         database.create_function("clip_image", cache(self.clip_image), ["VARCHAR"], vector)
+        database.execute(
+            f"CREATE MACRO search(query, k := 10) AS TABLE "
+            f"SELECT *, array_cosine_similarity(embedding, query::{vector}) AS score "
+            f"FROM embeddings ORDER BY score DESC, image_id LIMIT k"
+        )
 
     def clip_text(self, text: str) -> list[float]:
         """The text's unit vector, float[dim]."""
@@ -140,6 +145,29 @@ def open_lake(
         Objects(settings.collection_uri(collection or _only(settings))), slug
     ).connect() as db:
         yield db
+
+
+def attach_postgres(database: duckdb.DuckDBPyConnection, address: str) -> None:
+    """Make the tables of a Postgres readable as `postgres.schema.table`.
+
+    Raises SettingsError if DuckDB's extension for that was never installed on this machine, or
+    the server refuses.
+    """
+    try:
+        database.execute("SET autoinstall_known_extensions = false")  # never a surprise download
+        database.execute("LOAD postgres")
+    except duckdb.Error as error:
+        raise SettingsError(
+            "DuckDB's `postgres` extension is not on this machine. Where the internet can be "
+            "reached, run once: python -c \"import duckdb; duckdb.sql('INSTALL postgres')\"."
+        ) from error
+    quoted = address.replace("'", "''")
+    try:
+        database.execute(f"ATTACH '{quoted}' AS postgres (TYPE postgres, READ_ONLY)")
+    except duckdb.Error as error:  # its text quotes the address, password and all
+        raise SettingsError(
+            "DuckDB cannot reach the Postgres. Check DATABASE_URL, or try it with psql."
+        ) from error
 
 
 def _only(settings: Settings) -> str:

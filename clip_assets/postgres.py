@@ -42,6 +42,24 @@ def dsn(settings: Settings) -> str:
     return str(server.get_uri())
 
 
+def reader_dsn(settings: Settings) -> str:
+    """Connection string for those who only ask: the embedded server lets them in as clip_reader.
+
+    Of a server that DATABASE_URL names, whose roles are its administrator's, it is that address.
+    """
+    address = dsn(settings)
+    if settings.database_url:
+        return address
+    with connect_owner(settings) as connection:
+        row = connection.execute(
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clip_reader'"
+        ).fetchone()
+        if row == (False,):
+            login = files("clip_assets.index").joinpath("reader_login.sql").read_text()
+            connection.execute(sql.SQL(login))
+    return psycopg.conninfo.make_conninfo(address, user="clip_reader")
+
+
 def embedded(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
     """The embedded server with its data in `folder`, started if it is not running."""
     # Where no login manager made a runtime folder, its lock would lie in the temporary folder

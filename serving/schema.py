@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
 
+from clip_assets.index.filters import Filter
 from clip_assets.index.search import Hit, Release
 from clip_assets.model import ModelIdentity
 
@@ -41,6 +42,7 @@ class SearchRequest(BaseModel):
     text: Text | None = None
     image_id: ImageId | None = None
     k: Count = 24
+    filter: Filter | None = Field(None, description="only images that pass")
     collection: CollectionName | None = Field(None, description="default: the one served here")
 
     @model_validator(mode="after")
@@ -48,6 +50,11 @@ class SearchRequest(BaseModel):
         if (self.text is None) == (self.image_id is None):
             raise ValueError("give either `text` or `image_id`")
         return self
+
+
+def filter_of_form(text: str) -> Filter | None:
+    """The filter of a form, where it is a field of JSON. Raises ValueError if it is none."""
+    return Filter.model_validate_json(text) if text else None
 
 
 class LineageOut(BaseModel):
@@ -154,6 +161,10 @@ class SearchAnswer(BaseModel):
     release: AnswerRelease
     warning: str | None = Field(description="set when the results carry no meaning")
     took_ms: Took
+    complete: bool = Field(
+        description="false if a filter let fewer than k be found in the time a search may take, "
+        "though more may match"
+    )
     hits: list[HitOut]
 
 

@@ -86,7 +86,7 @@ class Watcher:
     def _dsn(self) -> str:
         if self._settings.dsn:
             return self._settings.dsn.get_secret_value()
-        return postgres.dsn(Settings())
+        return postgres.reader_dsn(Settings())
 
     async def _released(self, database: Database) -> Release | None:
         """The live release; None, with the reason noted, if there is none to be had."""

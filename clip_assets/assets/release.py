@@ -9,7 +9,8 @@ from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
 from clip_assets.automation import release_condition
 from clip_assets.collection import Collection
-from clip_assets.index import release, tables
+from clip_assets.index import release, retire, tables
+from clip_assets.index.report import Report
 from clip_assets.index.search import Release
 from clip_assets.resources import Installation
 from clip_assets.settings import Settings
@@ -38,9 +39,10 @@ def release_asset(of: Collection) -> dg.AssetsDefinition:
                 return
             index = tables.find(connection, of.collection, of.spec.slug)
             live, moved = release.publish(connection, index, context.run_id)
+            dropped = retire.drop_superseded(connection, of.collection, of.keep_indexes)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),
-            metadata=_metadata(live, moved=moved),
+            metadata=_metadata(live, moved=moved, dropped=dropped),
         )
 
     return build
@@ -54,7 +56,7 @@ def _is_decided_by_hand(
     return automated and not is_live(connection, of.collection, of.spec.slug)
 
 
-def _metadata(live: Release, *, moved: bool) -> dict[str, Any]:
+def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, Any]:
     page = Settings().search_url
     return {
         "dagster/row_count": live.rows,
@@ -63,5 +65,13 @@ def _metadata(live: Release, *, moved: bool) -> dict[str, Any]:
         "model": live.identity.short,
         "ef_search": live.ef_search,
         "published_at": dg.MetadataValue.timestamp(live.published_at),
+        "side_by_side": dg.MetadataValue.md(_side_by_side(live)),
+        "dropped": dg.MetadataValue.json(dropped),
         **({"search_page": dg.MetadataValue.url(page)} if page else {}),
     }
+
+
+def _side_by_side(live: Release) -> str:
+    if live.report is None:
+        return "Published by a version that made no report."
+    return Report.model_validate(live.report).markdown

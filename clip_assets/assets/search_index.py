@@ -60,12 +60,19 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
 
 def _measured(judgement: Judgement) -> dict[str, Any]:
     reached = judgement.reached
+    filtered = "\n".join(
+        f"| {one.share:.1%} | {one.plan} | {one.text.mean:.3f} | {one.image.mean:.3f} |"
+        for one in reached.filtered
+    )
     return {
         "ef_search": judgement.ef_search,
         "text_recall": round(reached.text.mean, 4),
         "image_recall": round(reached.image.mean, 4),
         "caption_recall": judgement.caption_recall and round(judgement.caption_recall, 4),
         "recall_by_ef_search": dg.MetadataValue.md(_recall_by_ef_search(judgement)),
+        "recall_under_filters": dg.MetadataValue.md(
+            f"| pass | plan | recall@10 text | recall@10 image |\n|---|---|---|---|\n{filtered}"
+        ),
     }
 
 

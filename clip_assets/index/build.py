@@ -11,6 +11,7 @@ above 0.99 at ef_search 100, and recall is measured at every release anyway.
 import psycopg
 from psycopg import sql
 
+from clip_assets.index import filters
 from clip_assets.index.machine import machine_of
 from clip_assets.index.progress import Report, reported
 from clip_assets.index.statements import statement
@@ -39,6 +40,7 @@ def build(
     `rows` sizes maintenance_work_mem: a graph that does not fit takes several times as long.
     `report` is given a line of progress now and then, from another thread.
     """
+    filters.ensure_indexes(connection, index)
     if _exists(connection, index):
         return False
     with connection.transaction():

@@ -12,17 +12,69 @@ SELECT t.image_id, t.caption, t.uri, t.sha256, t.width, t.height, t.shard, t.row
 FROM clip_assets.{table} AS t
 JOIN clip_assets.ledger AS l ON l.index_id = {index_id} AND l.shard = t.shard;
 
-CREATE OR REPLACE FUNCTION {collection}.search(query halfvec, k int DEFAULT 10)
+CREATE OR REPLACE VIEW {collection}.embeddings AS
+SELECT image_id, embedding, shard, row, release_id, model FROM {collection}.images;
+
+-- Where the rows of the live release come from.
+CREATE OR REPLACE VIEW {collection}.shards AS
+SELECT shard, version, rows, rejected, commit_path, digest, run_id, job_id, device, loaded_at
+FROM clip_assets.ledger WHERE index_id = {index_id};
+
+CREATE OR REPLACE VIEW {collection}.releases AS
+SELECT r.release_id, r.release_id = l.release_id AS live, i.identity->>'name' AS model,
+       r.rows, r.ef_search, r.run_id, r.published_at, r.dropped_at, r.judgement, r.report
+FROM clip_assets.release AS r
+JOIN clip_assets.index AS i USING (index_id)
+JOIN clip_assets.live AS l ON l.collection = r.collection
+WHERE r.collection = {collection_name}::text;
+
+-- As it was before there were filters; beside the one below its calls would be ambiguous.
+DROP FUNCTION IF EXISTS {collection}.search(halfvec, int);
+
+-- `distance + 0` is sorted where `distance` would be taken for sorted already, which a walk in relaxed
+-- order only nearly is. The settings in the head end with the function, and so do the changes to them in its body.
+CREATE OR REPLACE FUNCTION {collection}.search(
+    query halfvec, k int DEFAULT 10, shards text[] DEFAULT NULL, uri_prefix text DEFAULT NULL,
+    words text DEFAULT NULL, min_width int DEFAULT NULL, max_width int DEFAULT NULL,
+    min_height int DEFAULT NULL, max_height int DEFAULT NULL
+)
 RETURNS TABLE (image_id text, score double precision, caption text, uri text, sha256 text,
                shard text)
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET hnsw.ef_search = {ef_search}
 SET hnsw.iterative_scan = relaxed_order
+SET hnsw.max_scan_tuples = 2147483647
+SET hnsw.scan_mem_multiplier = 16
+SET plan_cache_mode = force_custom_plan
+SET enable_seqscan = on
+SET enable_sort = on
 AS $$
-    SELECT image_id, 1 - distance, caption, uri, sha256, shard
-    FROM (SELECT *, embedding <=> query AS distance FROM clip_assets.{table}
-          ORDER BY embedding <=> query LIMIT k) AS nearest
-    ORDER BY distance, image_id
+#variable_conflict use_column
+DECLARE
+    filtered boolean := num_nonnulls(
+        shards, uri_prefix, words, min_width, max_width, min_height, max_height) > 0;
+BEGIN
+    IF filtered AND (
+        SELECT count(*) FROM (
+            SELECT FROM clip_assets.{table} WHERE {filter} LIMIT {exact_rows} + 1
+        ) AS matching
+    ) <= {exact_rows} THEN
+        -- Few match: all of them are compared. The sum is no order that the HNSW knows.
+        RETURN QUERY
+        SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
+        FROM (SELECT *, (embedding <=> query) + 0 AS distance FROM clip_assets.{table}
+              WHERE {filter}) AS near
+        ORDER BY near.distance + 0, near.image_id LIMIT k;
+    ELSE
+        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
+        RETURN QUERY
+        SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
+        FROM (SELECT *, embedding <=> query AS distance FROM clip_assets.{table}
+              WHERE {filter} ORDER BY embedding <=> query
+              LIMIT k * CASE WHEN filtered THEN {overfetch} ELSE 1 END) AS near
+        ORDER BY near.distance + 0, near.image_id LIMIT k;
+    END IF;
+END
 $$;
 
 -- It names the table twice instead of calling `search`, which may be replaced in mid-statement by
@@ -39,9 +91,10 @@ AS $$
          LATERAL (SELECT *, embedding <=> origin.embedding AS distance FROM clip_assets.{table}
                   ORDER BY embedding <=> origin.embedding LIMIT k + 1) AS near
     WHERE origin.image_id = to_image AND near.image_id <> to_image
-    ORDER BY near.distance, near.image_id
+    ORDER BY near.distance + 0, near.image_id
     LIMIT k
 $$;
 
 GRANT USAGE ON SCHEMA {collection} TO clip_reader;
-GRANT SELECT ON {collection}.images TO clip_reader;
+GRANT SELECT ON {collection}.images, {collection}.embeddings, {collection}.shards,
+    {collection}.releases TO clip_reader;

@@ -36,6 +36,9 @@ SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_ma
 SELECT phase, blocks_done, blocks_total FROM pg_stat_progress_create_index
 WHERE relid = to_regclass(%(table)s);
 
+-- name: find_relation
+SELECT to_regclass(%(name)s);
+
 -- name: has_hnsw
 SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(hnsw)s);
 
@@ -100,15 +103,35 @@ WHERE (coalesce(l.rows, 0), coalesce(l.checksum, 0))
 ORDER BY 1;
 
 -- name: sample_vectors
-SELECT image_id, embedding::text FROM clip_assets.{table}
+SELECT image_id, {bucket}, embedding::real[] FROM clip_assets.{table}
 ORDER BY md5(image_id) LIMIT %(count)s;
 
--- name: nearest
-SELECT image_id, embedding <=> %(vector)s::halfvec FROM clip_assets.{table}
-ORDER BY embedding <=> %(vector)s::halfvec LIMIT %(k)s;
+-- name: bucket
+-- The first 32 bits of the content's hash, as a number: what share of the images is below a value
+-- is known beforehand, and neither the picture nor the shard has a say in it.
+('x' || substr(sha256, 1, 8))::bit(32)::bigint
+
+-- name: copy_vectors
+COPY (SELECT {bucket}, embedding FROM clip_assets.{table}) TO STDOUT (FORMAT binary);
+
+-- name: bytes
+SELECT pg_table_size(%(table)s::regclass), coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0);
+
+-- name: vectors_of
+SELECT image_id, embedding::real[] FROM clip_assets.{table} WHERE image_id = ANY (%(image_ids)s);
 
 -- name: write_judgement
 UPDATE clip_assets.index SET judgement = %(judgement)s WHERE index_id = %(index_id)s;
+
+-- name: lock_release
+SELECT pg_advisory_xact_lock(hashtextextended('release of ' || %(collection)s, 0));
+
+-- name: lock_ledger
+-- No shard may be loaded between the look at what was judged and the move of the pointer.
+LOCK TABLE clip_assets.ledger IN SHARE MODE;
+
+-- name: judgement
+SELECT judgement FROM clip_assets.index WHERE index_id = %(index_id)s;
 
 -- name: add_release
 INSERT INTO clip_assets.release
@@ -117,13 +140,16 @@ VALUES (%(collection)s, %(index_id)s, %(content)s, %(ef_search)s, %(rows)s, %(ju
         %(run_id)s)
 RETURNING release_id;
 
+-- name: write_report
+UPDATE clip_assets.release SET report = %(report)s WHERE release_id = %(release_id)s;
+
 -- name: point_at
 INSERT INTO clip_assets.live VALUES (%(collection)s, %(release_id)s)
 ON CONFLICT (collection) DO UPDATE SET release_id = EXCLUDED.release_id;
 
 -- name: live_release
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
-       r.run_id, r.published_at, i.identity, i.spec
+       r.report, r.run_id, r.published_at, i.identity, i.spec
 FROM clip_assets.live AS l
 JOIN clip_assets.release AS r USING (release_id)
 JOIN clip_assets.index AS i USING (index_id)
@@ -135,23 +161,70 @@ SELECT before.release_id FROM clip_assets.release AS before
 JOIN clip_assets.release AS now
   ON before.release_id < now.release_id AND before.index_id <> now.index_id
 JOIN clip_assets.live ON live.release_id = now.release_id AND live.collection = before.collection
-WHERE before.collection = %(collection)s
+WHERE before.collection = %(collection)s AND before.dropped_at IS NULL
 ORDER BY before.release_id DESC LIMIT 1;
 
+-- name: superseded_indexes
+-- Indexes whose last release is older than those of `keep` other indexes.
+SELECT index_id FROM clip_assets.release
+WHERE collection = %(collection)s AND dropped_at IS NULL
+GROUP BY index_id ORDER BY max(release_id) DESC OFFSET %(keep)s;
+
+-- name: drop_table
+DROP TABLE IF EXISTS clip_assets.{table};
+
+-- name: empty_ledger
+DELETE FROM clip_assets.ledger WHERE index_id = %(index_id)s;
+
+-- name: forget_judgement
+UPDATE clip_assets.index SET judgement = NULL WHERE index_id = %(index_id)s;
+
+-- name: mark_dropped
+UPDATE clip_assets.release SET dropped_at = now()
+WHERE index_id = %(index_id)s AND dropped_at IS NULL;
+
 -- name: release_index
-SELECT r.index_id, r.ef_search, i.identity->>'name' AS name
+SELECT r.index_id, r.ef_search, r.rows, i.identity->>'name' AS name
 FROM clip_assets.release AS r JOIN clip_assets.index AS i USING (index_id)
 WHERE r.release_id = %(release_id)s;
 
+-- name: filter
+-- What a filter lets through. Whatever is not asked for is NULL, and folds away in a custom plan.
+({shards}::text[] IS NULL OR shard = ANY ({shards}::text[]))
+AND ({uri_prefix}::text IS NULL OR uri ^@ {uri_prefix}::text)
+AND ({words}::text IS NULL
+     OR to_tsvector('simple', caption) @@ plainto_tsquery('simple', {words}::text))
+AND ({min_width}::int IS NULL OR width >= {min_width}::int)
+AND ({max_width}::int IS NULL OR width <= {max_width}::int)
+AND ({min_height}::int IS NULL OR height >= {min_height}::int)
+AND ({max_height}::int IS NULL OR height <= {max_height}::int)
+
+-- name: expected_rows
+EXPLAIN (FORMAT json) SELECT FROM clip_assets.{table} WHERE {filter};
+
+-- name: count_matching
+SELECT count(*) FROM (SELECT FROM clip_assets.{table} WHERE {filter} LIMIT %(limit)s) AS found;
+
 -- name: search
+-- A walk in relaxed order is nearly sorted; the planner takes it for sorted and would not sort it
+-- again, were it not for the sum.
 SELECT 1 - t.distance, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
        l.run_id, l.job_id, t.shard, l.version, l.device
-FROM (
-    SELECT *, embedding <=> %(vector)s::halfvec AS distance FROM clip_assets.{table}
-    ORDER BY embedding <=> %(vector)s::halfvec LIMIT %(k)s
-) AS t
+FROM ({nearest}) AS t
 JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
-ORDER BY t.distance, t.image_id;
+ORDER BY t.distance + 0, t.image_id
+LIMIT %(k)s;
+
+-- name: walk
+SELECT *, embedding <=> %(vector)b::halfvec AS distance FROM clip_assets.{table}
+WHERE {filter}
+ORDER BY embedding <=> %(vector)b::halfvec LIMIT %(fetch)s
+
+-- name: compare
+-- The sum is no order that the HNSW knows, so it is left alone and all that match are compared.
+SELECT *, (embedding <=> %(vector)b::halfvec) + 0 AS distance FROM clip_assets.{table}
+WHERE {filter}
+ORDER BY distance LIMIT %(fetch)s
 
 -- name: image
 SELECT 1.0, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,

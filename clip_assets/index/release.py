@@ -1,69 +1,135 @@
 """The release: which index answers. It moves in one transaction, and only past its judgement."""
 
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
 import psycopg
 from psycopg import sql
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import judge, search
+from clip_assets.index.filters import condition
 from clip_assets.index.judgement import Judgement
+from clip_assets.index.nearest import Budget
+from clip_assets.index.report import Report
 from clip_assets.index.search import Release
 from clip_assets.index.statements import publish_script, statement
 from clip_assets.index.tables import Index, table_name
+
+LOCK_TIMEOUT = "500ms"
+PATIENCE_SECONDS = 60.0
+_BETWEEN_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
     """Make the index the live release; returns it, and whether anything moved.
 
     Nothing moves where the live release already has this content. Raises ReleaseError if the
-    index was not judged as it is now, or was found wanting.
+    index was not judged as it is now, or was found wanting, or if somebody's query or load was in
+    the way for longer than `PATIENCE_SECONDS`.
     """
-    judgement = _passed(connection, index)
-    now = _live_or_none(connection, index.collection)
-    if now and (now.index_id, now.content) == (index.index_id, judgement.content):
-        return now, False
-    with connection.transaction():
-        row = connection.execute(
-            statement("add_release"),
-            {
-                "collection": index.collection,
-                "index_id": index.index_id,
-                "content": judgement.content,
-                "ef_search": judgement.ef_search,
-                "rows": judgement.rows,
-                "judgement": Jsonb(judgement.model_dump()),
-                "run_id": run_id,
-            },
-        ).fetchone()
-        assert row is not None, "INSERT … RETURNING gives a row"
-        _point_at(connection, index.collection, row[0])
-    return search.live(connection, index.collection), True
+    return patiently(
+        connection, index.collection, lambda: _publish(connection, index, run_id), PATIENCE_SECONDS
+    )
 
 
 def roll_back(connection: psycopg.Connection, collection: str) -> Release:
     """Make the release before the live one live again.
 
     Shards are replaced in place, so a release of the same index has the same rows by now: the
-    one meant is the last of another index. Raises ReleaseError if there is none.
+    one meant is the last of another index. Raises ReleaseError if there is none, or as `publish`.
     """
-    with connection.transaction():
-        row = connection.execute(
-            statement("previous_release"), {"collection": collection}
-        ).fetchone()
-        if row is None:
-            raise ReleaseError(
-                f"{collection} has no release of another model before the live one to go back to."
-            )
-        _point_at(connection, collection, row[0])
+    return patiently(
+        connection, collection, lambda: _roll_back(connection, collection), PATIENCE_SECONDS
+    )
+
+
+def patiently(
+    connection: psycopg.Connection, collection: str, move: Callable[[], T], seconds: float
+) -> T:
+    """`move` in one transaction; whoever moves or drops releases of a collection takes turns.
+
+    Waits half a second at most for any lock and comes back later, `seconds` long, then raises
+    ReleaseError: a view that waits to be replaced makes everybody wait who comes to read it.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+                connection.execute(statement("lock_release"), {"collection": collection})
+                return move()
+        except (LockNotAvailable, DeadlockDetected) as error:
+            if time.monotonic() > until:
+                raise ReleaseError(
+                    f"{collection} stays as it was: queries or loads held what the move needs, "
+                    f"for {seconds:.0f} s. pg_stat_activity names them; try again without them."
+                ) from error
+        time.sleep(_BETWEEN_SECONDS)
+
+
+def previous(connection: psycopg.Connection, collection: str) -> int | None:
+    """Number of the release that a rollback would go back to."""
+    row = connection.execute(statement("previous_release"), {"collection": collection}).fetchone()
+    return row[0] if row else None
+
+
+def of_release(connection: psycopg.Connection, release_id: int) -> tuple[int, int, int, str]:
+    """Index, ef_search, rows and model name of a release."""
+    row = connection.execute(statement("release_index"), {"release_id": release_id}).fetchone()
+    assert row is not None, "a release names its index"
+    index_id, ef_search, rows, model = row
+    return index_id, ef_search, rows, model
+
+
+def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
+    before = previous(connection, collection)
+    if before is None:
+        raise ReleaseError(
+            f"{collection} has no release of another model before the live one to go back to."
+        )
+    _point_at(connection, collection, before)
     return search.live(connection, collection)
 
 
+def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
+    connection.execute(statement("lock_ledger"))
+    judgement = _passed(connection, index)
+    now = _live_or_none(connection, index.collection)
+    if now and (now.index_id, now.content) == (index.index_id, judgement.content):
+        return now, False
+    report = Report.of(index.identity.short, judgement, now)
+    row = connection.execute(
+        statement("add_release"),
+        {
+            "collection": index.collection,
+            "index_id": index.index_id,
+            "content": judgement.content,
+            "ef_search": judgement.ef_search,
+            "rows": judgement.rows,
+            "judgement": Jsonb(judgement.model_dump()),
+            "run_id": run_id,
+        },
+    ).fetchone()
+    assert row is not None, "INSERT … RETURNING gives a row"
+    written = {"release_id": row[0], "report": Jsonb(report.model_dump())}
+    connection.execute(statement("write_report"), written)
+    _point_at(connection, index.collection, row[0])
+    return search.live(connection, index.collection), True
+
+
 def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
-    if index.judgement is None:
+    row = connection.execute(statement("judgement"), {"index_id": index.index_id}).fetchone()
+    if row is None or row[0] is None:
         raise ReleaseError(
             f"The index of {index.identity.short} was never judged. Materialize `search_index`."
         )
-    judgement = Judgement.model_validate(index.judgement)
+    judgement = Judgement.model_validate(row[0])
     if judgement.content != judge.content(connection, index):
         raise ReleaseError(
             f"The index of {index.identity.short} changed after it was judged. Materialize "
@@ -84,16 +150,18 @@ def _live_or_none(connection: psycopg.Connection, collection: str) -> Release | 
 def _point_at(connection: psycopg.Connection, collection: str, release_id: int) -> None:
     key = {"collection": collection, "release_id": release_id}
     connection.execute(statement("point_at"), key)
-    row = connection.execute(statement("release_index"), key).fetchone()
-    assert row is not None, "a release names its index"
-    index_id, ef_search, model = row
+    index_id, ef_search, rows, model = of_release(connection, release_id)
     connection.execute(
         publish_script(
             collection=sql.Identifier(collection),
+            collection_name=sql.Literal(collection),
             table=sql.Identifier(table_name(index_id)),
             index_id=sql.Literal(index_id),
             release_id=sql.Literal(release_id),
             ef_search=sql.Literal(ef_search),
             model=sql.Literal(model),
+            filter=sql.SQL(condition(sql.Identifier)),
+            exact_rows=sql.Literal(int(Budget().exact_rows(rows))),
+            overfetch=sql.Literal(Budget().overfetch),
         )
     )

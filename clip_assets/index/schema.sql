@@ -48,6 +48,11 @@ CREATE TABLE IF NOT EXISTS clip_assets.release (
     published_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- `report` is the judgement beside that of the release before; `dropped_at` says since when its
+-- index is gone, and nothing can go back to it.
+ALTER TABLE clip_assets.release ADD COLUMN IF NOT EXISTS report jsonb;
+ALTER TABLE clip_assets.release ADD COLUMN IF NOT EXISTS dropped_at timestamptz;
+
 -- The pointer: which release answers for a collection.
 CREATE TABLE IF NOT EXISTS clip_assets.live (
     collection text PRIMARY KEY,
@@ -73,16 +78,29 @@ CREATE TABLE IF NOT EXISTS clip_assets.erased (
     PRIMARY KEY (collection, image_id)
 );
 
+-- clip_reader asks, clip_loader loads shards, and whoever applies this file owns the rest: makes
+-- tables, builds and publishes. They are made without the right to log in; see docs/sql.md.
 DO $$
+DECLARE
+    name text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'clip_reader') THEN
-        CREATE ROLE clip_reader NOLOGIN;
-    END IF;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL; -- another process made it meanwhile
+    FOREACH name IN ARRAY ARRAY['clip_reader', 'clip_loader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL; -- another process made it meanwhile
+            END;
+        END IF;
+    END LOOP;
 END $$;
 
-GRANT USAGE ON SCHEMA clip_assets TO clip_reader;
-GRANT SELECT ON ALL TABLES IN SCHEMA clip_assets TO clip_reader;
+GRANT USAGE ON SCHEMA clip_assets TO clip_reader, clip_loader;
+GRANT SELECT ON ALL TABLES IN SCHEMA clip_assets TO clip_reader, clip_loader;
+GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA clip_assets TO clip_loader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA clip_assets GRANT SELECT ON TABLES TO clip_reader;
+ALTER DEFAULT PRIVILEGES IN SCHEMA clip_assets
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO clip_loader;
+REVOKE INSERT, UPDATE, DELETE ON clip_assets.index, clip_assets.release, clip_assets.live,
+    clip_assets.applied_schema FROM clip_loader;
 REVOKE ALL ON clip_assets.erased FROM clip_reader; -- names of what was to be forgotten

@@ -1,5 +1,6 @@
 """The one door to a collection's vectors: the service, the command line and the tests go here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -7,23 +8,22 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import tables
+from clip_assets.index.filters import Filter
+from clip_assets.index.nearest import Graph, nearest
 from clip_assets.index.statements import statement
+from clip_assets.index.tables import table_name
 from clip_assets.model import ModelIdentity, ModelSpec
-
-MAX_EF_SEARCH = 1_000
-"""pgvector takes no more; the iterative scan finds what is asked beyond it."""
 
 
 @dataclass(frozen=True)
 class Release:
     """What answers for a collection: one model's table at one ef_search.
 
-    `spec` is how to load the model, `identity` what the loaded model must be.
+    `spec` is how to load the model, `identity` what the loaded model must be; `report` is the
+    judgement beside that of the release before.
     """
 
     id: int
@@ -37,10 +37,15 @@ class Release:
     published_at: datetime
     identity: ModelIdentity
     spec: ModelSpec
+    report: dict[str, Any] | None = None
 
     @property
     def table(self) -> str:
-        return tables.table_name(self.index_id)
+        return table_name(self.index_id)
+
+    @property
+    def graph(self) -> Graph:
+        return Graph(self.index_id, self.identity.dim, self.rows, self.ef_search)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,15 @@ class Hit:
     lineage: Lineage
 
 
+class Hits(list[Hit]):
+    """Hits, best first. `complete` is false where a filter let fewer than k be found in the time
+    that a search may take, though more may match."""
+
+    def __init__(self, hits: Iterable[Hit] = (), complete: bool = True) -> None:
+        super().__init__(hits)
+        self.complete = complete
+
+
 def live(connection: psycopg.Connection, collection: str | None = None) -> Release:
     """The live release of the collection; None means the only one there is.
 
@@ -91,25 +105,25 @@ def live(connection: psycopg.Connection, collection: str | None = None) -> Relea
 
 
 def search(
-    connection: psycopg.Connection, release: Release, vector: NDArray[np.float32], k: int
-) -> list[Hit]:
-    """The k images nearest to `vector`, float32[dim] of unit length, best first.
+    connection: psycopg.Connection,
+    release: Release,
+    vector: NDArray[np.float32],
+    k: int,
+    only: Filter | None = None,
+) -> Hits:
+    """The k images nearest to `vector`, float32[dim] of unit length, that pass the filter.
 
     Raises ValueError if the vector is not of the release's dimension or not finite.
     """
-    with connection.transaction():
-        tune(connection, min(max(release.ef_search, k), MAX_EF_SEARCH))
-        rows = connection.execute(
-            statement("search", table=sql.Identifier(release.table)),
-            {"vector": literal(vector, release.identity.dim), "k": k, "index_id": release.index_id},
-        ).fetchall()
-    return [_hit(release, row) for row in rows]
+    where = only.predicate if only else None
+    rows, complete = nearest(connection, release.graph, vector, k, where)
+    return Hits([_hit(release, row) for row in rows], complete)
 
 
 def image(connection: psycopg.Connection, release: Release, image_id: str) -> Hit | None:
     """One image of the release by its id, with score 1."""
     row = connection.execute(
-        statement("image", table=sql.Identifier(release.table)),
+        statement("image", table=release.graph.table),
         {"image_id": image_id, "index_id": release.index_id},
     ).fetchone()
     return _hit(release, row) if row else None
@@ -120,7 +134,7 @@ def vector_of(
 ) -> NDArray[np.float32] | None:
     """The stored vector of an image, float32[dim], or None if the release has no such image."""
     row = connection.execute(
-        statement("vector", table=sql.Identifier(release.table)), {"image_id": image_id}
+        statement("vector", table=release.graph.table), {"image_id": image_id}
     ).fetchone()
     return np.asarray(row[0], np.float32) if row else None
 
@@ -129,27 +143,6 @@ def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
     """The small WebP picture of the image with that content hash."""
     row = connection.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
     return bytes(row[0]) if row else None
-
-
-def tune(connection: psycopg.Connection, ef_search: int) -> None:
-    """Settings of a search, for the running transaction.
-
-    Small tables would be scanned whole; the index is used at every size, so that what was
-    judged is what answers. Iterative scans keep answers full while dead rows await VACUUM.
-    """
-    connection.execute(
-        "SELECT set_config('hnsw.ef_search', %s, true), "
-        "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-        "set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)",
-        [str(ef_search)],
-    )
-
-
-def literal(vector: NDArray[np.float32], dim: int) -> str:
-    """The vector as pgvector reads it. Raises ValueError if it is not float32[dim] and finite."""
-    if vector.shape != (dim,) or not np.isfinite(vector).all():
-        raise ValueError(f"expected {dim} finite numbers, got shape {vector.shape}")
-    return f"[{','.join(map(str, vector.tolist()))}]"
 
 
 def _hit(release: Release, row: tuple[Any, ...]) -> Hit:

@@ -79,5 +79,10 @@ def find(connection: psycopg.Connection, collection: str, slug: str) -> Index:
 
 def ledger(connection: psycopg.Connection, index: Index) -> dict[str, tuple[str, str, int]]:
     """Commit path, digest and rows of each loaded shard, by shard key."""
-    rows = connection.execute(statement("ledger"), {"index_id": index.index_id})
+    return ledger_of(connection, index.index_id)
+
+
+def ledger_of(connection: psycopg.Connection, index_id: int) -> dict[str, tuple[str, str, int]]:
+    """`ledger` of an index that is known by its number."""
+    rows = connection.execute(statement("ledger"), {"index_id": index_id})
     return {shard: (path, digest, count) for shard, path, digest, count in rows}

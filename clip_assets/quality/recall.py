@@ -20,17 +20,16 @@ class Recall(BaseModel):
     lower: float
 
 
-def recall_at_k(found: Sequence[Sequence[str]], exact: Sequence[Sequence[str]], k: int) -> Recall:
-    """Share of each query's exact k nearest that were found, averaged.
+def mean_recall(reached: Sequence[float], k: int) -> Recall:
+    """From the share of its exact k nearest that each query found.
 
-    Where the collection has fewer than k images, all of them count as the exact nearest.
+    Where the collection has fewer than k images, all of them count as the exact nearest. Of no
+    queries the recall is 1, for nothing was lost, and its bound 0, for nothing was shown.
     """
-    shares = [
-        len(set(near[:k]) & set(true[:k])) / max(1, min(k, len(true)))
-        for near, true in zip(found, exact, strict=True)
-    ]
-    mean = sum(shares) / len(shares)
-    return Recall(k=k, queries=len(shares), mean=mean, lower=wilson_lower(mean, len(shares)))
+    if not reached:
+        return Recall(k=k, queries=0, mean=1.0, lower=0.0)
+    mean = sum(reached) / len(reached)
+    return Recall(k=k, queries=len(reached), mean=mean, lower=wilson_lower(mean, len(reached)))
 
 
 def wilson_lower(mean: float, n: int) -> float:

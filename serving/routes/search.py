@@ -3,12 +3,15 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, File, Form, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import Example
 from psycopg import Connection
 from psycopg.rows import TupleRow
+from pydantic import ValidationError
 
 from clip_assets.index import search as index
-from clip_assets.index.search import Hit
+from clip_assets.index.filters import Filter
+from clip_assets.index.search import Hits
 from serving.encoder import Vector
 from serving.errors import NotFound
 from serving.live import Snapshot
@@ -22,6 +25,7 @@ from serving.schema import (
     SearchAnswer,
     SearchRequest,
     Took,
+    filter_of_form,
     warning,
 )
 from serving.service import Context, ContextDep
@@ -33,6 +37,13 @@ FORM_OVERHEAD = 64 * 2**10
 
 EXAMPLES = {
     "text": Example(summary="By a text", value={"text": "a photo of a cloud", "k": 5}),
+    "filter": Example(
+        summary="Among some of the images",
+        value={
+            "text": "a photo of a cloud",
+            "filter": {"uri_prefix": "s3://bucket/photos/2024/", "min_width": 1200},
+        },
+    ),
     "like": Example(summary="More like a stored image", value={"image_id": "travel/cloud"}),
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -62,10 +73,10 @@ async def search(
     snapshot = _snapshot(context, query.collection)
     if query.text is not None:
         vector = await snapshot.encoder.text(query.text, context.caller)
-        hits = await _nearest(context, snapshot, vector, query.k)
+        hits = await _nearest(context, snapshot, vector, query.k, query.filter)
         return _answer(Query(kind="text", text=query.text), context, snapshot, hits)
     assert query.image_id is not None
-    hits = await _like(context, snapshot, query.image_id, query.k)
+    hits = await _like(context, snapshot, query.image_id, query.k, query.filter)
     return _answer(Query(kind="image_id", image_id=query.image_id), context, snapshot, hits)
 
 
@@ -74,13 +85,17 @@ async def search_by_upload(
     file: Annotated[UploadFile, File(description="JPEG, PNG or WebP")],
     k: Annotated[Count, Form()] = 24,
     collection: Annotated[CollectionName | None, Form()] = None,
+    only: Annotated[
+        str, Form(alias="filter", max_length=JSON_BYTES, description="the `filter` as JSON")
+    ] = "",
 ) -> SearchAnswer:
     """Images nearest to an uploaded one. The file is neither stored nor logged."""
     snapshot = _snapshot(context, collection)
+    passing = _filter(only)
     data = await file.read()
     limits = context.settings.upload_bytes, context.settings.upload_pixels
     vector = await snapshot.encoder.image(lambda: decoded(data, *limits), context.caller)
-    hits = await _nearest(context, snapshot, vector, k)
+    hits = await _nearest(context, snapshot, vector, k, passing)
     return _answer(Query(kind="upload"), context, snapshot, hits)
 
 
@@ -92,26 +107,42 @@ def _snapshot(context: Context, collection: str | None) -> Snapshot:
     return snapshot
 
 
-async def _nearest(context: Context, snapshot: Snapshot, vector: Vector, k: int) -> list[Hit]:
+def _filter(text: str) -> Filter | None:
+    try:
+        return filter_of_form(text)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", "filter", *fault["loc"])} for fault in error.errors()]
+        raise RequestValidationError(faults) from error
+
+
+async def _nearest(
+    context: Context, snapshot: Snapshot, vector: Vector, k: int, only: Filter | None
+) -> Hits:
     return await context.live.database.run(
-        lambda connection: index.search(connection, snapshot.release, vector, k), context.caller
+        lambda connection: index.search(connection, snapshot.release, vector, k, only),
+        context.caller,
     )
 
 
-async def _like(context: Context, snapshot: Snapshot, image_id: str, k: int) -> list[Hit]:
+async def _like(
+    context: Context, snapshot: Snapshot, image_id: str, k: int, only: Filter | None
+) -> Hits:
     """The image is its own nearest neighbour, so one more is asked for and it is dropped."""
 
-    def neighbours(connection: Connection[TupleRow]) -> list[Hit] | None:
+    def neighbours(connection: Connection[TupleRow]) -> Hits | None:
         vector = index.vector_of(connection, snapshot.release, image_id)
-        return None if vector is None else index.search(connection, snapshot.release, vector, k + 1)
+        if vector is None:
+            return None
+        return index.search(connection, snapshot.release, vector, k + 1, only)
 
     hits = await context.live.database.run(neighbours, context.caller)
     if hits is None:
         raise NotFound("The live release has no image with this id.")
-    return [hit for hit in hits if hit.image_id != image_id][:k]
+    others = [hit for hit in hits if hit.image_id != image_id][:k]
+    return Hits(others, hits.complete or len(others) == k)
 
 
-def _answer(query: Query, context: Context, snapshot: Snapshot, hits: list[Hit]) -> SearchAnswer:
+def _answer(query: Query, context: Context, snapshot: Snapshot, hits: Hits) -> SearchAnswer:
     release, notes = snapshot.release, context.caller.notes
     notes.update(results=len(hits), release=release.id)
     return SearchAnswer(
@@ -125,5 +156,6 @@ def _answer(query: Query, context: Context, snapshot: Snapshot, hits: list[Hit])
         ),
         warning=warning(release),
         took_ms=Took(encode=notes.get("encoder_ms", 0.0), search=notes["database_ms"]),
+        complete=hits.complete,
         hits=[HitOut.of(hit, context.settings.dagster_url) for hit in hits],
     )

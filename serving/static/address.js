@@ -1,21 +1,33 @@
-// Where the page is: `?q=` or `?like=`, with `&show=` for an open picture. Whatever can be linked
-// to is in the address, so links and "back" work. A dropped picture cannot: it is kept here, under
+// Where the page is: `?q=` or `?like=`, with filters, and `&show=` for an open picture. Whatever can
+// be linked to is in the address, so links and "back" work. A dropped picture cannot: it is kept here, under
 // a number in its history entry, until the page is left.
 
 const uploads = new Map();
 
-export function here() {
-  const query = new URLSearchParams(location.search);
-  const [q, like, show] = ["q", "like", "show"].map((name) => query.get(name)?.trim() ?? "");
-  const upload = uploads.has(history.state?.upload) ? history.state.upload : null;
-  return { q, like, show, upload, file: uploads.get(upload) };
+const TEXTS = ["words", "uri_prefix"];
+const NUMBERS = ["min_width", "min_height"];
+
+export const FILTERS = [...TEXTS, ...NUMBERS];
+
+export function placeIn(search) {
+  const query = new URLSearchParams(search);
+  const value = (name) => query.get(name)?.trim() ?? "";
+  const texts = TEXTS.map((name) => [name, value(name)]).filter(([, text]) => text);
+  const numbers = NUMBERS.map((name) => [name, Number(value(name))]).filter(([, pixels]) => pixels > 0);
+  const filter = Object.fromEntries([...texts, ...numbers]);
+  return { q: value("q"), like: value("like"), show: value("show"), filter };
 }
 
-export const results = ({ q, like, upload }) => JSON.stringify([q, like, upload]);
+export function here() {
+  const upload = uploads.has(history.state?.upload) ? history.state.upload : null;
+  return { ...placeIn(location.search), upload, file: uploads.get(upload) };
+}
 
-export function link({ q, like, show }) {
-  const query = new URLSearchParams(Object.entries({ q, like, show }).filter(([, value]) => value));
-  return query.size ? `/?${query}` : "/";
+export const results = ({ q, like, upload, filter }) => JSON.stringify([q, like, upload, filter]);
+
+export function link({ q, like, show, filter }) {
+  const parts = Object.entries({ q, like, ...filter, show }).filter(([, value]) => value);
+  return parts.length ? `/?${new URLSearchParams(parts)}` : "/";
 }
 
 // `opened`: an entry of ours lies below this one, so closing the picture may go back to it.
@@ -31,5 +43,5 @@ export function closeShown() {
 export function goUpload(file) {
   const upload = Date.now();
   uploads.set(upload, file);
-  go({ upload });
+  go({ upload, filter: here().filter });
 }

@@ -19,14 +19,16 @@ export const release = () => asked("/v1/release");
 
 export const record = (id) => asked(`/v1/images/${encodeURIComponent(id)}`);
 
-export function search({ q, like, file }, k, signal) {
+export function search({ q, like, file, filter = {} }, k, signal) {
+  const narrow = Object.keys(filter).length ? filter : undefined;
   if (file) {
     const form = new FormData();
     form.append("file", file);
     form.append("k", k);
+    if (narrow) form.append("filter", JSON.stringify(narrow));
     return asked("/v1/search/image", { method: "POST", body: form, signal });
   }
-  const body = JSON.stringify(like ? { image_id: like, k } : { text: q, k });
+  const body = JSON.stringify({ ...(like ? { image_id: like } : { text: q }), k, filter: narrow });
   const headers = { "Content-Type": "application/json" };
   return asked("/v1/search", { method: "POST", body, headers, signal });
 }

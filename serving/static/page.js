@@ -1,6 +1,6 @@
 // The page: shows what the address says, and changes the address when something is asked.
 
-import { closeShown, go, goUpload, here, link, results } from "./address.js";
+import { FILTERS, closeShown, go, goUpload, here, link, placeIn, results } from "./address.js";
 import { record, release, search } from "./api.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
@@ -32,6 +32,8 @@ async function begin(place) {
   document.body.classList.toggle("start", !asks);
   document.title = place.q ? `${place.q} – image search` : "Image search";
   at.q.value = place.q;
+  for (const name of FILTERS) at[name].value = place.filter[name] ?? "";
+  if (Object.keys(place.filter).length) at.filter.open = true;
   at.grid.replaceChildren();
   at.source.hidden = at.more.hidden = true;
   say("");
@@ -56,12 +58,13 @@ async function ask(place, k) {
   }
 }
 
-function showAnswer(place, k, { hits, took_ms, warning }) {
+function showAnswer(place, k, { hits, took_ms, warning, complete }) {
   pictures(at.grid, hits, (hit) => link({ ...place, show: hit.image_id }));
   warn(warning);
   const took = Math.max(1, Math.round(took_ms.encode + took_ms.search));
-  if (hits.length) say(`${count(hits.length, "picture")}, nearest first, in ${took} ms`);
-  else say("Nothing was found.", "empty");
+  const rest = complete ? "" : "; there may be more, which take longer to look for";
+  if (hits.length) say(`${count(hits.length, "picture")}, nearest first, in ${took} ms${rest}`);
+  else say(`Nothing was found${rest}.`, "empty");
   at.more.hidden = hits.length < k || k >= MOST;
   at.more.onclick = () => ask(place, Math.min(MOST, 2 * k));
 }
@@ -137,14 +140,15 @@ document.addEventListener("click", (event) => {
   if (!anchor || anchor.origin !== location.origin || anchor.pathname !== "/") return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const { q, like, show: image } = Object.fromEntries(new URLSearchParams(anchor.search));
   const stays = at.grid.contains(anchor); // an upload's pictures open over its own results
-  go({ q, like, show: image, upload: stays ? here().upload : null });
+  go({ ...placeIn(anchor.search), upload: stays ? here().upload : null });
   show();
 });
 at.form.addEventListener("submit", (event) => {
   event.preventDefault();
-  go({ q: at.q.value.trim() });
+  const q = at.q.value.trim();
+  const asked = q ? { q } : { like: here().like, upload: here().upload };
+  go({ ...placeIn(new URLSearchParams(new FormData(at.form))), ...asked });
   show();
 });
 at.detail.addEventListener("close", () => {

@@ -41,6 +41,25 @@ def test_a_typed_query_shows_pictures(page: Page, searchable: Searchable) -> Non
     assert _query(page) == {"q": ["a gold ellipse"]}
 
 
+def test_a_filter_is_part_of_the_address(page: Page, searchable: Searchable) -> None:
+    """Typed under Filter it narrows the pictures; the address opens the same view again, and an
+    opened picture keeps it."""
+    _ask(page, "an ellipse")
+    page.get_by_text("Filter", exact=True).click()
+    page.get_by_label("Caption has").fill("gold")
+    page.keyboard.press("Enter")
+    gold = [picture.image_id for picture in searchable.pictures if "gold" in str(picture.caption)]
+    expect(page.locator(GRID)).to_have_count(len(gold))
+    assert _query(page) == {"q": ["an ellipse"], "words": ["gold"]}
+    assert set(_shown(page)) == set(gold)
+    page.reload()
+    expect(page.locator(GRID)).to_have_count(len(gold))
+    expect(page.get_by_label("Caption has")).to_have_value("gold")
+    page.locator(GRID).first.click()
+    expect(page.locator("#detail")).to_be_visible()
+    assert _query(page)["words"] == ["gold"]
+
+
 def test_the_page_says_what_it_searches(page: Page, searchable: Searchable) -> None:
     """Collection, size, model and time stand on it, and that this model means nothing."""
     page.goto("/")

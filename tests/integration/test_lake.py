@@ -1,5 +1,6 @@
 """DuckDB over the parquet: committed rows only, the model's own vectors, exact answers."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -120,6 +121,43 @@ def test_search_is_exact(tmp_path: Path) -> None:
             [query.tolist()],
         ).fetchall()
     assert [name for (name,) in found] == exact(table, query, 20)
+
+
+def test_the_search_macro(tmp_path: Path) -> None:
+    """search(vector, k) is that order, with the score beside every column; k is ten if not said."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 100)
+    table = made.rows()
+    query = matrix(table)[17]
+    with Lake(made.objects).connect() as database:
+        found = database.execute(
+            "SELECT image_id, score, shard FROM search(?, 20)", [query.tolist()]
+        ).fetchall()
+        few = database.execute("SELECT count(*) FROM search(?)", [query.tolist()]).fetchone()
+    assert [name for name, _, _ in found] == exact(table, query, 20)
+    assert found[0][1:] == (pytest.approx(1, abs=1e-5), "00000")
+    assert few == (10,)
+
+
+def test_search_uses_all_cores(tmp_path: Path) -> None:
+    """DuckDB runs as many threads as there are cores: none is taken from it."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 5)
+    with Lake(made.objects).connect() as database:
+        threads = database.execute("SELECT current_setting('threads')").fetchone()
+    assert threads == (len(os.sched_getaffinity(0)),)
+
+
+def test_attach_without_the_extension(
+    data: Path, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where DuckDB's extension for Postgres was never installed, the sentence says how to, and
+    nothing is downloaded unasked."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB keeps its extensions
+    status, out, error = _sql("--postgres", "SELECT 1")
+    assert (status, out) == (1, "")
+    assert "extension is not on this machine" in error
+    assert "INSTALL postgres" in error
 
 
 def test_a_newer_version_replaces_the_older(tmp_path: Path) -> None:

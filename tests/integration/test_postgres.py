@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -9,6 +11,9 @@ import pytest
 
 from clip_assets import postgres
 from clip_assets.errors import DatabaseError
+from clip_assets.index import build, release, search
+from clip_assets.store.objects import Objects
+from tests.integration.index.support import COLLECTION, Made, Model, publish, reconcile
 
 APPLIED = "SELECT sha256, xmin FROM clip_assets.applied_schema"
 
@@ -55,6 +60,44 @@ def test_a_migration_repeats_safely(database: str) -> None:
         rows = connection.execute("SELECT sha256 FROM clip_assets.thumbnail").fetchall()
     assert rows == [("a",)]
     assert _schema(database) == before
+
+
+def test_a_database_of_an_older_version(empty: str, tmp_path: Path) -> None:
+    """A database made by the first schema, with a release in it, keeps that release, and takes
+    the next one."""
+    old = (Path(__file__).parent / "migrations/0_before_reports.sql").read_text()
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 60)
+    with postgres.connect(empty) as connection:
+        connection.execute(old)  # type: ignore[arg-type]
+        connection.execute("INSERT INTO clip_assets.applied_schema VALUES ('of that version')")
+        _release_of_that_version(connection, made)
+        postgres.migrate(connection)
+        before = search.live(connection)
+        assert (before.rows, before.report) == (60, None)
+        other = replace(made, model=Model("second", dim=48, weights="b" * 64))
+        other.add("00000", 60)
+        live = publish(connection, other)
+        assert live.identity == other.model.identity
+        assert live.report
+        assert live.report["live"] is None, "what was judged then cannot stand beside"
+        assert release.roll_back(connection, COLLECTION) == before
+
+
+def _release_of_that_version(connection: psycopg.Connection, made: Made) -> None:
+    index = reconcile(connection, made).index
+    build.build(connection, index, 60)
+    connection.execute(
+        "WITH made AS (INSERT INTO clip_assets.release "
+        "(collection, index_id, content, ef_search, rows, judgement, run_id) "
+        "VALUES ('photos', %s, 'c', 40, 60, '{\"rows\": 60}', 'run-1') RETURNING *) "
+        "INSERT INTO clip_assets.live SELECT collection, release_id FROM made",
+        [index.index_id],
+    )
+    connection.execute(
+        "CREATE SCHEMA photos; CREATE FUNCTION photos.search(query halfvec, k int DEFAULT 10) "
+        "RETURNS TABLE (image_id text) LANGUAGE sql AS 'SELECT NULL::text'"
+    )
 
 
 def test_eight_at_once(empty: str) -> None:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import build, judge, release, search, tables
+from clip_assets.index import build, judge, release, search, tables, truth
+from clip_assets.index.exam import below
 from clip_assets.index.judgement import Judgement, Rung, Wanted
-from clip_assets.index.statements import statement
+from clip_assets.index.nearest import Budget, Graph, plan
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import (
     Made,
@@ -35,6 +37,10 @@ def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
     assert judgement.rows == 200
     assert judgement.ef_search == reached.ef_search == judge.EF_SEARCH_LADDER[0]
     assert (reached.text.queries, reached.image.queries) == (120, 200)
+    assert [(f.share, f.plan) for f in reached.filtered] == [(0.5, "compare"), (0.1, "compare")]
+    assert all((f.text.mean, f.image.mean) == (1, 1) for f in reached.filtered)
+    assert reached.latency
+    assert 0 < reached.latency.p50_ms <= reached.latency.p99_ms
     for recall in (reached.text, reached.image):
         assert 0.95 <= recall.lower < recall.mean <= 1
     assert Judgement.model_validate(find(connection, made).judgement) == judgement
@@ -82,6 +88,47 @@ def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path:
     with pytest.raises(ReleaseError, match=r"recall@10 of \w+ queries is 0\.\d+.* ef_search 1,"):
         release.publish(connection, find(connection, made), "run-2")
     assert search.live(connection) == before
+
+
+def test_poor_under_a_filter_is_not_published(
+    connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reaches the wanted recall without a filter and not under one climbs on, and is refused
+    where no ef_search is enough."""
+    made = Made(Objects(str(tmp_path / "many")))
+    made.add("00000", 2_000)
+    index = reconcile(connection, made).index
+    build.build(connection, index, 2_000)
+    blind = Budget(exact_factor=0, overfetch=1, scan_tuples=1, rescue_rows=0)
+    monkeypatch.setattr(judge, "Graph", partial(Graph, budget=blind))
+    judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.9), ladder=(40, 64))
+    assert [rung.ef_search for rung in judgement.ladder] == [40, 64]
+    assert all(rung.reaches_unfiltered(0.9) for rung in judgement.ladder)
+    assert [f.plan for f in judgement.reached.filtered] == ["walk"] * 3
+    with pytest.raises(ReleaseError, match=r"queries under a filter that 1\.0% pass is 0\."):
+        release.publish(connection, find(connection, made), "run-1")
+
+
+def test_the_truth_is_that_of_postgres(connection: psycopg.Connection, made: Made) -> None:
+    """The exact distances of one pass in numpy are those of Postgres' own exact search, for all
+    rows and for a share of them."""
+    index = reconcile(connection, made).index
+    queries = clustered(5, 123)
+    for share, ours in zip(
+        (1.0, 0.1),
+        truth.nearest_distances(connection, index, queries, (1.0, 0.1), 30),
+        strict=True,
+    ):
+        for query, distances in zip(queries, ours, strict=True):
+            rows = connection.execute(
+                "SELECT embedding <=> %s::halfvec AS distance "  # type: ignore[arg-type]
+                f"FROM clip_assets.images_{index.index_id} "
+                "WHERE sha256 < %s ORDER BY distance LIMIT 30",
+                [str(query.tolist()), below(share).values["below"] if share < 1 else "g"],
+            ).fetchall()
+            theirs = [row[0] for row in rows]
+            assert distances[: len(theirs)] == pytest.approx(theirs, abs=2e-6)
+            assert np.isinf(distances[len(theirs) :]).all()
 
 
 def test_without_the_hnsw(connection: psycopg.Connection, made: Made) -> None:
@@ -174,15 +221,8 @@ def test_captions_find_their_images(connection: psycopg.Connection, tmp_path: Pa
 def test_what_is_measured_is_what_answers(connection: psycopg.Connection, released: Made) -> None:
     """The statement that searches run, settings and all, goes through the HNSW too."""
     live = search.live(connection)
-    index = find(connection, released)
-    with connection.transaction():
-        search.tune(connection, live.ef_search)
-        query = search.literal(clustered(1, 5)[0], live.identity.dim)
-        plan = connection.execute(
-            psycopg.sql.SQL("EXPLAIN ") + statement("search", table=index.table),
-            {"vector": query, "k": 10, "index_id": index.index_id},
-        ).fetchall()
-    assert any(index.hnsw in line for (line,) in plan)
+    lines = plan(connection, live.graph, clustered(1, 5)[0], 10)
+    assert any(find(connection, released).hnsw in line for line in lines)
 
 
 def test_index_names(made: Made) -> None:

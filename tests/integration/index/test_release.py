@@ -4,12 +4,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import release, search
+from clip_assets.index.filters import Filter
 from tests.integration.index.support import (
     COLLECTION,
     Made,
@@ -104,22 +106,32 @@ def test_two_publish_at_once(
 def test_a_switch_under_load(
     database: str, connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
-    """While the release moves between two models, four searchers get full answers only, each
-    wholly from the release they read."""
+    """While the release moves between two models, eight searchers get full answers only, each
+    wholly from the release they read; some ask under a filter."""
     publish(connection, other)
-    answers: Counter[int] = Counter()
+    answers: Counter[tuple[int, str]] = Counter()
+    wrong: Counter[str] = Counter()
 
     def search_on(stop: threading.Event) -> None:
         queries = {32: clustered(1, 5)[0], 48: clustered(1, 5, 48)[0]}
+        only = cycle([None, Filter(shards=("00001", "00002"))])
         with psycopg.connect(database, autocommit=True) as own:
             while not stop.is_set():
-                live = search.live(own, COLLECTION)
-                hits = search.search(own, live, queries[live.identity.dim], 10)
-                assert len(hits) == 10
-                assert {hit.lineage.model for hit in hits} == {live.identity.short}
-                answers[live.id] += 1
+                try:
+                    live = search.live(own, COLLECTION)
+                    hits = search.search(own, live, queries[live.identity.dim], 10, next(only))
+                except psycopg.Error as error:
+                    wrong[f"failed: {error}"] += 1
+                    continue
+                wrong["short or empty"] += len(hits) < 10
+                wrong["mixed"] += {hit.lineage.model for hit in hits} != {live.identity.short}
+                answers[live.id, live.identity.name] += 1
 
-    _during_moves(connection, [released, other], [search_on] * 4, lambda: sum(answers.values()))
+    _during_moves(connection, [released, other], [search_on] * 8, lambda: sum(answers.values()))
+    print(f"{sum(answers.values())} answers of {len(answers)} releases; wrong: {dict(wrong)}")
+    for (number, model), count in sorted(answers.items()):
+        print(f"release {number:3d} by {model:8s} {count:6d} answers")
+    assert not +wrong
     assert len(answers) > MOVES // 2
 
 

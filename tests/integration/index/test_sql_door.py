@@ -1,11 +1,13 @@
 """The SQL door: what an analyst with the reader's role can ask of the live release."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import errors
 
+from clip_assets.store.objects import Objects
 from tests.integration.index.support import Made, exact, matrix, publish
 
 Connect = Callable[[], psycopg.Connection]
@@ -66,6 +68,69 @@ def test_search(as_reader: Connect, released: Made) -> None:
         len(reader.execute("SELECT * FROM photos.search(%s)", [str(query.tolist())]).fetchall())
         == 10
     )
+
+
+FILTERS = [
+    ("shards => '{00001,00002}'", "shard IN ('00001', '00002')"),
+    ("uri_prefix => '/pictures/00003-000'", "starts_with(uri, '/pictures/00003-000')"),
+    ("words => 'caption 7'", "starts_with(caption, 'caption 7 ')"),
+    ("min_width => 60, max_width => 70", "width BETWEEN 60 AND 70"),
+    ("min_height => 31", "height >= 31"),
+]
+
+
+@pytest.mark.parametrize(("argument", "condition"), FILTERS)
+def test_search_among_some(
+    as_reader: Connect, released: Made, argument: str, condition: str
+) -> None:
+    """search(vector, k, filter => …) gives the nearest of those that pass, k of them if they
+    are there."""
+    query = str(matrix(released.rows())[7].tolist())
+    reader = as_reader()
+    found = reader.execute(
+        f"SELECT image_id FROM photos.search(%s::halfvec, 5, {argument})",  # type: ignore[arg-type]
+        [query],
+    ).fetchall()
+    right = reader.execute(
+        f"SELECT image_id FROM photos.images WHERE {condition} "  # type: ignore[arg-type]
+        "ORDER BY embedding <=> %s::halfvec, image_id LIMIT 5",
+        [query],
+    ).fetchall()
+    assert found == right
+
+
+def test_a_wide_filter_walks_until_k_are_found(
+    connection: psycopg.Connection, as_reader: Connect, tmp_path: Path
+) -> None:
+    """Where many match, the HNSW is walked past its first candidates: k rows, all of which pass;
+    the settings of the session stay as they were."""
+    made = Made(Objects(str(tmp_path / "many")))
+    made.add("00000", 3_000)
+    publish(connection, made)
+    reader = as_reader()
+    found = reader.execute(
+        "SELECT count(*), min(width) FROM photos.search("
+        "(SELECT embedding FROM photos.images LIMIT 1), 100, min_width => 1540) "
+        "JOIN photos.images USING (image_id)"
+    ).fetchone()
+    assert found is not None
+    assert found[0] == 100
+    assert found[1] >= 1540
+    for name, value in (("enable_sort", "on"), ("hnsw.iterative_scan", "off")):
+        assert reader.execute(f"SHOW {name}").fetchone() == (value,)  # type: ignore[arg-type]
+
+
+def test_lineage_views(as_reader: Connect, released: Made) -> None:
+    """Which shards the live release holds, and which releases there were, with their reports."""
+    reader = as_reader()
+    shards = reader.execute("SELECT shard, rows, run_id FROM photos.shards ORDER BY 1").fetchall()
+    assert shards == [(f"{n:05d}", 50, f"run-of-{n:05d}-v1") for n in range(4)]
+    releases = reader.execute(
+        "SELECT live, model, rows, report->'candidate'->>'model' IS NOT NULL FROM photos.releases"
+    ).fetchall()
+    assert releases == [(True, "made-up", 200, True)]
+    one = reader.execute("SELECT vector_dims(embedding), model FROM photos.embeddings").fetchone()
+    assert one == (32, "made-up")
 
 
 def test_similar(as_reader: Connect, released: Made) -> None:

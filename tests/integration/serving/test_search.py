@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_assets.index.filters import Filter
 from tests.integration.serving.support import Searchable
 
 
@@ -36,6 +37,52 @@ def test_a_text_finds_what_exact_search_finds(searchable: Searchable) -> None:
     scores = [hit["score"] for hit in answer["hits"]]
     assert scores == sorted(scores, reverse=True)
     assert set(_ids(answer)) == set(_exact(searchable, "a gold ellipse", 5))
+
+
+WIDE = {"min_width": 96}
+
+
+def test_a_filter_narrows_every_kind_of_query(searchable: Searchable) -> None:
+    """Text, stored image and upload find only what passes, and say that this was all."""
+    wide = {p.image_id for p in searchable.pictures if p.image.width >= 96}
+    asked = sorted(wide)[0]
+    picture = searchable.pictures[0]
+    upload = httpx.post(
+        f"{searchable.url}/v1/search/image",
+        files={"file": ("x", picture.png)},
+        data={"filter": json.dumps(WIDE)},
+    ).json()
+    by_text = _search(searchable, text="a gold ellipse", filter=WIDE)
+    like = _search(searchable, image_id=asked, filter=WIDE)
+    assert set(_ids(by_text)) == set(_ids(upload)) == wide
+    assert set(_ids(like)) == wide - {asked}
+    assert by_text["complete"] is upload["complete"] is like["complete"] is True
+
+
+def test_filters_by_words_and_place(searchable: Searchable) -> None:
+    """Words of the caption in any case, and the start of the address."""
+    answer = _search(searchable, text="x", filter={"words": "GOLD"})
+    assert {hit["caption"] for hit in answer["hits"]} == {"a gold ellipse"}
+    answer = _search(searchable, text="x", filter={"uri_prefix": "images/shapes/0"})
+    assert len(answer["hits"]) == 10
+    assert _search(searchable, text="x", filter={"shards": ["nowhere"]})["hits"] == []
+
+
+def test_the_api_describes_the_filter(searchable: Searchable) -> None:
+    """Each part stands in the OpenAPI document with its meaning."""
+    document = httpx.get(f"{searchable.url}/openapi.json").json()
+    parts = document["components"]["schemas"]["Filter"]["properties"]
+    assert set(parts) == set(Filter.model_fields)
+    assert all(part["description"] for part in parts.values())
+
+
+@pytest.mark.parametrize("wrong", ["{", "[]", '{"caption": "x"}', '{"min_width": "wide"}'])
+def test_a_filter_that_is_none_is_refused_in_forms_too(searchable: Searchable, wrong: str) -> None:
+    """422 with the field's name, before the file is decoded."""
+    url = f"{searchable.url}/v1/search/image"
+    response = httpx.post(url, files={"file": ("x", b"no image")}, data={"filter": wrong})
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
+    assert "filter" in response.json()["error"]["message"]
 
 
 def test_a_hit_says_what_made_it(searchable: Searchable) -> None:
@@ -107,6 +154,9 @@ def test_the_collection_may_be_named(searchable: Searchable) -> None:
         ({"text": "a", "k": "many"}, "k:"),
         ({"text": "a", "size": 3}, "size:"),
         ({"text": ["a"]}, "text:"),
+        ({"text": "a", "filter": {"caption": "x"}}, "filter.caption:"),
+        ({"text": "a", "filter": {"min_width": -1}}, "filter.min_width:"),
+        ({"text": "a", "filter": {"words": "nul\0"}}, "NUL"),
     ],
 )
 def test_a_bad_query_is_told_what_is_wrong(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clip_assets.index.judgement import Judgement, Rung, Wanted
+from clip_assets.index.judgement import FilteredRecall, Judgement, Rung, Wanted
 from clip_assets.quality.recall import Recall
 
 GOOD = Recall(k=10, queries=300, mean=0.99, lower=0.98)
@@ -36,6 +36,27 @@ def test_one_poor_kind_is_enough(text: Recall, image: Recall, kind: str) -> None
     (fault,) = judgement(text, image).faults
     assert f"of {kind} queries" in fault
     assert "at ef_search 64, below the wanted 0.950" in fault
+
+
+@pytest.mark.parametrize(("text", "image", "kind"), [(POOR, GOOD, "text"), (GOOD, POOR, "image")])
+def test_poor_under_a_filter(text: Recall, image: Recall, kind: str) -> None:
+    """An index that is good without a filter and poor under one is not good."""
+    filtered = FilteredRecall(share=0.1, plan="walk", text=text, image=image)
+    rung = Rung(ef_search=64, text=GOOD, image=GOOD, filtered=(filtered,))
+    (fault,) = judgement(ladder=(rung,)).faults
+    assert f"of {kind} queries under a filter that 10.0% pass is 0.900" in fault
+    assert rung.reaches_unfiltered(0.95)
+    assert not rung.reaches(0.95)
+
+
+def test_a_judgement_of_an_older_version() -> None:
+    """What was judged before filters were is read as it was: good or not by what was measured."""
+    old = judgement().model_dump()
+    for name in ("table_bytes", "hnsw_bytes", "beside"):
+        del old[name]
+    for rung in old["ladder"]:
+        del rung["latency"], rung["filtered"]
+    assert Judgement.model_validate(old).faults == []
 
 
 def test_few_perfect_queries_pass() -> None:

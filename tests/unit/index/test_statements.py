@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clip_assets import index
+from clip_assets.index.filters import Filter
 from clip_assets.index.statements import FILES, _blocks, statement
 
 FOLDER = Path(index.__file__).parent
@@ -24,7 +25,8 @@ def test_values_are_bound() -> None:
         re.findall(r"\{(\w+)\}", "\n".join(b for f in FILES for b in _blocks(f).values()))
     )
     numbers = {"dim", "m", "ef_construction", "index_id", "first"}
-    assert formatted <= {"table", "hnsw", "into", "columns"} | numbers
+    parts = {"nearest", "filter", "bucket", *Filter.model_fields}  # composed of statements of ours
+    assert formatted <= {"table", "hnsw", "into", "columns", *numbers, *parts}
 
 
 def test_an_unknown_name() -> None:

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from clip_assets.quality.recall import recall_at_k, wilson_lower
+from clip_assets.quality.recall import mean_recall, wilson_lower
 
 
 def test_recall_by_hand() -> None:
     """Two queries, one with all and one with half of its neighbours: three quarters."""
-    recall = recall_at_k([["a", "b"], ["a", "x"]], [["b", "a"], ["a", "b"]], k=2)
-    assert recall.mean == 0.75
+    recall = mean_recall([1.0, 0.5], k=2)
+    assert (recall.k, recall.queries, recall.mean) == (2, 2, 0.75)
     assert recall.lower < 0.75
 
 
-def test_fewer_images_than_k() -> None:
-    """A collection smaller than k can still be recalled whole."""
-    assert recall_at_k([["a"]], [["a"]], k=10).mean == 1.0
+def test_no_queries() -> None:
+    """Nothing asked is nothing lost, and nothing shown."""
+    assert (mean_recall([], k=10).mean, mean_recall([], k=10).lower) == (1.0, 0.0)
 
 
 def test_perfect_is_not_certain() -> None:

@@ -1,0 +1,103 @@
+"""A candidate beside the live release, as somebody who decides between them wants to see it."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clip_assets.index.judgement import Beside, Judgement
+from clip_assets.index.search import Release
+from clip_assets.quality.recall import Recall
+
+_MEGABYTE = 1e6
+
+
+class Column(BaseModel):
+    """One of the two, as it was judged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    judgement: Judgement
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """What is compared, by its name; recalls with their 95 % lower bounds."""
+        reached = self.judgement.reached
+        cells = {
+            "images": f"{self.judgement.rows:,}",
+            "ef_search": str(self.judgement.ef_search),
+            "recall@10 text": _recall(reached.text),
+            "recall@10 image": _recall(reached.image),
+        }
+        for filtered in reached.filtered:
+            name = f"recall@10 under a {filtered.share:.1%} filter, text / image"
+            both = f"{_recall(filtered.text)} / {_recall(filtered.image)}"
+            cells[name] = f"{both}, {filtered.plan}"
+        if self.judgement.caption_recall is not None:
+            cells["captions that find their image"] = f"{self.judgement.caption_recall:.3f}"
+        if reached.latency:
+            cells["ms a search, p50 / p99"] = (
+                f"{reached.latency.p50_ms:.1f} / {reached.latency.p99_ms:.1f}"
+            )
+        if self.judgement.table_bytes:
+            cells["MB of rows / of HNSW"] = (
+                f"{self.judgement.table_bytes / _MEGABYTE:,.1f} / "
+                f"{self.judgement.hnsw_bytes / _MEGABYTE:,.1f}"
+            )
+        return cells
+
+
+class Report(BaseModel):
+    """What was measured of the candidate and of what was live, and how much their answers share.
+
+    `live` and `beside` are None for a first release; `beside` too where the same index is live,
+    or another release is by now than when the candidate was judged.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    candidate: Column
+    live: Column | None = None
+    beside: Beside | None = None
+
+    @classmethod
+    def of(cls, model: str, judgement: Judgement, live: Release | None) -> Self:
+        candidate = Column(model=model, judgement=judgement)
+        beside = judgement.beside
+        if live is None or beside is None or beside.release_id != live.id:
+            beside = None
+        return cls(candidate=candidate, live=live and _column(live), beside=beside)
+
+    @property
+    def markdown(self) -> str:
+        ours = self.candidate.cells
+        theirs = self.live.cells if self.live else {}
+        lines = [
+            f"| | {self.candidate.model} | {self.live.model if self.live else 'nothing live'} |",
+            "|---|---|---|",
+        ]
+        for name in ours | theirs:
+            lines.append(f"| {name} | {ours.get(name, '-')} | {theirs.get(name, '-')} |")
+        if self.beside:
+            lines.append(
+                f"\nOf the ten nearest both find {_share(self.beside.text)} for "
+                f"{self.beside.texts} texts and {_share(self.beside.image)} for "
+                f"{self.beside.images} images."
+            )
+        return "\n".join(lines)
+
+
+def _column(live: Release) -> Column | None:
+    try:
+        judgement = Judgement.model_validate(live.judgement)
+    except ValidationError:  # judged by a version that measured other things
+        return None
+    return Column(model=live.identity.short, judgement=judgement)
+
+
+def _recall(recall: Recall) -> str:
+    return f"{recall.mean:.3f} (≥ {recall.lower:.3f})"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"

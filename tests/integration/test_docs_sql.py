@@ -1,0 +1,92 @@
+"""Every SQL block of the README and the docs runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from clip_assets.lake import open_lake
+from clip_assets.model import ModelSpec
+from clip_assets.settings import Settings
+from clip_assets.store.objects import Objects
+from tests.integration.index.pictures import embed_pictures
+from tests.integration.index.support import Made, publish
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Page and text of each fenced block whose info string is exactly this."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [(page.name, text) for page in PAGES for text in pattern.findall(page.read_text())]
+
+
+def test_there_are_blocks() -> None:
+    """The tests below have something to run, and no block hides under another name."""
+    assert len(blocks("sql")) >= 6
+    assert len(blocks("sql duckdb")) >= 2
+    fences = [line for page in PAGES for line in page.read_text().splitlines() if "```sql" in line]
+    assert len(fences) == len(blocks("sql")) + len(blocks("sql duckdb"))
+
+
+def test_postgres(database: str, tmp_path: Path) -> None:
+    """In their order, over a live release: what asks, asks as clip_reader."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 50)
+    with psycopg.connect(database, autocommit=True) as owner:
+        publish(owner, made)
+        for page, text in blocks("sql"):
+            for statement in _statements(text):
+                asks = statement.startswith("SELECT")
+                owner.execute(f"SET ROLE {'clip_reader' if asks else 'none'}")  # type: ignore[arg-type]
+                _run(owner, statement, page)
+                owner.execute("RESET ROLE")
+        owner.execute("ALTER ROLE clip_reader NOLOGIN PASSWORD NULL")
+        owner.execute("ALTER ROLE clip_reader RESET ALL")
+
+
+def test_inline_statements(database: str, tmp_path: Path) -> None:
+    """What the README's table shows in one line runs too."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 20)
+    statements = re.findall(r"`(SELECT [^`]*photos\.[^`]*)`", (ROOT / "README.md").read_text())
+    assert statements
+    with psycopg.connect(database, autocommit=True) as connection:
+        publish(connection, made)
+        for statement in statements:
+            _run(connection, statement, "README.md")
+
+
+def test_duckdb(
+    tmp_path: Path,
+    write_pictures: object,
+    tiny_spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over fifteen committed pictures, each statement gives rows; the notebook's lines run."""
+    pictures = write_pictures(tmp_path / "pictures", 15)  # type: ignore[operator]
+    (pictures / "99999.png").write_bytes(b"not a picture")
+    embed_pictures(tmp_path / "data/photos", pictures, tiny_spec)
+    monkeypatch.setenv("CLIP_ASSETS_DATA", str(tmp_path / "data"))
+    with open_lake(Settings()) as lake:
+        for page, text in blocks("sql duckdb"):
+            for statement in _statements(text):
+                assert lake.sql(statement).fetchall(), f"{page}: {statement}"
+    for _, text in blocks("python"):
+        if "open_lake" in text:
+            names: dict[str, object] = {}
+            exec(text, names)
+            assert names["frame"] is not None
+
+
+def _statements(text: str) -> list[str]:
+    return [one.strip() for one in text.split(";") if one.strip()]
+
+
+def _run(connection: psycopg.Connection, statement: str, page: str) -> None:
+    try:
+        connection.execute(statement)  # type: ignore[arg-type]
+    except psycopg.Error as error:
+        raise AssertionError(f"{page}: {statement}: {error}") from error
