@@ -77,7 +77,7 @@ def _of_machine(machine: Machine, report: ShardReport, commit: Commit) -> dict[s
     price = machine.dollars_per_hour
     return {
         "gpu": f"{machine.gpus:g}x {machine.accelerator}" if machine.gpus else "none",
-        "gpu_seconds": round(seconds * machine.gpus, 1),
+        "gpu_seconds": round(seconds * machine.gpus, 3),
         "dollars": None if price is None else round(price * seconds / 3600, 6),
         "infra": machine.infra,
         "sky_job": machine.job,
