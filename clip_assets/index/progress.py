@@ -47,10 +47,10 @@ def step(connection: psycopg.Connection, collection: str, slug: str, shards: int
 
 
 def build(connection: psycopg.Connection, index: Index) -> Step | None:
-    """The build that runs on the index's table now, if one does."""
+    """The graph that is built on the index's table now, if one is."""
     table = f"clip_assets.{tables.table_name(index.index_id)}"
     row = connection.execute(statement("build_progress"), {"table": table}).fetchone()
-    return Step(f"building HNSW: {row[0]}", row[1], row[2]) if row else None
+    return Step("building HNSW", row[0], row[1]) if row else None
 
 
 @contextmanager

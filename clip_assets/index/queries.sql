@@ -33,8 +33,9 @@ USING hnsw (embedding halfvec_cosine_ops) WITH (m = {m}, ef_construction = {ef_c
 SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers');
 
 -- name: build_progress
-SELECT phase, blocks_done, blocks_total FROM pg_stat_progress_create_index
-WHERE relid = to_regclass(%(table)s);
+SELECT blocks_done, blocks_total FROM pg_stat_progress_create_index
+-- Of the graph, which alone takes long: the btrees have other phases.
+WHERE relid = to_regclass(%(table)s) AND phase = 'building index: loading tuples';
 
 -- name: find_relation
 SELECT to_regclass(%(name)s);
