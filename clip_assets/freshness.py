@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.definitions.freshness import FreshnessState
 
 _DAEMON = "FRESHNESS"
@@ -14,6 +15,7 @@ _WORDS = {
     FreshnessState.FAIL: "overdue",
 }
 _SILENT = timedelta(minutes=5)
+_CHECKED = timedelta(hours=2)  # the check runs every hour
 OLDEST_SHARD = "oldest_shard"
 
 
@@ -53,17 +55,25 @@ def _oldest_shard(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[Fr
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])
     event = latest[check].event if check in latest else None
     result = event.asset_check_evaluation if event else None
-    if result is None:  # never run, or under way
+    if event is None or result is None:  # never run, or under way
         return
-    word = "overdue" if result.severity == dg.AssetCheckSeverity.ERROR else "warning"
-    note = result.description or ""
-    yield Freshness("  its oldest shard", "fresh" if result.passed else word, note)
+    yield Freshness("  its oldest shard", _state(event.timestamp, result), result.description or "")
+
+
+def _state(checked_at: float, result: AssetCheckEvaluation) -> str:
+    if _seconds_since(checked_at) > _CHECKED.total_seconds():
+        return "unknown"
+    if result.passed:
+        return "fresh"
+    return "overdue" if result.severity == dg.AssetCheckSeverity.ERROR else "warning"
 
 
 def _daemon_beats(instance: dg.DagsterInstance) -> bool:
     beat = next(
         (beat for name, beat in instance.get_daemon_heartbeats().items() if _DAEMON in name), None
     )
-    if beat is None:
-        return False
-    return datetime.now(UTC).timestamp() - beat.timestamp < _SILENT.total_seconds()
+    return beat is not None and _seconds_since(beat.timestamp) < _SILENT.total_seconds()
+
+
+def _seconds_since(timestamp: float) -> float:
+    return datetime.now(UTC).timestamp() - timestamp

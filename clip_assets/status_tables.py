@@ -1,7 +1,7 @@
 """`clip-assets status`: how far, how dear and how fresh each collection is."""
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from clip_assets import postgres
 from clip_assets.settings import Settings
@@ -61,7 +61,7 @@ def _freshness() -> Table:
 
     from clip_assets.freshness import freshness
 
-    table = Table("asset", "freshness", "")
+    table = Table(Column("asset", overflow="fold"), "freshness", "")
     for one in freshness(dg.DagsterInstance.get()):
         table.add_row(one.name, f"[{_COLOURS[one.state]}]{one.state}[/]", one.note)
     return table

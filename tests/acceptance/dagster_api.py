@@ -129,7 +129,7 @@ class Dagster:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return self.finish(answer["run"]["runId"])
 
-    def finish(self, run_id: str, seconds: float = 120) -> FinishedRun:
+    def finish(self, run_id: str, seconds: float = 240) -> FinishedRun:
         self.wait(lambda: self.status(run_id) in _FINISHED, f"run {run_id} to finish", seconds)
         run = self.ask("Run", id=run_id)
         texts = [
@@ -174,7 +174,7 @@ class Dagster:
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
         return str(answer["backfillId"])
 
-    def finish_backfill(self, backfill_id: str, seconds: float = 300) -> dict[str, Any]:
+    def finish_backfill(self, backfill_id: str, seconds: float = 600) -> dict[str, Any]:
         """The backfill once the daemon has closed it."""
         found: dict[str, Any] = {}
 

@@ -16,6 +16,7 @@ from tests.conftest import TINY, picture
 
 SHARD_SIZE = 2
 SCATTERED = ["00000", "00002", "00004", "00006", "00008"]
+SEARCH_PAGE = "http://127.0.0.1:8000"
 CORRUPT = (8, 9)  # the images of shard 00004
 
 
@@ -60,8 +61,9 @@ def workshop(
     project = write_project(folder / "project", *_collections(folder))
     storage = new_database().replace("postgresql://", "postgresql+psycopg2://")
     env = environment(
-        folder / "home", new_database(), "dagster.postgres.yaml", DAGSTER_PG_URL=storage
-    )
+        folder / "home", new_database(), "dagster.postgres.yaml",
+        DAGSTER_PG_URL=storage, CLIP_ASSETS_SEARCH_URL=SEARCH_PAGE,
+    )  # fmt: skip
     with dg_dev(project, env, folder / "dg_dev.log") as dagster:
         yield Workshop(dagster, folder, env)
 

@@ -8,7 +8,13 @@ import pytest
 
 from clip_assets import postgres
 from clip_assets.index.release import roll_back
-from tests.acceptance.on_postgres.conftest import CORRUPT, SCATTERED, SHARD_SIZE, Workshop
+from tests.acceptance.on_postgres.conftest import (
+    CORRUPT,
+    SCATTERED,
+    SEARCH_PAGE,
+    SHARD_SIZE,
+    Workshop,
+)
 from tests.conftest import picture
 
 pytestmark = pytest.mark.dagster_ui
@@ -69,6 +75,8 @@ def test_index_follows_with_shards_missing(workshop: Workshop, scattered: str) -
     newest, *_ = workshop.dagster.materializations(keys[0])
     assert newest.metadata["recall_by_ef_search"].startswith("![recall@10 by ef_search](data:")
     assert len(newest.metadata["recall_by_ef_search"]) < 200_000
+    release, *_ = workshop.dagster.materializations(keys[1])
+    assert release.metadata["search_page"] == SEARCH_PAGE
 
 
 def test_model_is_switched_and_switched_back(workshop: Workshop, scattered: str) -> None:
