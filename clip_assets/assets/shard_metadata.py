@@ -36,18 +36,18 @@ def shard_metadata(
     commit = _require_commit(objects, spec, shard)
     speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
     return {
+        "pictures": dg.MetadataValue.md(contact_sheet(objects, commit)),
         "state": report.state,
         "dagster/partition_row_count": commit.rows,
         "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
         "dagster/column_schema": _column_schema(commit.identity.dim),
         "rejects": commit.rejected,
         "images_per_second": round(speed, 1),
-        "seconds": commit.seconds,
+        "seconds": round(commit.seconds, 1),
         "device": commit.device,
         "model": commit.identity.short,
         "digest": commit.digest,
         "made_by_run": commit.run_id,
-        "pictures": dg.MetadataValue.md(contact_sheet(objects, commit)),
         **_of_rejects(objects, head, shard, commit),
         **(_of_machine(report.machine, report, commit) if report.machine else {}),
     }

@@ -57,7 +57,7 @@ def workshop(
     for number in CORRUPT:
         (folder / f"shapes/{number:05d}.png").write_bytes(picture(number)[:40])
     write_pictures(folder / "followed", SHARD_SIZE)
-    (folder / "quiet").mkdir()
+    write_pictures(folder / "quiet", 1)
     project = write_project(folder / "project", *_collections(folder))
     storage = new_database().replace("postgresql://", "postgresql+psycopg2://")
     env = environment(
