@@ -7,6 +7,7 @@ whose only difference is the number of shards that were materialized. Last come 
 check, which list every shard. Without Chromium nothing is measured.
 """
 
+import argparse
 import shutil
 import statistics
 import tempfile
@@ -30,7 +31,6 @@ from tests.browser.conftest import ARGUMENTS
 from tests.conftest import TINY
 
 SIZES = (10, 5_000)
-VISITS = 3
 KEY = ("photos", "tiny_untrained_0_fp32", "embeddings")
 PAGES = [
     "/asset-groups",
@@ -41,6 +41,9 @@ PAGES = [
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--visits", type=int, default=3, help="of each page")
+    visits = parser.parse_args().visits
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         raise SystemExit("No Chromium here. Install the package `chromium`.")
@@ -48,7 +51,7 @@ def main() -> None:
         root = Path(name)
         root.chmod(0o755)  # the embedded Postgres runs as a user of its own
         database = postgres.embedded(root / "postgres", cleanup_mode="delete").get_uri()
-        found = [visited(root / str(size), size, database, chromium) for size in SIZES]
+        found = [visited(root / str(size), size, database, chromium, visits) for size in SIZES]
     few, many = found
     print(f"{'ms, median':<44}{SIZES[0]:>8}{SIZES[1]:>8}{'ratio':>8}")
     for operation in sorted(many, key=lambda name: -statistics.median(many[name])):
@@ -56,14 +59,16 @@ def main() -> None:
         print(f"{operation:<44}{both[0]:8.0f}{both[1]:8.0f}{both[1] / both[0]:8.1f}")
 
 
-def visited(folder: Path, shards: int, database: str, chromium: str) -> dict[str, list[float]]:
+def visited(
+    folder: Path, shards: int, database: str, chromium: str, visits: int
+) -> dict[str, list[float]]:
     """Milliseconds of each request by its name, over all visits of all pages."""
     with project(folder, shards, database) as dagster, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         times: dict[str, list[float]] = defaultdict(list)
         page.on("requestfinished", lambda request: note(times, request))
-        for _ in range(VISITS):
+        for _ in range(visits):
             for path in PAGES:
                 settle(page, f"{dagster.url}{path}")
             began = time.perf_counter()
@@ -74,8 +79,8 @@ def visited(folder: Path, shards: int, database: str, chromium: str) -> dict[str
 
 
 def settle(page: Page, url: str) -> None:
-    page.goto(url)
-    page.wait_for_load_state("networkidle")
+    page.goto(url, timeout=300_000)
+    page.wait_for_load_state("networkidle", timeout=300_000)
     page.wait_for_timeout(1_500)  # what comes after a page's first answers
 
 

@@ -36,11 +36,16 @@ def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         bad = {shard: text for shard, text in faults.items() if text}
         return dg.AssetCheckResult(
             passed=not bad and bool(shards),
+            description=_told(bad) or f"{len(shards)} shards were read and are as committed.",
             metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
         )
 
     yield complete_and_sound
     yield oldest_shard_check(of)
+
+
+def _told(bad: dict[str, str]) -> str:
+    return "; ".join(f"shard {shard}: {text}" for shard, text in list(bad.items())[:5])
 
 
 def fault(objects: Objects, slug: str, shard: Shard) -> str:

@@ -28,6 +28,7 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         behind = sorted(shard for shard, path in newest.items() if loaded.get(shard) != path)
         return dg.AssetCheckResult(
             passed=bool(newest) and not behind and loaded.keys() == newest.keys(),
+            description=f"{len(newest) - len(behind)} of {len(newest)} shards are as committed.",
             metadata={"shards": len(newest), "behind": dg.MetadataValue.json(behind)},
         )
 
