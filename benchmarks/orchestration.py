@@ -10,23 +10,25 @@ Counted is every process of it, ended ones too, less what it takes idle in the s
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+import dagster as dg
 import psutil
 
 from clip_assets import postgres
-from clip_assets.node.job import EmbedJob
+from clip_assets.catalog import Catalog, Shard
+from clip_assets.source.config import FolderConfig
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import PACKAGE, dg_dev, environment, write_project
-from tests.conftest import TINY, picture
+from tests.integration.index.support import Made
 
 AIM = 0.2
 SIZES = (25, 200)
-IDLE_SECONDS = 60
+IDLE_SECONDS = 30
 NOTHING = """
 import dagster as dg
 
@@ -55,52 +57,42 @@ def main() -> None:
 
 def prepared(folder: Path, shards: int, env: dict[str, str]) -> Path:
     """A project of two collections whose shards are committed, and of an asset without work."""
-    (folder / "images").mkdir()
-    for number in range(shards):
-        (folder / f"images/{number:05d}.png").write_bytes(picture(number))
     collections = [
         {
             "collection": f"by_{size}",
-            "source": {"type": "folder", "uri": str(folder / "images")},
-            "shard_size": 1,
+            "source": {"type": "folder", "uri": str(folder)},
             "shards_per_run": size,
-            "model": {"name": TINY, "untrained_seed": 0},
+            "model": {"name": "made-up", "pretrained": "none"},
             "automate": False,
         }
         for size in SIZES
     ]
     project = write_project(folder / "project", *collections)
     (project / PACKAGE / "defs/nothing.py").write_text(NOTHING.format(shards=shards))
-    for collection in collections:
-        commit_all(folder, str(collection["collection"]), shards, env)
+    with dg.DagsterInstance.from_config(env["DAGSTER_HOME"]) as instance:
+        for collection in collections:
+            name = str(collection["collection"])
+            keys = committed(Objects(str(folder / "home/data" / name)), name, shards)
+            instance.add_dynamic_partitions(f"{name}_shards", keys)
     return project
 
 
-def commit_all(folder: Path, collection: str, shards: int, env: dict[str, str]) -> None:
-    data = str(folder / "home/data")
-    of = ["--data", data, "--collection", collection]
-    listing = ["--uri", str(folder / "images"), "--shard-size", "1"]
-    node(["clip_assets.node.catalog", *of, *listing], env)
-    model = {"name": TINY, "untrained_seed": 0}
-    job = folder / f"home/data/{collection}/jobs/before/job.json"
-    job.parent.mkdir(parents=True)
-    keys = tuple(f"{number:05d}" for number in range(shards))
-    job.write_text(
-        EmbedJob(
-            job_id="before", run_id="before", collection=collection, model=model, shards=keys
-        ).model_dump_json()
+def committed(objects: Objects, collection: str, shards: int) -> list[str]:
+    """A catalog of made-up shards, each with its commit; returns their keys."""
+    made = Made(objects)
+    commits = [made.add(f"{number:05d}", 4) for number in range(shards)]
+    listed = tuple(
+        Shard(shard=c.shard, version=c.version, digest=c.catalog_digest, rows=c.rows, live=c.rows)
+        for c in commits
     )
-    node(["clip_assets.node.embed", "--job", str(job)], env)
-
-
-def node(arguments: list[str], env: dict[str, str]) -> None:
-    subprocess.run([sys.executable, "-m", *arguments], env=env, check=True, capture_output=True)
+    source = FolderConfig(uri="/nowhere")
+    head = Catalog(collection=collection, source=source, listing="made up", shards=listed)
+    objects.put(paths.CATALOG, head.model_dump_json().encode())
+    return [shard.shard for shard in listed]
 
 
 def measure(dagster: Dagster, shards: int) -> None:
     server = psutil.Process(dagster_process())
-    catalogs = [(f"by_{size}", "catalog") for size in SIZES]
-    assert dagster.materialize(*catalogs).status == "SUCCESS"
     before = cpu_seconds(server)
     time.sleep(IDLE_SECONDS)
     idle = (cpu_seconds(server) - before) / IDLE_SECONDS
@@ -108,7 +100,7 @@ def measure(dagster: Dagster, shards: int) -> None:
     floor = backfill(dagster, server, ("nothing",), shards, idle)
     print(f"{'an asset without work, one run':<34}{floor / shards:7.3f} CPU-s a shard")
     for size in SIZES:
-        asset = (f"by_{size}", "tiny_untrained_0_fp32", "embeddings")
+        asset = (f"by_{size}", "made_up_none_fp32", "embeddings")
         each = backfill(dagster, server, asset, shards, idle) / shards
         print(
             f"{f'embeddings, {size} shards a run':<34}{each:7.3f} CPU-s a shard, aim {AIM}, "
