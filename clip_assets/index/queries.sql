@@ -34,8 +34,10 @@ SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_ma
 
 -- name: build_progress
 SELECT blocks_done, blocks_total FROM pg_stat_progress_create_index
--- Of the graph, which alone takes long: the btrees have other phases.
-WHERE relid = to_regclass(%(table)s) AND phase = 'building index: loading tuples';
+-- Of the graph, which alone takes long: the btrees have other phases. At the first block Postgres
+-- says that all are done.
+WHERE relid = to_regclass(%(table)s) AND phase = 'building index: loading tuples'
+    AND blocks_done < blocks_total;
 
 -- name: find_relation
 SELECT to_regclass(%(name)s);

@@ -1,7 +1,6 @@
 """Dagster's embeddings on SkyPilot's managed jobs: a backfill, and everything that can go wrong."""
 
 import hashlib
-import io
 import os
 import signal
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 import sky
 import yaml
-from PIL import Image
 
 from clip_assets.compute.skypilot import jobs
 from clip_assets.compute.skypilot.client import JOB_TAG
@@ -64,10 +62,10 @@ def workshop(
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
-    """`photos` is quick; `slow` and `slower` keep a job busy; `nowhere` asks for what is not."""
+    """`photos` is quick; `slow` and `slower` have many parts; `nowhere` asks for what is not."""
     folder = tmp_path_factory.mktemp("workshop")
     write_pictures(folder / "photos", SHARDS * 4)
-    _write_large_pictures(folder / "large", 60)
+    write_pictures(folder / "many", 1200)
     on_slurm = {
         "task": str(task_for_slurm("compute_vectors", folder)),
         "resources": {
@@ -79,8 +77,8 @@ def workshop(
     project = write_project(
         folder / "project",
         _collection("photos", folder / "photos", on_slurm, shard_size=4, shards_per_run=3),
-        _collection("slow", folder / "large", on_slurm, shard_size=30, part_rows=3),
-        _collection("slower", folder / "large", on_slurm, shard_size=15, part_rows=3),
+        _collection("slow", folder / "many", on_slurm, shard_size=600, part_rows=3),
+        _collection("slower", folder / "many", on_slurm, shard_size=300, part_rows=1),
         _collection("nowhere", folder / "photos", nowhere, shard_size=4),
     )
     env = environment(folder / "home", new_database())
@@ -211,16 +209,6 @@ def _watch_workers_closely(file: Path) -> None:
     settings["run_monitoring"]["poll_interval_seconds"] = 5
     settings["concurrency"]["runs"]["max_concurrent_runs"] = 4
     file.write_text(yaml.safe_dump(settings))
-
-
-def _write_large_pictures(folder: Path, count: int) -> None:
-    """Names of one picture: few bytes, many pixels."""
-    folder.mkdir()
-    file = io.BytesIO()
-    Image.new("RGB", (6000, 6000), "teal").save(file, "PNG", compress_level=1)
-    (folder / "00.png").write_bytes(file.getvalue())
-    for number in range(1, count):
-        os.link(folder / "00.png", folder / f"{number:02d}.png")
 
 
 def _ours() -> list[jobs.JobState]:
