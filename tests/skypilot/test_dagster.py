@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
     dagster = workshop.dagster
     run = dagster.launch(("slower", SLUG, "embeddings"), partition="00000", until="00003")
     job = workshop.sky_job(run)
-    _kill_worker(run)
+    _kill_worker(workshop, run)
     dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", 180)
     (retry,) = dagster.runs_of("dagster/parent_run_id", run)
     assert workshop.sky_job(retry) == job
@@ -174,7 +175,7 @@ def test_the_sensor_sweeps_an_orphan_and_nothing_else(workshop: Workshop, strang
     job = workshop.sky_job(run)
     spared = dagster.dry_run_sensor(f"slower_{SLUG}_orphans")
     assert not jobs.state(job).terminal, spared
-    _kill_worker(run)
+    _kill_worker(workshop, run)
     assert dagster.finish(run, 180).status == "FAILURE"
     swept = dagster.dry_run_sensor(f"slower_{SLUG}_orphans")
     assert f"{job} (" in swept["skipReason"]
@@ -247,13 +248,12 @@ def _embedded_here(workshop: Workshop, collection: str) -> dict[str, str]:
     }
 
 
-def _kill_worker(run: str) -> None:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        words = path.read_text().split("\0") if path.exists() else []
-        if "execute_run" in words and any(run in word for word in words):
-            os.kill(int(path.parent.name), signal.SIGKILL)
-            return
-    raise AssertionError(f"run {run} has no worker")
+def _kill_worker(workshop: Workshop, run: str) -> None:
+    """Dagster's own log names the process that executes the run."""
+    log = (workshop.folder / "dg_dev.log").read_text()
+    found = re.search(rf"{run} - \d+ - LOGS_CAPTURED .*\(pid: (\d+)\)", log)
+    assert found, f"run {run} has no worker"
+    os.kill(int(found.group(1)), signal.SIGKILL)
 
 
 def _command(*words: str) -> str:
