@@ -49,6 +49,11 @@ class Workshop:
             for path in sorted(root.glob("embeddings/*/*/*/part-*.parquet"))
         }
 
+    def says(self, run: str, text: str) -> bool:
+        """Whether the run's log has the text."""
+        events = self.dagster.ask("Run", id=run)["eventConnection"]["events"]
+        return any(text in event.get("message", "") for event in events)
+
     def sky_job(self, run: str) -> int:
         """Id of the managed job that the run waits for, as soon as it has one."""
         self.dagster.wait(
@@ -157,6 +162,8 @@ def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
     _kill_worker(workshop, run)
     dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", 180)
     (retry,) = dagster.runs_of("dagster/parent_run_id", run)
+    went_on = f"going on with SkyPilot job {job}"
+    dagster.wait(lambda: workshop.says(retry, went_on), "the retry to find the job", PATIENCE)
     assert workshop.sky_job(retry) == job
     assert [one.id for one in _ours()] == [job]
     dagster.terminate(retry)

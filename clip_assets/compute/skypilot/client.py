@@ -61,7 +61,7 @@ class PipesSkyPilotClient:
 
 def _tell(context: dg.AssetExecutionContext, sky_job: int, name: str, *, attached: bool) -> None:
     context.instance.add_run_tags(context.run_id, {JOB_TAG: str(sky_job)})
-    how = "went on with, since it still runs," if attached else "launched"
+    how = "going on with" if attached else "launched"
     context.log.info(f"{how} SkyPilot job {sky_job} ({name}): {jobs.dashboard(sky_job)}")
 
 
