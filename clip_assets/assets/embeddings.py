@@ -1,6 +1,7 @@
 """`embeddings`: one partition a shard, many shards a job."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 
 import dagster as dg
 
@@ -44,17 +45,22 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
             raise StoreError(f"{of.collection} has no catalog yet. Materialize `catalog` first.")
         client = PipesSkyPilotClient(of.sky) if of.sky else compute
         unfinished = dict.fromkeys(context.partition_keys, "the job ended before it came to it")
-        for report in _reports(context, of, objects, head, client):
-            if report.state == "failed":
-                unfinished[report.shard] = report.message
-            elif unfinished.pop(report.shard, None) is not None:  # not said before
-                metadata = shard_metadata(objects, head, of.spec, report)
-                context.add_asset_metadata(metadata, partition_key=report.shard)
-                if unfinished:
-                    # Green as it commits, not with the last: a lost worker loses no record.
-                    yield dg.AssetMaterialization(
-                        of.embeddings_key, partition=report.shard, metadata=metadata
-                    )
+        try:
+            # However this ends, the client hears of it, and ends the job that nobody waits for.
+            with closing(_reports(context, of, objects, head, client)) as reports:
+                for report in reports:
+                    if report.state == "failed":
+                        unfinished[report.shard] = report.message
+                    elif unfinished.pop(report.shard, None) is not None:  # not said before
+                        metadata = shard_metadata(objects, head, of.spec, report)
+                        context.add_asset_metadata(metadata, partition_key=report.shard)
+                        if unfinished:
+                            # Green as it commits, not with the last: a lost worker loses nothing.
+                            yield dg.AssetMaterialization(
+                                of.embeddings_key, partition=report.shard, metadata=metadata
+                            )
+        except dg.DagsterExecutionInterruptedError as error:
+            raise _terminated() from error
         if unfinished:
             raise _partial_failure(unfinished, len(context.partition_keys))
         yield dg.MaterializeResult()
@@ -68,26 +74,16 @@ def _reports(
     objects: Objects,
     head: Catalog,
     client: EmbedClient,
-) -> Iterator[ShardReport]:
-    """A report a shard. What is committed costs no job; its checks read it all the same.
-
-    Raises Failure if the run is terminated, which the retry policy would answer by a retry.
-    """
+) -> Generator[ShardReport]:
+    """A report a shard. What is committed costs no job; its checks read it all the same."""
     due = []
     for shard in head.pick(context.partition_keys):
         if commits.read(objects, of.spec.slug, shard.at):
             yield ShardReport(shard.shard, "unchanged", "")
         else:
             due.append(shard.shard)
-    if not due:
-        return
-    try:
+    if due:
         yield from client.run(context, objects, _job(context, of, due))
-    except dg.DagsterExecutionInterruptedError as error:
-        raise dg.Failure(
-            "Terminated. Shards that were committed are kept; materialize again for the others.",
-            allow_retries=False,
-        ) from error
 
 
 def _job(context: dg.AssetExecutionContext, of: Collection, due: list[str]) -> EmbedJob:
@@ -103,6 +99,14 @@ def _job(context: dg.AssetExecutionContext, of: Collection, due: list[str]) -> E
         part_rows=of.part_rows,
         batch_size=of.batch_size,
         max_reject_share=of.max_reject_share,
+    )
+
+
+def _terminated() -> dg.Failure:
+    """A plain interrupt would be answered by the retry policy: with another job."""
+    return dg.Failure(
+        "Terminated. Shards that were committed are kept; materialize again for the others.",
+        allow_retries=False,
     )
 
 

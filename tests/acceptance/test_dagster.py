@@ -92,7 +92,7 @@ def test_graph_tells_owner_kind_freshness_and_checks(
         ),
         "search_index": (["embeddings"], ["postgres"], ["matches_embeddings", "recall_reached"]),
         "release": (["search_index"], ["postgres"], ["answers"]),
-        "report": (["embeddings"], ["parquet"], []),
+        "report": (["embeddings"], ["parquet"], ["no_shard_drifted"]),
     }
     for node in nodes:
         assert node["owners"] == [{"team": "search"}]

@@ -47,7 +47,7 @@ class PipesSkyPilotClient:
                 _tell(context, sky_job, name, attached=left is not None)
                 watch = Watch(context, session, reader, sky_job)
                 yield from watch.reports(self._config.max_recoveries)
-            except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, GeneratorExit):
                 _cancel(context, name)
                 raise
         if watch.machine:
