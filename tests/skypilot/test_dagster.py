@@ -68,7 +68,7 @@ def workshop(
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
-    """`photos` is quick; `slow` and `slower` have many parts; `nowhere` asks for what is not."""
+    """`photos` is quick, others have many parts; `nowhere` asks for what is not to be had."""
     folder = tmp_path_factory.mktemp("workshop")
     write_pictures(folder / "photos", SHARDS * 4)
     write_pictures(folder / "many", 1200)
@@ -85,13 +85,14 @@ def workshop(
         _collection("photos", folder / "photos", on_slurm, shard_size=4, shards_per_run=3),
         _collection("slow", folder / "many", on_slurm, shard_size=600, part_rows=3),
         _collection("slower", folder / "many", on_slurm, shard_size=300, part_rows=1),
+        _collection("left", folder / "many", on_slurm, shard_size=300, part_rows=1),
         _collection("nowhere", folder / "photos", nowhere, shard_size=4),
     )
     env = environment(folder / "home", new_database())
     _watch_workers_closely(Path(env["DAGSTER_HOME"]) / "dagster.yaml")
     with dg_dev(project, env, folder / "dg_dev.log") as dagster:
         listed = dagster.materialize(
-            *((name, "catalog") for name in ("photos", "slow", "slower", "nowhere"))
+            *((name, "catalog") for name in ("photos", "slow", "slower", "left", "nowhere"))
         )
         assert listed.status == "SUCCESS", listed.failures
         yield Workshop(dagster, folder)
@@ -176,15 +177,15 @@ def test_the_sensor_sweeps_an_orphan_and_nothing_else(workshop: Workshop, strang
     """A job whose worker died and was not tried again is cancelled; a stranger's job survives."""
     dagster = workshop.dagster
     run = dagster.launch(
-        ("slower", SLUG, "embeddings"),
+        ("left", SLUG, "embeddings"),
         partition="00000", until="00002", tags={"dagster/max_retries": "0"},
     )  # fmt: skip
     job = workshop.sky_job(run)
-    spared = dagster.dry_run_sensor(f"slower_{SLUG}_orphans")
+    spared = dagster.dry_run_sensor(f"left_{SLUG}_orphans")
     assert not jobs.state(job).terminal, spared
     _kill_worker(workshop, run)
     assert dagster.finish(run, 180).status == "FAILURE"
-    swept = dagster.dry_run_sensor(f"slower_{SLUG}_orphans")
+    swept = dagster.dry_run_sensor(f"left_{SLUG}_orphans")
     assert f"{job} (" in swept["skipReason"]
     dagster.wait(lambda: not jobs.state(job).attachable, "the orphan to be cancelled", 60)
     assert not jobs.state(stranger).terminal
