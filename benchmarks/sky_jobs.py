@@ -1,21 +1,41 @@
 """What a managed job costs before and after its own work, in seconds of wall time.
 
-    tests/skypilot/cluster/cluster run -- python benchmarks/sky_jobs.py --jobs 3
+    tests/skypilot/cluster/cluster run -- python -m benchmarks.sky_jobs --jobs 3
 
-Launches a bare `true`, one after another, against the API server that SkyPilot is set to use. The
-times are those of the server's own record, but for the first and the last, which are the caller's.
+Launches a bare `true`, one after another, and then as many embedding jobs of 200 small pictures with
+a tiny model. The times are those of SkyPilot's own record, but for the first and the last, which are
+the caller's. Printed against the bare job: how long until the first image is embedded, and what a job
+costs beside its images.
 """
 
 import argparse
 import os
 import statistics
+import tempfile
+import threading
 import time
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 
 import sky
 from sky import jobs
 
+from clip_assets import catalog
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.task import task_of
+from clip_assets.model import ModelSpec
+from clip_assets.node import job as node_jobs
+from clip_assets.node.job import EmbedJob
+from clip_assets.source.config import FolderConfig
+from clip_assets.source.open import open_source
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+from tests.conftest import TINY, picture
+from tests.skypilot.for_slurm import task_for_slurm
+
 POLL_SECONDS = 1.0
+IMAGES = 200
+SMALL = {"cpus": 1, "memory": 1, "accelerators": "L4:1", "any_of": None}
 RECORD = ["job_id", "status", "submitted_at", "start_at", "end_at"]
 
 
@@ -50,7 +70,14 @@ def main() -> None:
         rows.append([*astuple(stages), stages.total])
         say(rows[-1])
     print("median")
-    say([statistics.median(column) for column in zip(*rows, strict=True)])
+    bare = [statistics.median(column) for column in zip(*rows, strict=True)]
+    say(bare)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs_done = [embedding(Path(folder) / str(number)) for number in range(count)]
+    first, beside = (statistics.median(column) for column in zip(*jobs_done, strict=True))
+    until_true_ran = bare[0] + bare[1]
+    print(f"first image {first:.1f} s after the call, {first / until_true_ran:.2f} x a bare start")
+    print(f"beside its images a job takes {beside:.1f} s, {beside / bare[-1]:.2f} x a bare job")
 
 
 def bare_task() -> sky.Task:
@@ -77,6 +104,42 @@ def stages_of(task: sky.Task) -> Stages:
         ran=record["end_at"] - record["start_at"],
         seen=time.time() - record["end_at"],
     )
+
+
+def embedding(folder: Path) -> tuple[float, float]:
+    """Seconds until the first image, and all seconds but those of embedding."""
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(IMAGES):
+        (folder / f"pictures/{number:05d}.png").write_bytes(picture(number))
+    objects = Objects(str(folder / "data/photos"))
+    source = FolderConfig(uri=str(folder / "pictures"))
+    head = catalog.refresh(objects, "photos", source, open_source(source).list(), IMAGES)
+    spec = ModelSpec(name=TINY, untrained_seed=0)
+    job = EmbedJob(
+        job_id="bench", run_id="bench", collection="photos", model=spec,
+        shards=tuple(shard.shard for shard in head.shards),
+    )  # fmt: skip
+    task = task_of(
+        SkyPilotConfig(task=str(task_for_slurm("compute_vectors", folder)), resources=SMALL),
+        {"JOB": node_jobs.write(objects, job)},
+    )
+    seen: list[float] = []
+    called = time.time()
+    watcher = threading.Thread(target=_first_image, args=(objects, seen), daemon=True)
+    watcher.start()
+    total = stages_of(task).total
+    watcher.join(POLL_SECONDS * 2)
+    done = [commits.read(objects, spec.slug, shard.at) for shard in head.shards]
+    return seen[0] - called, total - sum(commit.seconds for commit in done if commit)
+
+
+def _first_image(objects: Objects, seen: list[float]) -> None:
+    while True:
+        progress = node_jobs.read_progress(objects, "bench")
+        if progress and progress.images_done:
+            seen.append(time.time())
+            return
+        time.sleep(0.1)
 
 
 def say(seconds: list[float]) -> None:

@@ -51,14 +51,16 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
                 for report in reports:
                     if report.state == "failed":
                         unfinished[report.shard] = report.message
-                    elif unfinished.pop(report.shard, None) is not None:  # not said before
-                        metadata = shard_metadata(objects, head, of.spec, report)
-                        context.add_asset_metadata(metadata, partition_key=report.shard)
-                        if unfinished:
-                            # Green as it commits, not with the last: a lost worker loses nothing.
-                            yield dg.AssetMaterialization(
-                                of.embeddings_key, partition=report.shard, metadata=metadata
-                            )
+                        continue
+                    if unfinished.pop(report.shard, None) is None:
+                        continue  # a recovered job says again what it found committed
+                    metadata = shard_metadata(objects, head, of.spec, report)
+                    context.add_asset_metadata(metadata, partition_key=report.shard)
+                    if unfinished:
+                        # Green as it commits, not with the last: a lost worker loses nothing.
+                        yield dg.AssetMaterialization(
+                            of.embeddings_key, partition=report.shard, metadata=metadata
+                        )
         except dg.DagsterExecutionInterruptedError as error:
             raise _terminated() from error
         if unfinished:
