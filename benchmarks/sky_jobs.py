@@ -2,10 +2,10 @@
 
     tests/skypilot/cluster/cluster run -- python -m benchmarks.sky_jobs --jobs 3
 
-Launches a bare `true`, one after another, and then as many embedding jobs of 200 small pictures with
-a tiny model. The times are those of SkyPilot's own record, but for the first and the last, which are
-the caller's. Printed against the bare job: how long until the first image is embedded, and what a job
-costs beside its images.
+Launches a bare `true`, one after another, and then as many embedding jobs of 200 small pictures
+with a tiny model. The times are those of SkyPilot's own record, but for the first and the last,
+which are the caller's. Printed against the bare job: how long until the first image is embedded,
+and what a job costs beside its images.
 """
 
 import argparse
