@@ -159,9 +159,10 @@ def sky_launch(
         settings = Settings()
         prepare_dagster_home(settings)
         work = Backfill(settings, collection, model)
-        launched = launch(work, work.chosen(shards), shards_per_job or work.of.shards_per_run, out)
+        size = shards_per_job or work.of.shards_per_run
+        launched = launch(work.of, work.objects, work.chosen(shards), size, out)
         if wait:
-            follow(work, launched, out)
+            follow(work.objects, work.head, launched, out)
 
 
 @app.command()

@@ -14,21 +14,25 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from clip_assets.backfill import Backfill
+from clip_assets.catalog import Catalog
+from clip_assets.collection import Collection
 from clip_assets.compute.skypilot import batch, jobs
 from clip_assets.compute.skypilot.batch import Launched
 from clip_assets.errors import JobError
 from clip_assets.node.job import read_progress
+from clip_assets.store.objects import Objects
 
 _POLL_SECONDS = 5.0
 
 
-def launch(work: Backfill, shards: list[str], shards_per_job: int, out: Console) -> list[Launched]:
+def launch(
+    of: Collection, objects: Objects, shards: list[str], shards_per_job: int, out: Console
+) -> list[Launched]:
     """Submit the jobs and show them."""
     table = Table("job", "shards", "name", "")
     launched = []
     with out.status("launching"):
-        for one in batch.launch(work.of, work.objects, shards, shards_per_job):
+        for one in batch.launch(of, objects, shards, shards_per_job):
             launched.append(one)
             state = "launched" if one.job_id else "runs already"
             table.add_row(str(one.sky_job), f"{one.shards[0]}..{one.shards[-1]}", one.name, state)
@@ -36,10 +40,10 @@ def launch(work: Backfill, shards: list[str], shards_per_job: int, out: Console)
     return launched
 
 
-def follow(work: Backfill, launched: list[Launched], out: Console) -> None:
+def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Console) -> None:
     """Show progress until every job has ended. Raises JobError if one of them failed."""
     shards = [shard for one in launched for shard in one.shards]
-    images = sum(shard.live for shard in work.head.pick(shards))
+    images = sum(shard.live for shard in head.pick(shards))
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[states]}"),
@@ -52,7 +56,7 @@ def follow(work: Backfill, launched: list[Launched], out: Console) -> None:
         task = bar.add_task("", total=images, states="", speed=0.0)
         while True:
             states = [jobs.state(one.sky_job) for one in launched]
-            told = [read_progress(work.objects, one.job_id) for one in launched if one.job_id]
+            told = [read_progress(objects, one.job_id) for one in launched if one.job_id]
             known = [progress for progress in told if progress]
             counts = Counter(state.status for state in states)
             bar.update(

@@ -25,7 +25,8 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
 
     `resources` is laid over those of the task file, key by key; null takes a key out. `pool`
     sends jobs to a running `sky jobs pool` instead of machines of their own. `secrets` are
-    names of environment variables: those that are set here travel as SkyPilot secrets. A job
+    names of environment variables: those that are set here travel as SkyPilot secrets. `mounts`
+    are buckets by the path where a job sees them, for images that only a mount can reach. A job
     that lost its machine more than `max_recoveries` times is cancelled, and so is one that no
     run has waited for since `orphan_minutes` after its launch.
     """
@@ -36,5 +37,6 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
     resources: dict[str, Any] = Field(default_factory=dict)
     pool: str | None = None
     secrets: list[str] = list(_SECRETS)
+    mounts: dict[str, str] = Field(default_factory=dict)
     max_recoveries: int = Field(20, ge=0)
     orphan_minutes: float = Field(15, ge=0)

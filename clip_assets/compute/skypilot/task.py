@@ -44,6 +44,11 @@ def _document(config: SkyPilotConfig) -> dict[str, Any]:
         raise SettingsError(f"`sky.task` {config.task}: {error.strerror}.") from error
     resources = {**(document.get("resources") or {}), **config.resources}
     document["resources"] = {key: value for key, value in resources.items() if value is not None}
+    if config.mounts:
+        mounted = {
+            path: {"source": source, "mode": "MOUNT"} for path, source in config.mounts.items()
+        }
+        document["file_mounts"] = {**(document.get("file_mounts") or {}), **mounted}
     if document.get("workdir") == ".":
         document["workdir"] = str(PROJECT)
     if config.pool:

@@ -80,6 +80,14 @@ def test_spot_comes_before_on_demand() -> None:
     assert {name for resource in asked for name in resource.accelerators} >= {"T4", "L4", "A100"}
 
 
+def test_buckets_are_mounted_where_the_block_says() -> None:
+    """`mounts` become SkyPilot's own bucket mounts."""
+    task = task_of(SkyPilotConfig(mounts={"/images": "s3://bucket-of-photos"}), {"JOB": "x"})
+    mount = task.storage_mounts["/images"]
+    assert mount.source == "s3://bucket-of-photos"
+    assert mount.mode.value == "MOUNT"
+
+
 def test_a_pools_job_brings_no_setup_of_its_own() -> None:
     """Workers of a pool are set up already, so their jobs carry neither code nor set-up."""
     task = task_of(SkyPilotConfig(pool="gpus"), {"JOB": "x"})

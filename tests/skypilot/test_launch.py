@@ -1,0 +1,45 @@
+"""`clip-assets sky launch`: many managed jobs by one command, without Dagster."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from clip_assets import catalog
+from clip_assets.collection import Collection
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.model import ModelSpec
+from clip_assets.sky_launch import follow, launch
+from clip_assets.source.config import FolderConfig
+from clip_assets.source.open import open_source
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+from tests.skypilot.for_slurm import task_for_slurm
+
+
+def test_two_ranges_in_two_jobs(
+    tmp_path: Path, tiny_spec: ModelSpec, write_pictures: Callable[..., Path]
+) -> None:
+    """Each range gets its job, the same command again leaves them alone, and all is committed."""
+    source = FolderConfig(uri=str(write_pictures(tmp_path / "pictures", 8)))
+    resources = {"cpus": 1, "memory": 1, "accelerators": "L4:1", "any_of": None}
+    task = str(task_for_slurm("compute_vectors", tmp_path))
+    of = Collection(
+        collection="ranges", spec=tiny_spec, source=source,
+        sky=SkyPilotConfig(task=task, resources=resources),
+    )  # fmt: skip
+    objects = Objects(str(tmp_path / "data/ranges"))
+    head = catalog.refresh(objects, "ranges", source, open_source(source).list(), 4)
+    shards = [shard.shard for shard in head.shards]
+    out = Console(file=io.StringIO(), width=200)
+
+    launched = launch(of, objects, shards, 1, out)
+    again = launch(of, objects, shards, 1, out)
+    assert [one.sky_job for one in again] == [one.sky_job for one in launched]
+    assert not any(one.job_id for one in again)
+    follow(objects, head, launched, out)
+    found = [commits.read(objects, tiny_spec.slug, shard.at) for shard in head.shards]
+    assert [commit and commit.rows for commit in found] == [4, 4]
+    assert "runs already" in out.file.getvalue()
+    assert "2 SUCCEEDED" in out.file.getvalue()
