@@ -38,6 +38,7 @@ COMMANDS = [
     "rollback",
     "erase",
     "duplicates",
+    "sky",
 ]
 README = Path(__file__).parents[2] / "README.md"
 
@@ -191,11 +192,11 @@ def test_status_before_the_index(data: Path, database: str) -> None:
     assert re.search(r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+0/2\W+-", run("status").stdout)
 
 
-def test_rollback(live: search.Release, database: str, tmp_path: Path) -> None:
+def test_rollback(live: search.Release, database: str, data: Path) -> None:
     """It says which release is live now, or that there is none to go back to."""
     assert "no release of another model" in failed("rollback", COLLECTION)
     with psycopg.connect(database, autocommit=True) as connection:
-        other = Made(Objects(str(tmp_path / "other")))
+        other = Made(Objects(str(data / COLLECTION)))
         other.add("00000")
         publish(connection, other)
         result = run("rollback", COLLECTION)

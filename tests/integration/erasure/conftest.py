@@ -14,6 +14,7 @@ from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
 from clip_assets.model import ModelSpec
 from clip_assets.store.objects import Objects
+from clip_assets.store.paths import ShardVersion
 from tests.integration.index.pictures import embed_pictures
 from tests.integration.index.support import COLLECTION
 
@@ -36,10 +37,13 @@ class Photos:
         assert head
         return head
 
+    @property
+    def current(self) -> list[ShardVersion]:
+        return [shard.at for shard in self.head.shards]
+
     def publish(self, connection: psycopg.Connection) -> Release:
         """Reconciled, built, judged and live."""
-        keys = [shard.shard for shard in self.head.shards]
-        index = load.reconcile(connection, self.objects, COLLECTION, self.spec, keys).index
+        index = load.reconcile(connection, self.objects, COLLECTION, self.spec, self.current).index
         build.build(connection, index, IMAGES)
         judge.judge(connection, self.objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, self.spec.slug)

@@ -181,7 +181,7 @@ def test_a_backfill_does_not_revive_it(connection: psycopg.Connection, photos: P
 def test_nothing_is_computed_again(connection: psycopg.Connection, photos: Photos) -> None:
     """Catalog, embeddings and index agree at once: no shard is behind and none is reloaded."""
     erase_one(connection, photos)
-    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, [])
+    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
     assert (done.loaded, len(done.unchanged)) == ([], 3)
     status = collection_status(connection, photos.objects, COLLECTION)
     assert status
@@ -200,7 +200,7 @@ def test_a_load_of_older_files_honours_tombstones(
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     connection.execute(f"TRUNCATE clip_assets.{tables.table_name(index.index_id)}")
     connection.execute("DELETE FROM clip_assets.ledger")
-    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, [])
+    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
     assert len(done.loaded) == 3
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     assert judge._damaged_shards(connection, index) == ()

@@ -124,7 +124,7 @@ def test_a_walk_is_sorted_again(many: Many) -> None:
             graph = replace(many.live.graph, ef_search=4, budget=budget)
             rows, _ = nearest(many.connection, graph, query, 1, only)
             found[overfetch] += rows[0][1] == right[0][1]
-    assert found[1] < found[4] <= 100
+    assert found[1] <= found[4] <= 100
 
 
 def test_the_plan_follows_the_estimate(many: Many) -> None:

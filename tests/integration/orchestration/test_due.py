@@ -243,6 +243,7 @@ def test_index_follows_past_a_hundred_shards(kept: Kept) -> None:
         if e.check_name == "matches_embeddings" and not e.passed
     ]
     assert behind == ["00110"]
+    kept.catalog(120, "second")
     assert _loaded(kept) == (1, 119)
 
 

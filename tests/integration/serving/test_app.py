@@ -78,6 +78,8 @@ def test_the_documentation_has_examples(searchable: Searchable) -> None:
     api = httpx.get(f"{searchable.url}/openapi.json").json()
     search = api["paths"]["/v1/search"]["post"]
     assert search["tags"] == ["search"]
-    assert set(search["requestBody"]["content"]["application/json"]["examples"]) == {"text", "like"}
+    assert set(search["requestBody"]["content"]["application/json"]["examples"]) == {
+        "text", "like", "filter",
+    }  # fmt: skip
     assert search["responses"]["503"]["content"]["application/json"]["schema"]["$ref"]
     assert all(operation["tags"] for path in api["paths"].values() for operation in path.values())

