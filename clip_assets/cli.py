@@ -16,7 +16,10 @@ from rich.table import Table
 from clip_assets.errors import ClipAssetsError
 from clip_assets.settings import Settings
 
-sky_app = typer.Typer(no_args_is_help=True, help="Embedding jobs on SkyPilot, without Dagster.")
+sky_app = typer.Typer(
+    no_args_is_help=True,
+    help="Embedding jobs on SkyPilot, without Dagster.\n\n    clip-assets sky launch photos",
+)
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
