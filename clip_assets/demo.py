@@ -63,6 +63,8 @@ class Demo:
             self._stop()
 
     def _bring_up(self) -> tuple[str, str]:
+        import dagster as dg
+
         began = time.monotonic()
         with self.out.status("Starting Postgres with pgvector"):
             postgres.connect_owner(self.settings).close()
@@ -71,6 +73,9 @@ class Demo:
         dagster_ui = f"http://127.0.0.1:{dagster_port}"
         page = f"http://127.0.0.1:{page_port}"
         self._page = page
+        # Made by one process: several that find no storage each make it, and it then has two heads.
+        with dg.DagsterInstance.get():
+            pass
         self._start("dagster", [_script("dg"), "dev", "--port", str(dagster_port)])
         if self._up_to_date():
             self.out.print("The sample collection is up to date; nothing to compute.")
