@@ -113,18 +113,18 @@ def test_nothing_asked(many: Many) -> None:
 def test_a_walk_is_sorted_again(many: Many) -> None:
     """pgvector's relaxed order is not quite the order: of several that a walk met, the nearest
     counts, not the first, and so more of the nearest are found at the same ef_search."""
-    only = Filter(uri_prefix="/pictures/a_b%c/").predicate
+    only = Filter(uri_prefix="/pictures/cats/").predicate  # many match, so the graph is walked
     found = {1: 0, 4: 0}
     exhaustive = replace(many.live.graph, budget=Budget(exact_factor=1e9))
-    for number in range(100):
+    for number in range(300):
         query = clustered(1, 900 + number)[0]
         right, _ = nearest(many.connection, exhaustive, query, 1, only)
         for overfetch in found:
             budget = Budget(exact_factor=0, overfetch=overfetch)
-            graph = replace(many.live.graph, ef_search=4, budget=budget)
+            graph = replace(many.live.graph, ef_search=2, budget=budget)
             rows, _ = nearest(many.connection, graph, query, 1, only)
             found[overfetch] += rows[0][1] == right[0][1]
-    assert found[1] <= found[4] <= 100
+    assert found[1] < found[4] <= 300, found
 
 
 def test_the_plan_follows_the_estimate(many: Many) -> None:
