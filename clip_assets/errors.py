@@ -35,3 +35,7 @@ class ReleaseError(ClipAssetsError):
 
 class JobError(ClipAssetsError):
     """An embedding job ended without committing every shard it was given."""
+
+
+class HopelessJobError(JobError):
+    """An embedding job that would end the same way if it were tried again as it is."""

@@ -11,7 +11,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardReport
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
-from clip_assets.errors import StoreError
+from clip_assets.errors import HopelessJobError, StoreError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
@@ -63,6 +63,8 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
                         )
         except dg.DagsterExecutionInterruptedError as error:
             raise _terminated() from error
+        except HopelessJobError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         if unfinished:
             raise _partial_failure(unfinished, len(context.partition_keys))
         yield dg.MaterializeResult()

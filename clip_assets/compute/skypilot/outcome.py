@@ -1,6 +1,7 @@
 """How a managed job ended, in words that say what to do."""
 
 from clip_assets.compute.skypilot.jobs import JobState
+from clip_assets.errors import HopelessJobError, JobError
 
 _REMEDIES = {
     "FAILED_NO_RESOURCE": (
@@ -26,9 +27,12 @@ _REMEDIES = {
     "CANCELLED": ("it was cancelled outside this run. Materialize again: finished parts are kept."),
 }
 
+# Somebody has to change something first, or wanted it so.
+_HOPELESS = {"FAILED_NO_RESOURCE", "FAILED_PRECHECKS", "FAILED_SETUP", "CANCELLED"}
 
-def failure(job: JobState, *, shards_failed: bool) -> str | None:
-    """What went wrong with a job that ended, or None.
+
+def failure(job: JobState, *, shards_failed: bool) -> JobError | None:
+    """The error that tells what went wrong with a job that ended, or None.
 
     A program that named its failed shards has done its work, though it ends with an error.
     """
@@ -36,7 +40,8 @@ def failure(job: JobState, *, shards_failed: bool) -> str | None:
         return None
     remedy = _REMEDIES.get(job.status, "it ended in a way this version does not know.")
     reason = f" SkyPilot says: {job.reason}" if job.reason else ""
-    return f"SkyPilot job {job.id} ended {job.status}: {remedy}{reason}"
+    kind = HopelessJobError if job.status in _HOPELESS else JobError
+    return kind(f"SkyPilot job {job.id} ended {job.status}: {remedy}{reason}")
 
 
 def preempted_too_often(job: JobState) -> str:

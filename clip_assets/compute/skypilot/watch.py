@@ -54,7 +54,7 @@ class Watch:
         """Raises JobError if the job could not do its work, or never said a word."""
         problem = outcome.failure(self.state, shards_failed=self._told.any_failed)
         if problem:
-            raise JobError(problem)
+            raise problem
         self._told.require_any()
 
     def _see(self) -> None:

@@ -16,7 +16,7 @@ from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.jobs import JobState
 from clip_assets.compute.skypilot.messages import StoreMessageReader
 from clip_assets.compute.skypilot.task import task_of
-from clip_assets.errors import JobError, SettingsError
+from clip_assets.errors import HopelessJobError, JobError, SettingsError
 from clip_assets.model import ModelSpec
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
@@ -27,22 +27,23 @@ from clip_assets.store.objects import Objects
 
 
 @pytest.mark.parametrize(
-    ("status", "remedy"),
+    ("status", "remedy", "kind"),
     [
-        ("FAILED_NO_RESOURCE", "no cloud had the machine"),
-        ("FAILED_PRECHECKS", "`sky check`"),
-        ("FAILED_SETUP", "its setup failed"),
-        ("FAILED", "its program failed"),
-        ("FAILED_CONTROLLER", "controller"),
-        ("CANCELLED", "cancelled outside this run"),
+        ("FAILED_NO_RESOURCE", "no cloud had the machine", HopelessJobError),
+        ("FAILED_PRECHECKS", "`sky check`", HopelessJobError),
+        ("FAILED_SETUP", "its setup failed", HopelessJobError),
+        ("FAILED", "its program failed", JobError),
+        ("FAILED_CONTROLLER", "controller", JobError),
+        ("CANCELLED", "cancelled outside this run", HopelessJobError),
     ],
 )
-def test_every_bad_end_names_its_remedy(status: str, remedy: str) -> None:
-    """Each of SkyPilot's ways to fail is told apart, with SkyPilot's own reason."""
+def test_every_bad_end_names_its_remedy(status: str, remedy: str, kind: type[JobError]) -> None:
+    """Each of SkyPilot's ways to fail is told apart, with SkyPilot's own reason; a retry follows
+    only where the same job may end better."""
     told = outcome.failure(_state(status=status, reason="because"), shards_failed=False)
-    assert told
-    assert remedy in told
-    assert told.endswith("SkyPilot says: because")
+    assert type(told) is kind
+    assert remedy in str(told)
+    assert str(told).endswith("SkyPilot says: because")
 
 
 def test_a_program_that_named_its_failed_shards_did_its_work() -> None:
