@@ -5,12 +5,14 @@
 Launches a bare `true`, one after another, and then as many embedding jobs of 200 small pictures
 with a tiny model. The times are those of SkyPilot's own record, but for the first and the last,
 which are the caller's. Printed against the bare job: how long until the first image is embedded,
-and what a job costs beside its images.
+and what a job costs beside its images. At last, as many jobs that sleep are cancelled: how long
+until SkyPilot accepts it, until the program is gone, and until SkyPilot calls it cancelled.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -34,6 +36,7 @@ from tests.conftest import TINY, picture
 from tests.skypilot.for_slurm import task_for_slurm
 
 POLL_SECONDS = 1.0
+SLEEP = "sleep 3613"
 IMAGES = 200
 SMALL = {"cpus": 1, "memory": 1, "accelerators": "L4:1", "any_of": None}
 RECORD = ["job_id", "status", "submitted_at", "start_at", "end_at"]
@@ -78,12 +81,16 @@ def main() -> None:
     until_true_ran = bare[0] + bare[1]
     print(f"first image {first:.1f} s after the call, {first / until_true_ran:.2f} x a bare start")
     print(f"beside its images a job takes {beside:.1f} s, {beside / bare[-1]:.2f} x a bare job")
+    cancelled = [cancellation() for _ in range(count)]
+    accepted, gone, said = (statistics.median(column) for column in zip(*cancelled, strict=True))
+    print(f"cancel: accepted after {accepted:.1f} s, the program gone {gone:.1f} s later, ", end="")
+    print(f"CANCELLED {said:.1f} s after it was accepted")
 
 
-def bare_task() -> sky.Task:
+def bare_task(command: str = "true") -> sky.Task:
     """The least that a job can do."""
     resources = {"cpus": 1, "memory": 1}
-    return sky.Task.from_yaml_config({"name": "bare", "run": "true", "resources": resources})
+    return sky.Task.from_yaml_config({"name": "bare", "run": command, "resources": resources})
 
 
 def stages_of(task: sky.Task) -> Stages:
@@ -104,6 +111,31 @@ def stages_of(task: sky.Task) -> Stages:
         ran=record["end_at"] - record["start_at"],
         seen=time.time() - record["end_at"],
     )
+
+
+def cancellation() -> tuple[float, float, float]:
+    """Seconds until a cancel is accepted, and from then until the program and the job have ended.
+
+    Where the program runs on this machine, as it does on the test cluster.
+    """
+    job_ids, _ = sky.get(jobs.launch(bare_task(f"exec {SLEEP}")))
+    while not _sleeping():
+        time.sleep(POLL_SECONDS)
+    called = time.time()
+    sky.get(jobs.cancel(job_ids=job_ids))
+    accepted = time.time()
+    while _sleeping():
+        time.sleep(0.05)
+    gone = time.time()
+    while True:
+        (record,), *_ = sky.get(jobs.queue_v2(refresh=False, job_ids=job_ids, fields=RECORD))
+        if record["status"].is_terminal():
+            return accepted - called, gone - accepted, time.time() - accepted
+        time.sleep(POLL_SECONDS)
+
+
+def _sleeping() -> bool:
+    return subprocess.run(["pgrep", "-fx", SLEEP], check=False, capture_output=True).returncode == 0
 
 
 def embedding(folder: Path) -> tuple[float, float]:
