@@ -26,6 +26,7 @@ from benchmarks.made_up import Vectors
 from clip_assets import postgres
 from clip_assets.index import binary, build, tables
 from clip_assets.index.statements import statement
+from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
 
 K = 10
@@ -92,6 +93,7 @@ def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
         made_up.COLLECTION,
         made_up.SPEC,
         made_up.identity(vectors.shape[1]),
+        VectorType.HALFVEC,
     )
     connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
     dim = sql.Literal(vectors.shape[1])
@@ -101,7 +103,7 @@ def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
         for first in range(0, len(vectors), 1_000):
             table = made_up.image_table(vectors[first : first + 1_000], first)
             for batch in table.to_batches():
-                copy.write(binary.image_rows("00000", first, batch).data)
+                copy.write(binary.image_rows("00000", first, batch, index.vector_type).data)
         copy.write(binary.TRAILER)
     started = time.perf_counter()
     build.build(connection, index, len(vectors), print)

@@ -27,6 +27,7 @@ from clip_assets import postgres
 from clip_assets.index import binary, tables
 from clip_assets.index.copy import ahead, copy_shard
 from clip_assets.index.statements import statement
+from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 
@@ -75,7 +76,11 @@ class Ways:
         self.connection, self.folder, self.turns = connection, folder, turns
         self.shards = made_up.Shards(Objects(str(folder)), dim)
         self.index = tables.ensure(
-            connection, made_up.COLLECTION, made_up.SPEC, self.shards.identity
+            connection,
+            made_up.COLLECTION,
+            made_up.SPEC,
+            self.shards.identity,
+            VectorType.HALFVEC,
         )
         self.parts = [
             made_up.image_table(
@@ -189,7 +194,7 @@ class Ways:
         table = pa.concat_tables(self.parts).select(binary.IMAGE_COLUMNS).slice(0, count)
         first = 0
         for batch in table.to_batches(BATCH_ROWS):
-            yield binary.image_rows("00000", first, batch)
+            yield binary.image_rows("00000", first, batch, self.index.vector_type)
             first += len(batch)
 
     def _python_rows(self, count: int) -> Iterator[tuple[object, ...]]:

@@ -18,6 +18,7 @@ from benchmarks import made_up
 from clip_assets import postgres
 from clip_assets.index import load, tables
 from clip_assets.index.statements import statement
+from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -42,7 +43,9 @@ def main() -> None:
         first = made_up.Shards(objects, DIM).add(0, [])
         for at in shards:
             copy_commit(Path(folder), first, at)
-        index = tables.ensure(connection, made_up.COLLECTION, made_up.SPEC, first.identity)
+        index = tables.ensure(
+            connection, made_up.COLLECTION, made_up.SPEC, first.identity, VectorType.HALFVEC
+        )
         fill_ledger(connection, index, first, shards)
 
         def reconcile() -> None:

@@ -105,7 +105,8 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
         task, doing = bar.add_task("", total=None), ""
         running = pool.submit(work.index)
         while not _finished(running):
-            step = progress.step(connection, work.of.collection, work.of.spec.slug, shards)
+            of = work.of
+            step = progress.step(connection, of.collection, of.spec.slug, of.vector_type, shards)
             if step.doing != doing:  # the time left is that of the step
                 doing = step.doing
                 bar.reset(task, total=None, description=doing)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.errors import SettingsError
 from clip_assets.index.judgement import Wanted
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.source import SourceConfig
 
@@ -39,6 +40,12 @@ class Collection(BaseModel):
     )
     wanted_caption_recall: float | None = Field(
         None, gt=0, le=1, description="share of captions that find their image among ten"
+    )
+    vector_type: VectorType = Field(
+        VectorType.HALFVEC,
+        description="what pgvector stores: halfvec, the default, or vector, which takes twice the "
+        "space and at most 2,000 dimensions; what halfvec rounds off moves a similarity of unit "
+        "vectors by less than 0.001",
     )
     keep_indexes: int = Field(3, ge=2, description="the live one and those to go back to")
     # Three quarters, when the warning comes, are more than the day between two reconciliations.

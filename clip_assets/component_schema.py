@@ -2,13 +2,15 @@
 
 Pydantic writes a block that may also be a `{{ template }}` as `anyOf`, and a choice of blocks as
 `oneOf`; a validator then only says that the whole block fits none of them. Written as `if`/`then`,
-the one block that was meant is checked, and its fault is reported where it stands.
+the one block that was meant is checked, and its fault is reported where it stands. A word out of
+few would pass whatever it is, for any text may be a template; only what looks like one does.
 """
 
 from typing import Any
 
 Schema = dict[str, Any]
 _TEMPLATE = {"type": ["string", "null"]}
+_FILLED_IN = {"type": "string", "pattern": r"\{\{"}
 
 
 def pointed(schema: Schema, descriptions: dict[str, str]) -> Schema:
@@ -17,17 +19,20 @@ def pointed(schema: Schema, descriptions: dict[str, str]) -> Schema:
     `descriptions` are those of the properties, by name.
     """
     properties = {
-        name: {**_property(value), "description": descriptions[name]}
+        name: {**_property(value, schema.get("$defs", {})), "description": descriptions[name]}
         for name, value in schema["properties"].items()
     }
     return {**schema, "properties": properties}
 
 
-def _property(schema: Schema) -> Schema:
+def _property(schema: Schema, kinds: dict[str, Schema]) -> Schema:
     block = next((_block(choice) for choice in schema.get("anyOf", ()) if _block(choice)), None)
     if block is None:
         return schema
     others = {key: value for key, value in schema.items() if key != "anyOf"}
+    if "enum" in kinds.get(block.get("$ref", "").rpartition("/")[-1], {}):
+        others.pop("default", None)  # Dagster's stand-in for what it cannot write as JSON
+        return {**others, "if": _FILLED_IN, "else": block}
     return {**others, "if": {"type": "object"}, "then": block, "else": _TEMPLATE}
 
 

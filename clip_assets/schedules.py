@@ -39,9 +39,9 @@ def reconcile_schedule(of: Collection) -> dg.ScheduleDefinition:
             yield dg.SkipReason("The catalog was never materialized; the first time is by hand.")
             return
         with installation.connect() as connection:
-            live = is_live(connection, of.collection, of.spec.slug)
+            live = is_live(connection, of.collection, of.spec.slug, of.vector_type)
         if not live:
-            yield dg.SkipReason("This model is not the live one.")
+            yield dg.SkipReason(f"This model as {of.vector_type} is not the live one.")
             return
         keys = [shard.shard for shard in head.shards]
         # Twice within the time they may go unseen, so that one missed night makes none overdue.

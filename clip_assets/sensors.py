@@ -75,10 +75,10 @@ def missing_shards_sensor(of: Collection) -> dg.SensorDefinition:
         if not due:
             return dg.SensorResult(skip_reason="Every shard is embedded.", cursor=head.listing)
         with installation.connect() as connection:
-            if not is_live(connection, of.collection, of.spec.slug):
+            if not is_live(connection, of.collection, of.spec.slug, of.vector_type):
                 return dg.SkipReason(
-                    f"{len(due)} shards wait for a hand: this model is not the live one. Backfill "
-                    "them, then materialize `search_index` and `release`."
+                    f"{len(due)} shards wait for a hand: this model as {of.vector_type} is not the "
+                    "live one. Backfill them, then materialize `search_index` and `release`."
                 )
         if busy := _busy(context.instance, of):
             return dg.SkipReason(f"{len(due)} shards wait: {busy}.")

@@ -9,6 +9,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.errors import DatabaseError, ReleaseError
 from clip_assets.index import judge, search, tables
 from clip_assets.index.search import Release
+from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -54,10 +55,12 @@ def missing_shards(objects: Objects, head: Catalog, slug: str) -> list[str]:
     ]
 
 
-def is_live(connection: psycopg.Connection, collection: str, slug: str) -> bool:
-    """Whether the model of that slug answers for the collection now."""
+def is_live(
+    connection: psycopg.Connection, collection: str, slug: str, vector_type: VectorType
+) -> bool:
+    """Whether the model of that slug, stored as that type, answers for the collection now."""
     try:
-        index = tables.find(connection, collection, slug)
+        index = tables.find(connection, collection, slug, vector_type)
         return search.live(connection, collection).index_id == index.index_id
     except (DatabaseError, ReleaseError):
         return False
@@ -99,8 +102,10 @@ def _model(
     release: Release | None,
 ) -> ModelStatus:
     behind = missing_shards(objects, head, slug)
+    # Of two indexes of one model, the one that answers tells how far the model is.
+    answering = release.vector_type if release and release.spec.slug == slug else None
     try:
-        index = tables.find(connection, head.collection, slug)
+        index = tables.find(connection, head.collection, slug, answering)
     except DatabaseError:
         return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
     newest = commits.newest(objects, slug)

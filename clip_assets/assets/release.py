@@ -35,9 +35,9 @@ def release_asset(of: Collection) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         with installation.connect() as connection:
             if _is_decided_by_hand(context, connection, of):
-                context.log.info("Another model is live: a switch is made by hand.")
+                context.log.info("Another index is live: a switch is made by hand.")
                 return
-            index = tables.find(connection, of.collection, of.spec.slug)
+            index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
             live, moved = release.publish(connection, index, context.run_id)
             dropped = retire.drop_superseded(connection, of.collection, of.keep_indexes)
         yield dg.MaterializeResult(
@@ -53,7 +53,7 @@ def _is_decided_by_hand(
 ) -> bool:
     """Automation refreshes the model that is live, and never puts another in its place."""
     automated = AUTOMATION_CONDITION_TAG in context.run.tags
-    return automated and not is_live(connection, of.collection, of.spec.slug)
+    return automated and not is_live(connection, of.collection, of.spec.slug, of.vector_type)
 
 
 def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, Any]:
@@ -63,6 +63,7 @@ def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, An
         "release": live.id,
         "moved": moved,
         "model": live.identity.short,
+        "vector_type": live.vector_type.value,
         "ef_search": live.ef_search,
         "published_at": dg.MetadataValue.timestamp(live.published_at),
         "side_by_side": dg.MetadataValue.md(_side_by_side(live)),

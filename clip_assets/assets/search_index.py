@@ -37,12 +37,14 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
             raise StoreError(f"{of.collection} has no catalog yet. Materialize `catalog` first.")
         shards = [shard.at for shard in head.shards]
         with installation.connect() as connection:
-            done = load.reconcile(connection, objects, of.collection, of.spec, shards)
+            done = load.reconcile(
+                connection, objects, of.collection, of.spec, shards, vector_type=of.vector_type
+            )
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
             built = hnsw.build(connection, done.index, head.images, context.log.info)
             judgement = judge.judge(connection, objects, done.index, of.wanted)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(judgement.content),
+            data_version=dg.DataVersion(f"{judgement.content}-{of.vector_type}"),
             metadata={
                 "dagster/row_count": judgement.rows,
                 "dagster/table_name": f"clip_assets.{tables.table_name(done.index.index_id)}",
@@ -51,6 +53,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
                 "shards_missing": len(done.missing),
                 "hnsw_built": built,
                 "model": done.index.identity.short,
+                "vector_type": of.vector_type.value,
                 **_measured(judgement),
             },
         )

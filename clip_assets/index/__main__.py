@@ -23,6 +23,7 @@ from clip_assets.errors import ClipAssetsError, StoreError
 from clip_assets.index import build, judge, load, release, tables
 from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make
@@ -33,25 +34,24 @@ from clip_assets.store.objects import Objects
 
 
 def bring_up(
-    connection: psycopg.Connection,
-    objects: Objects,
-    collection: str,
-    spec: ModelSpec,
-    wanted: Wanted,
+    connection: psycopg.Connection, arguments: argparse.Namespace
 ) -> tuple[Release, load.Loaded]:
     """Load, build, judge and publish; the live release and what was loaded for it.
 
     Raises StoreError if there is no catalog or nothing embedded, ReleaseError if the index may not
     be published.
     """
+    objects = Objects(_root(arguments))
+    collection, spec, vector_type = arguments.collection, _spec(arguments), arguments.vector_type
     head = catalog.read(objects)
     if head is None:
         raise StoreError(f"{objects.root} has no catalog yet. Run clip_assets.node.catalog first.")
     shards = [shard.at for shard in head.shards]
-    loaded = load.reconcile(connection, objects, collection, spec, shards)
+    loaded = load.reconcile(connection, objects, collection, spec, shards, vector_type=vector_type)
     build.build(connection, loaded.index, head.images)
+    wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
     judge.judge(connection, objects, loaded.index, wanted)
-    index = tables.find(connection, collection, spec.slug)
+    index = tables.find(connection, collection, spec.slug, vector_type)
     live, _ = release.publish(connection, index, f"by-hand-{uuid.uuid4().hex[:8]}")
     return live, loaded
 
@@ -71,7 +71,7 @@ def main() -> int:
 
 def _to_database(arguments: argparse.Namespace) -> tuple[Release, load.Loaded]:
     with postgres.connect_owner(Settings()) as connection:
-        return _bring_up(connection, arguments)
+        return bring_up(connection, arguments)
 
 
 def _to_snapshot(arguments: argparse.Namespace) -> tuple[Release, load.Loaded]:
@@ -79,18 +79,10 @@ def _to_snapshot(arguments: argparse.Namespace) -> tuple[Release, load.Loaded]:
     to = Objects(arguments.to or f"{_root(arguments)}/{SNAPSHOTS}")
     with scratch(Settings().home, make.next_release(to)) as cluster, bars(Console()) as step:
         with postgres.connect(cluster.dsn) as connection:
-            done = _bring_up(connection, arguments)
+            done = bring_up(connection, arguments)
         made = make.seal(cluster, arguments.collection, to, step)
     print(f"snapshot: {to.uri(made.snapshot)}")
     return done
-
-
-def _bring_up(
-    connection: psycopg.Connection, arguments: argparse.Namespace
-) -> tuple[Release, load.Loaded]:
-    wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
-    objects = Objects(_root(arguments))
-    return bring_up(connection, objects, arguments.collection, _spec(arguments), wanted)
 
 
 def _root(arguments: argparse.Namespace) -> str:
@@ -116,6 +108,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="as the embeddings were made with")
     parser.add_argument("--pretrained", help="as the embeddings were made with")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument(
+        "--vector-type", type=VectorType, default=VectorType.HALFVEC, choices=[*VectorType],
+        help="what pgvector stores; vector takes twice the space",
+    )  # fmt: skip
     parser.add_argument("--recall", type=float, default=0.95, help="recall@10 to be exceeded")
     parser.add_argument("--caption-recall", type=float, help="share of captions to find their own")
     parser.add_argument("--snapshot", action="store_true", help="make an index snapshot instead")

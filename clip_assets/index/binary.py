@@ -1,8 +1,7 @@
 """PostgreSQL's binary COPY format, framed by Arrow and numpy with no Python object per row.
 
 Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format): the number of
-fields, then each field behind its length. A halfvec on the wire is int16 dimensions, int16 zero,
-then big-endian float16 values (pgvector, halfvec_recv).
+fields, then each field behind its length.
 
 Fields of one width are columns of a numpy record. Arrow joins them with the texts row by row, and
 the data buffer of what is joined goes to Postgres as it is. Both let go of the interpreter's lock
@@ -19,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clip_assets.index.vector_type import VectorType
+
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 
@@ -31,7 +32,7 @@ class ImageRows:
     """Rows as `copy_rows` takes them.
 
     `checksum` is an int64 over image ids and vectors as the index stores them, whatever their
-    order: XOR of the first 8 bytes of each row's sha256(halfvec on the wire, then image id), which
+    order: XOR of the first 8 bytes of each row's sha256(vector on the wire, then image id), which
     `damaged_shards` computes of what the table holds. Those of several pieces XOR to the shard's.
     """
 
@@ -39,17 +40,19 @@ class ImageRows:
     checksum: int
 
 
-def image_rows(shard: str, first_row: int, batch: pa.RecordBatch) -> ImageRows:
+def image_rows(
+    shard: str, first_row: int, batch: pa.RecordBatch, vector_type: VectorType
+) -> ImageRows:
     """The batch as rows of the shard, numbered from `first_row`."""
     image_id, uri, caption, sha256 = (_cleaned(batch.column(name)) for name in IMAGE_COLUMNS[:4])
-    halfvec = _halfvecs(batch.column("embedding"))
+    vector = _vectors(batch.column("embedding"), vector_type)
     row = _join(
         _beginnings(shard, first_row, len(batch)),
         *_framed(image_id, uri, caption, sha256),
         _sizes(batch),
-        *_framed(halfvec),
+        *_framed(vector),
     )
-    return ImageRows(_data(row), _checksum(_join(halfvec, image_id)))
+    return ImageRows(_data(row), _checksum(_join(vector, image_id)))
 
 
 def thumbnail_rows(batch: pa.RecordBatch) -> memoryview:
@@ -79,14 +82,10 @@ def _sizes(batch: pa.RecordBatch) -> pa.BinaryArray:
     return _fixed(records)
 
 
-def _halfvecs(vectors: pa.FixedSizeListArray) -> pa.BinaryArray:
-    dim = vectors.type.list_size
-    records = np.empty(len(vectors), [("dim", ">i2"), ("unused", ">i2"), ("values", ">f2", (dim,))])
-    records["dim"], records["unused"] = dim, 0
+def _vectors(vectors: pa.FixedSizeListArray, vector_type: VectorType) -> pa.BinaryArray:
     # Arrow's cast takes less time than numpy's, and pgvector itself refuses what is not finite
-    halves = vectors.flatten().cast(pa.float16(), safe=False)
-    records["values"] = halves.to_numpy().reshape(-1, dim)
-    return _fixed(records)
+    rounded = vectors.flatten().cast(vector_type.arrow, safe=False)
+    return _fixed(vector_type.on_wire(rounded.to_numpy().reshape(-1, vectors.type.list_size)))
 
 
 def _cleaned(texts: pa.StringArray) -> pa.BinaryArray:

@@ -16,6 +16,7 @@ from clip_assets.index.machine import machine_of
 from clip_assets.index.progress import Report, reported
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
+from clip_assets.index.vector_type import VectorType
 
 M = 16
 EF_CONSTRUCTION = 64
@@ -54,6 +55,7 @@ def build(
                     "create_hnsw",
                     table=index.table,
                     hnsw=sql.Identifier(index.hnsw),
+                    cosine_ops=index.vector_type.cosine_ops,
                     m=sql.Literal(M),
                     ef_construction=sql.Literal(EF_CONSTRUCTION),
                 )
@@ -62,9 +64,9 @@ def build(
     return True
 
 
-def memory_needed(rows: int, dim: int) -> int:
+def memory_needed(rows: int, dim: int, vector_type: VectorType) -> int:
     """Bytes that hold the graph while it is built; larger than it is on disk."""
-    return rows * (2 * dim + _BYTES_PER_ROW_OVERHEAD)
+    return rows * (vector_type.dtype.itemsize * dim + _BYTES_PER_ROW_OVERHEAD)
 
 
 def _use(connection: psycopg.Connection, index: Index, rows: int, report: Report) -> None:
@@ -72,7 +74,8 @@ def _use(connection: psycopg.Connection, index: Index, rows: int, report: Report
 
     Of a server elsewhere nothing is known, so it builds with what its administrator set.
     """
-    needed = max(memory_needed(rows, index.identity.dim), 64 * _MEGABYTE)
+    graph = memory_needed(rows, index.identity.dim, index.vector_type)
+    needed = max(graph, 64 * _MEGABYTE)
     machine = machine_of(connection)
     if machine:
         memory = min(needed, machine.memory // 2)

@@ -46,7 +46,7 @@ def copy_shard(
     """
     connection.execute(statement("stage_thumbnails"))
     checksum = 0
-    with connection.cursor() as cursor, closing(ahead(_pieces(objects, commit))) as pieces:
+    with connection.cursor() as cursor, closing(ahead(_pieces(objects, index, commit))) as pieces:
         for name, same in groupby(pieces, lambda piece: piece.copy):
             with cursor.copy(statement(name, table=index.table)) as copy:
                 copy.write(binary.HEADER)
@@ -58,14 +58,14 @@ def copy_shard(
     return checksum
 
 
-def _pieces(objects: Objects, commit: Commit) -> Iterator[_Piece]:
+def _pieces(objects: Objects, index: Index, commit: Commit) -> Iterator[_Piece]:
     """Part by part, its rows and then its thumbnails."""
     row = 0
     for part in commit.parts:
         with commits.part_on_disk(objects, part) as path:
             where = objects.uri(part.path)
             for batch in parquet.batches(path, where, binary.IMAGE_COLUMNS, _ROWS_PER_BATCH):
-                rows = binary.image_rows(commit.shard, row, batch)
+                rows = binary.image_rows(commit.shard, row, batch, index.vector_type)
                 row += len(batch)
                 yield _Piece("copy_rows", rows.data, rows.checksum)
             for batch in parquet.batches(path, where, binary.THUMBNAIL_COLUMNS, _ROWS_PER_BATCH):

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from clip_assets.index import tables
 from clip_assets.index.statements import statement
+from clip_assets.index.vector_type import VectorType
 from clip_assets.store.commit import Commit
 from clip_assets.store.erased import ErasedImage
 
@@ -35,23 +36,29 @@ def known(connection: psycopg.Connection, collection: str, image_ids: Iterable[s
     return set(_hashes(connection, collection, [*image_ids]))
 
 
-def forget(connection: psycopg.Connection, collection: str, index_ids: Iterable[int]) -> None:
+def forget(
+    connection: psycopg.Connection, collection: str, among: Mapping[int, VectorType]
+) -> None:
     """Delete what is erased from these indexes, and their thumbnails, in one transaction."""
     hashes: set[str] = set()
     with connection.transaction():
-        for index_id in index_ids:
+        for index_id, vector_type in among.items():
             names = {"collection": collection, "index_id": index_id}
-            gone = connection.execute(statement("forget_erased", table=_table(index_id)), names)
+            forgetting = statement("forget_erased", table=_table(index_id), send=vector_type.send)
+            gone = connection.execute(forgetting, names)
             hashes |= {sha256 for (sha256,) in gone if sha256}
         hashes -= _needed_elsewhere(connection, collection, hashes)
         if hashes:
             connection.execute(statement("forget_thumbnails"), {"sha256s": [*hashes]})
 
 
-def indexes(connection: psycopg.Connection, collection: str, *, own: bool = True) -> list[int]:
-    """Ids of all indexes of the collection, live or not; with `own` false, of the others."""
+def indexes(
+    connection: psycopg.Connection, collection: str, *, own: bool = True
+) -> dict[int, VectorType]:
+    """All indexes of the collection, live or not, by id; with `own` false, of the others."""
     key = {"collection": collection, "own": own}
-    return [row[0] for row in connection.execute(statement("collection_indexes"), key)]
+    rows = connection.execute(statement("collection_indexes"), key)
+    return {index_id: VectorType(vector_type) for index_id, vector_type in rows}
 
 
 def shut_out_loaders(connection: psycopg.Connection, collection: str, shards: list[str]) -> None:
@@ -149,7 +156,7 @@ def _copies(
     """Images of other names with the same bytes, and their hashes."""
     values = {"sha256s": [h for h in asked.values() if h], "image_ids": [*asked]}
     found: dict[str, str | None] = {}
-    for index_id in indexes(connection, collection) if values["sha256s"] else []:
+    for index_id in indexes(connection, collection) if values["sha256s"] else ():
         rows = connection.execute(statement("copies_of", table=_table(index_id)), values)
         found |= dict(rows.fetchall())
     return found
@@ -160,7 +167,7 @@ def _needed_elsewhere(
 ) -> set[str]:
     """Content that another collection has too: its thumbnail is that collection's."""
     found: set[str] = set()
-    for index_id in indexes(connection, collection, own=False) if hashes else []:
+    for index_id in indexes(connection, collection, own=False) if hashes else ():
         asked = statement("has_content", table=_table(index_id))
         found |= {row[0] for row in connection.execute(asked, {"sha256s": [*hashes]})}
     return found

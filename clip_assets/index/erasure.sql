@@ -14,7 +14,7 @@ WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
 
 -- name: collection_indexes
 -- Those that still have a table.
-SELECT index_id FROM clip_assets.index
+SELECT index_id, vector_type FROM clip_assets.index
 WHERE (collection = %(collection)s) = %(own)s
   AND to_regclass('clip_assets.images_' || index_id) IS NOT NULL ORDER BY index_id;
 
@@ -32,7 +32,7 @@ WITH gone AS (
     DELETE FROM clip_assets.{table} AS t USING clip_assets.erased AS e
     WHERE e.collection = %(collection)s AND e.image_id = t.image_id
     RETURNING t.shard, t.image_id, ('x' || encode(substr(sha256(
-        halfvec_send(t.embedding) || convert_to(t.image_id, 'UTF8')), 1, 8), 'hex')
+        {send}(t.embedding) || convert_to(t.image_id, 'UTF8')), 1, 8), 'hex')
     )::bit(64)::bigint AS checksum
 ), corrected AS (
     UPDATE clip_assets.ledger AS l

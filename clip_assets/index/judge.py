@@ -69,7 +69,7 @@ def judge(
         )
     texts = probes.texts(objects, [path for path, _, _ in loaded.values()])
     images = probes.images(connection, index, QUERIES)
-    graph = Graph(index.index_id, index.identity.dim, rows, ladder[0])
+    graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
     rungs = _climb(connection, graph, _exams(connection, index, texts, images), wanted, ladder)
     graph = replace(graph, ef_search=rungs[-1].ef_search)
     captions = [probe for probe in texts if probe.image_id]
@@ -172,9 +172,8 @@ def _caption_recall(
 
 
 def _damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
-    rows = connection.execute(
-        statement("damaged_shards", table=index.table), {"index_id": index.index_id}
-    ).fetchall()
+    comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
+    rows = connection.execute(comparing, {"index_id": index.index_id}).fetchall()
     return tuple(shard for (shard,) in rows)
 
 

@@ -18,6 +18,7 @@ from clip_assets.index import erasure, tables
 from clip_assets.index.copy import copy_shard
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -39,29 +40,32 @@ class Loaded:
     missing: list[str] = field(default_factory=list)
 
 
-def reconcile(
+def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
     connection: psycopg.Connection,
     objects: Objects,
     collection: str,
     spec: ModelSpec,
     shards: Iterable[ShardVersion],
+    *,
+    vector_type: VectorType = VectorType.HALFVEC,
 ) -> Loaded:
     """Load each shard whose newest commit differs from the ledger's; the others are left alone.
 
+    The index is the model's of this `vector_type`; one of the other type stays as it is.
     `shards` are the catalog's current versions; where the ledger has the commits of all of them,
     the store is not even listed. A shard without any commit is given as missing, and whatever of
     it was loaded before stays searchable. Raises StoreError if nothing is committed at all,
     ModelError if the commits are not all of one model.
     """
     current = {at.shard: paths.commit(spec.slug, at) for at in shards}
-    loaded = _all_loaded(connection, collection, spec, current)
+    loaded = _all_loaded(connection, collection, spec, vector_type, current)
     newest = current if loaded else commits.newest(objects, spec.slug)
     if not newest:
         raise StoreError(
             f"{collection} has no embeddings by {spec.slug} yet. Materialize `embeddings` first."
         )
     first = commits.read_path(objects, next(iter(newest.values())))
-    index = tables.ensure(connection, collection, spec, first.identity)
+    index = tables.ensure(connection, collection, spec, first.identity, vector_type)
     known = _known(connection, index)
     changed = {shard: path for shard, path in newest.items() if known.get(shard) != path}
     _load_all(connection, objects, index, changed)
@@ -105,15 +109,19 @@ def load_shard(
                 "device": commit.device,
             },
         )
-        erasure.forget(connection, index.collection, [index.index_id])
+        erasure.forget(connection, index.collection, {index.index_id: index.vector_type})
 
 
 def _all_loaded(
-    connection: psycopg.Connection, collection: str, spec: ModelSpec, current: dict[str, str]
+    connection: psycopg.Connection,
+    collection: str,
+    spec: ModelSpec,
+    vector_type: VectorType,
+    current: dict[str, str],
 ) -> bool:
     """A commit never changes, so its path in the ledger says that it is the one loaded."""
     try:
-        index = tables.find(connection, collection, spec.slug)
+        index = tables.find(connection, collection, spec.slug, vector_type)
     except DatabaseError:
         return False
     known = _known(connection, index)

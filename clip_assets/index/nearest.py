@@ -7,7 +7,6 @@ nothing of how far the graph must be walked.
 """
 
 import math
-import struct
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, LiteralString
@@ -22,6 +21,7 @@ from psycopg.pq import Format
 from clip_assets.index.filters import Predicate
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import table_name
+from clip_assets.index.vector_type import VectorType
 
 MAX_EF_SEARCH = 1_000
 """pgvector takes no more; the iterative scan finds what is asked beyond it."""
@@ -59,6 +59,7 @@ class Graph:
     """An index as searches see it: its table, and how far its HNSW is walked."""
 
     index_id: int
+    vector_type: VectorType
     dim: int
     rows: int
     ef_search: int
@@ -69,25 +70,25 @@ class Graph:
         return sql.Identifier(table_name(self.index_id))
 
 
-class Halfvec:
+class QueryVector:
     """A query as pgvector reads it from the wire: no digits to write and read again."""
 
-    def __init__(self, vector: NDArray[np.float32], dim: int) -> None:
-        """Raises ValueError if the vector is not float32[dim] and finite."""
+    def __init__(self, vector: NDArray[np.float32], dim: int, vector_type: VectorType) -> None:
+        """Raises ValueError if the vector is not float32[dim], and finite once rounded."""
         with np.errstate(over="ignore"):
-            halves = vector.astype(">f2")
-        if halves.shape != (dim,) or not np.isfinite(halves).all():
+            rounded = vector.astype(vector_type.dtype)
+        if rounded.shape != (dim,) or not np.isfinite(rounded).all():
             raise ValueError(f"expected {dim} finite numbers, got shape {vector.shape}")
-        self.wire = struct.pack(">hh", dim, 0) + halves.tobytes()
+        self.wire = vector_type.on_wire(rounded[None]).tobytes()
 
 
-class _HalfvecDumper(Dumper):
+class _QueryDumper(Dumper):
     """Leaves the type to the statement's cast: its number differs from database to database."""
 
     format = Format.BINARY
     oid = 0
 
-    def dump(self, obj: Halfvec) -> bytes:
+    def dump(self, obj: QueryVector) -> bytes:
         return obj.wire
 
 
@@ -100,10 +101,10 @@ def nearest(
 ) -> tuple[list[Row], bool]:
     """The k nearest rows that match, best first, and whether they are all that could be had.
 
-    False means: the budget ended first, and more rows may match. Raises ValueError as `Halfvec`.
+    False means: the budget ended first, and more rows may match. Raises ValueError as
+    `QueryVector`.
     """
-    values = {"vector": Halfvec(vector, graph.dim), "k": k, "fetch": k, "index_id": graph.index_id}
-    connection.adapters.register_dumper(Halfvec, _HalfvecDumper)
+    values = _values(connection, graph, vector, k)
     if where is None:
         return _walk(connection, graph, values, EVERYTHING), True
     values |= where.values
@@ -124,7 +125,7 @@ def few_match(connection: psycopg.Connection, graph: Graph, where: Predicate) ->
 
     Decided by the planner's own estimate: made from statistics, it costs the same for any filter.
     """
-    explain = _on("expected_rows", graph.index_id, where.condition)
+    explain = _on("expected_rows", graph.index_id, graph.vector_type, where.condition)
     plan = connection.execute(explain, where.values).fetchone()
     assert plan is not None, "EXPLAIN gives a plan"
     expected: float = plan[0][0]["Plan"]["Plan Rows"]
@@ -135,9 +136,8 @@ def plan(
     connection: psycopg.Connection, graph: Graph, vector: NDArray[np.float32], k: int
 ) -> list[str]:
     """How Postgres would answer an unfiltered search, in the lines of EXPLAIN."""
-    connection.adapters.register_dumper(Halfvec, _HalfvecDumper)
-    values = {"vector": Halfvec(vector, graph.dim), "k": k, "fetch": k, "index_id": graph.index_id}
-    explain = b"EXPLAIN " + _search("walk", graph.index_id, EVERYTHING.condition)
+    values = _values(connection, graph, vector, k)
+    explain = b"EXPLAIN " + _search("walk", graph.index_id, graph.vector_type, EVERYTHING.condition)
     rows = _fetch(connection, explain, values, settings(graph, k))
     return [line for (line,) in rows]
 
@@ -157,17 +157,26 @@ def settings(graph: Graph, fetch: int) -> dict[str, str]:
     }
 
 
+def _values(
+    connection: psycopg.Connection, graph: Graph, vector: NDArray[np.float32], k: int
+) -> dict[str, Any]:
+    connection.adapters.register_dumper(QueryVector, _QueryDumper)
+    query = QueryVector(vector, graph.dim, graph.vector_type)
+    return {"vector": query, "k": k, "fetch": k, "index_id": graph.index_id}
+
+
 def _walk(
     connection: psycopg.Connection, graph: Graph, values: dict[str, Any], where: Predicate
 ) -> list[Row]:
-    query = _search("walk", graph.index_id, where.condition)
+    query = _search("walk", graph.index_id, graph.vector_type, where.condition)
     return _fetch(connection, query, values, settings(graph, values["fetch"]))
 
 
 def _compare(
     connection: psycopg.Connection, graph: Graph, values: dict[str, Any], where: Predicate
 ) -> list[Row]:
-    return _fetch(connection, _search("compare", graph.index_id, where.condition), values, {})
+    query = _search("compare", graph.index_id, graph.vector_type, where.condition)
+    return _fetch(connection, query, values, {})
 
 
 def _fetch(
@@ -187,14 +196,17 @@ def _fetch(
 
 # Composing a statement costs as much as running a small one; each is composed once.
 @lru_cache(256)
-def _search(way: str, index_id: int, condition: LiteralString) -> bytes:
-    return statement("search", nearest=_on(way, index_id, condition)).as_bytes()
+def _search(way: str, index_id: int, vector_type: VectorType, condition: LiteralString) -> bytes:
+    return statement("search", nearest=_on(way, index_id, vector_type, condition)).as_bytes()
 
 
 @lru_cache(256)
-def _on(name: str, index_id: int, condition: LiteralString) -> sql.Composed:
+def _on(
+    name: str, index_id: int, vector_type: VectorType, condition: LiteralString
+) -> sql.Composed:
     table = sql.Identifier(table_name(index_id))
-    return statement(name, table=table, filter=sql.SQL(condition))
+    vectors = vector_type.name_in_sql
+    return statement(name, table=table, vector_type=vectors, filter=sql.SQL(condition))
 
 
 @cache
@@ -205,7 +217,7 @@ def _set(names: tuple[str, ...]) -> bytes:
 
 
 def _counted(connection: psycopg.Connection, graph: Graph, where: Predicate, limit: int) -> int:
-    counting = _on("count_matching", graph.index_id, where.condition)
+    counting = _on("count_matching", graph.index_id, graph.vector_type, where.condition)
     row = connection.execute(counting, {**where.values, "limit": limit}).fetchone()
     assert row is not None, "count gives a row"
     return int(row[0])

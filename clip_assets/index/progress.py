@@ -13,6 +13,7 @@ from clip_assets.errors import DatabaseError
 from clip_assets.index import tables
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
+from clip_assets.index.vector_type import VectorType
 
 Report = Callable[[str], None]
 
@@ -34,10 +35,16 @@ class Step:
         return self.done / self.total if self.total else 0.0
 
 
-def step(connection: psycopg.Connection, collection: str, slug: str, shards: int) -> Step:
+def step(
+    connection: psycopg.Connection,
+    collection: str,
+    slug: str,
+    vector_type: VectorType,
+    shards: int,
+) -> Step:
     """What a running `search_index` of a collection with so many shards is at."""
     try:
-        index = tables.find(connection, collection, slug)
+        index = tables.find(connection, collection, slug, vector_type)
     except DatabaseError:
         return Step("loading shards", 0, shards)
     loaded = len(tables.ledger(connection, index))

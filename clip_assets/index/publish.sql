@@ -1,6 +1,7 @@
 -- What an analyst sees of a collection: its schema's views and functions, over the live release.
--- Runs in the transaction that moves the pointer. {{dim}}-less halfvec keeps the view's columns the same
--- when the model changes, so views and queries of the users' own survive a release.
+-- Runs in the transaction that moves the pointer. Vectors come and go as halfvec without a dimension,
+-- whatever the index stores: the types of columns and arguments stay the same when the model or its
+-- `vector_type` changes, so views and queries of the users' own survive a release.
 
 CREATE SCHEMA IF NOT EXISTS {collection};
 
@@ -22,7 +23,8 @@ FROM clip_assets.ledger WHERE index_id = {index_id};
 
 CREATE OR REPLACE VIEW {collection}.releases AS
 SELECT r.release_id, r.release_id = l.release_id AS live, i.identity->>'name' AS model,
-       r.rows, r.ef_search, r.run_id, r.published_at, r.dropped_at, r.judgement, r.report
+       r.rows, r.ef_search, r.run_id, r.published_at, r.dropped_at, r.judgement, r.report,
+       i.vector_type
 FROM clip_assets.release AS r
 JOIN clip_assets.index AS i USING (index_id)
 JOIN clip_assets.live AS l ON l.collection = r.collection
@@ -33,6 +35,8 @@ DROP FUNCTION IF EXISTS {collection}.search(halfvec, int);
 
 -- `distance + 0` is sorted where `distance` would be taken for sorted already, which a walk in relaxed
 -- order only nearly is. The settings in the head end with the function, and so do the changes to them in its body.
+-- The query is cast to the column's type: uncast, a column of vector would be cast to the query's, and no HNSW is
+-- over that.
 CREATE OR REPLACE FUNCTION {collection}.search(
     query halfvec, k int DEFAULT 10, shards text[] DEFAULT NULL, uri_prefix text DEFAULT NULL,
     words text DEFAULT NULL, min_width int DEFAULT NULL, max_width int DEFAULT NULL,
@@ -62,15 +66,15 @@ BEGIN
         -- Few match: all of them are compared. The sum is no order that the HNSW knows.
         RETURN QUERY
         SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
-        FROM (SELECT *, (embedding <=> query) + 0 AS distance FROM clip_assets.{table}
+        FROM (SELECT *, (embedding <=> query::{vector_type}) + 0 AS distance FROM clip_assets.{table}
               WHERE {filter}) AS near
         ORDER BY near.distance + 0, near.image_id LIMIT k;
     ELSE
         PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
         RETURN QUERY
         SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
-        FROM (SELECT *, embedding <=> query AS distance FROM clip_assets.{table}
-              WHERE {filter} ORDER BY embedding <=> query
+        FROM (SELECT *, embedding <=> query::{vector_type} AS distance FROM clip_assets.{table}
+              WHERE {filter} ORDER BY embedding <=> query::{vector_type}
               LIMIT k * CASE WHEN filtered THEN {overfetch} ELSE 1 END) AS near
         ORDER BY near.distance + 0, near.image_id LIMIT k;
     END IF;

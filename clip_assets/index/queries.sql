@@ -1,13 +1,17 @@
 -- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
 
 -- name: find_index
-SELECT index_id, identity, spec, judgement FROM clip_assets.index
-WHERE collection = %(collection)s AND slug = %(slug)s ORDER BY index_id DESC LIMIT 1;
+SELECT index_id, identity, spec, vector_type, judgement FROM clip_assets.index
+WHERE collection = %(collection)s AND slug = %(slug)s
+  AND (%(vector_type)s::text IS NULL OR vector_type = %(vector_type)s)
+ORDER BY index_id DESC LIMIT 1;
 
 -- name: add_index
-INSERT INTO clip_assets.index (collection, slug, identity_key, identity, spec, dim)
-VALUES (%(collection)s, %(slug)s, %(identity_key)s, %(identity)s, %(spec)s, %(dim)s)
-ON CONFLICT (collection, slug, identity_key) DO UPDATE SET spec = EXCLUDED.spec
+INSERT INTO clip_assets.index
+    (collection, slug, identity_key, identity, spec, dim, vector_type)
+VALUES (%(collection)s, %(slug)s, %(identity_key)s, %(identity)s, %(spec)s, %(dim)s,
+        %(vector_type)s)
+ON CONFLICT (collection, slug, identity_key, vector_type) DO UPDATE SET spec = EXCLUDED.spec
 RETURNING index_id, judgement;
 
 -- name: create_table
@@ -20,14 +24,14 @@ CREATE TABLE IF NOT EXISTS clip_assets.{table} (
     sha256    text NOT NULL,
     width     int NOT NULL,
     height    int NOT NULL,
-    embedding halfvec({dim}) NOT NULL,
+    embedding {vector_type}({dim}) NOT NULL,
     PRIMARY KEY (shard, row),
     UNIQUE (image_id)
 );
 
 -- name: create_hnsw
 CREATE INDEX IF NOT EXISTS {hnsw} ON clip_assets.{table}
-USING hnsw (embedding halfvec_cosine_ops) WITH (m = {m}, ef_construction = {ef_construction});
+USING hnsw (embedding {cosine_ops}) WITH (m = {m}, ef_construction = {ef_construction});
 
 -- name: build_settings
 SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers');
@@ -97,7 +101,7 @@ SELECT coalesce(l.shard, t.shard)
 FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
 FULL JOIN (
     SELECT shard, count(*) AS rows, bit_xor(('x' || encode(substr(sha256(
-        halfvec_send(embedding) || convert_to(image_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
+        {send}(embedding) || convert_to(image_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
     ) AS checksum
     FROM clip_assets.{table} GROUP BY shard
 ) AS t ON t.shard = l.shard
@@ -152,7 +156,7 @@ ON CONFLICT (collection) DO UPDATE SET release_id = EXCLUDED.release_id;
 
 -- name: live_release
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
-       r.report, r.run_id, r.published_at, i.identity, i.spec
+       r.report, r.run_id, r.published_at, i.identity, i.spec, i.vector_type
 FROM clip_assets.live AS l
 JOIN clip_assets.release AS r USING (release_id)
 JOIN clip_assets.index AS i USING (index_id)
@@ -187,9 +191,7 @@ UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
 -- name: release_index
-SELECT r.index_id, r.ef_search, r.rows, i.identity->>'name' AS name
-FROM clip_assets.release AS r JOIN clip_assets.index AS i USING (index_id)
-WHERE r.release_id = %(release_id)s;
+SELECT index_id FROM clip_assets.release WHERE release_id = %(release_id)s;
 
 -- name: filter
 -- What a filter lets through. Whatever is not asked for is NULL, and folds away in a custom plan.
@@ -219,13 +221,13 @@ ORDER BY t.distance + 0, t.image_id
 LIMIT %(k)s;
 
 -- name: walk
-SELECT *, embedding <=> %(vector)b::halfvec AS distance FROM clip_assets.{table}
+SELECT *, embedding <=> %(vector)b::{vector_type} AS distance FROM clip_assets.{table}
 WHERE {filter}
-ORDER BY embedding <=> %(vector)b::halfvec LIMIT %(fetch)s
+ORDER BY embedding <=> %(vector)b::{vector_type} LIMIT %(fetch)s
 
 -- name: compare
 -- The sum is no order that the HNSW knows, so it is left alone and all that match are compared.
-SELECT *, (embedding <=> %(vector)b::halfvec) + 0 AS distance FROM clip_assets.{table}
+SELECT *, (embedding <=> %(vector)b::{vector_type}) + 0 AS distance FROM clip_assets.{table}
 WHERE {filter}
 ORDER BY distance LIMIT %(fetch)s
 

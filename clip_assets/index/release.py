@@ -17,7 +17,7 @@ from clip_assets.index.nearest import Budget
 from clip_assets.index.report import Report
 from clip_assets.index.search import Release
 from clip_assets.index.statements import publish_script, statement
-from clip_assets.index.tables import Index, table_name
+from clip_assets.index.tables import Index
 
 LOCK_TIMEOUT = "500ms"
 PATIENCE_SECONDS = 60.0
@@ -79,12 +79,11 @@ def previous(connection: psycopg.Connection, collection: str) -> int | None:
     return row[0] if row else None
 
 
-def of_release(connection: psycopg.Connection, release_id: int) -> tuple[int, int, int, str]:
-    """Index, ef_search, rows and model name of a release."""
+def index_of(connection: psycopg.Connection, release_id: int) -> int:
+    """Number of the release's index."""
     row = connection.execute(statement("release_index"), {"release_id": release_id}).fetchone()
     assert row is not None, "a release names its index"
-    index_id, ef_search, rows, model = row
-    return index_id, ef_search, rows, model
+    return int(row[0])
 
 
 def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
@@ -93,8 +92,7 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
         raise ReleaseError(
             f"{collection} has no release of another model before the live one to go back to."
         )
-    _point_at(connection, collection, before)
-    return search.live(connection, collection)
+    return _point_at(connection, collection, before)
 
 
 def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
@@ -103,7 +101,7 @@ def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple
     now = _live_or_none(connection, index.collection)
     if now and (now.index_id, now.content) == (index.index_id, judgement.content):
         return now, False
-    report = Report.of(index.identity.short, judgement, now)
+    report = Report.of(index, judgement, now)
     row = connection.execute(
         statement("add_release"),
         {
@@ -119,8 +117,7 @@ def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple
     assert row is not None, "INSERT … RETURNING gives a row"
     written = {"release_id": row[0], "report": Jsonb(report.model_dump())}
     connection.execute(statement("write_report"), written)
-    _point_at(connection, index.collection, row[0])
-    return search.live(connection, index.collection), True
+    return _point_at(connection, index.collection, row[0]), True
 
 
 def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
@@ -147,21 +144,23 @@ def _live_or_none(connection: psycopg.Connection, collection: str) -> Release | 
         return None
 
 
-def _point_at(connection: psycopg.Connection, collection: str, release_id: int) -> None:
+def _point_at(connection: psycopg.Connection, collection: str, release_id: int) -> Release:
     key = {"collection": collection, "release_id": release_id}
     connection.execute(statement("point_at"), key)
-    index_id, ef_search, rows, model = of_release(connection, release_id)
+    live = search.live(connection, collection)
     connection.execute(
         publish_script(
             collection=sql.Identifier(collection),
             collection_name=sql.Literal(collection),
-            table=sql.Identifier(table_name(index_id)),
-            index_id=sql.Literal(index_id),
-            release_id=sql.Literal(release_id),
-            ef_search=sql.Literal(ef_search),
-            model=sql.Literal(model),
+            table=sql.Identifier(live.table),
+            vector_type=live.vector_type.name_in_sql,
+            index_id=sql.Literal(live.index_id),
+            release_id=sql.Literal(live.id),
+            ef_search=sql.Literal(live.ef_search),
+            model=sql.Literal(live.identity.name),
             filter=sql.SQL(condition(sql.Identifier)),
-            exact_rows=sql.Literal(int(Budget().exact_rows(rows))),
+            exact_rows=sql.Literal(int(Budget().exact_rows(live.rows))),
             overfetch=sql.Literal(Budget().overfetch),
         )
     )
+    return live

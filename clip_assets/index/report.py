@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clip_assets.index.judgement import Beside, Judgement
 from clip_assets.index.search import Release
+from clip_assets.index.tables import Index
+from clip_assets.index.vector_type import VectorType
 from clip_assets.quality.recall import Recall
 
 _MEGABYTE = 1e6
@@ -17,6 +19,7 @@ class Column(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str
+    vector_type: VectorType = VectorType.HALFVEC
     judgement: Judgement
 
     @property
@@ -25,6 +28,7 @@ class Column(BaseModel):
         reached = self.judgement.reached
         cells = {
             "images": f"{self.judgement.rows:,}",
+            "vectors as": self.vector_type.value,
             "ef_search": str(self.judgement.ef_search),
             "recall@10 text": _recall(reached.text),
             "recall@10 image": _recall(reached.image),
@@ -61,12 +65,12 @@ class Report(BaseModel):
     beside: Beside | None = None
 
     @classmethod
-    def of(cls, model: str, judgement: Judgement, live: Release | None) -> Self:
-        candidate = Column(model=model, judgement=judgement)
+    def of(cls, index: Index, judgement: Judgement, live: Release | None) -> Self:
+        candidate = _column(index, judgement)
         beside = judgement.beside
         if live is None or beside is None or beside.release_id != live.id:
             beside = None
-        return cls(candidate=candidate, live=live and _column(live), beside=beside)
+        return cls(candidate=candidate, live=live and _live_column(live), beside=beside)
 
     @property
     def markdown(self) -> str:
@@ -87,12 +91,16 @@ class Report(BaseModel):
         return "\n".join(lines)
 
 
-def _column(live: Release) -> Column | None:
+def _column(of: Index | Release, judgement: Judgement) -> Column:
+    return Column(model=of.identity.short, vector_type=of.vector_type, judgement=judgement)
+
+
+def _live_column(live: Release) -> Column | None:
     try:
         judgement = Judgement.model_validate(live.judgement)
     except ValidationError:  # judged by a version that measured other things
         return None
-    return Column(model=live.identity.short, judgement=judgement)
+    return _column(live, judgement)
 
 
 def _recall(recall: Recall) -> str:

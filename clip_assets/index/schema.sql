@@ -6,7 +6,7 @@ CREATE SCHEMA IF NOT EXISTS clip_assets;
 
 CREATE TABLE IF NOT EXISTS clip_assets.applied_schema (sha256 text PRIMARY KEY);
 
--- One table of vectors and one HNSW for each model of a collection.
+-- One table of vectors and one HNSW for each model of a collection and type of its column.
 CREATE TABLE IF NOT EXISTS clip_assets.index (
     index_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     collection   text NOT NULL,
@@ -15,9 +15,15 @@ CREATE TABLE IF NOT EXISTS clip_assets.index (
     identity     jsonb NOT NULL,
     spec         jsonb NOT NULL,
     dim          int NOT NULL,
-    judgement    jsonb,
-    UNIQUE (collection, slug, identity_key)
+    judgement    jsonb
 );
+
+-- Before there was a choice, every index was of halfvec, and one of a model was all there could be.
+ALTER TABLE clip_assets.index
+    ADD COLUMN IF NOT EXISTS vector_type text NOT NULL DEFAULT 'halfvec',
+    DROP CONSTRAINT IF EXISTS index_collection_slug_identity_key_key;
+CREATE UNIQUE INDEX IF NOT EXISTS index_of_model_and_vector_type
+    ON clip_assets.index (collection, slug, identity_key, vector_type);
 
 -- What is loaded: one row a shard, written in the transaction that loads it.
 CREATE TABLE IF NOT EXISTS clip_assets.ledger (

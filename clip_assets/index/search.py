@@ -15,6 +15,7 @@ from clip_assets.index.filters import Filter
 from clip_assets.index.nearest import Graph, nearest
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import table_name
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 
 
@@ -37,6 +38,7 @@ class Release:
     published_at: datetime
     identity: ModelIdentity
     spec: ModelSpec
+    vector_type: VectorType
     report: dict[str, Any] | None = None
 
     @property
@@ -45,7 +47,8 @@ class Release:
 
     @property
     def graph(self) -> Graph:
-        return Graph(self.index_id, self.identity.dim, self.rows, self.ef_search)
+        dim = self.identity.dim
+        return Graph(self.index_id, self.vector_type, dim, self.rows, self.ef_search)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def live(connection: psycopg.Connection, collection: str | None = None) -> Relea
         raise ReleaseError(f"Several collections are live: {names}. Name the one to search.")
     identity = ModelIdentity.model_validate(rows[0].pop("identity"))
     spec = ModelSpec.model_validate(rows[0].pop("spec"))
-    return Release(**rows[0], identity=identity, spec=spec)
+    vector_type = VectorType(rows[0].pop("vector_type"))
+    return Release(**rows[0], identity=identity, spec=spec, vector_type=vector_type)
 
 
 def search(

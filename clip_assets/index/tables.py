@@ -1,4 +1,7 @@
-"""One index: the table of one model of one collection, and its rows in the ledger."""
+"""One index: the table of one model of one collection, and its rows in the ledger.
+
+Of one model there may be two indexes side by side, one of each `VectorType`.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from clip_assets.errors import DatabaseError
 from clip_assets.index.statements import statement
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 
 
@@ -20,6 +24,7 @@ class Index:
     collection: str
     identity: ModelIdentity
     spec: ModelSpec
+    vector_type: VectorType
     judgement: dict[str, Any] | None
 
     @property
@@ -37,9 +42,13 @@ def table_name(index_id: int) -> str:
 
 
 def ensure(
-    connection: psycopg.Connection, collection: str, spec: ModelSpec, identity: ModelIdentity
+    connection: psycopg.Connection,
+    collection: str,
+    spec: ModelSpec,
+    identity: ModelIdentity,
+    vector_type: VectorType,
 ) -> Index:
-    """The index of this model, made if it is the first time."""
+    """The index of this model and type, made if it is the first time."""
     with connection.transaction():
         row = connection.execute(
             statement("add_index"),
@@ -50,29 +59,53 @@ def ensure(
                 "identity": Jsonb(identity.model_dump()),
                 "spec": Jsonb(spec.model_dump()),
                 "dim": identity.dim,
+                "vector_type": vector_type.value,
             },
         ).fetchone()
         assert row is not None, "INSERT … RETURNING gives a row"
-        index = Index(row[0], collection, identity, spec, row[1])
-        dim = sql.Literal(identity.dim)
-        connection.execute(statement("create_table", table=index.table, dim=dim))
+        index = Index(row[0], collection, identity, spec, vector_type, row[1])
+        create_table(connection, index.index_id, identity.dim, vector_type)
     return index
 
 
-def find(connection: psycopg.Connection, collection: str, slug: str) -> Index:
-    """The newest index of this model. Raises DatabaseError if there is none."""
-    key = {"collection": collection, "slug": slug}
+def create_table(
+    connection: psycopg.Connection, index_id: int, dim: int, vector_type: VectorType
+) -> None:
+    """The index's table, empty, unless it is there."""
+    connection.execute(
+        statement(
+            "create_table",
+            table=sql.Identifier(table_name(index_id)),
+            dim=sql.Literal(dim),
+            vector_type=vector_type.name_in_sql,
+        )
+    )
+
+
+def find(
+    connection: psycopg.Connection,
+    collection: str,
+    slug: str,
+    vector_type: VectorType | None = None,
+) -> Index:
+    """The newest index of this model and type; None means of any type.
+
+    Raises DatabaseError if there is none.
+    """
+    key = {"collection": collection, "slug": slug, "vector_type": vector_type and vector_type.value}
     row = connection.execute(statement("find_index"), key).fetchone()
     if row is None:
+        kind = f"{vector_type} index" if vector_type else "index"
         raise DatabaseError(
-            f"{collection} has no index for {slug} yet. Materialize `search_index` first."
+            f"{collection} has no {kind} for {slug} yet. Materialize `search_index` first."
         )
-    index_id, identity, spec, judgement = row
+    index_id, identity, spec, of_type, judgement = row
     return Index(
         index_id,
         collection,
         ModelIdentity.model_validate(identity),
         ModelSpec.model_validate(spec),
+        VectorType(of_type),
         judgement,
     )
 

@@ -37,7 +37,7 @@ def nearest_distances(
     Where fewer than k rows are in the share, the rest is infinite. The queries, float32[n, dim],
     are rounded as the index rounds them.
     """
-    unit = _unit(queries.astype(np.float16))
+    unit = _unit(queries.astype(index.vector_type.dtype))
     best = [np.full((len(unit), k), np.inf, np.float32) for _ in shares]
     for block in _blocks(connection, index):
         distances = 1 - unit @ block.vectors.T
@@ -52,7 +52,7 @@ def _blocks(connection: psycopg.Connection, index: Index) -> Iterator[Block]:
     """All rows, from binary COPY: every field has a fixed length, so rows need no parsing."""
     row = np.dtype(
         [("fields", ">i2"), ("bucket_bytes", ">i4"), ("bucket", ">i8"), ("vector_bytes", ">i4"),
-         ("dim", ">i2"), ("unused", ">i2"), ("vector", ">f2", (index.identity.dim,))]
+         ("vector", index.vector_type.wire(index.identity.dim))]
     )  # fmt: skip
     copying = statement("copy_vectors", table=index.table, bucket=statement("bucket"))
     waiting = bytearray()
@@ -71,7 +71,7 @@ def _blocks(connection: psycopg.Connection, index: Index) -> Iterator[Block]:
 
 
 def _block(rows: NDArray[np.void]) -> Block:
-    return Block(rows["bucket"].astype(np.int64), _unit(rows["vector"]))
+    return Block(rows["bucket"].astype(np.int64), _unit(rows["vector"]["values"]))
 
 
 def _unit(vectors: NDArray[np.floating]) -> Floats:

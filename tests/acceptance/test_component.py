@@ -58,6 +58,8 @@ def _dg_check(what: str, folder: Path, *collections: dict[str, Any]) -> tuple[in
         ({"model": {"pretrained": "x"}}, "attributes.model 'name' is a required property"),
         ({"source": {"type": "folder", "url": "x"}}, "attributes.source.url Additional"),
         ({"source": {"type": "foldr", "uri": "x"}}, "attributes.source.type 'foldr' is not one of"),
+        ({"vector_type": "float32"}, "attributes.vector_type 'float32' is not one of ['halfvec'"),
+        ({"vector_type": 4}, "attributes.vector_type 4 is not one of ['halfvec'"),
     ],
 )
 def test_wrong_field_is_named(attributes: dict[str, Any], named: str) -> None:
@@ -72,6 +74,8 @@ def test_wrong_field_is_named(attributes: dict[str, Any], named: str) -> None:
         {"source": {"type": "huggingface", "dataset": "{{ env.DATASET }}", "split": "test"}},
         {"source": {"type": "webdataset", "uri": "s3://{{ env.BUCKET }}/tars"}},
         {"model": "{{ the_model }}", "shard_size": "{{ env.SHARD_SIZE }}"},
+        {"vector_type": "vector"},
+        {"vector_type": "{{ env.VECTOR_TYPE }}"},
     ],
 )
 def test_right_fields_and_templates_pass(attributes: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from clip_assets.cli import app
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, judge, load, release, search, tables
 from clip_assets.index.judgement import Wanted
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.store.objects import Objects
 from tests.integration.index.pictures import embed_pictures
@@ -177,6 +178,16 @@ def test_status_without_a_collection(database: str) -> None:
 
 def test_status(live: search.Release, data: Path) -> None:
     """Images, shards, embedded and indexed shards, and the release, in one row a model."""
+    row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
+    assert re.search(row, run("status").stdout)
+
+
+def test_status_beside_an_index_of_another_type(
+    live: search.Release, data: Path, database: str, tiny_spec: ModelSpec
+) -> None:
+    """While a second index of the model is filled, the row is that of the one that answers."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        tables.ensure(connection, COLLECTION, tiny_spec, live.identity, VectorType.VECTOR)
     row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
     assert re.search(row, run("status").stdout)
 

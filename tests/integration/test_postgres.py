@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from clip_assets import postgres
 from clip_assets.errors import DatabaseError
-from clip_assets.index import build, release, search
+from clip_assets.index import build, release, search, tables
+from clip_assets.index.vector_type import VectorType
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import COLLECTION, Made, Model, publish, reconcile
 
@@ -32,6 +34,13 @@ def _schema(address: str) -> list[tuple[object, ...]]:
         return connection.execute(
             "SELECT table_name, column_name, data_type FROM information_schema.columns "
             "WHERE table_schema = 'clip_assets' ORDER BY 1, 2"
+        ).fetchall()
+
+
+def _keys(address: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(address) as connection:
+        return connection.execute(
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'clip_assets' ORDER BY 1"
         ).fetchall()
 
 
@@ -84,14 +93,47 @@ def test_a_database_of_an_older_version(empty: str, tmp_path: Path) -> None:
         assert release.roll_back(connection, COLLECTION) == before
 
 
+def test_a_second_index_of_a_model(empty: str, new_database: Callable[[], str]) -> None:
+    """A database of an older version, where a model had one index, ends with the tables and keys
+    of a new one: what it has is of halfvec, one of vector may stand beside, and no third."""
+    old = (Path(__file__).parent / "migrations/0_before_reports.sql").read_text()
+    model = Model()
+    with postgres.connect(empty) as connection:
+        connection.execute(old)  # type: ignore[arg-type]
+        connection.execute("INSERT INTO clip_assets.applied_schema VALUES ('of that version')")
+        connection.execute(
+            "INSERT INTO clip_assets.index (collection, slug, identity_key, identity, spec, dim) "
+            "VALUES ('photos', %s, %s, %s, %s, %s)",
+            [model.spec.slug, model.identity.key, Jsonb(model.identity.model_dump()),
+             Jsonb(model.spec.model_dump()), model.dim],
+        )  # fmt: skip
+        for _ in range(2):
+            postgres.migrate(connection)
+            connection.execute("UPDATE clip_assets.applied_schema SET sha256 = 'of another'")
+        assert (_schema(empty), _keys(empty)) == (_schema(new_database()), _keys(new_database()))
+        for _ in range(2):
+            made = [
+                tables.ensure(connection, COLLECTION, model.spec, model.identity, vector_type)
+                for vector_type in VectorType
+            ]
+            assert made[0].index_id == 1
+        found = connection.execute("SELECT vector_type FROM clip_assets.index ORDER BY index_id")
+        assert found.fetchall() == [("halfvec",), ("vector",)]
+
+
 def _release_of_that_version(connection: psycopg.Connection, made: Made) -> None:
-    # Today's loader asks for a table that came later; that database had none.
+    # Today's loader asks for what came later; that database had none of it.
     connection.execute(
         "CREATE TABLE clip_assets.erased (collection text, image_id text, sha256 text, "
         "erasure text, copy_of_asked boolean, index_ids bigint[])"
     )
+    connection.execute(
+        "ALTER TABLE clip_assets.index ADD vector_type text, "
+        "ADD UNIQUE (collection, slug, identity_key, vector_type)"
+    )
     index = reconcile(connection, made).index
     connection.execute("DROP TABLE clip_assets.erased")
+    connection.execute("ALTER TABLE clip_assets.index DROP vector_type")
     build.build(connection, index, 60)
     connection.execute(
         "WITH made AS (INSERT INTO clip_assets.release "

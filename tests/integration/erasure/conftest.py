@@ -12,6 +12,7 @@ from clip_assets.catalog import Catalog, read
 from clip_assets.index import build, judge, load, release, tables
 from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
@@ -41,12 +42,21 @@ class Photos:
     def current(self) -> list[ShardVersion]:
         return [shard.at for shard in self.head.shards]
 
-    def publish(self, connection: psycopg.Connection) -> Release:
+    def publish(
+        self, connection: psycopg.Connection, vector_type: VectorType = VectorType.HALFVEC
+    ) -> Release:
         """Reconciled, built, judged and live."""
-        index = load.reconcile(connection, self.objects, COLLECTION, self.spec, self.current).index
+        index = load.reconcile(
+            connection,
+            self.objects,
+            COLLECTION,
+            self.spec,
+            self.current,
+            vector_type=vector_type,
+        ).index
         build.build(connection, index, IMAGES)
         judge.judge(connection, self.objects, index, Wanted(recall=0.95))
-        index = tables.find(connection, COLLECTION, self.spec.slug)
+        index = tables.find(connection, COLLECTION, self.spec.slug, vector_type)
         return release.publish(connection, index, "run-release")[0]
 
 

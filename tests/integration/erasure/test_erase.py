@@ -14,6 +14,7 @@ from clip_assets.erasure.erase import erase
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
 from clip_assets.index import judge, load, search, tables
+from clip_assets.index.vector_type import VectorType
 from clip_assets.lake import Lake
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob
@@ -71,6 +72,19 @@ def test_absent_in_one_transaction(connection: psycopg.Connection, photos: Photo
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     assert judge._damaged_shards(connection, index) == ()
     assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+
+
+def test_absent_from_indexes_of_both_types(connection: psycopg.Connection, photos: Photos) -> None:
+    """Beside an index of halfvec, one of vector forgets the image too; both ledgers still fit
+    their tables, and what is left may be published."""
+    photos.publish(connection, VectorType.VECTOR)
+    database.erase(connection, COLLECTION, "e", [ERASED])
+    for vector_type in VectorType:
+        index = tables.find(connection, COLLECTION, photos.spec.slug, vector_type)
+        assert index.vector_type == vector_type
+        assert judge._damaged_shards(connection, index) == ()
+        assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+    assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 
 def test_absent_from_the_parquet(connection: psycopg.Connection, photos: Photos) -> None:

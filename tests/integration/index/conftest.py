@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from clip_assets.index.vector_type import VectorType
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import Made, Model, publish
 
@@ -21,14 +23,24 @@ class Released:
     folder: Path
 
 
+@pytest.fixture
+def vector_type() -> VectorType:
+    """How the index of `made` and `released` stores vectors; see `both_types`."""
+    return VectorType.HALFVEC
+
+
 @pytest.fixture(scope="session")
 def released_once(
     new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Released:
-    folder = tmp_path_factory.mktemp("released")
-    once = Released(new_database(), folder)
-    with psycopg.connect(once.address, autocommit=True) as connection:
-        publish(connection, _four_shards(Made(Objects(str(folder)))))
+) -> Callable[[VectorType], Released]:
+    @cache
+    def once(vector_type: VectorType) -> Released:
+        folder = tmp_path_factory.mktemp("released")
+        address = new_database()
+        with psycopg.connect(address, autocommit=True) as connection:
+            publish(connection, _four_shards(Made(Objects(str(folder)), vector_type=vector_type)))
+        return Released(address, folder)
+
     return once
 
 
@@ -36,28 +48,33 @@ def released_once(
 def database(
     request: pytest.FixtureRequest,
     new_database: Callable[[], str],
+    vector_type: VectorType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """Address of a fresh database; the collection is live in it if the test asks for `released`."""
     address = new_database()
     if "released" in request.fixturenames:
-        once: Released = request.getfixturevalue("released_once")
-        _copy_database(once.address, address)
+        _copy_database(request.getfixturevalue("released_once")(vector_type).address, address)
     monkeypatch.setenv("DATABASE_URL", address)
     return address
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
+def made(tmp_path: Path, vector_type: VectorType) -> Made:
     """Four shards of fifty images, not yet in any database."""
-    return _four_shards(Made(Objects(str(tmp_path / "photos"))))
+    return _four_shards(Made(Objects(str(tmp_path / "photos")), vector_type=vector_type))
 
 
 @pytest.fixture
-def released(database: str, released_once: Released, tmp_path: Path) -> Made:
+def released(
+    database: str,
+    released_once: Callable[[VectorType], Released],
+    vector_type: VectorType,
+    tmp_path: Path,
+) -> Made:
     """The same collection, live."""
-    shutil.copytree(released_once.folder, tmp_path / "released")
-    return Made(Objects(str(tmp_path / "released")))
+    shutil.copytree(released_once(vector_type).folder, tmp_path / "released")
+    return Made(Objects(str(tmp_path / "released")), vector_type=vector_type)
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pytest
 from numpy.typing import NDArray
 
 from clip_assets.index import build, judge, load, release, tables
 from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
 from clip_assets.index.tables import Index
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet, paths
@@ -26,6 +28,9 @@ from clip_assets.store.paths import ShardVersion
 COLLECTION = "photos"
 DIM = 32
 TEXTS_PER_SHARD = 30
+
+both_types = pytest.mark.parametrize("vector_type", VectorType)
+"""For tests whose fixtures shall store the vectors as each type, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Made:
 
     objects: Objects
     model: Model = Model()
+    vector_type: VectorType = VectorType.HALFVEC
 
     @property
     def shards(self) -> list[str]:
@@ -177,7 +183,14 @@ def load_all(address: str, made: Made) -> load.Loaded:
 
 
 def reconcile(connection: psycopg.Connection, made: Made) -> load.Loaded:
-    return load.reconcile(connection, made.objects, COLLECTION, made.model.spec, made.current)
+    return load.reconcile(
+        connection,
+        made.objects,
+        COLLECTION,
+        made.model.spec,
+        made.current,
+        vector_type=made.vector_type,
+    )
 
 
 def build_and_judge(connection: psycopg.Connection, made: Made, wanted: float = 0.9) -> Index:
@@ -189,7 +202,7 @@ def build_and_judge(connection: psycopg.Connection, made: Made, wanted: float = 
 
 
 def find(connection: psycopg.Connection, made: Made) -> Index:
-    return tables.find(connection, COLLECTION, made.model.spec.slug)
+    return tables.find(connection, COLLECTION, made.model.spec.slug, made.vector_type)
 
 
 def publish(connection: psycopg.Connection, made: Made) -> Release:

@@ -8,7 +8,14 @@ import pytest
 
 from clip_assets.index import build, machine, progress, tables
 from clip_assets.index.progress import Step
-from tests.integration.index.support import COLLECTION, Made, clustered, reconcile, table_of
+from tests.integration.index.support import (
+    COLLECTION,
+    Made,
+    both_types,
+    clustered,
+    reconcile,
+    table_of,
+)
 
 
 @pytest.fixture
@@ -71,6 +78,7 @@ def test_memory_and_workers_of_the_machine(
     assert kept == ("64MB",), "the settings end with the build"
 
 
+@both_types
 @pytest.mark.parametrize(("share", "fits"), [(1.0, True), (0.6, False)])
 def test_the_graph_fits(
     connection: psycopg.Connection, many: Made, share: float, fits: bool
@@ -79,23 +87,23 @@ def test_the_graph_fits(
     index = reconcile(connection, many).index
     notices: list[str] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
-    memory = int(share * build.memory_needed(12_200, many.model.dim)) // 1024
+    memory = int(share * build.memory_needed(12_200, many.model.dim, many.vector_type)) // 1024
     connection.execute(f"SET maintenance_work_mem = '{memory}kB'")
     connection.execute("SET max_parallel_maintenance_workers = 0")
     connection.execute(
         f"CREATE INDEX ON clip_assets.{tables.table_name(index.index_id)} "
-        "USING hnsw (embedding halfvec_cosine_ops)"
+        f"USING hnsw (embedding {many.vector_type}_cosine_ops)"
     )
     assert any("no longer fits" in notice for notice in notices) is not fits
 
 
 def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
     """Before there is an index it loads; once all shards are there it measures."""
-    slug = made.model.spec.slug
-    assert progress.step(connection, COLLECTION, slug, 5) == Step("loading shards", 0, 5)
+    key = (COLLECTION, made.model.spec.slug, made.vector_type)
+    assert progress.step(connection, *key, 5) == Step("loading shards", 0, 5)
     reconcile(connection, made)
-    assert progress.step(connection, COLLECTION, slug, 5) == Step("loading shards", 4, 5)
-    assert progress.step(connection, COLLECTION, slug, 4) == Step("measuring recall")
+    assert progress.step(connection, *key, 5) == Step("loading shards", 4, 5)
+    assert progress.step(connection, *key, 4) == Step("measuring recall")
 
 
 @pytest.mark.parametrize(

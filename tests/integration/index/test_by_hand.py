@@ -10,6 +10,7 @@ import pytest
 
 from clip_assets import catalog
 from clip_assets.index import search
+from clip_assets.index.vector_type import VectorType
 from clip_assets.source import source_config
 from clip_assets.source.open import open_source
 from tests.integration.index.support import COLLECTION, Made
@@ -35,11 +36,15 @@ def listed(made: Made, write_pictures: Callable[..., Path], tmp_path: Path) -> M
 
 
 def test_it_loads_judges_and_publishes(connection: psycopg.Connection, listed: Made) -> None:
-    """One command brings what is committed live; the next one finds nothing to load."""
+    """One command brings what is committed live; the next one finds nothing to load, and one of
+    another type an index of its own to load."""
     first = by_hand(listed)
     assert first.stdout.startswith("loaded 4 shards, unchanged 0 shards, missing 1 shards\n")
     assert search.live(connection, COLLECTION).rows == 200
     assert by_hand(listed).stdout.startswith("loaded 0 shards, unchanged 4 shards")
+    wide = by_hand(listed, "--vector-type", "vector")
+    assert wide.stdout.startswith("loaded 4 shards, unchanged 0 shards")
+    assert search.live(connection, COLLECTION).vector_type == VectorType.VECTOR
 
 
 def test_it_publishes_nothing_that_is_found_wanting(listed: Made, database: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from clip_assets.errors import ReleaseError
 from clip_assets.index import release, tables
 from clip_assets.index.tables import Index
-from tests.integration.index.support import Made, build_and_judge
+from tests.integration.index.support import Made, both_types, build_and_judge
 
 SWAP = (
     "UPDATE clip_assets.{t} AS a SET embedding = b.embedding FROM clip_assets.{t} AS b "
@@ -24,6 +24,7 @@ def change(connection: psycopg.Connection, index: Index, statement: str) -> None
     connection.execute(statement.format(t=tables.table_name(index.index_id)))
 
 
+@both_types
 def test_an_untouched_table_passes(connection: psycopg.Connection, made: Made) -> None:
     """What was loaded is found as it was committed."""
     index = build_and_judge(connection, made)
@@ -31,6 +32,7 @@ def test_an_untouched_table_passes(connection: psycopg.Connection, made: Made) -
     assert index.judgement["damaged_shards"] == []
 
 
+@both_types
 @pytest.mark.parametrize(
     ("statement", "shard"),
     [(SWAP, "00001"), (DROP, "00001"), (STRANGE, "00009"), (RENAME, "00001")],

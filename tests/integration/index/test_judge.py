@@ -17,6 +17,7 @@ from clip_assets.index.nearest import Budget, Graph, plan
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import (
     Made,
+    both_types,
     build_and_judge,
     clustered,
     find,
@@ -26,6 +27,7 @@ from tests.integration.index.support import (
 )
 
 
+@both_types
 def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
     """It reaches what is wanted with confidence, through the HNSW, and says so."""
     index = reconcile(connection, made).index
@@ -109,6 +111,7 @@ def test_poor_under_a_filter_is_not_published(
         release.publish(connection, find(connection, made), "run-1")
 
 
+@both_types
 def test_the_truth_is_that_of_postgres(connection: psycopg.Connection, made: Made) -> None:
     """The exact distances of one pass in numpy are those of Postgres' own exact search, for all
     rows and for a share of them."""
@@ -121,7 +124,7 @@ def test_the_truth_is_that_of_postgres(connection: psycopg.Connection, made: Mad
     ):
         for query, distances in zip(queries, ours, strict=True):
             rows = connection.execute(
-                "SELECT embedding <=> %s::halfvec AS distance "  # type: ignore[arg-type]
+                f"SELECT embedding <=> %s::{made.vector_type} AS distance "  # type: ignore[arg-type]
                 f"FROM clip_assets.images_{index.index_id} "
                 "WHERE sha256 < %s ORDER BY distance LIMIT 30",
                 [str(query.tolist()), below(share).values["below"] if share < 1 else "g"],
@@ -218,6 +221,7 @@ def test_captions_find_their_images(connection: psycopg.Connection, tmp_path: Pa
     assert judgement.caption_recall < 0.6, "made-up texts have nothing to do with their images"
 
 
+@both_types
 def test_what_is_measured_is_what_answers(connection: psycopg.Connection, released: Made) -> None:
     """The statement that searches run, settings and all, goes through the HNSW too."""
     live = search.live(connection)
@@ -227,5 +231,5 @@ def test_what_is_measured_is_what_answers(connection: psycopg.Connection, releas
 
 def test_index_names(made: Made) -> None:
     """Table and HNSW are named after the index, so two models never share one."""
-    index = tables.Index(7, "photos", made.model.identity, made.model.spec, None)
+    index = tables.Index(7, "photos", made.model.identity, made.model.spec, made.vector_type, None)
     assert (index.hnsw, replace(index, index_id=8).hnsw) == ("images_7_hnsw", "images_8_hnsw")

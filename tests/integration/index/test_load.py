@@ -18,6 +18,7 @@ import pytest
 
 from clip_assets.errors import ModelError, StoreError
 from clip_assets.index import load, tables
+from clip_assets.index.vector_type import VectorType
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
@@ -27,6 +28,7 @@ from tests.integration.index.support import (
     DIM,
     Made,
     Model,
+    both_types,
     build_and_judge,
     clustered,
     fingerprint,
@@ -59,9 +61,12 @@ def processes() -> ForkServerContext:
     return context
 
 
-def test_rows_equal_the_parquet(connection: psycopg.Connection, tmp_path: Path) -> None:
+@both_types
+def test_rows_equal_the_parquet(
+    connection: psycopg.Connection, tmp_path: Path, vector_type: VectorType
+) -> None:
     """Every column arrives as it was committed, nasty texts included."""
-    made = Made(Objects(str(tmp_path / "photos")))
+    made = Made(Objects(str(tmp_path / "photos")), vector_type=vector_type)
     ids = [f"{number} 'ö\"👍.jpg" for number in range(len(NASTY))]
     made.add("00000", table=table_of(ids, NASTY, clustered(len(ids), 1)))
     index = reconcile(connection, made).index
@@ -75,7 +80,8 @@ def test_rows_equal_the_parquet(connection: psycopg.Connection, tmp_path: Path) 
     assert [dict(zip(names, row[1:7], strict=True)) for row in found] == expected
     assert {row[7] for row in found} == {"00000"}
     vectors = np.array([row[8] for row in found], np.float32)
-    assert np.abs(vectors - matrix(made.rows())).max() < 2**-11
+    most = 2**-11 if vector_type is VectorType.HALFVEC else 0
+    assert np.abs(vectors - matrix(made.rows())).max() <= most
 
 
 def test_a_shard_of_many_batches(connection: psycopg.Connection, tmp_path: Path) -> None:
@@ -211,7 +217,9 @@ def test_killed_at_random_moments(
     there: the same table and one ledger row a shard, as after an undisturbed load, while readers
     saw each shard whole or not at all."""
     made = Made(Objects(str(tmp_path / "many")))
-    index = tables.ensure(connection, COLLECTION, made.model.spec, made.model.identity)
+    index = tables.ensure(
+        connection, COLLECTION, made.model.spec, made.model.identity, made.vector_type
+    )
     moments = random.Random(0)
     version, left = 0, []
     with psycopg.connect(new_database(), autocommit=True) as elsewhere:
@@ -321,6 +329,7 @@ def test_a_missing_part_is_refused(connection: psycopg.Connection, made: Made) -
     assert fingerprint(connection, index) == before
 
 
+@both_types
 def test_a_vector_that_is_not_finite_is_refused(connection: psycopg.Connection, made: Made) -> None:
     """A NaN that slipped through every check before stops at the table."""
     index = reconcile(connection, made).index

@@ -6,11 +6,12 @@ import pytest
 
 from clip_assets.index import search
 from clip_assets.index.search import Lineage
-from tests.integration.index.support import Made, clustered, exact, publish, reconcile
+from tests.integration.index.support import Made, both_types, clustered, exact, publish, reconcile
 
 QUERY = clustered(1, 77)[0]
 
 
+@both_types
 def test_nearest_first(connection: psycopg.Connection, released: Made) -> None:
     """The answer is the exact one, in its order, with cosine similarities."""
     live = search.live(connection)
@@ -51,6 +52,7 @@ def test_any_k(connection: psycopg.Connection, released: Made) -> None:
         assert len({hit.image_id for hit in hits}) == len(hits) == min(k, 200)
 
 
+@both_types
 def test_what_is_no_query(connection: psycopg.Connection, released: Made) -> None:
     """A vector of another shape, or one that is not finite, is refused before Postgres sees it."""
     live = search.live(connection)
@@ -60,6 +62,7 @@ def test_what_is_no_query(connection: psycopg.Connection, released: Made) -> Non
             search.search(connection, live, vector, 10)
 
 
+@both_types
 def test_answers_stay_full_after_a_shard_is_replaced(
     connection: psycopg.Connection, released: Made
 ) -> None:
@@ -76,6 +79,7 @@ def test_answers_stay_full_after_a_shard_is_replaced(
             assert {hit.lineage.version for hit in hits} == {version}
 
 
+@both_types
 def test_a_stored_image(connection: psycopg.Connection, released: Made) -> None:
     """An image is found by its id, with its vector and its thumbnail."""
     live = search.live(connection)

@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors
 
 from clip_assets.store.objects import Objects
-from tests.integration.index.support import Made, exact, matrix, publish
+from tests.integration.index.support import Made, both_types, exact, matrix, publish
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -51,6 +51,7 @@ def test_images(as_reader: Connect, released: Made) -> None:
     )  # fmt: skip
 
 
+@both_types
 def test_search(as_reader: Connect, released: Made) -> None:
     """search(vector, k) gives the exact neighbours in order; k may exceed ef_search."""
     query = matrix(released.rows())[7]
@@ -79,6 +80,7 @@ FILTERS = [
 ]
 
 
+@both_types
 @pytest.mark.parametrize(("argument", "condition"), FILTERS)
 def test_search_among_some(
     as_reader: Connect, released: Made, argument: str, condition: str
@@ -133,6 +135,7 @@ def test_lineage_views(as_reader: Connect, released: Made) -> None:
     assert one == (32, "made-up")
 
 
+@both_types
 def test_similar(as_reader: Connect, released: Made) -> None:
     """similar(image_id, k) gives k others and not the image itself; an unknown id gives none."""
     reader = as_reader()

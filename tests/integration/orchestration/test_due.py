@@ -137,7 +137,7 @@ def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
     kept.catalog(3)
     assert kept.tick() == (
         [],
-        "2 shards wait for a hand: this model is not the live one. Backfill them, then "
+        "2 shards wait for a hand: this model as halfvec is not the live one. Backfill them, then "
         "materialize `search_index` and `release`.",
     )
 

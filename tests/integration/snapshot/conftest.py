@@ -14,6 +14,7 @@ from clip_assets import catalog
 from clip_assets.index import build, judge, load, release, search, tables
 from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
+from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make
@@ -69,15 +70,27 @@ def live(
     pictures = write_pictures(folder / "pictures", IMAGES)
     data = folder / "data"
     objects = embed_pictures(data / COLLECTION, pictures, tiny_spec, shard_size=10)
-    dsn = new_database()
+    return publish(new_database(), objects, data, tiny_spec)
+
+
+def publish(
+    dsn: str,
+    objects: Objects,
+    data: Path,
+    spec: ModelSpec,
+    vector_type: VectorType = VectorType.HALFVEC,
+) -> Live:
+    """What is embedded in `objects`, live in the database."""
+    head = catalog.read(objects)
+    assert head
+    current = [shard.at for shard in head.shards]
     with psycopg.connect(dsn, autocommit=True) as connection:
-        head = catalog.read(objects)
-        assert head
-        current = [shard.at for shard in head.shards]
-        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, current).index
+        index = load.reconcile(
+            connection, objects, COLLECTION, spec, current, vector_type=vector_type
+        ).index
         build.build(connection, index, IMAGES)
         judge.judge(connection, objects, index, Wanted(recall=0.95))
-        index = tables.find(connection, COLLECTION, tiny_spec.slug)
+        index = tables.find(connection, COLLECTION, spec.slug, vector_type)
         return Live(dsn, data, release.publish(connection, index, "run-release")[0])
 
 

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 from clip_assets.cli import app
 from clip_assets.errors import ReleaseError, StoreError
 from clip_assets.index import search
+from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make, manifest, replica
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import COLLECTION
-from tests.integration.snapshot.conftest import Live, Snapshot, nearest, quiet
+from tests.integration.snapshot.conftest import Live, Snapshot, nearest, publish, quiet
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_again_gives_another_snapshot(
     first = f"{snapshot.root}/{snapshot.manifest.snapshot}"
     assert manifest.read(first)[1] == snapshot.manifest
     assert nearest(replica.start(first, home / "replicas", quiet), "00003.png")
+
+
+def test_of_an_index_of_vector(
+    live: Live, settings: Settings, database: str, tmp_path: Path, home: Path
+) -> None:
+    """A replica of it answers from a column of that type, as the release does."""
+    objects = Objects(str(live.data / COLLECTION))
+    wide = publish(database, objects, live.data, live.release.spec, VectorType.VECTOR)
+    with psycopg.connect(wide.dsn, autocommit=True) as connection:
+        make.make(connection, settings, COLLECTION, Objects(str(tmp_path)), quiet)
+    dsn = replica.start(str(tmp_path), home / "replicas", quiet)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        assert search.live(connection).vector_type == VectorType.VECTOR
+    assert nearest(dsn, "00003.png") == nearest(wide.dsn, "00003.png")
 
 
 def test_nothing_is_left_of_the_scratch_postgres(

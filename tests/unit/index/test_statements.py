@@ -25,8 +25,9 @@ def test_values_are_bound() -> None:
         re.findall(r"\{(\w+)\}", "\n".join(b for f in FILES for b in _blocks(f).values()))
     )
     numbers = {"dim", "m", "ef_construction", "index_id", "first"}
+    of_the_type = {"vector_type", "cosine_ops", "send"}
     parts = {"nearest", "filter", "bucket", *Filter.model_fields}  # composed of statements of ours
-    assert formatted <= {"table", "hnsw", "into", "columns", *numbers, *parts}
+    assert formatted <= {"table", "hnsw", "into", "columns", *of_the_type, *numbers, *parts}
 
 
 def test_an_unknown_name() -> None:

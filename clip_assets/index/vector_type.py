@@ -1,0 +1,53 @@
+"""How an index stores a number of a vector: pgvector's halfvec or its vector.
+
+On the wire both are int16 dimensions, int16 zero, then big-endian floats of their own width
+(pgvector, halfvec_recv and vector_recv).
+"""
+
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from psycopg import sql
+
+
+class VectorType(StrEnum):
+    """A type of pgvector, by its name in SQL."""
+
+    HALFVEC = "halfvec"
+    VECTOR = "vector"
+
+    @property
+    def dtype(self) -> "np.dtype[np.floating]":
+        """Big-endian float16 or float32, as on the wire."""
+        return np.dtype(">f2" if self is VectorType.HALFVEC else ">f4")
+
+    @property
+    def arrow(self) -> pa.DataType:
+        return pa.float16() if self is VectorType.HALFVEC else pa.float32()
+
+    def wire(self, dim: int) -> "np.dtype[np.void]":
+        """A record of one vector: `dim`, `unused` and `values`, with nothing between them."""
+        return np.dtype([("dim", ">i2"), ("unused", ">i2"), ("values", self.dtype, (dim,))])
+
+    def on_wire(self, vectors: NDArray[np.floating]) -> NDArray[np.void]:
+        """Records `wire(dim)`[n] of vectors[n, dim]; what the type cannot hold becomes infinite."""
+        count, dim = vectors.shape
+        records = np.empty(count, self.wire(dim))
+        records["dim"], records["unused"] = dim, 0
+        records["values"] = vectors
+        return records
+
+    @property
+    def name_in_sql(self) -> sql.Identifier:
+        return sql.Identifier(self.value)
+
+    @property
+    def cosine_ops(self) -> sql.Identifier:
+        return sql.Identifier(f"{self.value}_cosine_ops")
+
+    @property
+    def send(self) -> sql.Identifier:
+        """Postgres' own function from a value to its bytes on the wire."""
+        return sql.Identifier(f"{self.value}_send")
