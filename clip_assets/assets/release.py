@@ -66,9 +66,9 @@ def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, An
         "vector_type": live.vector_type.value,
         "ef_search": live.ef_search,
         "published_at": dg.MetadataValue.timestamp(live.published_at),
-        "side_by_side": dg.MetadataValue.md(_side_by_side(live)),
-        "dropped": dg.MetadataValue.json(dropped),
         **({"search_page": dg.MetadataValue.url(page)} if page else {}),
+        **({"dropped": dg.MetadataValue.json(dropped)} if dropped else {}),
+        "side_by_side": dg.MetadataValue.md(_side_by_side(live)),
     }
 
 

@@ -29,7 +29,10 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=bool(newest) and not behind and loaded.keys() == newest.keys(),
             description=f"{len(newest) - len(behind)} of {len(newest)} shards are as committed.",
-            metadata={"shards": len(newest), "behind": dg.MetadataValue.json(behind)},
+            metadata={
+                "shards": len(newest),
+                **({"behind": dg.MetadataValue.json(behind)} if behind else {}),
+            },
         )
 
     @dg.asset_check(

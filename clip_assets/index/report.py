@@ -34,9 +34,9 @@ class Column(BaseModel):
             "recall@10 image": _recall(reached.image),
         }
         for filtered in reached.filtered:
-            name = f"recall@10 under a {filtered.share:.1%} filter, text / image"
-            both = f"{_recall(filtered.text)} / {_recall(filtered.image)}"
-            cells[name] = f"{both}, {filtered.plan}"
+            name = f"filter to {filtered.share * 100:g} %"
+            cells[f"{name}, text"] = f"{_recall(filtered.text)}, {filtered.plan}"
+            cells[f"{name}, image"] = f"{_recall(filtered.image)}, {filtered.plan}"
         if self.judgement.caption_recall is not None:
             cells["captions that find their image"] = f"{self.judgement.caption_recall:.3f}"
         if reached.latency:
@@ -74,14 +74,11 @@ class Report(BaseModel):
 
     @property
     def markdown(self) -> str:
-        ours = self.candidate.cells
-        theirs = self.live.cells if self.live else {}
-        lines = [
-            f"| | {self.candidate.model} | {self.live.model if self.live else 'nothing live'} |",
-            "|---|---|---|",
-        ]
-        for name in ours | theirs:
-            lines.append(f"| {name} | {ours.get(name, '-')} | {theirs.get(name, '-')} |")
+        columns = [column for column in (self.candidate, self.live) if column]
+        names = dict.fromkeys(name for column in columns for name in column.cells)
+        rows = [["", *(column.model for column in columns)], ["---"] * (1 + len(columns))]
+        rows += [[name, *(column.cells.get(name, "-") for column in columns)] for name in names]
+        lines = [f"| {' | '.join(row)} |" for row in rows]
         if self.beside:
             lines.append(
                 f"\nOf the ten nearest both find {_share(self.beside.text)} for "
