@@ -22,6 +22,7 @@ from PIL import Image
 
 from clip_assets import postgres
 from clip_assets.catalog import Catalog, Shard
+from clip_assets.collection import Collection
 from clip_assets.source.config import FolderConfig
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
@@ -31,7 +32,7 @@ from tests.conftest import picture
 from tests.integration.index.support import Made, image_table
 
 AIM = 0.2
-SIZES = (25, 200)
+SIZES = (Collection.model_fields["shards_per_run"].default, 200)
 IMAGES = 24  # of a shard: enough for a whole contact sheet
 IDLE_SECONDS = 30
 NOTHING = """

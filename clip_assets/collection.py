@@ -29,7 +29,8 @@ class Collection(BaseModel):
     )
     owner: str = Field("team:search", description="a team or an e-mail address")
     shard_size: int = Field(10_000, ge=1, description="images in a shard, which is a partition")
-    shards_per_run: int = Field(25, ge=1, description="shards in a run, which is a job")
+    # A run takes Dagster some 5 CPU-seconds, whatever is in it; see benchmarks/orchestration.py.
+    shards_per_run: int = Field(50, ge=1, description="shards in a run, which is a job")
     part_rows: int = Field(2_000, ge=1, description="images in a file, the unit of resuming")
     batch_size: int = Field(32, ge=1, description="images at once through the model")
     max_reject_share: float = Field(
