@@ -96,8 +96,7 @@ def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
         VectorType.HALFVEC,
     )
     connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
-    dim = sql.Literal(vectors.shape[1])
-    connection.execute(statement("create_table", table=index.table, dim=dim))
+    tables.create_table(connection, index.index_id, vectors.shape[1], index.vector_type)
     with connection.cursor().copy(statement("copy_rows", table=index.table)) as copy:
         copy.write(binary.HEADER)
         for first in range(0, len(vectors), 1_000):

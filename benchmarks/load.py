@@ -109,9 +109,9 @@ class Ways:
         )
 
     def _spent(self, way: Way, count: int) -> Spent:
-        dim = sql.Literal(self.index.identity.dim)
-        self._run(sql.SQL("DROP TABLE clip_assets.{}").format(self.index.table))
-        self._run(statement("create_table", table=self.index.table, dim=dim))
+        of = self.index
+        self._run(sql.SQL("DROP TABLE clip_assets.{}").format(of.table))
+        tables.create_table(self.connection, of.index_id, of.identity.dim, of.vector_type)
         self._run("TRUNCATE clip_assets.thumbnail")
         self._run("CHECKPOINT")  # else one way pays for the pages that another made dirty
         before = clock.read(self.connection)
