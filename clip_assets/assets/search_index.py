@@ -80,15 +80,15 @@ def _measured(judgement: Judgement) -> dict[str, Any]:
 
 
 def _recall_by_ef_search(judgement: Judgement) -> str:
+    rungs = [*judgement.below, *judgement.ladder]
     lines = [
-        Line("text queries", [(rung.ef_search, rung.text.mean) for rung in judgement.ladder]),
-        Line("image queries", [(rung.ef_search, rung.image.mean) for rung in judgement.ladder]),
+        Line("text queries", [(rung.ef_search, rung.text.mean) for rung in rungs]),
+        Line("image queries", [(rung.ef_search, rung.image.mean) for rung in rungs]),
     ]
-    rungs = "\n".join(
-        f"| {rung.ef_search} | {rung.text.mean:.3f} | {rung.image.mean:.3f} |"
-        for rung in judgement.ladder
+    rows = "\n".join(
+        f"| {rung.ef_search} | {rung.text.mean:.3f} | {rung.image.mean:.3f} |" for rung in rungs
     )
     return (
         f"{recall_chart(lines, judgement.wanted.recall, judgement.ef_search)}\n\n"
-        f"| ef_search | recall@10 text | recall@10 image |\n|---|---|---|\n{rungs}"
+        f"| ef_search | recall@10 text | recall@10 image |\n|---|---|---|\n{rows}"
     )

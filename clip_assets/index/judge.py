@@ -33,6 +33,9 @@ from clip_assets.store.objects import Objects
 EF_SEARCH_LADDER = (40, 64, 100, 160, 256, 400, 640, 1000)
 """pgvector's default first, its maximum last."""
 
+SHOWN_ONLY = (10, 20)
+"""Measured too, so that there is a curve to look at, but never chosen."""
+
 SHARES = (0.5, 0.1, 0.01, 0.001)
 """Of the images that pass a filter; those are judged that leave at least K images."""
 
@@ -70,7 +73,9 @@ def judge(
     texts = probes.texts(objects, [path for path, _, _ in loaded.values()])
     images = probes.images(connection, index, QUERIES)
     graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
-    rungs = _climb(connection, graph, _exams(connection, index, texts, images), wanted, ladder)
+    exams = _exams(connection, index, texts, images)
+    rungs = _climb(connection, graph, exams, wanted, ladder)
+    shown = [replace(graph, ef_search=least) for least in SHOWN_ONLY if least < ladder[0]]
     graph = replace(graph, ef_search=rungs[-1].ef_search)
     captions = [probe for probe in texts if probe.image_id]
     table_bytes, hnsw_bytes = _bytes(connection, index)
@@ -79,6 +84,7 @@ def judge(
         wanted=wanted,
         ef_search=graph.ef_search,
         ladder=tuple(rungs),
+        below=tuple(_rung(connection, one, exams) for one in shown),
         uses_index=any(index.hnsw in line for line in plan(connection, graph, images[0].vector, K)),
         damaged_shards=_damaged_shards(connection, index),
         rows=rows,

@@ -85,13 +85,14 @@ class Judgement(_Measured):
 
     `caption_recall` is the share of captions whose own image is among the k nearest: quality of
     model and preprocessing together, None where the collection has no captions. Bytes are those
-    of the table with its vectors, and of the HNSW.
+    of the table with its vectors, and of the HNSW. `below` are rungs under the ladder, to be seen.
     """
 
     content: str
     wanted: Wanted
     ef_search: int
     ladder: tuple[Rung, ...]
+    below: tuple[Rung, ...] = ()
     uses_index: bool
     damaged_shards: tuple[str, ...]
     rows: int

@@ -38,6 +38,7 @@ def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
     assert judgement.uses_index
     assert judgement.rows == 200
     assert judgement.ef_search == reached.ef_search == judge.EF_SEARCH_LADDER[0]
+    assert tuple(rung.ef_search for rung in judgement.below) == judge.SHOWN_ONLY
     assert (reached.text.queries, reached.image.queries) == (120, 200)
     assert [(f.share, f.plan) for f in reached.filtered] == [(0.5, "compare"), (0.1, "compare")]
     assert all((f.text.mean, f.image.mean) == (1, 1) for f in reached.filtered)
