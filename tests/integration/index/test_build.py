@@ -6,7 +6,8 @@ import threading
 import psycopg
 import pytest
 
-from clip_assets.index import build, machine, progress, tables
+from clip_assets import machine
+from clip_assets.index import build, progress, tables
 from clip_assets.index.progress import Step
 from tests.integration.index.support import (
     COLLECTION,
