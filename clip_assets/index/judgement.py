@@ -117,6 +117,7 @@ class Judgement(_Measured):
             for kind, where, recall in self._recalls
             if not _reaches(recall, self.wanted.recall)
         ]
+        faults += [f"no {kind} query was asked" for kind in self._unasked]
         if (self.caption_recall or 0.0) < (self.wanted.caption_recall or 0.0):
             faults.append(
                 f"captions find their own image in {self.caption_recall or 0.0:.3f} of cases, "
@@ -131,6 +132,12 @@ class Judgement(_Measured):
         if not self.uses_index:
             faults.append("the planner does not use the HNSW index for a search")
         return faults
+
+    @property
+    def _unasked(self) -> list[str]:
+        """Kinds of queries that show nothing; of a single image there is no other to ask for."""
+        others = {"text": self.rows, "image": self.rows - 1}
+        return [kind for kind in KINDS if others[kind] and not getattr(self.reached, kind).queries]
 
     @property
     def _recalls(self) -> list[tuple[str, str, Recall]]:

@@ -105,13 +105,15 @@ def nearest(
     `QueryVector`.
     """
     values = _values(connection, graph, vector, k)
+    overfetch = 1
     if where is None:
-        return _walk(connection, graph, values, EVERYTHING), True
-    values |= where.values
-    if few_match(connection, graph, where):
-        return _compare(connection, graph, values, where), True
-    wide = values | {"fetch": k * graph.budget.overfetch}
-    rows = _walk(connection, graph, wide, where)
+        where = EVERYTHING
+    else:
+        values |= where.values
+        overfetch = graph.budget.overfetch
+        if few_match(connection, graph, where):
+            return _compare(connection, graph, values, where), True
+    rows = _walk(connection, graph, values | {"fetch": k * overfetch}, where)
     if len(rows) == k:
         return rows, True
     matching = _counted(connection, graph, where, graph.budget.rescue_rows + 1)
@@ -124,12 +126,16 @@ def few_match(connection: psycopg.Connection, graph: Graph, where: Predicate) ->
     """Whether the matching rows are compared one by one.
 
     Decided by the planner's own estimate: made from statistics, it costs the same for any filter.
+    Where it says few, as it does of what its statistics do not know, some are counted first.
     """
     explain = _on("expected_rows", graph.index_id, graph.vector_type, where.condition)
     plan = connection.execute(explain, where.values).fetchone()
     assert plan is not None, "EXPLAIN gives a plan"
     expected: float = plan[0][0]["Plan"]["Plan Rows"]
-    return expected <= graph.budget.exact_rows(graph.rows)
+    if expected > graph.budget.exact_rows(graph.rows):
+        return False
+    most = max(graph.budget.rescue_rows, int(graph.budget.exact_rows(graph.rows)))
+    return _counted(connection, graph, where, most + 1) <= most
 
 
 def plan(

@@ -138,6 +138,41 @@ def test_the_plan_follows_the_estimate(many: Many) -> None:
     assert not few_match(connection, graph, wide)
 
 
+def test_an_estimate_that_is_far_too_low(many: Many) -> None:
+    """Where the planner believes that few match and many do, the graph is walked all the same."""
+    connection, live = many.connection, many.live
+    graph = replace(live.graph, budget=Budget(exact_factor=10, rescue_rows=900))  # 548 of 3,000
+    blind = Filter(words="red").predicate  # a third of all
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            "DELETE FROM pg_statistic USING pg_index "
+            "WHERE indrelid = %s::regclass AND starelid IN (indrelid, indexrelid)",
+            [f"clip_assets.{live.table}"],
+        )
+        assert not few_match(connection, graph, blind)
+        graph = replace(graph, budget=replace(graph.budget, rescue_rows=1_000))
+        assert few_match(connection, graph, blind)
+
+
+def test_a_walk_without_a_filter_that_falls_short(many: Many) -> None:
+    """Where it meets dead rows until its budget ends, all are compared, or the answer says so."""
+    connection, live = many.connection, many.live
+    farthest = exact(many.made.rows(), QUERY, ROWS)[-20:]
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            f"DELETE FROM clip_assets.{live.table} WHERE image_id <> ALL (%s)",  # type: ignore[arg-type]
+            [farthest],
+        )
+        short = replace(live.graph, budget=Budget(scan_tuples=1, rescue_rows=19))
+        rows, complete = nearest(connection, short, QUERY, 10)
+        assert len(rows) < 10
+        assert not complete
+        enough = replace(short, budget=replace(short.budget, rescue_rows=20))
+        rows, complete = nearest(connection, enough, QUERY, 10)
+        assert [row[1] for row in rows] == farthest[:10]
+        assert complete
+
+
 def test_an_answer_that_was_cut_short_says_so(
     connection: psycopg.Connection, tmp_path: Path
 ) -> None:

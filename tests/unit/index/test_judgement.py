@@ -27,6 +27,14 @@ def test_no_faults() -> None:
     assert judgement().faults == []
 
 
+def test_nothing_asked_shows_nothing() -> None:
+    """A kind of which there was no query is a fault, except where no answer is possible."""
+    none = Recall(k=10, queries=0, mean=1.0, lower=0.0)
+    assert judgement(text=none).faults == ["no text query was asked"]
+    assert judgement(image=none).faults == ["no image query was asked"]
+    assert judgement(image=none, rows=1).faults == []
+
+
 @pytest.mark.parametrize(
     ("text", "image", "kind"),
     [(POOR, GOOD, "text"), (GOOD, POOR, "image"), (FEW, GOOD, "text")],
