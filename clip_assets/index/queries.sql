@@ -1,7 +1,7 @@
 -- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
 
 -- name: find_index
-SELECT index_id, identity, spec, vector_type, judgement FROM clip_assets.index
+SELECT index_id, collection, identity, spec, vector_type, judgement FROM clip_assets.index
 WHERE collection = %(collection)s AND slug = %(slug)s
   AND (%(vector_type)s::text IS NULL OR vector_type = %(vector_type)s)
 ORDER BY index_id DESC LIMIT 1;
@@ -190,8 +190,10 @@ UPDATE clip_assets.index SET judgement = NULL WHERE index_id = %(index_id)s;
 UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
--- name: release_index
-SELECT index_id FROM clip_assets.release WHERE release_id = %(release_id)s;
+-- name: published
+SELECT i.index_id, i.collection, i.identity, i.spec, i.vector_type, i.judgement, r.content
+FROM clip_assets.release AS r JOIN clip_assets.index AS i USING (index_id)
+WHERE r.release_id = %(release_id)s;
 
 -- name: filter
 -- What a filter lets through. Whatever is not asked for is NULL, and folds away in a custom plan.

@@ -10,7 +10,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import judge, search
+from clip_assets.index import judge, search, tables
 from clip_assets.index.filters import condition
 from clip_assets.index.judgement import Judgement
 from clip_assets.index.nearest import Budget
@@ -42,7 +42,9 @@ def roll_back(connection: psycopg.Connection, collection: str) -> Release:
     """Make the release before the live one live again.
 
     Shards are replaced in place, so a release of the same index has the same rows by now: the
-    one meant is the last of another index. Raises ReleaseError if there is none, or as `publish`.
+    one meant is the last of another index. Where that index has changed since it was live, its
+    newest judgement decides, and a new release is made of it. Raises ReleaseError if there is
+    none to go back to, or as `publish`.
     """
     return patiently(
         connection, collection, lambda: _roll_back(connection, collection), PATIENCE_SECONDS
@@ -79,20 +81,26 @@ def previous(connection: psycopg.Connection, collection: str) -> int | None:
     return row[0] if row else None
 
 
-def index_of(connection: psycopg.Connection, release_id: int) -> int:
-    """Number of the release's index."""
-    row = connection.execute(statement("release_index"), {"release_id": release_id}).fetchone()
+def published(connection: psycopg.Connection, release_id: int) -> tuple[Index, str]:
+    """The release's index, and the content that it had when it was published."""
+    row = connection.execute(statement("published"), {"release_id": release_id}).fetchone()
     assert row is not None, "a release names its index"
-    return int(row[0])
+    *index, content = row
+    return tables.index_of(index), content
 
 
 def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     before = previous(connection, collection)
     if before is None:
         raise ReleaseError(
-            f"{collection} has no release of another model before the live one to go back to."
+            f"{collection} has no release of another index before the live one to go back to."
         )
-    return _point_at(connection, collection, before)
+    connection.execute(statement("lock_ledger"))
+    index, content = published(connection, before)
+    if judge.content(connection, index) == content:
+        return _point_at(connection, collection, before)
+    live, _ = _publish(connection, index, "rollback")
+    return live
 
 
 def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:

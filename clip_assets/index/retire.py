@@ -6,7 +6,7 @@ from psycopg.errors import DependentObjectsStillExist
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import search
-from clip_assets.index.release import index_of, patiently, previous
+from clip_assets.index.release import patiently, previous, published
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import table_name
 
@@ -52,5 +52,6 @@ def _needed(connection: psycopg.Connection, collection: str) -> set[int]:
     needed = {search.live(connection, collection).index_id}
     before = previous(connection, collection)
     if before is not None:
-        needed.add(index_of(connection, before))
+        index, _ = published(connection, before)
+        needed.add(index.index_id)
     return needed

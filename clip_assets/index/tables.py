@@ -3,6 +3,7 @@
 Of one model there may be two indexes side by side, one of each `VectorType`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,13 +100,18 @@ def find(
         raise DatabaseError(
             f"{collection} has no {kind} for {slug} yet. Materialize `search_index` first."
         )
-    index_id, identity, spec, of_type, judgement = row
+    return index_of(row)
+
+
+def index_of(row: Sequence[Any]) -> Index:
+    """The index of a row of `find_index` or `published`."""
+    index_id, collection, identity, spec, vector_type, judgement = row
     return Index(
         index_id,
         collection,
         ModelIdentity.model_validate(identity),
         ModelSpec.model_validate(spec),
-        VectorType(of_type),
+        VectorType(vector_type),
         judgement,
     )
 

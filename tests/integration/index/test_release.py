@@ -10,8 +10,10 @@ import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import release, search
+from clip_assets.index import judge, release, search
 from clip_assets.index.filters import Filter
+from clip_assets.index.judgement import Wanted
+from clip_assets.index.search import Release
 from tests.integration.index.support import (
     COLLECTION,
     Made,
@@ -19,6 +21,7 @@ from tests.integration.index.support import (
     clustered,
     find,
     publish,
+    reconcile,
 )
 
 MOVES = 40
@@ -65,10 +68,31 @@ def test_a_rollback_passes_over_the_same_index(
     assert release.roll_back(connection, COLLECTION) == first
 
 
+def test_a_rollback_to_what_has_changed_since(
+    connection: psycopg.Connection, released: Made, other: Made
+) -> None:
+    """Rows that were never live are judged before a rollback shows them, and make a new release."""
+    first = search.live(connection)
+    live = publish(connection, other)
+    released.add("00001", version=2)
+    index = reconcile(connection, released).index
+    with pytest.raises(ReleaseError, match="changed after it was judged"):
+        release.roll_back(connection, COLLECTION)
+    assert search.live(connection) == live
+    judge.judge(connection, released.objects, index, Wanted(recall=1, caption_recall=1))
+    with pytest.raises(ReleaseError, match="Not published: captions"):
+        release.roll_back(connection, COLLECTION)
+    assert search.live(connection) == live
+    judge.judge(connection, released.objects, index, Wanted(recall=0.9))
+    back = release.roll_back(connection, COLLECTION)
+    assert (back.id, back.index_id) == (live.id + 1, first.index_id)
+    assert back.content == judge.content(connection, index) != first.content
+
+
 def test_nothing_to_go_back_to(connection: psycopg.Connection, released: Made) -> None:
     """The first release cannot be rolled back, and stays."""
     live = search.live(connection)
-    with pytest.raises(ReleaseError, match="no release of another model before"):
+    with pytest.raises(ReleaseError, match="no release of another index before"):
         release.roll_back(connection, COLLECTION)
     assert search.live(connection) == live
 
@@ -107,24 +131,36 @@ def test_a_switch_under_load(
     database: str, connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
     """While the release moves between two models, eight searchers get full answers only, each
-    wholly from the release they read; some ask under a filter."""
-    publish(connection, other)
+    the one that its model gives in quiet; some ask under a filter."""
+    queries = {32: clustered(1, 5)[0], 48: clustered(1, 5, 48)[0]}
+    filters = [None, Filter(shards=("00001", "00002"))]
+
+    def ask(own: psycopg.Connection, live: Release, only: Filter | None) -> list[str]:
+        hits = search.search(own, live, queries[live.identity.dim], 10, only)
+        return [hit.image_id for hit in hits]
+
+    in_quiet = {
+        (live.index_id, only): ask(connection, live, only)
+        for live in (search.live(connection), publish(connection, other))
+        for only in filters
+    }
+    assert len({tuple(answer) for answer in in_quiet.values()}) == len(in_quiet)
     answers: Counter[tuple[int, str]] = Counter()
     wrong: Counter[str] = Counter()
 
     def search_on(stop: threading.Event) -> None:
-        queries = {32: clustered(1, 5)[0], 48: clustered(1, 5, 48)[0]}
-        only = cycle([None, Filter(shards=("00001", "00002"))])
+        only = cycle(filters)
         with psycopg.connect(database, autocommit=True) as own:
             while not stop.is_set():
+                chosen = next(only)
                 try:
                     live = search.live(own, COLLECTION)
-                    hits = search.search(own, live, queries[live.identity.dim], 10, next(only))
+                    answer = ask(own, live, chosen)
                 except psycopg.Error as error:
                     wrong[f"failed: {error}"] += 1
                     continue
-                wrong["short or empty"] += len(hits) < 10
-                wrong["mixed"] += {hit.lineage.model for hit in hits} != {live.identity.short}
+                wrong["short or empty"] += len(answer) < 10
+                wrong["mixed"] += answer != in_quiet[live.index_id, chosen]
                 answers[live.id, live.identity.name] += 1
 
     _during_moves(connection, [released, other], [search_on] * 8, lambda: sum(answers.values()))

@@ -1,7 +1,9 @@
 """When the service answers, from what, and what it says while it does not."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg
@@ -21,7 +23,7 @@ from tests.integration.serving.support import (
     wait_until_unready,
 )
 
-PICTURES = [drawn(number) for number in range(4)]
+PICTURES = [drawn(number) for number in range(12)]
 
 
 def _publish(dsn: str, encoder: Encoder, spec: ModelSpec, identity: ModelIdentity) -> None:
@@ -105,6 +107,63 @@ def test_a_new_model_is_loaded_beside_the_one_that_answers(
         assert _model(url) == second.identity.short
         answer = httpx.post(f"{url}/v1/search", json={"text": "x"}).json()
         assert answer["release"]["model"] == second.identity.short
+
+
+def test_a_switch_with_eight_clients(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """While the release moves between two models, every answer over HTTP is the one that its
+    release gives in quiet: none fails, none is empty, none is of two models."""
+    dsn, quiet = new_database(), {}
+    answers: Counter[tuple[int, str]] = Counter()
+    wrong: Counter[str] = Counter()
+    other = tiny_spec.model_copy(update={"untrained_seed": 8})
+    second = load_model(other, "cpu")
+    assert isinstance(second, Encoder)
+
+    def ask(client: httpx.Client) -> tuple[int, str, list[str]]:
+        response = client.post("/v1/search", json={"text": "a gold ellipse", "k": 5})
+        answer = response.raise_for_status().json()
+        live = answer["release"]
+        return live["id"], live["model"], [hit["image_id"] for hit in answer["hits"]]
+
+    def ask_on(url: str, stop: threading.Event) -> None:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not stop.is_set():
+                try:
+                    number, model, hits = ask(client)
+                except httpx.HTTPError as error:
+                    wrong[f"failed: {error}"] += 1
+                    continue
+                wrong["empty"] += not hits
+                wrong["mixed"] += (model, hits) != quiet[number]
+                answers[number, model] += 1
+
+    with running(settings(dsn, refresh_seconds=0.1)) as url, httpx.Client(base_url=url) as client:
+        for encoder, spec in ((tiny, tiny_spec), (second, other)):
+            _publish(dsn, encoder, spec, encoder.identity)
+            wait_until_ready(url, model=encoder.identity.short)
+            number, model, hits = ask(client)
+            quiet[number] = (model, hits)
+        assert len({tuple(hits) for _, hits in quiet.values()}) == 2
+        stop = threading.Event()
+        with (
+            ThreadPoolExecutor(8) as clients,
+            psycopg.connect(dsn, autocommit=True) as connection,
+        ):
+            running_clients = [clients.submit(ask_on, url, stop) for _ in range(8)]
+            try:
+                for number in [*quiet] * 4:
+                    connection.execute("UPDATE clip_assets.live SET release_id = %s", [number])
+                    wait_until_ready(url, release=number)
+            finally:
+                stop.set()
+            for one in running_clients:
+                one.result()
+    for (number, model), count in sorted(answers.items()):
+        print(f"release {number} by {model}: {count} answers; wrong: {dict(wrong)}")
+    assert not +wrong
+    assert {number for number, _ in answers} == set(quiet)
 
 
 def test_a_refreshed_release_of_the_same_model_needs_no_loading(
