@@ -3,16 +3,19 @@
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python -m benchmarks.hnsw --rows 100000 --dim 512
 
-All build with m 16 and ef_construction 64 on all processors, and answer on one connection or thread
-at the smallest ef that reaches recall@10 of 0.99 for text and for image queries alike.
+All build with the m and ef_construction that the product takes for so many rows, on all processors,
+and answer on one connection or thread at the smallest ef that reaches recall@10 of 0.99 for text
+and for image queries alike. At that ef the product's own search is timed too: iterative scan,
+details of the rows and their lineage included. Queries are asked once before they are timed, as
+judging does.
 """
 
 import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psycopg
@@ -25,14 +28,18 @@ from benchmarks import clock, made_up
 from benchmarks.made_up import Vectors
 from clip_assets import postgres
 from clip_assets.index import binary, build, tables
+from clip_assets.index.nearest import Graph, nearest
 from clip_assets.index.statements import statement
+from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
 
 K = 10
 WANTED = 0.99
-MOST_MS = 5.0
-EFS = (40, 64, 100, 160, 256, 400)
+MOST_MS = {100_000: 5.0, 1_000_000: 10.0}
+"""Aimed at for the p99 of one connection, up to so many rows."""
+
+EFS = (40, 64, 100, 160, 256, 400, 640, 1_000)
 Search = Callable[[NDArray[np.float32], int], list[int]]
 
 
@@ -80,13 +87,18 @@ def main() -> None:
     }
     exact = {kind: exact_nearest(vectors, some) for kind, some in queries.items()}
     with postgres.connect_owner(Settings()) as connection:
-        engines = [in_postgres(connection, vectors), hnswlib(vectors), usearch(vectors)]
+        index = load(connection, vectors)
+        engines = [in_postgres(connection, index, len(vectors)), hnswlib(vectors), usearch(vectors)]
         ladders = [climb(engine, queries, exact) for engine in engines]
-        compare(engines, [ladder[-1] for ladder in ladders])
-        taken_apart(connection, ladders[0][-1], queries["text"])
+        reached = [ladder[-1] for ladder in ladders]
+        product = as_searched(connection, index, len(vectors), engines[0].build_seconds)
+        (searched,) = climb(product, queries, exact, (reached[0].ef,))
+        compare(engines, reached)
+        meets(searched, len(vectors))
+        taken_apart(connection, reached[0], searched, queries["text"])
 
 
-def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
+def load(connection: psycopg.Connection, vectors: Vectors) -> Index:
     register_vector(connection)
     index = tables.ensure(
         connection,
@@ -104,8 +116,19 @@ def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
             for batch in table.to_batches():
                 copy.write(binary.image_rows("00000", first, batch, index.vector_type).data)
         copy.write(binary.TRAILER)
+    loaded = {
+        "index_id": index.index_id, "shard": "00000", "rows": len(vectors), "version": 1,
+        "rejected": 0, "checksum": 0,
+        **dict.fromkeys(("digest", "commit_path", "run_id", "job_id", "device"), ""),
+    }  # fmt: skip
+    connection.execute(statement("write_ledger"), loaded)
+    return index
+
+
+def in_postgres(connection: psycopg.Connection, index: Index, rows: int) -> Engine:
+    """The graph alone: a prepared statement that asks for row numbers."""
     started = time.perf_counter()
-    build.build(connection, index, len(vectors), print)
+    build.build(connection, index, rows, print)
     seconds = time.perf_counter() - started
     connection.execute("SET enable_seqscan = off; SET enable_sort = off")
     query = (
@@ -123,6 +146,19 @@ def in_postgres(connection: psycopg.Connection, vectors: Vectors) -> Engine:
         return [row for (row,) in rows]
 
     return Engine("Postgres, halfvec", seconds, search, connection)
+
+
+def as_searched(
+    connection: psycopg.Connection, index: Index, rows: int, build_seconds: float
+) -> Engine:
+    """The search that the service, the command line and the judge go through."""
+    graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, 0)
+
+    def search(vector: NDArray[np.float32], ef: int) -> list[int]:
+        found, _ = nearest(connection, replace(graph, ef_search=ef), vector, K)
+        return [int(image_id[-13:-4]) for _, image_id, *_ in found]
+
+    return Engine("Postgres, our search", build_seconds, search, connection)
 
 
 def hnswlib(vectors: Vectors) -> Engine:
@@ -167,11 +203,16 @@ def exact_nearest(vectors: Vectors, queries: Vectors) -> list[set[int]]:
 
 
 def climb(
-    engine: Engine, queries: dict[str, Vectors], exact: dict[str, list[set[int]]]
+    engine: Engine,
+    queries: dict[str, Vectors],
+    exact: dict[str, list[set[int]]],
+    efs: Sequence[int] = EFS,
 ) -> list[Rung]:
     rungs: list[Rung] = []
+    for vector in np.concatenate([*queries.values()]):
+        engine.search(vector, efs[-1])
     print(f"{engine.name:<20} built in {engine.build_seconds:.1f} s", flush=True)
-    for ef in EFS:
+    for ef in efs:
         times: list[float] = []
         before = clock.read(engine.connection)
         recall = {
@@ -210,11 +251,19 @@ def compare(engines: list[Engine], reached: list[Rung]) -> None:
             f"queries/s at ef {first.ef} and {rung.ef} {first.rate / rung.rate:.2f}, "
             f"by processor time {rung.processor / first.processor:.2f}"
         )
-    p99 = float(np.percentile(first.times, 99))
-    print(f"Postgres: p99 {p99:.2f} ms, ratio to {MOST_MS:g} ms {p99 / MOST_MS:.2f}")
 
 
-def taken_apart(connection: psycopg.Connection, rung: Rung, queries: Vectors) -> None:
+def meets(searched: Rung, rows: int) -> None:
+    """How the product's p99 stands to what is aimed at for so many rows, if anything is."""
+    p99 = float(np.percentile(searched.times, 99))
+    aim = next((most for upto, most in MOST_MS.items() if rows <= upto), None)
+    beside = f", ratio to {aim:g} ms {p99 / aim:.2f}" if aim else ""
+    print(f"our search at recall@10 {min(searched.recall.values()):.4f}: p99 {p99:.2f} ms{beside}")
+
+
+def taken_apart(
+    connection: psycopg.Connection, rung: Rung, searched: Rung, queries: Vectors
+) -> None:
     """What a query to Postgres spends its time on."""
 
     def processor_ms(query: bytes, values: list[HalfVector | None]) -> float:
@@ -230,9 +279,10 @@ def taken_apart(connection: psycopg.Connection, rung: Rung, queries: Vectors) ->
     for what, spent in (
         ("an empty round trip, prepared", empty),
         ("handing the vector over", vector - empty),
-        ("the scan: graph on pages, rows", whole - vector),
+        ("the walk through the graph on its pages", whole - vector),
+        ("besides, in our search: plan, details, lineage", searched.processor - whole),
     ):
-        print(f"  {what:<34}{spent:.3f} ms, {spent / whole:.0%}")
+        print(f"  {what:<48}{spent:.3f} ms, {spent / whole:.0%}")
 
 
 if __name__ == "__main__":
