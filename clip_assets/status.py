@@ -7,7 +7,7 @@ import psycopg
 from clip_assets import catalog
 from clip_assets.catalog import Catalog
 from clip_assets.errors import DatabaseError, ReleaseError
-from clip_assets.index import judge, search, tables
+from clip_assets.index import search, tables
 from clip_assets.index.search import Release
 from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
@@ -110,7 +110,7 @@ def _model(
         return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
     newest = commits.newest(objects, slug)
     ledger = tables.ledger(connection, index)
-    content = judge.content(connection, index)
+    content = tables.content(connection, index.index_id)
     live = release is not None and release.index_id == index.index_id
     return ModelStatus(
         slug=slug,

@@ -162,8 +162,8 @@ class SearchAnswer(BaseModel):
     warning: str | None = Field(description="set when the results carry no meaning")
     took_ms: Took
     complete: bool = Field(
-        description="false if a filter let fewer than k be found in the time a search may take, "
-        "though more may match"
+        description="false if fewer than k were found within the budget of a search, though more "
+        "may match"
     )
     hits: list[HitOut]
 

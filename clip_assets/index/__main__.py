@@ -48,12 +48,16 @@ def bring_up(
         raise StoreError(f"{objects.root} has no catalog yet. Run clip_assets.node.catalog first.")
     shards = [shard.at for shard in head.shards]
     loaded = load.reconcile(connection, objects, collection, spec, shards, vector_type=vector_type)
-    build.build(connection, loaded.index, head.images)
+    build.build(connection, loaded.index, head.images, _to_stderr)
     wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
     judge.judge(connection, objects, loaded.index, wanted)
     index = tables.find(connection, collection, spec.slug, vector_type)
     live, _ = release.publish(connection, index, f"by-hand-{uuid.uuid4().hex[:8]}")
     return live, loaded
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -78,18 +78,32 @@ def shut_out_loaders(connection: psycopg.Connection, collection: str, shards: li
 def move_ledger(
     connection: psycopg.Connection, collection: str, old_path: str, new_path: str, new: Commit
 ) -> None:
-    """Say that what is loaded is the rewritten commit, whose rows the table has already."""
-    connection.execute(
-        statement("move_ledger"),
-        {
-            "collection": collection,
-            "old_path": old_path,
-            "new_path": new_path,
-            "version": new.version,
-            "digest": new.digest,
-            "rows": new.rows,
-        },
-    )
+    """Say that what is loaded is the rewritten commit, whose rows the table has already.
+
+    Nothing but what is erased left the releases before the live one, so that a rollback may still
+    go back to them; the live one is judged anew.
+    """
+    with connection.transaction():
+        connection.execute(statement("lock_ledger_alone"))
+        before = {
+            number: tables.content(connection, number) for number in indexes(connection, collection)
+        }
+        connection.execute(
+            statement("move_ledger"),
+            {
+                "collection": collection,
+                "old_path": old_path,
+                "new_path": new_path,
+                "version": new.version,
+                "digest": new.digest,
+                "rows": new.rows,
+            },
+        )
+        for index_id, content in before.items():
+            after = tables.content(connection, index_id)
+            values = {"index_id": index_id, "before": content, "after": after}
+            for keep in ("keep_judgement", "keep_releases"):
+                connection.execute(statement(keep), values)
 
 
 def vacuum(connection: psycopg.Connection, collection: str) -> list[str]:

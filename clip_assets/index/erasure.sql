@@ -52,6 +52,21 @@ SELECT sha256 FROM clip_assets.{table} WHERE sha256 = ANY(%(sha256s)s);
 -- name: forget_thumbnails
 DELETE FROM clip_assets.thumbnail WHERE sha256 = ANY(%(sha256s)s);
 
+-- name: lock_ledger_alone
+-- No shard may be loaded between the looks at what is loaded before a move and after it.
+LOCK TABLE clip_assets.ledger IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: keep_judgement
+UPDATE clip_assets.index
+SET judgement = jsonb_set(judgement, ARRAY['content'], to_jsonb(%(after)s::text))
+WHERE index_id = %(index_id)s AND judgement->>'content' = %(before)s
+  AND index_id NOT IN (SELECT index_id FROM clip_assets.live JOIN clip_assets.release USING (release_id));
+
+-- name: keep_releases
+UPDATE clip_assets.release SET content = %(after)s
+WHERE index_id = %(index_id)s AND content = %(before)s
+  AND release_id NOT IN (SELECT release_id FROM clip_assets.live);
+
 -- name: move_ledger
 -- The rows are those of the rewritten commit already; loading them again would change nothing.
 UPDATE clip_assets.ledger AS l

@@ -5,7 +5,6 @@ other; with and without filters, because a walk that is good at one loses its wa
 The smallest ef_search that reaches the wanted recall everywhere is kept with the judgement.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -30,8 +29,8 @@ from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.store.objects import Objects
 
-EF_SEARCH_LADDER = (40, 64, 100, 160, 256, 400, 640, 1000)
-"""pgvector's default first, its maximum last."""
+EF_SEARCH_LADDER = (40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)
+"""pgvector's default first, its maximum last, a quarter more at each rung."""
 
 SHOWN_ONLY = (10, 20)
 """Measured too, so that there is a curve to look at, but never chosen."""
@@ -42,13 +41,6 @@ SHARES = (0.5, 0.1, 0.01, 0.001)
 QUERIES = 300
 _COMPARE_QUERIES = 100
 """Comparing is exact, and that it is can be seen from fewer."""
-
-
-def content(connection: psycopg.Connection, index: Index) -> str:
-    """sha256 over the ledger: changes when any loaded shard does."""
-    rows = tables.ledger(connection, index)
-    text = "\n".join(f"{shard} {digest}" for shard, (_, digest, _) in rows.items())
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def judge(
@@ -62,7 +54,8 @@ def judge(
 
     Raises ReleaseError if there is not a single image to search.
     """
-    before = content(connection, index)  # a shard loaded meanwhile makes the judgement void
+    # A shard loaded meanwhile makes the judgement void.
+    before = tables.content(connection, index.index_id)
     loaded = tables.ledger(connection, index)
     rows = sum(count for _, _, count in loaded.values())
     if not rows:

@@ -35,12 +35,13 @@ EVERYTHING = Predicate("true", {})
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a filtered search may cost.
+    """How much a search may cost.
 
-    Up to `exact_rows(rows)` matching rows are compared one by one. A walk of the graph finds
-    `overfetch` times k rows and keeps the nearest k: of those that match, the graph leads to some
-    of the nearest only after others. It ends after `scan_tuples` rows; if it has not found k by
-    then, up to `rescue_rows` are compared instead.
+    Where up to `exact_rows(rows)` rows are expected to match a filter, they are compared one by
+    one, unless they turn out to be more than that and than `rescue_rows`. A walk of the graph under
+    a filter finds `overfetch` times k rows and keeps the nearest k: of those that match, the graph
+    leads to some of the nearest only after others. It ends after `scan_tuples` rows; if it has not
+    found k by then, up to `rescue_rows` are compared instead.
     """
 
     exact_factor: float = 16.0

@@ -36,6 +36,9 @@ USING hnsw (embedding {cosine_ops}) WITH (m = {m}, ef_construction = {ef_constru
 -- name: build_settings
 SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers');
 
+-- name: graph_and_buffers
+SELECT pg_relation_size(%(hnsw)s::regclass), pg_size_bytes(current_setting('shared_buffers'));
+
 -- name: build_progress
 SELECT blocks_done, blocks_total FROM pg_stat_progress_create_index
 -- Of the graph, which alone takes long: the btrees have other phases. At the first block Postgres

@@ -10,7 +10,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import judge, search, tables
+from clip_assets.index import search, tables
 from clip_assets.index.filters import condition
 from clip_assets.index.judgement import Judgement
 from clip_assets.index.nearest import Budget
@@ -97,9 +97,15 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
         )
     connection.execute(statement("lock_ledger"))
     index, content = published(connection, before)
-    if judge.content(connection, index) == content:
+    if tables.content(connection, index.index_id) == content:
         return _point_at(connection, collection, before)
-    live, _ = _publish(connection, index, "rollback")
+    try:
+        live, _ = _publish(connection, index, "rollback")
+    except ReleaseError as error:
+        raise ReleaseError(
+            f"{index.identity.short}, which was live before, has changed since. {error} The "
+            "collection's YAML must name that model then."
+        ) from error
     return live
 
 
@@ -135,7 +141,7 @@ def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
             f"The index of {index.identity.short} was never judged. Materialize `search_index`."
         )
     judgement = Judgement.model_validate(row[0])
-    if judgement.content != judge.content(connection, index):
+    if judgement.content != tables.content(connection, index.index_id):
         raise ReleaseError(
             f"The index of {index.identity.short} changed after it was judged. Materialize "
             "`search_index` again."

@@ -40,7 +40,7 @@ def _drop(connection: psycopg.Connection, collection: str, index_id: int) -> boo
     if index_id in _needed(connection, collection):
         return False
     key = {"index_id": index_id}
-    for name in ("mark_dropped", "forget_judgement", "empty_ledger"):
+    for name in ("empty_ledger", "mark_dropped", "forget_judgement"):
         connection.execute(statement(name), key)
     table = sql.Identifier(table_name(index_id))
     connection.execute(statement("drop_table", table=table))

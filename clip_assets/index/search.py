@@ -78,8 +78,8 @@ class Hit:
 
 
 class Hits(list[Hit]):
-    """Hits, best first. `complete` is false where a filter let fewer than k be found in the time
-    that a search may take, though more may match."""
+    """Hits, best first. `complete` is false where fewer than k were found within the budget of a
+    search, though more may match."""
 
     def __init__(self, hits: Iterable[Hit] = (), complete: bool = True) -> None:
         super().__init__(hits)

@@ -3,6 +3,7 @@
 Of one model there may be two indexes side by side, one of each `VectorType`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,3 +126,10 @@ def ledger_of(connection: psycopg.Connection, index_id: int) -> dict[str, tuple[
     """`ledger` of an index that is known by its number."""
     rows = connection.execute(statement("ledger"), {"index_id": index_id})
     return {shard: (path, digest, count) for shard, path, digest, count in rows}
+
+
+def content(connection: psycopg.Connection, index_id: int) -> str:
+    """sha256 over an index's ledger: changes when any loaded shard does."""
+    rows = ledger_of(connection, index_id)
+    text = "\n".join(f"{shard} {digest}" for shard, (_, digest, _) in rows.items())
+    return hashlib.sha256(text.encode()).hexdigest()

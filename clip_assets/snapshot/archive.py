@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clip_assets.errors import StoreError
+from clip_assets.postgres import MEMORY_FILE
 from clip_assets.snapshot.manifest import Piece, piece
 from clip_assets.store.objects import Objects
 
@@ -25,7 +26,7 @@ Step = Callable[[str, int, int], None]
 PIECE_BYTES = 64 << 20
 _AHEAD = 3  # pieces fetched while one is unpacked; each is held in memory
 # Of this machine and of this run of the server; the sockets and locks beside them are no files.
-_LEFT_OUT = {"log", ".handle_pids.json", "postmaster.pid", "postmaster.opts"}
+_LEFT_OUT = {"log", ".handle_pids.json", "postmaster.pid", "postmaster.opts", MEMORY_FILE}
 
 
 def pack(folder: Path, objects: Objects, snapshot: str, step: Step) -> tuple[list[Piece], int]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import psycopg
+import pyarrow as pa
 import pytest
 
 from clip_assets.lake import open_lake
@@ -11,7 +12,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 from tests.integration.index.pictures import embed_pictures
-from tests.integration.index.support import Made, publish
+from tests.integration.index.support import Made, clustered, publish, table_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,9 +33,8 @@ def test_there_are_blocks() -> None:
 
 
 def test_postgres(database: str, tmp_path: Path) -> None:
-    """In their order, over a live release: what asks, asks as clip_reader."""
-    made = Made(Objects(str(tmp_path / "photos")))
-    made.add("00000", 50)
+    """In their order, over a live release: what asks, asks as clip_reader, and gets rows."""
+    made = _photos(tmp_path)
     with psycopg.connect(database, autocommit=True) as owner:
         publish(owner, made)
         for page, text in blocks("sql"):
@@ -43,14 +43,15 @@ def test_postgres(database: str, tmp_path: Path) -> None:
                 owner.execute(f"SET ROLE {'clip_reader' if asks else 'none'}")  # type: ignore[arg-type]
                 _run(owner, statement, page)
                 owner.execute("RESET ROLE")
+                if statement.startswith("CREATE TABLE public.products"):
+                    owner.execute("INSERT INTO products SELECT image_id, 9 FROM photos.images")
         owner.execute("ALTER ROLE clip_reader NOLOGIN PASSWORD NULL")
         owner.execute("ALTER ROLE clip_reader RESET ALL")
 
 
 def test_inline_statements(database: str, tmp_path: Path) -> None:
     """What the README's table shows in one line runs too."""
-    made = Made(Objects(str(tmp_path / "photos")))
-    made.add("00000", 20)
+    made = _photos(tmp_path)
     statements = re.findall(r"`(SELECT [^`]*photos\.[^`]*)`", (ROOT / "README.md").read_text())
     assert statements
     with psycopg.connect(database, autocommit=True) as connection:
@@ -81,12 +82,26 @@ def test_duckdb(
             assert names["frame"] is not None
 
 
+def _photos(tmp_path: Path) -> Made:
+    """Images of the kind that the pages' statements speak of."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    names = ["cats/tabby.jpg", "cat.jpg", *(f"cats/{number}.jpg" for number in range(48))]
+    table = table_of(names, ["a red heart"] * 50, clustered(50, 1))
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    columns["uri"] = [f"s3://bucket/photos/2024/{name}" for name in names]
+    columns["width"] = [1_600] * 50
+    made.add("00000", table=pa.table(columns, schema=table.schema))
+    return made
+
+
 def _statements(text: str) -> list[str]:
     return [one.strip() for one in text.split(";") if one.strip()]
 
 
 def _run(connection: psycopg.Connection, statement: str, page: str) -> None:
     try:
-        connection.execute(statement)  # type: ignore[arg-type]
+        cursor = connection.execute(statement)  # type: ignore[arg-type]
     except psycopg.Error as error:
         raise AssertionError(f"{page}: {statement}: {error}") from error
+    if cursor.description:
+        assert cursor.fetchall(), f"{page}: {statement}"

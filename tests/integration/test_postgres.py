@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from clip_assets import postgres
 from clip_assets.errors import DatabaseError
-from clip_assets.index import build, judge, release, search, tables
+from clip_assets.index import build, release, search, tables
 from clip_assets.index.vector_type import VectorType
 from clip_assets.store.objects import Objects
 from tests.integration.index.support import COLLECTION, Made, Model, publish, reconcile
@@ -140,7 +140,7 @@ def _release_of_that_version(connection: psycopg.Connection, made: Made) -> None
         "(collection, index_id, content, ef_search, rows, judgement, run_id) "
         "VALUES ('photos', %s, %s, 40, 60, '{\"rows\": 60}', 'run-1') RETURNING *) "
         "INSERT INTO clip_assets.live SELECT collection, release_id FROM made",
-        [index.index_id, judge.content(connection, index)],
+        [index.index_id, tables.content(connection, index.index_id)],
     )
     connection.execute(
         "CREATE SCHEMA photos; CREATE FUNCTION photos.search(query halfvec, k int DEFAULT 10) "
@@ -180,19 +180,27 @@ def test_without_pgvector(empty: str) -> None:
     assert _schema(empty) == []
 
 
-@pytest.mark.parametrize("version", ["0.8.2", "0.7.4", "0.5.0"])
+@pytest.mark.parametrize("version", ["0.8.3", "0.7.4", "0.5.0"])
 def test_an_old_pgvector(empty: str, version: str) -> None:
-    """A pgvector before 0.8.3 is refused with the upgrade."""
+    """A pgvector before 0.8.4 is refused with the upgrade."""
     with postgres.connect(empty) as connection:
         _pretend_pgvector(connection, version)
-        with pytest.raises(DatabaseError, match=f"pgvector {version}; 0.8.3 or newer is needed"):
+        with pytest.raises(DatabaseError, match=f"pgvector {version}; 0.8.4 or newer is needed"):
             postgres.migrate(connection)
     assert _schema(empty) == []
 
 
-@pytest.mark.parametrize("version", ["0.8.3", "0.8.5", "0.10.1", "1.0"])
+def test_an_old_pgvector_under_a_schema_that_is_there(database: str) -> None:
+    """A database that was set up before the floor rose hears of it too."""
+    with postgres.connect(database) as connection, connection.transaction(force_rollback=True):
+        _pretend_pgvector(connection, "0.8.3")
+        with pytest.raises(DatabaseError, match=r"pgvector 0\.8\.3; 0\.8\.4 or newer"):
+            postgres.migrate(connection)
+
+
+@pytest.mark.parametrize("version", ["0.8.4", "0.8.5", "0.10.1", "1.0"])
 def test_a_new_pgvector(empty: str, version: str) -> None:
-    """0.8.3 and whatever comes after it will do."""
+    """0.8.4 and whatever comes after it will do."""
     with postgres.connect(empty) as connection:
         _pretend_pgvector(connection, version)
         postgres._require_pgvector(connection)

@@ -52,6 +52,15 @@ def test_planted_duplicates(planted: Objects, tiny_spec: ModelSpec) -> None:
     assert COPY not in named, "a copy is told once, as such"
 
 
+def test_a_shard_without_images(tmp_path: Path) -> None:
+    """A shard whose images were all rejected has parts, and no rows to compare."""
+    made = Made(Objects(str(tmp_path)))
+    made.add("00000", 0)
+    made.add("00001", 20)
+    found = find(made.objects, made.model.spec.slug)
+    assert (found.images, found.compared) == (20, 20)
+
+
 def test_thumbnails(planted: Objects, tiny_spec: ModelSpec) -> None:
     """Of the images asked for and no others, whatever parts they are in."""
     found = thumbnails(planted, tiny_spec.slug, ["00003.png", RESIZED])

@@ -13,7 +13,7 @@ from clip_assets.cli import app
 from clip_assets.erasure.erase import erase
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
-from clip_assets.index import judge, load, search, tables
+from clip_assets.index import judge, load, release, search, tables
 from clip_assets.index.vector_type import VectorType
 from clip_assets.lake import Lake
 from clip_assets.node import embed
@@ -84,6 +84,20 @@ def test_absent_from_indexes_of_both_types(connection: psycopg.Connection, photo
         assert index.vector_type == vector_type
         assert judge._damaged_shards(connection, index) == ()
         assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+    assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
+
+
+def test_a_rollback_after_it(connection: psycopg.Connection, photos: Photos) -> None:
+    """The release before the live one can still be gone back to, and has the image no more."""
+    before = search.live(connection)
+    live = photos.publish(connection, VectorType.VECTOR)
+    erase_one(connection, photos)
+    index = tables.find(connection, COLLECTION, photos.spec.slug, VectorType.VECTOR)
+    assert search.live(connection) == live, "what is live is judged anew"
+    assert index.judgement
+    assert index.judgement["content"] == live.content != tables.content(connection, live.index_id)
+    back = release.roll_back(connection, COLLECTION)
+    assert (back.id, back.index_id) == (before.id, before.index_id)
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 

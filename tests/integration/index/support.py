@@ -214,13 +214,16 @@ def publish(connection: psycopg.Connection, made: Made) -> Release:
 def fingerprint(
     connection: psycopg.Connection, index: Index
 ) -> tuple[str, list[tuple[object, ...]]]:
-    """A hash of the table, and the ledger without its times: equal if the contents are."""
+    """A hash of the table with its thumbnails, and the ledger without its times: equal if the
+    contents are."""
     digest = connection.execute(
-        "SELECT md5(string_agg(t::text, '\n' ORDER BY shard, row)) "
-        f"FROM clip_assets.{tables.table_name(index.index_id)} AS t"
+        "SELECT md5(string_agg(t::text || coalesce(md5(webp), ''), '\n' ORDER BY shard, row)) "
+        f"FROM clip_assets.{tables.table_name(index.index_id)} AS t "
+        "LEFT JOIN clip_assets.thumbnail USING (sha256)"
     ).fetchone()
     rows = connection.execute(
-        "SELECT shard, version, digest, commit_path, rows, rejected, run_id, job_id, device "
+        "SELECT shard, version, digest, commit_path, rows, rejected, checksum, run_id, job_id, "
+        "device "
         "FROM clip_assets.ledger WHERE index_id = %s ORDER BY shard",
         [index.index_id],
     ).fetchall()

@@ -1,12 +1,15 @@
 """The HNSW is built with what the machine has, and tells how far it is."""
 
 import os
+import tempfile
 import threading
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from clip_assets import machine
+from clip_assets import machine, postgres
 from clip_assets.index import build, progress, tables
 from clip_assets.index.progress import Step
 from tests.integration.index.support import (
@@ -77,6 +80,31 @@ def test_memory_and_workers_of_the_machine(
     assert 0 < given[0] <= machine.here().memory
     kept = connection.execute("SHOW maintenance_work_mem").fetchone()
     assert kept == ("64MB",), "the settings end with the build"
+
+
+def test_a_graph_larger_than_the_buffers(many: Made) -> None:
+    """The embedded server takes a share of the memory, unless it was told otherwise; where that
+    does not hold the graph, the build says so."""
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
+    folder.chmod(0o755)
+    for told in (False, True):
+        server = postgres.embedded(folder / "postgres", "delete" if told else "stop")
+        lines: list[str] = []
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            postgres.migrate(connection)
+            row = connection.execute(
+                "SELECT pg_size_bytes(current_setting('shared_buffers'))"
+            ).fetchone()
+            assert row
+            assert row[0] == 1 << 20 if told else 128 << 20 <= row[0] < machine.here().memory
+            index = reconcile(connection, many).index
+            build.build(connection, index, 12_000, lines.append)
+            assert ("more than shared_buffers" in lines[-1]) is told
+            connection.execute(
+                sql.SQL("DROP INDEX clip_assets.{}").format(sql.Identifier(index.hnsw))
+            )
+            connection.execute("ALTER SYSTEM SET shared_buffers = '1MB'")
+        server.cleanup()
 
 
 @both_types

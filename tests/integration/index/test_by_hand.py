@@ -51,7 +51,7 @@ def test_it_publishes_nothing_that_is_found_wanting(listed: Made, database: str)
     """What is not reached is an error that says what was measured."""
     refused = by_hand(listed, "--caption-recall", "0.5")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: Not published: captions find their own image in 0.0")
+    assert "\nerror: Not published: captions find their own image in 0.0" in refused.stderr
 
 
 def test_without_a_catalog_it_says_what_to_run(made: Made, database: str) -> None:

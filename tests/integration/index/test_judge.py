@@ -93,6 +93,20 @@ def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path:
     assert search.live(connection) == before
 
 
+def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """Where one in a thousand is ten images, recall among them is judged too."""
+    made = Made(Objects(str(tmp_path / "many")))
+    made.add("00000", 10_000)
+    judgement = Judgement.model_validate(publish(connection, made).judgement)
+    found = {one.share: one for one in judgement.reached.filtered}
+    assert tuple(found) == judge.SHARES == (0.5, 0.1, 0.01, 0.001)
+    assert found[0.5].plan == "walk"
+    assert found[0.001].plan == "compare"
+    for narrow in (found[0.01], found[0.001]):
+        assert (narrow.text.mean, narrow.image.mean) == (1, 1)
+        assert min(narrow.text.queries, narrow.image.queries) >= 30
+
+
 def test_poor_under_a_filter_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ from tests.integration.index.support import (
     both_types,
     build_and_judge,
     clustered,
+    find,
     fingerprint,
     load_all,
     matrix,
@@ -227,35 +228,42 @@ def test_killed_at_random_moments(
             version += 1
             for number in range(10):
                 made.add(f"{number:05d}", ROWS, version=version)
+            undisturbed, seconds = _undisturbed(elsewhere, made, processes)
             with _reader(connection.info.dsn, index, {0, ROWS} if version == 1 else {ROWS}):
                 while len(left) < KILLS and _killed(
-                    connection, made, processes, version, moments.uniform(0, 0.03)
+                    connection, made, processes, moments.uniform(0, seconds)
                 ):
                     left.append(_loaded(connection, version))
                 reconcile(connection, made)
-            undisturbed = fingerprint(elsewhere, reconcile(elsewhere, made).index)
             assert fingerprint(connection, index) == undisturbed
             assert [row[0] for row in undisturbed[1]] == made.shards
-    assert min(left) < 10, "some were killed in the midst of their work"
+    assert 0 in left, "some were killed before they had loaded anything"
+    assert any(0 < shards < 10 for shards in left), "and some in the midst of their work"
+
+
+def _undisturbed(
+    connection: psycopg.Connection, made: Made, processes: ForkServerContext
+) -> tuple[tuple[str, list[tuple[object, ...]]], float]:
+    """What a loader leaves that nobody kills, and the seconds that it takes."""
+    loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
+    started = time.monotonic()
+    loader.start()
+    loader.join()
+    assert loader.exitcode == 0
+    return fingerprint(connection, find(connection, made)), time.monotonic() - started
 
 
 def _killed(
-    connection: psycopg.Connection,
-    made: Made,
-    processes: ForkServerContext,
-    version: int,
-    seconds: float,
+    connection: psycopg.Connection, made: Made, processes: ForkServerContext, seconds: float
 ) -> bool:
-    """Kill a loader so long after it loaded its first shard; whether it was not yet done."""
-    before = _loaded(connection, version)
+    """Kill a loader so long after its start; whether it was not yet done."""
     loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
     loader.start()
-    while loader.is_alive() and _loaded(connection, version) == before:
-        time.sleep(0.002)
     loader.join(seconds)
     loader.kill()
     loader.join()
-    return loader.exitcode == -signal.SIGKILL
+    assert loader.exitcode in (0, -signal.SIGKILL)
+    return loader.exitcode != 0
 
 
 def _loaded(connection: psycopg.Connection, version: int) -> int:

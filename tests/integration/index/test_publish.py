@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import judge, release, retire, search, tables
+from clip_assets.index import release, retire, search, tables
 from clip_assets.index.report import Report
 from tests.integration.index.support import (
     COLLECTION,
@@ -74,7 +74,7 @@ def test_a_shard_cannot_slip_in_between_check_and_move(
     that what is published is what was judged."""
     index = build_and_judge(connection, made)
     made.add("00001", version=2)
-    compare = judge.content
+    compare = tables.content
     loading: list[threading.Thread] = []
     order: list[str] = []
 
@@ -91,11 +91,13 @@ def test_a_shard_cannot_slip_in_between_check_and_move(
         order.append("checked")
         return found
 
-    monkeypatch.setattr(judge, "content", content_then_load)
+    monkeypatch.setattr(tables, "content", content_then_load)
     live, _ = release.publish(connection, index, "run-1")
     loading[0].join(60)
     assert order == ["checked", "loaded"]
-    assert live.content != compare(connection, index), "the load came after, as any refresh does"
+    assert live.content != compare(connection, index.index_id), (
+        "the load came after, as any refresh does"
+    )
 
 
 def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from typing import Any
 
 import httpx
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clip_assets.index import search as index_search
 from clip_assets.index.filters import Filter
+from clip_assets.index.nearest import Budget, Graph
 from tests.integration.serving.support import Searchable
 
 
@@ -57,6 +60,17 @@ def test_a_filter_narrows_every_kind_of_query(searchable: Searchable) -> None:
     assert set(_ids(by_text)) == set(_ids(upload)) == wide
     assert set(_ids(like)) == wide - {asked}
     assert by_text["complete"] is upload["complete"] is like["complete"] is True
+
+
+def test_an_answer_that_was_cut_short_says_so(
+    searchable: Searchable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the search's budget ends before all that match were found."""
+    none = Budget(exact_factor=0, scan_tuples=1, rescue_rows=0)
+    monkeypatch.setattr(index_search, "Graph", partial(Graph, budget=none))
+    answer = _search(searchable, text="a gold ellipse", k=11, filter=WIDE)
+    assert answer["complete"] is False
+    assert 0 < len(answer["hits"]) < 11
 
 
 def test_filters_by_words_and_place(searchable: Searchable) -> None:

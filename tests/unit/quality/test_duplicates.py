@@ -35,6 +35,16 @@ def test_near_is_bounded() -> None:
     assert len(near(np.repeat(_unit(1), 300, axis=0), 0.97, most=10)) == 10
 
 
+def test_the_closest_of_too_many() -> None:
+    """Where more are near than are asked for, it is the closest that are given, of all blocks."""
+    vectors = _unit(2_000)
+    vectors = vectors[:1] + 0.01 * vectors
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.sort((vectors @ vectors.T)[np.triu_indices(2_000, k=1)])[::-1]
+    found = near(vectors, 0.97, most=25)
+    assert np.allclose([pair.cosine for pair in found], cosines[:25], atol=1e-6)
+
+
 def test_near_of_nothing() -> None:
     """No rows, no pairs."""
     assert near(np.empty((0, 8), np.float32), 0.9, most=10) == []
