@@ -28,6 +28,7 @@ from benchmarks import clock, made_up
 from benchmarks.made_up import Vectors
 from clip_assets import postgres
 from clip_assets.index import binary, build, tables
+from clip_assets.index.judge import EF_SEARCH_LADDER
 from clip_assets.index.nearest import Graph, nearest
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
@@ -39,7 +40,6 @@ WANTED = 0.99
 MOST_MS = {100_000: 5.0, 1_000_000: 10.0}
 """Aimed at for the p99 of one connection, up to so many rows."""
 
-EFS = (40, 64, 100, 160, 256, 400, 640, 1_000)
 Search = Callable[[NDArray[np.float32], int], list[int]]
 
 
@@ -165,7 +165,7 @@ def hnswlib(vectors: Vectors) -> Engine:
     import hnswlib as library
 
     index = library.Index(space="cosine", dim=vectors.shape[1])
-    index.init_index(len(vectors), M=build.M, ef_construction=build.EF_CONSTRUCTION)
+    index.init_index(len(vectors), M=build.M, ef_construction=build.ef_construction(len(vectors)))
     started = time.perf_counter()
     index.add_items(vectors, num_threads=os.cpu_count())
     seconds = time.perf_counter() - started
@@ -183,7 +183,7 @@ def usearch(vectors: Vectors) -> Engine:
 
     index = Index(
         ndim=vectors.shape[1], metric="cos", dtype="f16",
-        connectivity=build.M, expansion_add=build.EF_CONSTRUCTION,
+        connectivity=build.M, expansion_add=build.ef_construction(len(vectors)),
     )  # fmt: skip
     started = time.perf_counter()
     index.add(np.arange(len(vectors)), vectors, threads=os.cpu_count() or 1)
@@ -206,7 +206,7 @@ def climb(
     engine: Engine,
     queries: dict[str, Vectors],
     exact: dict[str, list[set[int]]],
-    efs: Sequence[int] = EFS,
+    efs: Sequence[int] = EF_SEARCH_LADDER,
 ) -> list[Rung]:
     rungs: list[Rung] = []
     for vector in np.concatenate([*queries.values()]):

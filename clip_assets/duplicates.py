@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from clip_assets.errors import StoreError
 from clip_assets.quality import duplicates
@@ -45,18 +46,28 @@ class Duplicates:
 
 
 def find(objects: Objects, slug: str, threshold: float = duplicates.NEAR) -> Duplicates:
-    """Duplicates of one model's embeddings. Raises StoreError if nothing is committed."""
-    columns = [commits.read_part(objects, part, _COLUMNS) for part in _parts(objects, slug)]
-    table = pa.concat_tables(columns)
-    ids, hashes = (table.column(name).to_pylist() for name in ("image_id", "sha256"))
+    """Duplicates of one model's embeddings. Raises StoreError if nothing is committed.
+
+    Memory holds the names and hashes of all images, and the vectors of those that are compared.
+    """
+    parts = _parts(objects, slug)
+    rows = duplicates.spread(sum(part.rows for part in parts), MOST_COMPARED)
+    ids: list[str] = []
+    hashes: list[str] = []
+    kept: list[NDArray[np.float32]] = []
+    for part in parts:
+        table = commits.read_part(objects, part, _COLUMNS)
+        mine = rows[(rows >= len(ids)) & (rows < len(ids) + len(table))] - len(ids)
+        column = table.column("embedding").combine_chunks()
+        kept.append(column.flatten().to_numpy().reshape(-1, column.type.list_size)[mine])
+        ids += table.column("image_id").to_pylist()
+        hashes += table.column("sha256").to_pylist()
     groups = duplicates.exact(hashes)
-    rows = duplicates.spread(len(table), MOST_COMPARED)
-    rows = rows[np.isin(rows, [row for group in groups for row in group[1:]], invert=True)]
-    column = table.column("embedding").combine_chunks()
-    vectors = column.flatten().to_numpy().reshape(len(table), -1)[rows]
-    pairs = duplicates.near(vectors, threshold, MOST_PAIRS)
+    once = np.isin(rows, [row for group in groups for row in group[1:]], invert=True)
+    rows = rows[once]
+    pairs = duplicates.near(np.concatenate(kept)[once], threshold, MOST_PAIRS)
     return Duplicates(
-        images=len(table),
+        images=len(ids),
         compared=len(rows),
         threshold=threshold,
         exact=tuple(tuple(ids[row] for row in group) for group in groups),

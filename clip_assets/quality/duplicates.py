@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 NEAR = 0.97
 """Cosine similarity from which two pictures are called near-duplicates."""
 
-_BLOCK = 2_048  # rows a product: 8 MB a thousand others, and large enough for every core
+_BLOCK = 512  # rows a product: 2 MB a thousand others, and large enough for every core
 
 
 class Pair(NamedTuple):
@@ -39,11 +39,19 @@ def near(vectors: NDArray[np.float32], threshold: float, most: int) -> list[Pair
     found: list[Pair] = []
     for start in range(0, len(vectors), _BLOCK):
         block = vectors[start : start + _BLOCK] @ vectors[start:].T
-        first, second = np.nonzero(np.triu(block >= threshold, k=1))
-        cosines = block[first, second].tolist()
-        rows = zip((first + start).tolist(), (second + start).tolist(), cosines, strict=True)
+        hits = np.flatnonzero(np.triu(block >= threshold, k=1))
+        cosines = block.ravel()[hits]
+        if len(hits) > most:  # many copies of one picture are half a block of pairs
+            best = np.argpartition(-cosines, most)[:most]
+            hits, cosines = hits[best], cosines[best]
+        first, second = np.divmod(hits, block.shape[1])
+        rows = zip(
+            (first + start).tolist(), (second + start).tolist(), cosines.tolist(), strict=True
+        )
         found = sorted([*found, *(Pair(*row) for row in rows)], key=lambda pair: -pair.cosine)
         found = found[:most]
+        if len(found) == most:
+            threshold = max(threshold, found[-1].cosine)
     return found
 
 
