@@ -20,7 +20,7 @@ import psutil
 import pyarrow as pa
 from PIL import Image
 
-from clip_assets import postgres
+from clip_assets import embedded_postgres
 from clip_assets.catalog import Catalog, Shard
 from clip_assets.collection import Collection
 from clip_assets.source.config import FolderConfig
@@ -54,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # the embedded Postgres runs as a user of its own
-        server = postgres.embedded(folder / "postgres", cleanup_mode="delete")
+        server = embedded_postgres.start(folder / "postgres", cleanup_mode="delete")
         env = environment(folder / "home", server.get_uri())
         project = prepared(folder, shards, env)
         with dg_dev(project, env, folder / "dg_dev.log") as dagster:

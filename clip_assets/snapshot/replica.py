@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from clip_assets import postgres
+from clip_assets import embedded_postgres, postgres
 from clip_assets.errors import DatabaseError
 from clip_assets.snapshot import manifest as manifests
 from clip_assets.snapshot.archive import Step, unpack
@@ -29,7 +29,7 @@ def start(uri: str, folder: Path, step: Step) -> str:
         _fetch(objects, wanted, cluster, step)
     step("starting Postgres", 0, 0)
     try:
-        dsn = str(postgres.embedded(cluster).get_uri())
+        dsn = str(embedded_postgres.start(cluster).get_uri())
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise DatabaseError(
             f"The snapshot in {cluster} did not start. See `log` in that folder, or remove the "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from clip_assets import postgres
+from clip_assets import embedded_postgres, postgres
 from clip_assets.index.statements import statement
 from clip_assets.snapshot.engine import forget_wal, plain_locale, stopped
 
@@ -67,7 +67,7 @@ def scratch(parent: Path, first_release: int = 1) -> Iterator[Scratch]:
             stopped(cluster).ensure_pgdata_inited()
         with (cluster / _OWN_SETTINGS).open("a") as settings:
             settings.write(_SETTINGS)
-        server = postgres.embedded(cluster)
+        server = embedded_postgres.start(cluster)
         try:
             yield _ready(cluster, server, first_release)
         finally:

@@ -1,5 +1,9 @@
 """Setting up a database: once, by whoever comes first, or one sentence that says why not."""
 
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from clip_assets import postgres
+from clip_assets import embedded_postgres, postgres
 from clip_assets.errors import DatabaseError
 from clip_assets.index import build, release, search, tables
 from clip_assets.index.vector_type import VectorType
@@ -240,6 +244,23 @@ def test_a_mistyped_address(address: str) -> None:
         postgres.connect(address.format(password))
     assert "DATABASE_URL" in str(caught.value)
     assert password not in str(caught.value)
+
+
+def test_a_killed_process_does_not_keep_the_server() -> None:
+    """Who was killed counts no more among those that want the embedded server, which stops with
+    the last of them."""
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
+    folder.chmod(0o755)
+    killed = (
+        "import os, sys; from pathlib import Path; from clip_assets import embedded_postgres; "
+        "embedded_postgres.start(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    cluster = folder / "postgres"
+    done = subprocess.run([sys.executable, "-c", killed, str(cluster)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (cluster / "postmaster.pid").exists(), "it runs on, for nobody"
+    embedded_postgres.start(cluster).cleanup()
+    assert not (cluster / "postmaster.pid").exists()
 
 
 def test_each_test_has_its_own(new_database: Callable[[], str]) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from clip_assets import machine, postgres
+from clip_assets import embedded_postgres, machine, postgres
 from clip_assets.index import build, progress, tables
 from clip_assets.index.progress import Step
 from tests.integration.index.support import (
@@ -88,7 +88,7 @@ def test_a_graph_larger_than_the_buffers(many: Made) -> None:
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     folder.chmod(0o755)
     for told in (False, True):
-        server = postgres.embedded(folder / "postgres", "delete" if told else "stop")
+        server = embedded_postgres.start(folder / "postgres", "delete" if told else "stop")
         lines: list[str] = []
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             postgres.migrate(connection)

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from clip_assets import postgres
+from clip_assets import embedded_postgres, postgres
 from clip_assets.index import load, tables
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
@@ -71,7 +71,7 @@ def as_login() -> str:
     home = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     home.chmod(0o755)
     settings = Settings(home=home, _env_file=None)
-    postgres.embedded(settings.postgres_folder, cleanup_mode="delete")
+    embedded_postgres.start(settings.postgres_folder, cleanup_mode="delete")
     return postgres.reader_dsn(settings)
 
 
