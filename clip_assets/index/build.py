@@ -6,8 +6,8 @@ shard that changes is inserted live, so that answers go on meanwhile: that suits
 
 m 16 and ef_construction 64 are pgvector's defaults; on 100,000 CLIP-like vectors they reach
 recall@10 above 0.99 at ef_search 160, and recall is measured at every release anyway. Of a million
-they reach it only beyond ef_search 1000; with ef_construction 200, which takes twice as long to
-build, at 320.
+they reach it only beyond ef_search 1000; with ef_construction 200, which takes two to three times
+as long to build, at 320.
 """
 
 import psycopg
