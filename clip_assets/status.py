@@ -58,12 +58,20 @@ def missing_shards(objects: Objects, head: Catalog, slug: str) -> list[str]:
 def is_live(
     connection: psycopg.Connection, collection: str, slug: str, vector_type: VectorType
 ) -> bool:
-    """Whether the model of that slug, stored as that type, answers for the collection now."""
+    """Whether the model of that slug, stored as that type, answers for the collection now.
+
+    So it does where its newest index was never released and an older one of it is live. One that
+    was live and is not now was taken back by hand.
+    """
     try:
-        index = tables.find(connection, collection, slug, vector_type)
-        return search.live(connection, collection).index_id == index.index_id
+        newest = tables.find(connection, collection, slug, vector_type)
+        live = search.live(connection, collection)
     except (DatabaseError, ReleaseError):
         return False
+    if live.index_id == newest.index_id:
+        return True
+    same = (live.identity.key, live.vector_type) == (newest.identity.key, newest.vector_type)
+    return same and not tables.was_released(connection, newest)
 
 
 def collection_status(

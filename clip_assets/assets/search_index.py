@@ -41,6 +41,11 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
                 connection, objects, of.collection, of.spec, shards, vector_type=of.vector_type
             )
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
+            if done.outgrown:
+                context.log.info(
+                    f"{done.outgrown} answers until the release moves: so much is new that a graph "
+                    "of all is built sooner than that one would take it in"
+                )
             built = hnsw.build(connection, done.index, head.images, context.log.info)
             judgement = judge.judge(connection, objects, done.index, of.wanted)
         return dg.MaterializeResult(

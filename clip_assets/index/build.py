@@ -2,7 +2,8 @@
 
 Bulk load first, index after: a build from all rows, in memory and by several workers, takes a
 fraction of what inserting them one by one into a graph on pages does. Once the graph is there, a
-shard that changes is inserted live, so that answers go on meanwhile: that suits small updates.
+shard that changes is inserted live, so that answers go on meanwhile: that suits small updates, and
+`growth` sees to the large ones.
 
 m 16 and ef_construction 64 are pgvector's defaults; on 100,000 CLIP-like vectors they reach
 recall@10 above 0.99 at ef_search 160, and recall is measured at every release anyway. Of a million
@@ -13,7 +14,7 @@ as long to build, at 320.
 import psycopg
 from psycopg import sql
 
-from clip_assets.index import filters
+from clip_assets.index import filters, tables
 from clip_assets.index.progress import Report, reported
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
@@ -46,11 +47,11 @@ def build(
     `report` is given a line of progress now and then, from another thread.
     """
     filters.ensure_indexes(connection, index)
-    if _exists(connection, index):
+    if tables.has_hnsw(connection, index):
         return False
     with connection.transaction():
         connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
-        if _exists(connection, index):
+        if tables.has_hnsw(connection, index):
             return False
         _use(connection, index, rows, report)
         with reported(connection, index, report):
@@ -114,13 +115,6 @@ def _advise(connection: psycopg.Connection, index: Index, report: Report) -> Non
             f"HNSW: its {graph // _MEGABYTE}MB are more than shared_buffers, "
             f"{buffers // _MEGABYTE}MB; searches are several times faster where they hold it"
         )
-
-
-def _exists(connection: psycopg.Connection, index: Index) -> bool:
-    row = connection.execute(
-        statement("has_hnsw"), {"hnsw": f"clip_assets.{index.hnsw}"}
-    ).fetchone()
-    return bool(row and row[0])
 
 
 def _set(connection: psycopg.Connection, name: str, value: str) -> None:

@@ -14,10 +14,10 @@ import psycopg
 
 from clip_assets import postgres
 from clip_assets.errors import DatabaseError, ModelError, StoreError
-from clip_assets.index import erasure, tables
+from clip_assets.index import erasure, growth, tables
 from clip_assets.index.copy import copy_shard
 from clip_assets.index.statements import statement
-from clip_assets.index.tables import Index
+from clip_assets.index.tables import Index, Ledger
 from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits
@@ -32,9 +32,13 @@ LOADERS = 2
 
 @dataclass(frozen=True)
 class Loaded:
-    """What one reconciliation did, by shard key."""
+    """What one reconciliation did, by shard key.
+
+    `outgrown` is the table that `index` is to take the place of, if it was begun for that now.
+    """
 
     index: Index
+    outgrown: str | None = None
     loaded: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -51,6 +55,8 @@ def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
 ) -> Loaded:
     """Load each shard whose newest commit differs from the ledger's; the others are left alone.
 
+    Where so many differ that a graph of all is built sooner than they are inserted into the one
+    that is there, all are loaded into a new index beside it (`growth`).
     The index is the model's of this `vector_type`; one of the other type stays as it is.
     `shards` are the catalog's current versions; where the ledger has the commits of all of them,
     the store is not even listed. A shard without any commit is given as missing, and whatever of
@@ -65,12 +71,14 @@ def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
             f"{collection} has no embeddings by {spec.slug} yet. Materialize `embeddings` first."
         )
     first = commits.read_path(objects, next(iter(newest.values())))
-    index = tables.ensure(connection, collection, spec, first.identity, vector_type)
-    known = _known(connection, index)
-    changed = {shard: path for shard, path in newest.items() if known.get(shard) != path}
+    before = tables.ensure(connection, collection, spec, first.identity, vector_type)
+    known = tables.ledger(connection, before)
+    index = growth.make_room(connection, before, known, len(_changed(newest, known)))
+    changed = _changed(newest, tables.ledger(connection, index))
     _load_all(connection, objects, index, changed)
     return Loaded(
         index,
+        None if index.index_id == before.index_id else tables.table_name(before.index_id),
         loaded=list(changed),
         unchanged=[shard for shard in newest if shard not in changed],
         missing=[shard for shard in current if shard not in newest],
@@ -124,13 +132,13 @@ def _all_loaded(
         index = tables.find(connection, collection, spec.slug, vector_type)
     except DatabaseError:
         return False
-    known = _known(connection, index)
-    return all(known.get(shard) == path for shard, path in current.items())
+    return not _changed(current, tables.ledger(connection, index))
 
 
-def _known(connection: psycopg.Connection, index: Index) -> dict[str, str]:
-    """Path of the loaded commit of each shard, by shard key."""
-    return {shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()}
+def _changed(newest: dict[str, str], loaded: Ledger) -> dict[str, str]:
+    """Those of the commits' paths, by shard key, that are not the ones loaded."""
+    known = {shard: path for shard, (path, _, _) in loaded.items()}
+    return {shard: path for shard, path in newest.items() if known.get(shard) != path}
 
 
 def _load_all(

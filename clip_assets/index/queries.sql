@@ -6,12 +6,24 @@ WHERE collection = %(collection)s AND slug = %(slug)s
   AND (%(vector_type)s::text IS NULL OR vector_type = %(vector_type)s)
 ORDER BY index_id DESC LIMIT 1;
 
+-- name: lock_indexes
+SELECT pg_advisory_xact_lock(hashtextextended('indexes of ' || %(collection)s, 0));
+
 -- name: add_index
-INSERT INTO clip_assets.index
-    (collection, slug, identity_key, identity, spec, dim, vector_type)
-VALUES (%(collection)s, %(slug)s, %(identity_key)s, %(identity)s, %(spec)s, %(dim)s,
-        %(vector_type)s)
-ON CONFLICT (collection, slug, identity_key, vector_type) DO UPDATE SET spec = EXCLUDED.spec
+INSERT INTO clip_assets.index (collection, slug, identity_key, identity, spec, dim, vector_type)
+SELECT %(collection)s, %(slug)s, %(identity_key)s, %(identity)s, %(spec)s, %(dim)s, %(vector_type)s
+WHERE NOT EXISTS (
+    SELECT FROM clip_assets.index
+    WHERE collection = %(collection)s AND slug = %(slug)s AND identity_key = %(identity_key)s
+      AND vector_type = %(vector_type)s AND index_id > %(newer_than)s
+);
+
+-- name: newest_index
+UPDATE clip_assets.index SET spec = %(spec)s WHERE index_id = (
+    SELECT max(index_id) FROM clip_assets.index
+    WHERE collection = %(collection)s AND slug = %(slug)s AND identity_key = %(identity_key)s
+      AND vector_type = %(vector_type)s
+)
 RETURNING index_id, judgement;
 
 -- name: create_table
@@ -32,6 +44,9 @@ CREATE TABLE IF NOT EXISTS clip_assets.{table} (
 -- name: create_hnsw
 CREATE INDEX IF NOT EXISTS {hnsw} ON clip_assets.{table}
 USING hnsw (embedding {cosine_ops}) WITH (m = {m}, ef_construction = {ef_construction});
+
+-- name: drop_hnsw
+DROP INDEX IF EXISTS clip_assets.{hnsw};
 
 -- name: build_settings
 SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers');
@@ -192,6 +207,10 @@ UPDATE clip_assets.index SET judgement = NULL WHERE index_id = %(index_id)s;
 -- name: mark_dropped
 UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
+
+-- name: was_released
+SELECT EXISTS (SELECT FROM clip_assets.release
+               WHERE index_id = %(index_id)s AND dropped_at IS NULL);
 
 -- name: published
 SELECT i.index_id, i.collection, i.identity, i.spec, i.vector_type, i.judgement, r.content

@@ -22,8 +22,7 @@ CREATE TABLE IF NOT EXISTS clip_assets.index (
 ALTER TABLE clip_assets.index
     ADD COLUMN IF NOT EXISTS vector_type text NOT NULL DEFAULT 'halfvec',
     DROP CONSTRAINT IF EXISTS index_collection_slug_identity_key_key;
-CREATE UNIQUE INDEX IF NOT EXISTS index_of_model_and_vector_type
-    ON clip_assets.index (collection, slug, identity_key, vector_type);
+DROP INDEX IF EXISTS clip_assets.index_of_model_and_vector_type;
 
 -- What is loaded: one row a shard, written in the transaction that loads it.
 CREATE TABLE IF NOT EXISTS clip_assets.ledger (

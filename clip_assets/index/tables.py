@@ -1,6 +1,7 @@
 """One index: the table of one model of one collection, and its rows in the ledger.
 
-Of one model there may be two indexes side by side, one of each `VectorType`.
+Of one model there may be several indexes side by side: one of each `VectorType`, and a newer one
+that is to take the place of one whose graph was outgrown (`growth`).
 """
 
 import hashlib
@@ -16,6 +17,9 @@ from clip_assets.errors import DatabaseError
 from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
+
+Ledger = dict[str, tuple[str, str, int]]
+"""Commit path, digest and rows of each loaded shard, by shard key."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +47,31 @@ def table_name(index_id: int) -> str:
     return f"images_{index_id}"
 
 
-def ensure(
+def ensure(  # noqa: PLR0913 - what makes an index another one
     connection: psycopg.Connection,
     collection: str,
     spec: ModelSpec,
     identity: ModelIdentity,
     vector_type: VectorType,
+    *,
+    newer_than: int = 0,
 ) -> Index:
-    """The index of this model and type, made if it is the first time."""
+    """The newest index of this model and type, made if there is none after `newer_than`."""
+    values = {
+        "collection": collection,
+        "slug": spec.slug,
+        "identity_key": identity.key,
+        "identity": Jsonb(identity.model_dump()),
+        "spec": Jsonb(spec.model_dump()),
+        "dim": identity.dim,
+        "vector_type": vector_type.value,
+        "newer_than": newer_than,
+    }
     with connection.transaction():
-        row = connection.execute(
-            statement("add_index"),
-            {
-                "collection": collection,
-                "slug": spec.slug,
-                "identity_key": identity.key,
-                "identity": Jsonb(identity.model_dump()),
-                "spec": Jsonb(spec.model_dump()),
-                "dim": identity.dim,
-                "vector_type": vector_type.value,
-            },
-        ).fetchone()
-        assert row is not None, "INSERT … RETURNING gives a row"
+        connection.execute(statement("lock_indexes"), values)
+        connection.execute(statement("add_index"), values)
+        row = connection.execute(statement("newest_index"), values).fetchone()
+        assert row is not None, "it was there or was added"
         index = Index(row[0], collection, identity, spec, vector_type, row[1])
         create_table(connection, index.index_id, identity.dim, vector_type)
     return index
@@ -117,12 +124,25 @@ def index_of(row: Sequence[Any]) -> Index:
     )
 
 
-def ledger(connection: psycopg.Connection, index: Index) -> dict[str, tuple[str, str, int]]:
-    """Commit path, digest and rows of each loaded shard, by shard key."""
+def has_hnsw(connection: psycopg.Connection, index: Index) -> bool:
+    """Whether its graph is built."""
+    hnsw = {"hnsw": f"clip_assets.{index.hnsw}"}
+    row = connection.execute(statement("has_hnsw"), hnsw).fetchone()
+    return bool(row and row[0])
+
+
+def was_released(connection: psycopg.Connection, index: Index) -> bool:
+    """Whether it answers or answered once."""
+    row = connection.execute(statement("was_released"), {"index_id": index.index_id}).fetchone()
+    return bool(row and row[0])
+
+
+def ledger(connection: psycopg.Connection, index: Index) -> Ledger:
+    """What is loaded."""
     return ledger_of(connection, index.index_id)
 
 
-def ledger_of(connection: psycopg.Connection, index_id: int) -> dict[str, tuple[str, str, int]]:
+def ledger_of(connection: psycopg.Connection, index_id: int) -> Ledger:
     """`ledger` of an index that is known by its number."""
     rows = connection.execute(statement("ledger"), {"index_id": index_id})
     return {shard: (path, digest, count) for shard, path, digest, count in rows}

@@ -1,0 +1,66 @@
+"""A trial of one shard, then many shards more: inserted into its graph, or loaded around it.
+
+    .venv/bin/python -m benchmarks.growth --rows 60000
+
+The limit of what a detour may take is what it avoids: the ratio is that of the seconds until a
+graph of all rows is there, from the same ten thousand rows and the same commits.
+"""
+
+import argparse
+import tempfile
+import time
+
+import psycopg
+
+from benchmarks import made_up
+from clip_assets import postgres
+from clip_assets.index import build, growth, load
+from clip_assets.index.tables import Index
+from clip_assets.settings import Settings
+from clip_assets.store.objects import Objects
+from clip_assets.store.paths import ShardVersion
+
+DIM = 512
+SHARD_ROWS = 10_000
+NEVER = 10**12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=60_000, help="that follow the first 10,000")
+    rows = parser.parse_args().rows
+    with postgres.connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
+        trial = made_up.Shards(Objects(f"{folder}/trial"), DIM)
+        every = made_up.Shards(Objects(f"{folder}/every"), DIM)
+        first = [_add(trial, 0)]
+        all_of_them = [_add(every, number) for number in range(rows // SHARD_ROWS + 1)]
+        seconds = {}
+        for way, many in (("around", growth.MANY_ROWS), ("into the graph", NEVER)):
+            growth.MANY_ROWS = many
+            _grow(connection, trial, first, rows)
+            start = time.perf_counter()
+            index = _grow(connection, every, all_of_them, rows)
+            seconds[way] = time.perf_counter() - start
+            print(f"{rows} rows, {way}: {seconds[way]:.0f} s", flush=True)
+            connection.execute(f"DROP TABLE clip_assets.images_{index.index_id}".encode())
+            connection.execute("DELETE FROM clip_assets.ledger")
+        print(f"ratio {seconds['around'] / seconds['into the graph']:.2f}")
+        connection.execute("TRUNCATE clip_assets.thumbnail")
+
+
+def _add(shards: made_up.Shards, number: int) -> ShardVersion:
+    first = number * SHARD_ROWS
+    vectors = made_up.image_vectors(SHARD_ROWS, DIM, first)
+    return shards.add(number, [made_up.image_table(vectors, first)]).at
+
+
+def _grow(
+    connection: psycopg.Connection, shards: made_up.Shards, current: list[ShardVersion], rows: int
+) -> Index:
+    done = load.reconcile(connection, shards.objects, made_up.COLLECTION, made_up.SPEC, current)
+    build.build(connection, done.index, rows, print)
+    return done.index
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A load that is large beside what is loaded goes around the graph that is there."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from clip_assets.errors import StoreError
+from clip_assets.index import build, growth, release, retire, search, tables
+from clip_assets.index.search import Release
+from clip_assets.index.vector_type import VectorType
+from clip_assets.status import is_live
+from clip_assets.store import commit as commits
+from tests.integration.index.support import (
+    COLLECTION,
+    Made,
+    build_and_judge,
+    clustered,
+    find,
+    load_all,
+    publish,
+    reconcile,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two shards of fifty rows are as many as fifty thousand elsewhere."""
+    monkeypatch.setattr(growth, "MANY_ROWS", 100)
+
+
+@pytest.fixture
+def grown(released: Made) -> Made:
+    """Two shards more than the four that are live."""
+    for shard in ("00004", "00005"):
+        released.add(shard)
+    return released
+
+
+def test_beside_what_answers(connection: psycopg.Connection, grown: Made) -> None:
+    """All shards go into an index of their own, whose graph is built once all are in; the live one
+    answers as it did until the release moves, and is there to go back to."""
+    before = search.live(connection)
+    answers = _answers(connection, before)
+    loaded = reconcile(connection, grown)
+    assert loaded.index.index_id > before.index_id
+    assert loaded.loaded == grown.shards
+    assert loaded.outgrown == before.table
+    assert not tables.has_hnsw(connection, loaded.index)
+    assert search.live(connection) == before
+    assert _answers(connection, before) == answers
+    assert build.build(connection, loaded.index, 300)
+    after = publish(connection, grown)
+    assert (after.index_id, after.rows) == (loaded.index.index_id, 300)
+    assert after.identity == before.identity
+    assert release.roll_back(connection, COLLECTION) == before
+    assert _answers(connection, before) == answers
+
+
+def test_no_release_of_it_is_decided_by_hand(connection: psycopg.Connection, grown: Made) -> None:
+    """The newer index is of the model that is live, so automation may publish it; once it was
+    taken back, nothing publishes it but a hand."""
+    build_and_judge(connection, grown)
+    assert _is_live(connection, grown)
+    publish(connection, grown)
+    assert _is_live(connection, grown)
+    release.roll_back(connection, COLLECTION)
+    assert not _is_live(connection, grown)
+
+
+def test_the_outgrown_index_goes(connection: psycopg.Connection, grown: Made) -> None:
+    """As any other that is superseded."""
+    outgrown = search.live(connection)
+    publish(connection, grown)
+    for number in range(6, 9):
+        grown.add(f"{number:05d}")
+    live = publish(connection, grown)
+    assert retire.drop_superseded(connection, COLLECTION, keep=2) == [outgrown.table]
+    assert (live.rows, search.live(connection)) == (450, live)
+    assert reconcile(connection, grown).loaded == []
+
+
+@pytest.mark.parametrize("added", [1, 2])
+def test_few_are_inserted_live(
+    connection: psycopg.Connection, released: Made, added: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small share of the shards, or few rows however large their share."""
+    monkeypatch.setattr(growth, "MANY_ROWS", 50 if added == 1 else 101)
+    for number in range(4, 4 + added):
+        released.add(f"{number:05d}")
+    loaded = reconcile(connection, released)
+    assert loaded.index.index_id == search.live(connection).index_id
+    assert tables.has_hnsw(connection, loaded.index)
+    assert loaded.outgrown is None
+
+
+def test_replaced_shards_count(connection: psycopg.Connection, released: Made) -> None:
+    """They would leave dead rows in the graph besides."""
+    for shard in ("00002", "00003"):
+        released.add(shard, version=2)
+    assert reconcile(connection, released).index.index_id > search.live(connection).index_id
+    index = find(connection, released)
+    assert publish(connection, released).index_id == index.index_id
+    loaded = {shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()}
+    assert loaded == commits.newest(released.objects, released.model.spec.slug)
+
+
+def test_what_was_never_released_loses_its_graph(
+    connection: psycopg.Connection, made: Made
+) -> None:
+    """It serves nobody, so its rows stay where they are."""
+    first = build_and_judge(connection, made)
+    for shard in ("00004", "00005"):
+        made.add(shard)
+    loaded = reconcile(connection, made)
+    assert loaded.index.index_id == first.index_id
+    assert loaded.loaded == ["00004", "00005"]
+    assert not tables.has_hnsw(connection, loaded.index)
+    assert publish(connection, made).rows == 300
+
+
+def test_eight_at_once_make_one(database: str, connection: psycopg.Connection, grown: Made) -> None:
+    """Loaders that find out together that the graph is outgrown fill the same new index."""
+    before = find(connection, grown)
+    with ThreadPoolExecutor(8) as loaders:
+        made = {one.index.index_id for one in loaders.map(load_all, [database] * 8, [grown] * 8)}
+    assert made == {find(connection, grown).index_id}
+    assert connection.execute("SELECT count(*) FROM clip_assets.index").fetchone() == (2,)
+    assert find(connection, grown).index_id > before.index_id
+    assert publish(connection, grown).rows == 300
+
+
+def test_a_load_that_failed_goes_on(connection: psycopg.Connection, grown: Made) -> None:
+    """The next one fills the index that was begun, and loads what it lacks."""
+    path = commits.newest(grown.objects, grown.model.spec.slug)["00005"]
+    part = Path(grown.objects.uri(commits.read_path(grown.objects, path).parts[0].path))
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-1])
+    with pytest.raises(StoreError, match="not the file that was committed"):
+        reconcile(connection, grown)
+    begun = find(connection, grown)
+    assert search.live(connection).rows == 200
+    part.write_bytes(whole)
+    loaded = reconcile(connection, grown)
+    assert loaded.index.index_id == begun.index_id
+    assert "00005" in loaded.loaded
+    assert sorted(loaded.loaded + loaded.unchanged) == grown.shards
+    assert publish(connection, grown).rows == 300
+
+
+def _answers(connection: psycopg.Connection, live: Release) -> list[tuple[str, float]]:
+    hits = search.search(connection, live, clustered(1, 9)[0], 200)
+    return [(hit.image_id, hit.score) for hit in hits]
+
+
+def _is_live(connection: psycopg.Connection, made: Made) -> bool:
+    return is_live(connection, COLLECTION, made.model.spec.slug, VectorType.HALFVEC)
