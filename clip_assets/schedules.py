@@ -41,7 +41,7 @@ def reconcile_schedule(of: Collection) -> dg.ScheduleDefinition:
         with installation.connect() as connection:
             live = is_live(connection, of.collection, of.spec.slug, of.vector_type)
         if not live:
-            yield dg.SkipReason(f"This model as {of.vector_type} is not the live one.")
+            yield dg.SkipReason(f"This model as {of.vector_type} is not live, or was taken back.")
             return
         keys = [shard.shard for shard in head.shards]
         # Twice within the time they may go unseen, so that one missed night makes none overdue.

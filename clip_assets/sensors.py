@@ -77,8 +77,9 @@ def missing_shards_sensor(of: Collection) -> dg.SensorDefinition:
         with installation.connect() as connection:
             if not is_live(connection, of.collection, of.spec.slug, of.vector_type):
                 return dg.SkipReason(
-                    f"{len(due)} shards wait for a hand: this model as {of.vector_type} is not the "
-                    "live one. Backfill them, then materialize `search_index` and `release`."
+                    f"{len(due)} shards wait for a hand: this model as {of.vector_type} is not "
+                    "live, or was taken back. Backfill them, then materialize `search_index` and "
+                    "`release`."
                 )
         if busy := _busy(context.instance, of):
             return dg.SkipReason(f"{len(due)} shards wait: {busy}.")

@@ -8,6 +8,7 @@ from clip_assets import catalog
 from clip_assets.catalog import Catalog
 from clip_assets.errors import DatabaseError, ReleaseError
 from clip_assets.index import search, tables
+from clip_assets.index.release import published
 from clip_assets.index.search import Release
 from clip_assets.index.vector_type import VectorType
 from clip_assets.settings import Settings
@@ -60,8 +61,8 @@ def is_live(
 ) -> bool:
     """Whether the model of that slug, stored as that type, answers for the collection now.
 
-    So it does where its newest index was never released and an older one of it is live. One that
-    was live and is not now was taken back by hand.
+    So it does where an older index of it is live, unless one that is newer was live once: that was
+    taken back by hand.
     """
     try:
         newest = tables.find(connection, collection, slug, vector_type)
@@ -71,7 +72,7 @@ def is_live(
     if live.index_id == newest.index_id:
         return True
     same = (live.identity.key, live.vector_type) == (newest.identity.key, newest.vector_type)
-    return same and not tables.was_released(connection, newest)
+    return same and not tables.any_released(connection, newest, after=live.index_id)
 
 
 def collection_status(
@@ -110,10 +111,12 @@ def _model(
     release: Release | None,
 ) -> ModelStatus:
     behind = missing_shards(objects, head, slug)
-    # Of two indexes of one model, the one that answers tells how far the model is.
-    answering = release.vector_type if release and release.spec.slug == slug else None
     try:
-        index = tables.find(connection, head.collection, slug, answering)
+        if release and release.spec.slug == slug:
+            # Of several indexes of one model, the one that answers tells how far the model is.
+            index, _ = published(connection, release.id)
+        else:
+            index = tables.find(connection, head.collection, slug)
     except DatabaseError:
         return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
     newest = commits.newest(objects, slug)

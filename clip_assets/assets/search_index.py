@@ -48,6 +48,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
                 )
             built = hnsw.build(connection, done.index, head.images, context.log.info)
             judgement = judge.judge(connection, objects, done.index, of.wanted)
+            judge.judge_outgrown(connection, objects, done.index, of.wanted)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{judgement.content}-{of.vector_type}"),
             metadata={

@@ -51,6 +51,7 @@ def bring_up(
     build.build(connection, loaded.index, head.images, _to_stderr)
     wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
     judge.judge(connection, objects, loaded.index, wanted)
+    judge.judge_outgrown(connection, objects, loaded.index, wanted)
     index = tables.find(connection, collection, spec.slug, vector_type)
     live, _ = release.publish(connection, index, f"by-hand-{uuid.uuid4().hex[:8]}")
     return live, loaded

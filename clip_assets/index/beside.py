@@ -53,7 +53,8 @@ def _same_texts(
     theirs = tables.ledger_of(connection, release.index_id)
     try:
         known = probes.texts(objects, [path for path, _, _ in theirs.values()])
-    except StoreError:  # the older model's files may be gone; its index answers all the same
+    # Files that an older index was loaded from may be gone; it answers all the same.
+    except (StoreError, FileNotFoundError):
         return
     vectors = {probe.text: probe.vector for probe in known}
     for probe in asked:

@@ -5,12 +5,18 @@ further core (docs/scale.md). A trial of a few shards that is live must not make
 follow it pay the one for the other.
 """
 
+from collections.abc import Collection
+
 import psycopg
 from psycopg import sql
 
+from clip_assets.errors import ReleaseError
 from clip_assets.index import tables
+from clip_assets.index.release import patiently
 from clip_assets.index.statements import statement
-from clip_assets.index.tables import Index, Ledger
+from clip_assets.index.tables import Index
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
 
 MANY_ROWS = 50_000
 """Fewer are inserted live within minutes."""
@@ -18,33 +24,53 @@ MANY_ROWS = 50_000
 SHARE = 1 / 3
 """Of the shards that are loaded; beyond it a build of all is the faster way."""
 
+_PATIENCE_SECONDS = 5.0
 
-def make_room(connection: psycopg.Connection, index: Index, loaded: Ledger, changed: int) -> Index:
-    """The index to load so many changed shards into; `index` itself where they are few.
 
-    Many go into an empty one beside it, of the same model, whose graph is built once all are in;
-    what is live answers meanwhile, and the next release moves. One that was never released serves
-    nobody: it only loses its graph.
+def make_room(
+    connection: psycopg.Connection,
+    objects: Objects,
+    index: Index,
+    loaded: int,
+    changed: Collection[str],
+) -> Index:
+    """The index to load the commits at `changed` into; `index` itself where they are few.
+
+    `loaded` counts the shards it has. Many go into an empty one beside it, of the same model, whose
+    graph is built once all are in; what is live answers meanwhile, and the next release moves. One
+    that was never released serves nobody: it only loses its graph, unless somebody reads it now.
     """
-    if not _outgrown(loaded, changed) or not tables.has_hnsw(connection, index):
+    if len(changed) <= SHARE * loaded or not tables.has_hnsw(connection, index):
         return index
-    with connection.transaction():
-        connection.execute(statement("lock_release"), {"collection": index.collection})
-        if tables.was_released(connection, index):
-            return tables.ensure(
-                connection,
-                index.collection,
-                index.spec,
-                index.identity,
-                index.vector_type,
-                newer_than=index.index_id,
-            )
-        connection.execute(statement("drop_hnsw", hnsw=sql.Identifier(index.hnsw)))
+    if not _many_rows(objects, changed):
+        return index
+    try:
+        return patiently(
+            connection, index.collection, lambda: _room(connection, index), _PATIENCE_SECONDS
+        )
+    except ReleaseError:
+        return index
+
+
+def _room(connection: psycopg.Connection, index: Index) -> Index:
+    if tables.any_released(connection, index, after=index.index_id - 1):
+        return tables.ensure(
+            connection,
+            index.collection,
+            index.spec,
+            index.identity,
+            index.vector_type,
+            newer_than=index.index_id,
+        )
+    connection.execute(statement("drop_hnsw", hnsw=sql.Identifier(index.hnsw)))
+    connection.execute(statement("forget_judgement"), {"index_id": index.index_id})
     return index
 
 
-def _outgrown(loaded: Ledger, changed: int) -> bool:
-    if not loaded or changed <= SHARE * len(loaded):
-        return False
-    rows = sum(count for _, _, count in loaded.values())
-    return changed * rows / len(loaded) >= MANY_ROWS
+def _many_rows(objects: Objects, changed: Collection[str]) -> bool:
+    rows = 0
+    for path in changed:
+        rows += commits.read_path(objects, path).rows
+        if rows >= MANY_ROWS:
+            return True
+    return False

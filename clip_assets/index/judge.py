@@ -6,13 +6,14 @@ The smallest ef_search that reaches the wanted recall everywhere is kept with th
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import psycopg
 from psycopg.types.json import Jsonb
 
-from clip_assets.errors import ReleaseError
+from clip_assets.errors import ReleaseError, StoreError
 from clip_assets.index import beside, probes, tables
 from clip_assets.index.exam import Exam, K, Mark, below, set_exam, take
 from clip_assets.index.judgement import (
@@ -25,6 +26,8 @@ from clip_assets.index.judgement import (
 )
 from clip_assets.index.nearest import Graph, few_match, nearest, plan
 from clip_assets.index.probes import Probe
+from clip_assets.index.release import published
+from clip_assets.index.search import live
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.store.objects import Objects
@@ -92,6 +95,28 @@ def judge(
         {"judgement": Jsonb(judgement.model_dump()), "index_id": index.index_id},
     )
     return judgement
+
+
+def judge_outgrown(
+    connection: psycopg.Connection, objects: Objects, index: Index, wanted: Wanted
+) -> None:
+    """Judge the live index that `index` is to take the place of, if it changed since it was judged.
+
+    A rollback will go back to it, and passes its newest judgement. Does nothing where another
+    model is live, or where the files that it was loaded from are gone.
+    """
+    try:
+        release = live(connection, index.collection)
+    except ReleaseError:
+        return
+    same = (release.identity.key, release.vector_type) == (index.identity.key, index.vector_type)
+    if release.index_id == index.index_id or not same:
+        return
+    outgrown, _ = published(connection, release.id)
+    content = tables.content(connection, outgrown.index_id)
+    if outgrown.judgement is None or outgrown.judgement["content"] != content:
+        with suppress(StoreError, FileNotFoundError):
+            judge(connection, objects, outgrown, wanted)
 
 
 def _exams(

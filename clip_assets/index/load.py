@@ -71,9 +71,11 @@ def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
             f"{collection} has no embeddings by {spec.slug} yet. Materialize `embeddings` first."
         )
     first = commits.read_path(objects, next(iter(newest.values())))
-    before = tables.ensure(connection, collection, spec, first.identity, vector_type)
+    before = index = tables.ensure(connection, collection, spec, first.identity, vector_type)
     known = tables.ledger(connection, before)
-    index = growth.make_room(connection, before, known, len(_changed(newest, known)))
+    if known.keys() <= newest.keys():  # else a new index would lack what this one still has
+        new = _changed(newest, known).values()
+        index = growth.make_room(connection, objects, before, len(known), new)
     changed = _changed(newest, tables.ledger(connection, index))
     _load_all(connection, objects, index, changed)
     return Loaded(

@@ -208,9 +208,14 @@ UPDATE clip_assets.index SET judgement = NULL WHERE index_id = %(index_id)s;
 UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
--- name: was_released
-SELECT EXISTS (SELECT FROM clip_assets.release
-               WHERE index_id = %(index_id)s AND dropped_at IS NULL);
+-- name: any_released
+SELECT EXISTS (
+    SELECT FROM clip_assets.release JOIN clip_assets.index AS released USING (index_id)
+    JOIN clip_assets.index AS this ON this.index_id = %(index_id)s
+    WHERE released.index_id > %(after)s AND (
+        released.collection, released.slug, released.identity_key, released.vector_type
+    ) = (this.collection, this.slug, this.identity_key, this.vector_type)
+);
 
 -- name: published
 SELECT i.index_id, i.collection, i.identity, i.spec, i.vector_type, i.judgement, r.content

@@ -146,6 +146,11 @@ def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
             f"The index of {index.identity.short} changed after it was judged. Materialize "
             "`search_index` again."
         )
+    if not tables.has_hnsw(connection, index):
+        raise ReleaseError(
+            f"The index of {index.identity.short} has no HNSW: a load that is not done took it "
+            "away. Materialize `search_index` again."
+        )
     if judgement.faults:
         raise ReleaseError(f"Not published: {'; '.join(judgement.faults)}.")
     return judgement

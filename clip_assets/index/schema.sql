@@ -6,7 +6,8 @@ CREATE SCHEMA IF NOT EXISTS clip_assets;
 
 CREATE TABLE IF NOT EXISTS clip_assets.applied_schema (sha256 text PRIMARY KEY);
 
--- One table of vectors and one HNSW for each model of a collection and type of its column.
+-- One table of vectors and one HNSW each, of one model of a collection; of the indexes of a model
+-- whose columns are of one type the newest is loaded into.
 CREATE TABLE IF NOT EXISTS clip_assets.index (
     index_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     collection   text NOT NULL,

@@ -131,9 +131,11 @@ def has_hnsw(connection: psycopg.Connection, index: Index) -> bool:
     return bool(row and row[0])
 
 
-def was_released(connection: psycopg.Connection, index: Index) -> bool:
-    """Whether it answers or answered once."""
-    row = connection.execute(statement("was_released"), {"index_id": index.index_id}).fetchone()
+def any_released(connection: psycopg.Connection, index: Index, after: int) -> bool:
+    """Whether an index of this one's model and type, with a number above `after`, was ever live."""
+    row = connection.execute(
+        statement("any_released"), {"index_id": index.index_id, "after": after}
+    ).fetchone()
     return bool(row and row[0])
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from clip_assets.errors import StoreError
-from clip_assets.index import build, growth, release, retire, search, tables
+from clip_assets.errors import ReleaseError, StoreError
+from clip_assets.index import build, growth, judge, release, retire, search, tables
+from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
 from clip_assets.index.vector_type import VectorType
 from clip_assets.status import is_live
 from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
 from tests.integration.index.support import (
     COLLECTION,
     Made,
@@ -67,6 +69,10 @@ def test_no_release_of_it_is_decided_by_hand(connection: psycopg.Connection, gro
     assert _is_live(connection, grown)
     release.roll_back(connection, COLLECTION)
     assert not _is_live(connection, grown)
+    for number in range(6, 9):
+        grown.add(f"{number:05d}")
+    assert build_and_judge(connection, grown).index_id > search.live(connection).index_id + 1
+    assert not _is_live(connection, grown)
 
 
 def test_the_outgrown_index_goes(connection: psycopg.Connection, grown: Made) -> None:
@@ -120,6 +126,89 @@ def test_what_was_never_released_loses_its_graph(
     assert publish(connection, made).rows == 300
 
 
+def test_without_a_graph_it_is_not_published(connection: psycopg.Connection, made: Made) -> None:
+    """A load that failed after it took the graph away leaves nothing that was judged."""
+    index = build_and_judge(connection, made)
+    for shard in ("00004", "00005"):
+        made.add(shard)
+    for shard in made.shards:
+        _part(made, shard).write_bytes(b"")
+    with pytest.raises(StoreError, match="not the file that was committed"):
+        reconcile(connection, made)
+    with pytest.raises(ReleaseError, match="never judged"):
+        release.publish(connection, index, "run-2")
+
+
+def test_a_graph_that_is_gone(connection: psycopg.Connection, made: Made) -> None:
+    """However it went, a judgement of before does not publish what has none."""
+    index = build_and_judge(connection, made)
+    connection.execute(f"DROP INDEX clip_assets.{index.hnsw}".encode())
+    with pytest.raises(ReleaseError, match="has no HNSW"):
+        release.publish(connection, index, "run-2")
+
+
+def test_a_table_that_is_read_keeps_its_graph(
+    database: str, connection: psycopg.Connection, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a long query to end; the shards are inserted live then."""
+    monkeypatch.setattr(growth, "_PATIENCE_SECONDS", 0.1)
+    index = build_and_judge(connection, made)
+    for shard in ("00004", "00005"):
+        made.add(shard)
+    with psycopg.connect(database) as reader:
+        reader.execute(f"SELECT count(*) FROM clip_assets.images_{index.index_id}".encode())
+        assert reconcile(connection, made).loaded == ["00004", "00005"]
+    assert tables.has_hnsw(connection, index)
+
+
+def test_small_shards_before_large_ones(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """What counts is how many rows come, not how many a shard had so far."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", 20)
+    before = publish(connection, made)
+    made.add("00001", 100)
+    assert reconcile(connection, made).outgrown == before.table
+
+
+def test_a_shard_whose_commit_is_gone_stays(connection: psycopg.Connection, grown: Made) -> None:
+    """Only the index that has its rows can still answer with them."""
+    path = commits.newest(grown.objects, grown.model.spec.slug)["00003"]
+    Path(grown.objects.uri(path)).unlink()
+    loaded = reconcile(connection, grown)
+    assert loaded.index.index_id == search.live(connection).index_id
+    assert len(tables.ledger(connection, loaded.index)) == 6
+
+
+def test_back_to_an_outgrown_index_that_changed(
+    connection: psycopg.Connection, released: Made
+) -> None:
+    """It is judged as it is now, beside the one that takes its place."""
+    outgrown = search.live(connection)
+    released.add("00000", version=2)
+    assert reconcile(connection, released).outgrown is None
+    for shard in ("00004", "00005"):
+        released.add(shard)
+    index = build_and_judge(connection, released)
+    judge.judge_outgrown(connection, released.objects, index, Wanted(recall=0.9))
+    assert release.publish(connection, index, "run-2")[0].rows == 300
+    back = release.roll_back(connection, COLLECTION)
+    assert back.index_id == outgrown.index_id
+    assert back.content == tables.content(connection, outgrown.index_id) != outgrown.content
+
+
+def test_files_of_the_outgrown_index_are_gone(
+    connection: psycopg.Connection, released: Made
+) -> None:
+    """An erasure takes away what it rewrote; the newer index is judged and released even so."""
+    first = commits.newest(released.objects, released.model.spec.slug)
+    for shard in ("00002", "00003"):
+        released.add(shard, version=2)
+        Path(released.objects.uri(first[shard])).unlink()
+    live = publish(connection, released)
+    assert live.report
+    assert live.index_id == find(connection, released).index_id
+
+
 def test_eight_at_once_make_one(database: str, connection: psycopg.Connection, grown: Made) -> None:
     """Loaders that find out together that the graph is outgrown fill the same new index."""
     before = find(connection, grown)
@@ -133,8 +222,7 @@ def test_eight_at_once_make_one(database: str, connection: psycopg.Connection, g
 
 def test_a_load_that_failed_goes_on(connection: psycopg.Connection, grown: Made) -> None:
     """The next one fills the index that was begun, and loads what it lacks."""
-    path = commits.newest(grown.objects, grown.model.spec.slug)["00005"]
-    part = Path(grown.objects.uri(commits.read_path(grown.objects, path).parts[0].path))
+    part = _part(grown, "00005")
     whole = part.read_bytes()
     part.write_bytes(whole[:-1])
     with pytest.raises(StoreError, match="not the file that was committed"):
@@ -156,3 +244,8 @@ def _answers(connection: psycopg.Connection, live: Release) -> list[tuple[str, f
 
 def _is_live(connection: psycopg.Connection, made: Made) -> bool:
     return is_live(connection, COLLECTION, made.model.spec.slug, VectorType.HALFVEC)
+
+
+def _part(made: Made, shard: str) -> Path:
+    path = commits.newest(made.objects, made.model.spec.slug)[shard]
+    return Path(made.objects.uri(commits.read_path(made.objects, path).parts[0].path))

@@ -137,8 +137,8 @@ def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
     kept.catalog(3)
     assert kept.tick() == (
         [],
-        "2 shards wait for a hand: this model as halfvec is not the live one. Backfill them, then "
-        "materialize `search_index` and `release`.",
+        "2 shards wait for a hand: this model as halfvec is not live, or was taken back. Backfill "
+        "them, then materialize `search_index` and `release`.",
     )
 
 
