@@ -9,7 +9,7 @@ from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
 from clip_assets.automation import release_condition
 from clip_assets.collection import Collection
-from clip_assets.index import release, retire, tables
+from clip_assets.index import release, retire, tables, thumbnails
 from clip_assets.index.report import Report
 from clip_assets.index.search import Release
 from clip_assets.resources import Installation
@@ -40,6 +40,8 @@ def release_asset(of: Collection) -> dg.AssetsDefinition:
             index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
             live, moved = release.publish(connection, index, context.run_id)
             dropped = retire.drop_superseded(connection, of.collection, of.keep_indexes)
+            if dropped:
+                thumbnails.drop_unneeded(connection)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),
             metadata=_metadata(live, moved=moved, dropped=dropped),

@@ -10,7 +10,7 @@ from clip_assets.automation import search_index_condition
 from clip_assets.collection import Collection
 from clip_assets.errors import StoreError
 from clip_assets.index import build as hnsw
-from clip_assets.index import judge, load, tables
+from clip_assets.index import judge, load, tables, thumbnails
 from clip_assets.index.judgement import Judgement
 from clip_assets.resources import Installation
 
@@ -41,6 +41,8 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
                 connection, objects, of.collection, of.spec, shards, vector_type=of.vector_type
             )
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
+            if done.replaced:
+                thumbnails.drop_unneeded(connection)
             if done.outgrown:
                 context.log.info(
                     f"{done.outgrown} answers until the release moves: so much is new that a graph "

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from clip_assets import catalog, postgres
 from clip_assets.errors import ClipAssetsError, StoreError
-from clip_assets.index import build, judge, load, release, tables
+from clip_assets.index import build, judge, load, release, tables, thumbnails
 from clip_assets.index.judgement import Wanted
 from clip_assets.index.search import Release
 from clip_assets.index.vector_type import VectorType
@@ -48,6 +48,8 @@ def bring_up(
         raise StoreError(f"{objects.root} has no catalog yet. Run clip_assets.node.catalog first.")
     shards = [shard.at for shard in head.shards]
     loaded = load.reconcile(connection, objects, collection, spec, shards, vector_type=vector_type)
+    if loaded.replaced:
+        thumbnails.drop_unneeded(connection)
     build.build(connection, loaded.index, head.images, _to_stderr)
     wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
     judge.judge(connection, objects, loaded.index, wanted)

@@ -34,7 +34,8 @@ LOADERS = 2
 class Loaded:
     """What one reconciliation did, by shard key.
 
-    `outgrown` is the table that `index` is to take the place of, if it was begun for that now.
+    `outgrown` is the table that `index` is to take the place of, if it was begun for that now;
+    `replaced` are those of the loaded whose older version the index had.
     """
 
     index: Index
@@ -42,6 +43,7 @@ class Loaded:
     loaded: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
 
 
 def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
@@ -76,7 +78,8 @@ def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
     if known.keys() <= newest.keys():  # else a new index would lack what this one still has
         new = _changed(newest, known).values()
         index = growth.make_room(connection, objects, before, len(known), new)
-    changed = _changed(newest, tables.ledger(connection, index))
+    there = tables.ledger(connection, index)
+    changed = _changed(newest, there)
     _load_all(connection, objects, index, changed)
     return Loaded(
         index,
@@ -84,6 +87,7 @@ def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
         loaded=list(changed),
         unchanged=[shard for shard in newest if shard not in changed],
         missing=[shard for shard in current if shard not in newest],
+        replaced=[shard for shard in changed if shard in there],
     )
 
 
@@ -161,7 +165,9 @@ def _load_all(
 
     with ExitStack() as opened:
         for _ in range(loaders):
-            free.put(opened.enter_context(postgres.another(connection)))
+            own = opened.enter_context(postgres.another(connection))
+            own.execute(statement("stage_in_memory"))
+            free.put(own)
         with ThreadPoolExecutor(max(loaders, 1)) as pool:
             for _ in pool.map(load_one, changed.values()):  # what fails cancels what waits
                 pass

@@ -88,6 +88,10 @@ DELETE FROM clip_assets.{table} WHERE shard = %(shard)s;
 COPY clip_assets.{table} (shard, row, image_id, uri, caption, sha256, width, height, embedding)
 FROM STDIN (FORMAT binary);
 
+-- name: stage_in_memory
+-- For a session that has no temporary table yet: ten thousand pictures stay off the disk.
+SET temp_buffers = '64MB';
+
 -- name: stage_thumbnails
 -- Kept whole in their rows, and sorted in memory, staged pictures cost half as much.
 CREATE TEMP TABLE staged_thumbnail (sha256 text, webp bytea)
@@ -197,6 +201,28 @@ GROUP BY index_id ORDER BY max(release_id) DESC OFFSET %(keep)s;
 
 -- name: drop_table
 DROP TABLE IF EXISTS clip_assets.{table};
+
+-- name: tables_of_indexes
+SELECT index_id FROM clip_assets.index
+WHERE to_regclass('clip_assets.images_' || index_id) IS NOT NULL ORDER BY index_id;
+
+-- name: hashes_of_rows
+SELECT sha256 FROM clip_assets.{table}
+
+-- name: thumbnails_of_no_row
+SELECT sha256 FROM clip_assets.thumbnail AS t
+WHERE NOT EXISTS (SELECT FROM ({hashes}) AS of_rows WHERE of_rows.sha256 = t.sha256);
+
+-- name: loaded_shards
+SELECT index_id, shard, xmin::text FROM clip_assets.ledger;
+
+-- name: lock_thumbnails
+-- A load that found a thumbnail there, and has not committed its row, is waited for.
+LOCK TABLE clip_assets.thumbnail IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: hashes_among
+SELECT sha256 FROM clip_assets.{table}
+WHERE shard = ANY(%(shards)s) AND sha256 = ANY(%(sha256s)s);
 
 -- name: empty_ledger
 DELETE FROM clip_assets.ledger WHERE index_id = %(index_id)s;

@@ -26,7 +26,8 @@ def test_values_are_bound() -> None:
     )
     numbers = {"dim", "m", "ef_construction", "index_id", "first"}
     of_the_type = {"vector_type", "cosine_ops", "send"}
-    parts = {"nearest", "filter", "bucket", *Filter.model_fields}  # composed of statements of ours
+    # composed of statements of ours
+    parts = {"nearest", "filter", "bucket", "hashes", *Filter.model_fields}
     assert formatted <= {"table", "hnsw", "into", "columns", *of_the_type, *numbers, *parts}
 
 

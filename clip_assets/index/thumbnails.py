@@ -1,0 +1,65 @@
+"""Small pictures leave after the last row that has them.
+
+Replaced shards and dropped indexes leave theirs behind, and whoever knows a hash could still fetch
+one. All tables are read for them without a lock; while loads are held up, for a moment, only what
+they brought meanwhile is.
+"""
+
+from itertools import groupby
+from operator import itemgetter
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import LockNotAvailable, UndefinedTable
+
+from clip_assets.index.release import LOCK_TIMEOUT
+from clip_assets.index.statements import statement
+from clip_assets.index.tables import table_name
+
+_AT_ONCE = 5_000
+
+Loaded = set[tuple[int, str, str]]
+"""Index, shard and the transaction that wrote its ledger row."""
+
+
+def drop_unneeded(connection: psycopg.Connection) -> int:
+    """Delete the thumbnails that no row of any index has; returns how many.
+
+    What a load under way may need is left to the next time.
+    """
+    try:
+        before = _loaded(connection)
+        hashes = _of_no_row(connection)
+        some = (hashes[first : first + _AT_ONCE] for first in range(0, len(hashes), _AT_ONCE))
+        return sum(_drop(connection, these, before) for these in some)
+    except (LockNotAvailable, UndefinedTable):  # a load, or an index that is dropped just now
+        return 0
+
+
+def _drop(connection: psycopg.Connection, hashes: list[str], before: Loaded) -> int:
+    with connection.transaction():
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        connection.execute(statement("lock_thumbnails"))
+        needed: set[str] = set()
+        new = sorted(_loaded(connection) - before)
+        for index_id, rows in groupby(new, itemgetter(0)):
+            asked = statement("hashes_among", table=sql.Identifier(table_name(index_id)))
+            values = {"shards": [shard for _, shard, _ in rows], "sha256s": hashes}
+            needed |= {sha256 for (sha256,) in connection.execute(asked, values)}
+        gone = [sha256 for sha256 in hashes if sha256 not in needed]
+        return connection.execute(statement("forget_thumbnails"), {"sha256s": gone}).rowcount
+
+
+def _loaded(connection: psycopg.Connection) -> Loaded:
+    return set(connection.execute(statement("loaded_shards")).fetchall())
+
+
+def _of_no_row(connection: psycopg.Connection) -> list[str]:
+    numbers = [number for (number,) in connection.execute(statement("tables_of_indexes"))]
+    if not numbers:
+        return []
+    hashes = sql.SQL(" UNION ALL ").join(
+        statement("hashes_of_rows", table=sql.Identifier(table_name(number))) for number in numbers
+    )
+    rows = connection.execute(statement("thumbnails_of_no_row", hashes=hashes))
+    return [sha256 for (sha256,) in rows]
