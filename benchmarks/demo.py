@@ -21,9 +21,9 @@ from pathlib import Path
 
 import psutil
 
-from clip_assets import postgres
-from clip_assets.index import search
 from clip_assets.node import encoder as encoders
+from clip_assets.postgres.connect import connect_owner
+from clip_assets.search import search
 from clip_assets.settings import PROJECT, Settings
 
 QUERIES = [f"a photo of {a} {b}" for a in ("one", "two", "a red", "a small") for b in (
@@ -62,7 +62,7 @@ def second_start() -> None:
 
 
 def running_demo() -> None:
-    command = [sys.executable, "-m", "clip_assets.cli", "demo"]
+    command = [sys.executable, "-m", "clip_assets.cli.app", "demo"]
     demo = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     try:
         page = address(demo)
@@ -104,7 +104,7 @@ def asked(page: str, text: str) -> float:
 def in_process(texts: list[str]) -> list[float]:
     settings = Settings()
     times = []
-    with postgres.connect_owner(settings) as connection:
+    with connect_owner(settings) as connection:
         release = search.live(connection)
         encoder = encoders.load(release.spec)
         for text in texts:

@@ -15,9 +15,9 @@ import time
 import psycopg
 
 from benchmarks import made_up
-from clip_assets import postgres
 from clip_assets.index import build, growth, load
 from clip_assets.index.tables import Index
+from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=60_000, help="that follow the first 10,000")
     rows = parser.parse_args().rows
-    with postgres.connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
+    with connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
         trial = made_up.Shards(Objects(f"{folder}/trial"), DIM)
         every = made_up.Shards(Objects(f"{folder}/every"), DIM)
         first = [_add(trial, 0)]

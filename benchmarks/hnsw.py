@@ -26,13 +26,13 @@ from psycopg import sql
 
 from benchmarks import clock, made_up
 from benchmarks.made_up import Vectors
-from clip_assets import postgres
 from clip_assets.index import binary, build, tables
-from clip_assets.index.judge import EF_SEARCH_LADDER
-from clip_assets.index.nearest import Graph, nearest
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge.judge import EF_SEARCH_LADDER
+from clip_assets.postgres.connect import connect_owner
+from clip_assets.search.nearest import Graph, nearest
 from clip_assets.settings import Settings
 
 K = 10
@@ -86,7 +86,7 @@ def main() -> None:
         "image": made_up.image_vectors(arguments.queries, arguments.dim, seed=99),
     }
     exact = {kind: exact_nearest(vectors, some) for kind, some in queries.items()}
-    with postgres.connect_owner(Settings()) as connection:
+    with connect_owner(Settings()) as connection:
         index = load(connection, vectors)
         engines = [in_postgres(connection, index, len(vectors)), hnswlib(vectors), usearch(vectors)]
         ladders = [climb(engine, queries, exact) for engine in engines]

@@ -28,11 +28,11 @@ from psycopg import sql
 
 from benchmarks import clock, made_up
 from benchmarks.clock import Spent
-from clip_assets import postgres
 from clip_assets.index import binary, load, tables
 from clip_assets.index.copy import ahead, copy_shard
 from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import VectorType
+from clip_assets.postgres.connect import another_connection, connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
     rows = arguments.rows
-    with postgres.connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
+    with connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # for the server to read
         register_vector(connection)
         ways = Ways(connection, Path(folder), rows, arguments.dim, arguments.turns)
@@ -165,7 +165,8 @@ class Ways:
     def copies_at_once(self, count: int) -> None:
         with ExitStack() as opened, ThreadPoolExecutor(load.LOADERS) as threads:
             connections = [
-                opened.enter_context(postgres.another(self.connection)) for _ in self.files_at_once
+                opened.enter_context(another_connection(self.connection))
+                for _ in self.files_at_once
             ]
             list(threads.map(self._copy_both, connections, self.files_at_once))
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import made_up
-from clip_assets import postgres
+from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 
@@ -30,7 +30,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), arguments.rows, arguments.shards)
-        postgres.connect_owner(Settings()).close()
+        connect_owner(Settings()).close()
         command = [sys.executable, "-m", "benchmarks.load_memory", "--load", folder]
         subprocess.run(command, check=True)
 
@@ -49,7 +49,7 @@ def load(folder: str) -> None:
     from clip_assets.index import load, tables
     from clip_assets.store import commit as commits
 
-    with postgres.connect_owner(Settings()) as connection:
+    with connect_owner(Settings()) as connection:
         objects = Objects(folder)
         newest = commits.newest(objects, made_up.SPEC.slug)
         shards = [commits.read_path(objects, path).at for path in newest.values()]

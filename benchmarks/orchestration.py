@@ -20,16 +20,16 @@ import psutil
 import pyarrow as pa
 from PIL import Image
 
-from clip_assets import embedded_postgres
 from clip_assets.catalog import Catalog, Shard
 from clip_assets.collection import Collection
+from clip_assets.postgres import embedded
 from clip_assets.source.config import FolderConfig
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import PACKAGE, dg_dev, environment, write_project
 from tests.conftest import picture
-from tests.integration.index.support import Made, image_table
+from tests.integration.support import Made, image_table
 
 AIM = 0.2
 SIZES = (Collection.model_fields["shards_per_run"].default, 200)
@@ -54,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # the embedded Postgres runs as a user of its own
-        server = embedded_postgres.start(folder / "postgres", cleanup_mode="delete")
+        server = embedded.start(folder / "postgres", cleanup_mode="delete")
         env = environment(folder / "home", server.get_uri())
         project = prepared(folder, shards, env)
         with dg_dev(project, env, folder / "dg_dev.log") as dagster:

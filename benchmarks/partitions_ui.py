@@ -20,8 +20,8 @@ from pathlib import Path
 import dagster as dg
 from playwright.sync_api import Page, sync_playwright
 
-from clip_assets import embedded_postgres
 from clip_assets.catalog import Catalog, Shard
+from clip_assets.postgres import embedded
 from clip_assets.source.config import FolderConfig
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         root.chmod(0o755)  # the embedded Postgres runs as a user of its own
-        database = embedded_postgres.start(root / "postgres", cleanup_mode="delete").get_uri()
+        database = embedded.start(root / "postgres", cleanup_mode="delete").get_uri()
         found = [visited(root / str(size), size, database, chromium, visits) for size in SIZES]
     few, many = found
     print(f"{'ms, median':<44}{SIZES[0]:>8}{SIZES[1]:>8}{'ratio':>8}")

@@ -15,10 +15,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import made_up
-from clip_assets import postgres
 from clip_assets.index import load, tables
 from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import VectorType
+from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=10_000)
     count = parser.parse_args().shards
-    with postgres.connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
+    with connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
         objects = Objects(folder)
         shards = [
             ShardVersion(f"{number:05d}", 1, hashlib.sha256(b"%d" % number).hexdigest())

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.errors import SettingsError
-from clip_assets.index.judgement import Wanted
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.source import SourceConfig
 

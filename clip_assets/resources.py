@@ -3,7 +3,7 @@
 import dagster as dg
 import psycopg
 
-from clip_assets import postgres
+from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 
@@ -17,4 +17,4 @@ class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def connect(self) -> psycopg.Connection:
         """A connection that may write, to a database with the current schema."""
-        return postgres.connect_owner(Settings())
+        return connect_owner(Settings())

@@ -7,10 +7,10 @@ import psycopg
 from clip_assets import catalog
 from clip_assets.catalog import Catalog
 from clip_assets.errors import DatabaseError, ReleaseError
-from clip_assets.index import search, tables
-from clip_assets.index.release import published
-from clip_assets.index.search import Release
+from clip_assets.index import tables
 from clip_assets.index.vector_type import VectorType
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -114,7 +114,7 @@ def _model(
     try:
         if release and release.spec.slug == slug:
             # Of several indexes of one model, the one that answers tells how far the model is.
-            index, _ = published(connection, release.id)
+            index = tables.by_id(connection, release.index_id)
         else:
             index = tables.find(connection, head.collection, slug)
     except DatabaseError:

@@ -10,8 +10,8 @@ from psycopg import Connection, OperationalError, errors
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from serving.bulkhead import Bulkhead, Deadline
 from serving.errors import DeadlineExceeded
-from serving.lane import Caller, Lane
 from serving.settings import ServingSettings
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Lease:
 
 
 class Database:
-    """A pool of reader connections, each used in a thread of one bounded lane.
+    """A pool of reader connections, each used in a thread of one bounded bulkhead.
 
     `fault` says why connections come up but cannot be used; None if they can, or none came up.
     """
@@ -84,8 +84,8 @@ class Database:
         self.fault: str | None = None
         self._settings = settings
         self._here = local()
-        self._lane = Lane("database", settings.pool_size, settings.database_waiting)
-        self._watch = Lane("watch", 1, 0)
+        self._bulkhead = Bulkhead("database", settings.pool_size, settings.database_waiting)
+        self._watch = Bulkhead("watch", 1, 0)
         self._pool = ConnectionPool(
             dsn,
             kwargs=CONNECTION,
@@ -95,33 +95,33 @@ class Database:
             configure=self._configure,
             check=self._check,
             timeout=ACQUIRE_SECONDS,
-            max_waiting=0,  # the lane is the bound; the pool's own never forgets who gave up
+            max_waiting=0,  # the bulkhead is the bound; the pool's own never forgets who gave up
             reconnect_timeout=RECONNECT_SECONDS,
             name="serving",
         )
 
-    async def run(self, work: Callable[[Connection[TupleRow]], T], caller: Caller) -> T:
-        """The result of `work` on a connection, by the caller's deadline."""
-        return await self._leased(self._lane, work, caller)
+    async def run(self, work: Callable[[Connection[TupleRow]], T], deadline: Deadline) -> T:
+        """The result of `work` on a connection, by the deadline's deadline."""
+        return await self._leased(self._bulkhead, work, deadline)
 
     async def probe(self, work: Callable[[Connection[TupleRow]], T]) -> T:
         """`work` in the time in which a healthy database answers, past any queue; then renew
         idle connections that a restart of the server broke."""
-        result = await self._leased(self._watch, work, Caller.within(PROBE_SECONDS))
-        await self._watch.run(self._pool.check, Caller.within(PROBE_SECONDS))
+        result = await self._leased(self._watch, work, Deadline.within(PROBE_SECONDS))
+        await self._watch.run(self._pool.check, Deadline.within(PROBE_SECONDS))
         return result
 
     def close(self) -> None:
-        self._lane.close()
+        self._bulkhead.close()
         self._watch.close()
         self._pool.close(timeout=1)
 
     async def _leased(
-        self, lane: Lane, work: Callable[[Connection[TupleRow]], T], caller: Caller
+        self, bulkhead: Bulkhead, work: Callable[[Connection[TupleRow]], T], deadline: Deadline
     ) -> T:
         lease = Lease()
         try:
-            return await lane.run(lambda: self._on_connection(work, lease), caller)
+            return await bulkhead.run(lambda: self._on_connection(work, lease), deadline)
         except DeadlineExceeded:
             lease.cut()
             raise

@@ -11,7 +11,7 @@ from PIL import Image
 
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity
-from serving.lane import Caller, Lane
+from serving.bulkhead import Bulkhead, Deadline
 
 Vector = NDArray[np.float32]
 NORM_TOLERANCE = 1e-3
@@ -51,10 +51,10 @@ class TextCache:
 class QueryEncoder:
     """One model, its admission and its cache: they come and go together."""
 
-    def __init__(self, model: Model, lane: Lane, cache_size: int) -> None:
+    def __init__(self, model: Model, bulkhead: Bulkhead, cache_size: int) -> None:
         self.identity = model.identity
         self._model = model
-        self._lane = lane
+        self._bulkhead = bulkhead
         self._texts = TextCache(cache_size)
 
     def warm(self) -> None:
@@ -62,22 +62,22 @@ class QueryEncoder:
         self._encoded_text("a photo of a cloud")
         self._encoded_image(Image.new("RGB", (64, 64)))
 
-    async def text(self, text: str, caller: Caller) -> Vector:
+    async def text(self, text: str, deadline: Deadline) -> Vector:
         """Unit vector float32[dim] of a text."""
         cached = self._texts.get(text)
         if cached is not None:
-            caller.notes["encoder_ms"] = 0.0
+            deadline.notes["encoder_ms"] = 0.0
             return cached
-        vector = await self._lane.run(lambda: self._encoded_text(text), caller)
+        vector = await self._bulkhead.run(lambda: self._encoded_text(text), deadline)
         self._texts.put(text, vector)
         return vector
 
-    async def image(self, decode: Callable[[], Image.Image], caller: Caller) -> Vector:
+    async def image(self, decode: Callable[[], Image.Image], deadline: Deadline) -> Vector:
         """Unit vector float32[dim] of an image that is decoded in the encoder's thread.
 
         Decoding costs as much as encoding does, so the same bound holds it.
         """
-        return await self._lane.run(lambda: self._encoded_image(decode()), caller)
+        return await self._bulkhead.run(lambda: self._encoded_image(decode()), deadline)
 
     def _encoded_text(self, text: str) -> Vector:
         return self._checked(self._model.encode_text([text]))

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from clip_assets.index.search import Release
+from clip_assets.search.search import Release
 from serving.database import Database
 from serving.encoder import QueryEncoder
 from serving.errors import NotReady

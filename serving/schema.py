@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
 
-from clip_assets.index.filters import Filter
-from clip_assets.index.search import Hit, Release
 from clip_assets.model import ModelIdentity
+from clip_assets.search.filters import Filter
+from clip_assets.search.search import Hit, Release
 
 MAX_K = 100
 UNTRAINED = "untrained model: results carry no meaning"

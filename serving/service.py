@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serving.lane import Caller
+from serving.bulkhead import Deadline
 from serving.live import Live
 from serving.middleware.access_log import notes_of
 from serving.settings import ServingSettings
@@ -13,20 +13,20 @@ from serving.settings import ServingSettings
 
 @dataclass(frozen=True)
 class Context:
-    """One request's view of the service: its limits, what is live, and the caller's claim."""
+    """One request's view of the service: its limits, what is live, and the deadline's claim."""
 
     settings: ServingSettings
     live: Live
-    caller: Caller
+    deadline: Deadline
 
 
 async def _context(request: Request) -> Context:
-    """The caller's time starts when the body has arrived: a slow upload is not a slow answer."""
+    """The deadline's time starts when the body has arrived: a slow upload is not a slow answer."""
     settings: ServingSettings = request.app.state.settings
-    caller = Caller.within(
+    deadline = Deadline.within(
         settings.deadline_seconds, request.is_disconnected, notes_of(request.scope)
     )
-    return Context(settings, request.app.state.live, caller)
+    return Context(settings, request.app.state.live, deadline)
 
 
 ContextDep = Annotated[Context, Depends(_context)]

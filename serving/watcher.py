@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from clip_assets import postgres
 from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
-from clip_assets.index import search
-from clip_assets.index.search import Release
 from clip_assets.model import ModelSpec
+from clip_assets.postgres.connect import reader_dsn
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from serving.background import daemon
+from serving.bulkhead import Bulkhead
 from serving.database import NO_READER, Database
 from serving.encoder import Model, QueryEncoder
 from serving.errors import Unavailable
-from serving.lane import Lane
 from serving.live import Live, Snapshot
 from serving.settings import ServingSettings
 
@@ -50,7 +50,7 @@ class Watcher:
         self._settings = settings
         self._live = live
         self._load = load
-        self._lane = Lane("encoder", settings.encoder_threads, settings.encoder_waiting)
+        self._bulkhead = Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting)
         self._loading: _Loading | None = None
 
     async def run(self) -> None:
@@ -63,7 +63,7 @@ class Watcher:
             await asyncio.sleep(self._settings.refresh_seconds)
 
     def close(self) -> None:
-        self._lane.close()
+        self._bulkhead.close()
         if self._live.connected:
             self._live.connected.close()
 
@@ -86,7 +86,7 @@ class Watcher:
     def _dsn(self) -> str:
         if self._settings.dsn:
             return self._settings.dsn.get_secret_value()
-        return postgres.reader_dsn(Settings())
+        return reader_dsn(Settings())
 
     async def _released(self, database: Database) -> Release | None:
         """The live release; None, with the reason noted, if there is none to be had."""
@@ -153,7 +153,7 @@ class Watcher:
                 f"loads as {model.identity.short}. Restore the weights, or release an index of "
                 "the new ones."
             )
-        encoder = QueryEncoder(model, self._lane, self._settings.text_cache)
+        encoder = QueryEncoder(model, self._bulkhead, self._settings.text_cache)
         encoder.warm()
         return encoder
 

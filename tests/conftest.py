@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from PIL import Image, ImageDraw
 
-from clip_assets import embedded_postgres, postgres
 from clip_assets.model import ModelSpec
+from clip_assets.postgres import embedded
+from clip_assets.postgres.connect import connect, migrate
 from clip_assets.settings import Settings
 
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
@@ -32,12 +33,12 @@ def new_database() -> Callable[[], str]:
     """Makes migrated databases, each a copy of one template; gives their address."""
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     folder.chmod(0o755)
-    server = embedded_postgres.start(folder / "postgres", cleanup_mode="delete")
+    server = embedded.start(folder / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_of_tests")
-    with postgres.connect(server.get_uri(database="template_of_tests")) as template:
-        postgres.migrate(template)
+    with connect(server.get_uri(database="template_of_tests")) as template:
+        migrate(template)
 
     def make() -> str:
         name = f"test_{next(numbers)}"

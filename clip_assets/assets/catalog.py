@@ -3,7 +3,7 @@
 import dagster as dg
 
 from clip_assets import catalog
-from clip_assets.automation import catalog_condition
+from clip_assets.automation.conditions import catalog_condition
 from clip_assets.collection import Collection
 from clip_assets.resources import Installation
 from clip_assets.source.open import open_source

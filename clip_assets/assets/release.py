@@ -7,12 +7,13 @@ import dagster as dg
 import psycopg
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
-from clip_assets.automation import release_condition
+from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
-from clip_assets.index import release, retire, tables, thumbnails
-from clip_assets.index.report import Report
-from clip_assets.index.search import Release
+from clip_assets.index import tables, thumbnails
+from clip_assets.judge.comparison import Comparison
+from clip_assets.release import release, retire
 from clip_assets.resources import Installation
+from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from clip_assets.status import is_live
 
@@ -77,4 +78,4 @@ def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, An
 def _side_by_side(live: Release) -> str:
     if live.report is None:
         return "Published by a version that made no report."
-    return Report.model_validate(live.report).markdown
+    return Comparison.model_validate(live.report).markdown

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import dagster as dg
 import numpy as np
 
-from clip_assets import duplicates
 from clip_assets.assets.drift_chart import line_chart
 from clip_assets.assets.pictures import pair_sheet
-from clip_assets.automation import report_condition
+from clip_assets.automation.conditions import report_condition
 from clip_assets.collection import Collection
-from clip_assets.duplicates import Duplicates
+from clip_assets.lake import duplicates
+from clip_assets.lake.duplicates import Duplicates
 from clip_assets.quality.drift import Drift, drifts
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits

@@ -6,12 +6,13 @@ import dagster as dg
 
 from clip_assets import catalog
 from clip_assets.assets.chart import Line, recall_chart
-from clip_assets.automation import search_index_condition
+from clip_assets.automation.conditions import search_index_condition
 from clip_assets.collection import Collection
 from clip_assets.errors import StoreError
 from clip_assets.index import build as hnsw
-from clip_assets.index import judge, load, tables, thumbnails
-from clip_assets.index.judgement import Judgement
+from clip_assets.index import load, tables, thumbnails
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Judgement
 from clip_assets.resources import Installation
 
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 import dagster as dg
 
 from clip_assets import catalog
-from clip_assets.automation import check_condition
+from clip_assets.automation.conditions import check_condition
+from clip_assets.automation.shard_ages import oldest_shards, seconds_since
 from clip_assets.collection import Collection
 from clip_assets.resources import Installation
-from clip_assets.shard_ages import oldest_shards, seconds_since
 
 _WARN_SHARE = 0.75
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from clip_assets.collection import Collection
-from clip_assets.index import search
 from clip_assets.resources import Installation
+from clip_assets.search import search
 
 
 def release_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from clip_assets.collection import Collection
 from clip_assets.index import tables
-from clip_assets.index.judgement import Judgement
+from clip_assets.judge.judgement import Judgement
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
 

@@ -14,12 +14,12 @@ as long to build, at 320.
 import psycopg
 from psycopg import sql
 
-from clip_assets.index import filters, tables
+from clip_assets.index import filter_indexes, tables
 from clip_assets.index.progress import Report, reported
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
-from clip_assets.machine import machine_of
+from clip_assets.postgres.machine import machine_of
 
 M = 16
 MANY_ROWS = 50_000
@@ -46,7 +46,7 @@ def build(
     `rows` sizes maintenance_work_mem: a graph that does not fit takes several times as long.
     `report` is given a line of progress now and then, from another thread.
     """
-    filters.ensure_indexes(connection, index)
+    filter_indexes.ensure_indexes(connection, index)
     if tables.has_hnsw(connection, index):
         return False
     with connection.transaction():

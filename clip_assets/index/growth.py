@@ -12,7 +12,7 @@ from psycopg import sql
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import tables
-from clip_assets.index.release import patiently
+from clip_assets.index.locks import patiently
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.store import commit as commits

@@ -12,7 +12,6 @@ from queue import SimpleQueue
 
 import psycopg
 
-from clip_assets import postgres
 from clip_assets.errors import DatabaseError, ModelError, StoreError
 from clip_assets.index import erasure, growth, tables
 from clip_assets.index.copy import copy_shard
@@ -20,6 +19,7 @@ from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index, Ledger
 from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelSpec
+from clip_assets.postgres.connect import another_connection
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
@@ -165,7 +165,7 @@ def _load_all(
 
     with ExitStack() as opened:
         for _ in range(loaders):
-            own = opened.enter_context(postgres.another(connection))
+            own = opened.enter_context(another_connection(connection))
             own.execute(statement("stage_in_memory"))
             free.put(own)
         with ThreadPoolExecutor(max(loaders, 1)) as pool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import psycopg
 
-from clip_assets import postgres
 from clip_assets.errors import DatabaseError
 from clip_assets.index import tables
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
+from clip_assets.postgres.connect import another_connection
 
 Report = Callable[[str], None]
 
@@ -67,7 +67,7 @@ def reported(connection: psycopg.Connection, index: Index, report: Report) -> It
 
     def watch() -> None:
         said_at, said = 0.0, -1.0
-        with postgres.another(connection) as own:
+        with another_connection(connection) as own:
             while not done.wait(_POLL_SECONDS):
                 now = build(own, index)
                 due = time.monotonic() - said_at >= _LINE_SECONDS

@@ -111,6 +111,22 @@ def find(
     return index_of(row)
 
 
+def by_id(connection: psycopg.Connection, index_id: int) -> Index:
+    """The index of that number."""
+    row = connection.execute(statement("index_by_id"), {"index_id": index_id}).fetchone()
+    assert row is not None, "indexes are never removed, only their tables"
+    return index_of(row)
+
+
+def drop(connection: psycopg.Connection, index_id: int) -> None:
+    """Drop the index's table, and forget what was loaded into it and judged of it."""
+    key = {"index_id": index_id}
+    connection.execute(statement("empty_ledger"), key)
+    connection.execute(statement("forget_judgement"), key)
+    table = sql.Identifier(table_name(index_id))
+    connection.execute(statement("drop_table", table=table))
+
+
 def index_of(row: Sequence[Any]) -> Index:
     """The index of a row of `find_index` or `published`."""
     index_id, collection, identity, spec, vector_type, judgement = row

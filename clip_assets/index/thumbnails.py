@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
 
-from clip_assets.index.release import LOCK_TIMEOUT
+from clip_assets.index.locks import LOCK_TIMEOUT
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import table_name
 

@@ -13,18 +13,21 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg import sql
 
-from clip_assets import postgres
 from clip_assets.errors import StoreError
-from clip_assets.index import build, judge, release, search, tables
-from clip_assets.index.judgement import Judgement
-from clip_assets.index.search import Release
-from clip_assets.index.statements import statement
+from clip_assets.index import build, tables
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Judgement
+from clip_assets.postgres.connect import connect
+from clip_assets.release import release
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from clip_assets.snapshot import manifest as manifests
 from clip_assets.snapshot.archive import Step, pack
 from clip_assets.snapshot.engine import engine
 from clip_assets.snapshot.manifest import Manifest
 from clip_assets.snapshot.scratch import Scratch, scratch
+from clip_assets.snapshot.statements import statement
 from clip_assets.store.objects import Objects
 
 
@@ -40,7 +43,7 @@ def make(
     search.live(source, collection)  # nothing to copy is known before a Postgres is started
     objects = Objects(settings.collection_uri(collection))
     with scratch(settings.home) as cluster:
-        with postgres.connect(cluster.dsn) as target:
+        with connect(cluster.dsn) as target:
             live = _copy(source, target, collection, step)
             _publish(target, objects, live, step)
         return seal(cluster, collection, to, step)
@@ -52,7 +55,7 @@ def seal(cluster: Scratch, collection: str, to: Objects, step: Step) -> Manifest
     The pointer to the newest snapshot moves last.
     """
     _require_same_collection(to, collection)
-    with postgres.connect(cluster.dsn) as connection:
+    with connect(cluster.dsn) as connection:
         live = search.live(connection, collection)
     step("stopping", 0, 0)
     cluster.stop()

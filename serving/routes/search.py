@@ -9,9 +9,9 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from pydantic import ValidationError
 
-from clip_assets.index import search as index
-from clip_assets.index.filters import Filter
-from clip_assets.index.search import Hits
+from clip_assets.search import search as index
+from clip_assets.search.filters import Filter
+from clip_assets.search.search import Hits
 from serving.encoder import Vector
 from serving.errors import NotFound
 from serving.live import Snapshot
@@ -72,7 +72,7 @@ async def search(
     """Images nearest to a text, or to a stored image, which is itself left out."""
     snapshot = _snapshot(context, query.collection)
     if query.text is not None:
-        vector = await snapshot.encoder.text(query.text, context.caller)
+        vector = await snapshot.encoder.text(query.text, context.deadline)
         hits = await _nearest(context, snapshot, vector, query.k, query.filter)
         return _answer(Query(kind="text", text=query.text), context, snapshot, hits)
     assert query.image_id is not None
@@ -94,7 +94,7 @@ async def search_by_upload(
     passing = _filter(only)
     data = await file.read()
     limits = context.settings.upload_bytes, context.settings.upload_pixels
-    vector = await snapshot.encoder.image(lambda: decoded(data, *limits), context.caller)
+    vector = await snapshot.encoder.image(lambda: decoded(data, *limits), context.deadline)
     hits = await _nearest(context, snapshot, vector, k, passing)
     return _answer(Query(kind="upload"), context, snapshot, hits)
 
@@ -120,7 +120,7 @@ async def _nearest(
 ) -> Hits:
     return await context.live.database.run(
         lambda connection: index.search(connection, snapshot.release, vector, k, only),
-        context.caller,
+        context.deadline,
     )
 
 
@@ -135,7 +135,7 @@ async def _like(
             return None
         return index.search(connection, snapshot.release, vector, k + 1, only)
 
-    hits = await context.live.database.run(neighbours, context.caller)
+    hits = await context.live.database.run(neighbours, context.deadline)
     if hits is None:
         raise NotFound("The live release has no image with this id.")
     others = [hit for hit in hits if hit.image_id != image_id][:k]
@@ -143,7 +143,7 @@ async def _like(
 
 
 def _answer(query: Query, context: Context, snapshot: Snapshot, hits: Hits) -> SearchAnswer:
-    release, notes = snapshot.release, context.caller.notes
+    release, notes = snapshot.release, context.deadline.notes
     notes.update(results=len(hits), release=release.id)
     return SearchAnswer(
         query=query,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clip_assets import postgres
-from clip_assets.index import search
+from clip_assets.postgres.connect import connect
+from clip_assets.search import search
 from tests.acceptance.conftest import SHARD_SIZE, SHARDS, Workshop
 from tests.acceptance.dagster_api import FinishedRun
 
@@ -191,7 +191,7 @@ def test_release_answers_with_lineage(
     workshop: Workshop, released: FinishedRun, one_shard: FinishedRun
 ) -> None:
     """The live release finds an image by its own vector, and says which run made it."""
-    with postgres.connect(workshop.database) as connection:
+    with connect(workshop.database) as connection:
         live = search.live(connection, "photos")
         vector = search.vector_of(connection, live, "00001.png")
         assert vector is not None

@@ -17,14 +17,17 @@ from PIL import Image
 from clip_assets import catalog
 from clip_assets.checks.embeddings import fault
 from clip_assets.errors import ReleaseError
-from clip_assets.index import build, judge, load, release, search, tables
-from clip_assets.index.judgement import Judgement, Wanted
-from clip_assets.index.search import Hit, Release
+from clip_assets.index import build, load, tables
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Judgement, Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.node import embed, encoder, prepare
 from clip_assets.node.decode import Decoded
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.job import EmbedJob
+from clip_assets.release import release
+from clip_assets.search import search
+from clip_assets.search.search import Hit, Release
 from clip_assets.source.config import WebDatasetConfig
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects

@@ -7,12 +7,12 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from clip_assets.lake import open_lake
+from clip_assets.lake.lake import open_lake
 from clip_assets.model import ModelSpec
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
-from tests.integration.index.pictures import embed_pictures
-from tests.integration.index.support import Made, clustered, publish, table_of
+from tests.integration.pictures import embed_pictures
+from tests.integration.support import Made, clustered, publish, table_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clip_assets import catalog, postgres
-from clip_assets.index import search
+from clip_assets import catalog
 from clip_assets.model import ModelSpec
+from clip_assets.postgres.connect import connect
+from clip_assets.search import search
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 from tests.skypilot.command_line import PROJECT, sky
@@ -110,7 +111,7 @@ def test_build_vectordb_publishes_a_release(released: Road) -> None:
     """A cluster that knows DATABASE_URL loads what is committed, judges it and makes it live."""
     head = catalog.read(released.objects)
     assert head
-    with postgres.connect(released.database) as connection:
+    with connect(released.database) as connection:
         assert search.live(connection, "photos").rows == head.images
 
 

@@ -17,7 +17,7 @@ import yaml
 from clip_assets.compute.skypilot import jobs
 from clip_assets.compute.skypilot.client import JOB_TAG
 from clip_assets.settings import PROJECT
-from clip_assets.store import bills
+from clip_assets.store import costs
 from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import dg_dev, environment, write_project
@@ -132,9 +132,9 @@ def test_a_backfill_runs_as_concurrent_managed_jobs(workshop: Workshop) -> None:
     assert {values["gpu"] for values in found.values()} == {"1x L4"}
     assert all(values["dollars"] > 0 for values in found.values())
     assert all(values["gpu_seconds"] > 0 for values in found.values())
-    paid = bills.read_all(workshop.objects("photos"))
-    assert {int(bill.job) for bill in paid} == at_once
-    assert all(bill.dollars and bill.dollars > 0 for bill in paid)
+    paid = costs.read_all(workshop.objects("photos"))
+    assert {int(cost.job) for cost in paid} == at_once
+    assert all(cost.dollars and cost.dollars > 0 for cost in paid)
 
 
 def test_a_preempted_job_resumes_and_makes_the_same_bytes(workshop: Workshop) -> None:

@@ -9,10 +9,10 @@ import yaml
 from rich.console import Console
 
 from clip_assets import catalog
+from clip_assets.cli.sky_launch import follow, launch
 from clip_assets.collection import Collection
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
-from clip_assets.sky_launch import follow, launch
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from clip_assets.component import ImageCollection
+from clip_assets.component.image_collection import ImageCollection
 from clip_assets.model import ModelSpec
 from clip_assets.resources import Installation
 from clip_assets.source.config import FolderConfig

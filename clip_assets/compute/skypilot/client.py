@@ -13,8 +13,8 @@ from clip_assets.compute.skypilot.task import task_of
 from clip_assets.compute.skypilot.watch import Watch
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
-from clip_assets.store import bills
-from clip_assets.store.bills import Bill
+from clip_assets.store import costs
+from clip_assets.store.costs import Cost
 from clip_assets.store.objects import Objects
 
 JOB_TAG = "clip_assets/sky_job"
@@ -51,7 +51,7 @@ class PipesSkyPilotClient:
                 _cancel(context, name)
                 raise
         if watch.machine:
-            bills.write(objects, job_id, _bill(watch.machine, watch.state.seconds))
+            costs.write(objects, job_id, _cost(watch.machine, watch.state.seconds))
         watch.require_success()
 
     def _launch(self, session: PipesSession, objects: Objects, job: EmbedJob, name: str) -> int:
@@ -72,9 +72,9 @@ def _cancel(context: dg.AssetExecutionContext, name: str) -> None:
         context.log.info(f"cancelled SkyPilot job {ids[0]}")
 
 
-def _bill(machine: Machine, seconds: float) -> Bill:
+def _cost(machine: Machine, seconds: float) -> Cost:
     price = machine.dollars_per_hour
-    return Bill(
+    return Cost(
         job=machine.job,
         infra=machine.infra,
         accelerator=machine.accelerator,

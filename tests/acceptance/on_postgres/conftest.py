@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clip_assets import postgres
-from clip_assets.index import search
-from clip_assets.index.search import Release
+from clip_assets.postgres.connect import connect
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import dg_dev, environment, write_project
 from tests.conftest import TINY, picture
@@ -38,7 +38,7 @@ class Workshop:
         return self.env["DATABASE_URL"]
 
     def live(self, collection: str) -> Release:
-        with postgres.connect(self.database) as connection:
+        with connect(self.database) as connection:
             return search.live(connection, collection)
 
 

@@ -6,8 +6,8 @@ The tests stand in the order of one story, each going on where the one before en
 import psycopg
 import pytest
 
-from clip_assets import postgres
-from clip_assets.index.release import roll_back
+from clip_assets.postgres.connect import connect
+from clip_assets.release.release import roll_back
 from tests.acceptance.on_postgres.conftest import (
     CORRUPT,
     SCATTERED,
@@ -93,7 +93,7 @@ def test_model_is_switched_and_switched_back(workshop: Workshop, scattered: str)
     after = workshop.live("shapes")
     assert after.identity.weights != before.identity.weights
     assert (before.rows, after.rows) == (5 * SHARD_SIZE, 9 * SHARD_SIZE)
-    with postgres.connect(workshop.database) as connection:
+    with connect(workshop.database) as connection:
         assert roll_back(connection, "shapes").identity == before.identity
 
 

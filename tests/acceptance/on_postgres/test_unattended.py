@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import freeze_time
 
-from clip_assets import postgres
-from clip_assets.index import search
-from clip_assets.index.search import Release
+from clip_assets.postgres.connect import connect
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from tests.acceptance.on_postgres.conftest import SHARD_SIZE, Workshop
 
 pytestmark = pytest.mark.dagster_ui
@@ -52,7 +52,7 @@ def test_freshness_has_three_states(
 def test_status_tells_the_same_freshness(workshop: Workshop, added: tuple[Release, float]) -> None:
     """`clip-assets status` shows what the UI shows, and the oldest shard of the embeddings."""
     done = subprocess.run(
-        [sys.executable, "-m", "clip_assets.cli", "status"],
+        [sys.executable, "-m", "clip_assets.cli.app", "status"],
         env={**workshop.env, "COLUMNS": "160"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -82,7 +82,7 @@ def test_new_images_are_released_untouched_by_hand(
     record_property("seconds_from_image_to_release", round(seconds))
     print(f"images added to the folder -> release {live.id}: {seconds:.0f} s")
     assert live.id > before.id
-    with postgres.connect(workshop.database) as connection:
+    with connect(workshop.database) as connection:
         vector = search.vector_of(connection, live, f"{3 * SHARD_SIZE - 1:05d}.png")
         assert vector is not None
         first, *_ = search.search(connection, live, vector, 3)

@@ -9,15 +9,17 @@ import psycopg
 import pytest
 
 from clip_assets.catalog import Catalog, read
-from clip_assets.index import build, judge, load, release, tables
-from clip_assets.index.judgement import Wanted
-from clip_assets.index.search import Release
+from clip_assets.index import build, load, tables
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
+from clip_assets.release import release
+from clip_assets.search.search import Release
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
-from tests.integration.index.pictures import embed_pictures
-from tests.integration.index.support import COLLECTION
+from tests.integration.pictures import embed_pictures
+from tests.integration.support import COLLECTION
 
 IMAGES = 30
 ERASED, COPY, OTHER = "00007.png", "00023.png", "00008.png"

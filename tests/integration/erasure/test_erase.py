@@ -9,22 +9,25 @@ import pytest
 from typer.testing import CliRunner
 
 from clip_assets import catalog
-from clip_assets.cli import app
+from clip_assets.cli.app import app
 from clip_assets.erasure.erase import erase
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
-from clip_assets.index import judge, load, release, search, tables
+from clip_assets.index import load, tables
 from clip_assets.index.vector_type import VectorType
-from clip_assets.lake import Lake
+from clip_assets.judge import judge
+from clip_assets.lake.lake import Lake
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob
+from clip_assets.release import release
+from clip_assets.search import search
 from clip_assets.source.open import open_source
 from clip_assets.status import collection_status
 from clip_assets.store import commit as commits
 from clip_assets.store import erased, parquet
 from clip_assets.store.erased import Receipt
 from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, OTHER, Photos
-from tests.integration.index.support import COLLECTION
+from tests.integration.support import COLLECTION
 
 GONE = {ERASED, COPY}
 

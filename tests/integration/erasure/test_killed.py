@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from clip_assets.erasure.erase import erase
-from clip_assets.index import judge, tables
-from clip_assets.lake import Lake
+from clip_assets.index import tables
+from clip_assets.judge import judge
+from clip_assets.lake.lake import Lake
 from clip_assets.store import erased
 from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, Photos
-from tests.integration.index.support import COLLECTION
+from tests.integration.support import COLLECTION
 
 # The process kills itself with the signal nothing can catch, at the n-th write or removal of a
 # file; a fresh process then finds what is left of it.

@@ -9,10 +9,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from clip_assets import embedded_postgres, machine, postgres
 from clip_assets.index import build, progress, tables
 from clip_assets.index.progress import Step
-from tests.integration.index.support import (
+from clip_assets.postgres import embedded, machine
+from clip_assets.postgres.connect import migrate
+from tests.integration.support import (
     COLLECTION,
     Made,
     both_types,
@@ -88,10 +89,10 @@ def test_a_graph_larger_than_the_buffers(many: Made) -> None:
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     folder.chmod(0o755)
     for told in (False, True):
-        server = embedded_postgres.start(folder / "postgres", "delete" if told else "stop")
+        server = embedded.start(folder / "postgres", "delete" if told else "stop")
         lines: list[str] = []
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            postgres.migrate(connection)
+            migrate(connection)
             row = connection.execute(
                 "SELECT pg_size_bytes(current_setting('shared_buffers'))"
             ).fetchone()

@@ -7,14 +7,17 @@ import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError, StoreError
-from clip_assets.index import build, growth, judge, release, retire, search, tables
-from clip_assets.index.judgement import Wanted
-from clip_assets.index.search import Release
+from clip_assets.index import build, growth, tables
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Wanted
+from clip_assets.release import release, retire
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from clip_assets.status import is_live
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
-from tests.integration.index.support import (
+from tests.integration.support import (
     COLLECTION,
     Made,
     build_and_judge,

@@ -4,9 +4,10 @@ import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import release, tables
+from clip_assets.index import tables
 from clip_assets.index.tables import Index
-from tests.integration.index.support import Made, both_types, build_and_judge
+from clip_assets.release import release
+from tests.integration.support import Made, both_types, build_and_judge
 
 SWAP = (
     "UPDATE clip_assets.{t} AS a SET embedding = b.embedding FROM clip_assets.{t} AS b "

@@ -23,7 +23,7 @@ from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
-from tests.integration.index.support import (
+from tests.integration.support import (
     COLLECTION,
     DIM,
     Made,
@@ -58,7 +58,7 @@ NASTY = [
 def processes() -> ForkServerContext:
     """Processes that start at once, with the loader imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.integration.index.support"])
+    context.set_forkserver_preload(["tests.integration.support"])
     return context
 
 

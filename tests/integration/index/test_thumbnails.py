@@ -6,8 +6,9 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from clip_assets.index import load, retire, thumbnails
-from tests.integration.index.support import (
+from clip_assets.index import load, thumbnails
+from clip_assets.release import retire
+from tests.integration.support import (
     COLLECTION,
     Made,
     Model,

@@ -8,12 +8,15 @@ import psycopg
 import pytest
 
 from clip_assets.errors import DatabaseError
-from clip_assets.index import judge, release, search, tables
-from clip_assets.index.nearest import plan
-from clip_assets.index.report import Report
+from clip_assets.index import tables
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge import judge
+from clip_assets.judge.comparison import Comparison
+from clip_assets.release import release
+from clip_assets.search import search
+from clip_assets.search.nearest import plan
 from clip_assets.status import is_live
-from tests.integration.index.support import (
+from tests.integration.support import (
     COLLECTION,
     Made,
     both_types,
@@ -95,12 +98,12 @@ def test_each_is_found_by_its_type(connection: psycopg.Connection, released: Mad
 
 def test_the_report_tells_them_apart(connection: psycopg.Connection, wide: Made) -> None:
     """The same model stands in both columns, with the type, and the larger table, of each."""
-    report = Report.model_validate(publish(connection, wide).report)
-    assert report.live
-    assert report.beside
-    assert (report.beside.text, report.beside.image) == (1.0, 1.0)
-    assert "| vectors as | vector | halfvec |" in report.markdown
-    assert report.candidate.judgement.hnsw_bytes > report.live.judgement.hnsw_bytes
+    comparison = Comparison.model_validate(publish(connection, wide).report)
+    assert comparison.live
+    assert comparison.overlap
+    assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)
+    assert "| vectors as | vector | halfvec |" in comparison.markdown
+    assert comparison.candidate.judgement.hnsw_bytes > comparison.live.judgement.hnsw_bytes
     kinds = "SELECT vector_type FROM photos.releases ORDER BY release_id"
     assert connection.execute(kinds).fetchall() == [("halfvec",), ("vector",)]
 

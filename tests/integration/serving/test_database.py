@@ -10,9 +10,9 @@ import pytest
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from serving.bulkhead import Deadline
 from serving.database import Database
 from serving.errors import DeadlineExceeded
-from serving.lane import Caller
 from tests.integration.serving.support import settings
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ def _on_one_connection(dsn: str, *calls: Callable[[Connection[TupleRow]], T]) ->
     async def scenario() -> list[T]:
         database = Database(dsn, settings(dsn, pool_size=1))
         try:
-            return [await database.run(call, Caller.within(5)) for call in calls]
+            return [await database.run(call, Deadline.within(5)) for call in calls]
         finally:
             database.close()
 
@@ -63,17 +63,21 @@ def test_a_reader_changes_nothing(new_database: Callable[[], str], statement: st
 def test_a_slow_statement_is_abandoned_and_its_thread_comes_free(
     new_database: Callable[[], str],
 ) -> None:
-    """The caller leaves at the deadline, and the only connection serves again within a second."""
+    """The deadline leaves at the deadline, and the only connection serves again within a second."""
 
     async def scenario() -> None:
         dsn = new_database()
         database = Database(dsn, settings(dsn, pool_size=1, database_waiting=0))
         started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
-            await database.run(lambda conn: conn.execute("SELECT pg_sleep(2)"), Caller.within(0.3))
+            await database.run(
+                lambda conn: conn.execute("SELECT pg_sleep(2)"), Deadline.within(0.3)
+            )
         assert time.monotonic() - started < 0.6
         await asyncio.sleep(0.7)
-        row = await database.run(lambda conn: conn.execute("SELECT 1").fetchone(), Caller.within(2))
+        row = await database.run(
+            lambda conn: conn.execute("SELECT 1").fetchone(), Deadline.within(2)
+        )
         assert row == (1,)
         database.close()
 

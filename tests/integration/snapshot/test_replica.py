@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from clip_assets.errors import ClipAssetsError, DatabaseError, StoreError
-from clip_assets.index import search
+from clip_assets.search import search
 from clip_assets.snapshot import archive, manifest, replica
 from clip_assets.snapshot.manifest import Manifest, Piece
 from clip_assets.store.objects import Objects

@@ -18,7 +18,7 @@ from clip_assets.store import parquet
 from clip_assets.store.commit import Commit, Part
 from clip_assets.store.objects import Objects
 from tests.conftest import picture
-from tests.integration.index.support import Made
+from tests.integration.support import Made
 
 AT_MOST = 200_000
 

@@ -21,8 +21,8 @@ from clip_assets.model import ModelSpec
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.node.messages import JOB_ID, MessageWriter
-from clip_assets.store import bills
-from clip_assets.store.bills import Bill
+from clip_assets.store import costs
+from clip_assets.store.costs import Cost
 from clip_assets.store.objects import Objects
 
 
@@ -155,13 +155,13 @@ def test_silence_is_a_failure() -> None:
 
 
 def test_bills_add_up(tmp_path: Path) -> None:
-    """Every job's bill is kept beside its job file."""
+    """Every job's cost is kept beside its job file."""
     objects = Objects(str(tmp_path / "photos"))
     for number in range(3):
-        bill = Bill(job=str(number), infra="AWS", accelerator="T4", gpu_seconds=60.0, dollars=0.01)
-        bills.write(objects, f"job-{number}", bill)
+        cost = Cost(job=str(number), infra="AWS", accelerator="T4", gpu_seconds=60.0, dollars=0.01)
+        costs.write(objects, f"job-{number}", cost)
         jobs.write(objects, _job(("00000",)).model_copy(update={"job_id": f"job-{number}"}))
-    assert sum(bill.gpu_seconds for bill in bills.read_all(objects)) == 180.0
+    assert sum(cost.gpu_seconds for cost in costs.read_all(objects)) == 180.0
 
 
 def _job(shards: tuple[str, ...]) -> EmbedJob:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity
+from serving.bulkhead import Bulkhead, Deadline
 from serving.encoder import QueryEncoder, TextCache
-from serving.lane import Caller, Lane
 
 IDENTITY = ModelIdentity(name="m", pretrained=None, weights="w", preprocess="p", dim=2)
 
@@ -35,8 +35,8 @@ class CountingModel:
 
 def _encode(model: CountingModel, *texts: str, cache: int = 2) -> list[NDArray[np.float32]]:
     async def scenario() -> list[NDArray[np.float32]]:
-        encoder = QueryEncoder(model, Lane("encoder", 1, 1), cache)
-        return [await encoder.text(text, Caller.within(1)) for text in texts]
+        encoder = QueryEncoder(model, Bulkhead("encoder", 1, 1), cache)
+        return [await encoder.text(text, Deadline.within(1)) for text in texts]
 
     return asyncio.run(scenario())
 
@@ -78,4 +78,4 @@ def test_a_warm_encoder_has_used_both_towers() -> None:
     """Warming runs a text and an image; a model that cannot do one is found before it serves."""
     model = CountingModel(lambda _: [1.0])
     with pytest.raises(ModelError):
-        QueryEncoder(model, Lane("encoder", 1, 1), 0).warm()
+        QueryEncoder(model, Bulkhead("encoder", 1, 1), 0).warm()

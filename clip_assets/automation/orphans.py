@@ -1,0 +1,52 @@
+"""The sensor of orphans: SkyPilot jobs that go on though nobody waits for them."""
+
+import time
+
+import dagster as dg
+from dagster import DagsterRunStatus as Status
+
+from clip_assets.automation.conditions import sensor_status
+from clip_assets.collection import Collection
+from clip_assets.compute.skypilot import jobs, names
+from clip_assets.compute.skypilot.client import JOB_TAG
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.jobs import JobState
+
+_WAITED_FOR = [Status.QUEUED, Status.NOT_STARTED, Status.STARTING, Status.STARTED, Status.CANCELING]
+
+
+def orphans_sensor(of: Collection, sky: SkyPilotConfig) -> dg.SensorDefinition:
+    """Cancel this collection's SkyPilot jobs that no run waits for, and no other's."""
+
+    @dg.sensor(
+        name=f"{of.name}_orphans",
+        asset_selection=dg.AssetSelection.assets(of.embeddings_key),
+        minimum_interval_seconds=120,
+        description="Cancels SkyPilot jobs whose run is gone and was not tried again.",
+        default_status=sensor_status(of),
+    )
+    def orphans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        ours = jobs.unfinished(names.of_collection(context.instance, of.collection))
+        old = time.time() - 60 * sky.orphan_minutes
+        orphaned = [
+            job
+            for job in ours
+            if job.attachable and job.submitted_at < old and not _awaited(context.instance, job)
+        ]
+        if not orphaned:
+            return dg.SkipReason(f"Each of {len(ours)} SkyPilot jobs has its run.")
+        jobs.cancel([job.id for job in orphaned])
+        told = ", ".join(f"{job.id} ({job.name})" for job in orphaned)
+        context.log.info(f"cancelled SkyPilot jobs that no run waits for: {told}")
+        return dg.SkipReason(f"Cancelled SkyPilot jobs that no run waits for: {told}")
+
+    return orphans
+
+
+def _awaited(instance: dg.DagsterInstance, job: JobState) -> bool:
+    """Whether the run that launched the job, or one that took it over, is still going."""
+    tagged = dg.RunsFilter(statuses=_WAITED_FOR, tags={JOB_TAG: str(job.id)})
+    if instance.get_runs_count(tagged):
+        return True
+    going = instance.get_runs(dg.RunsFilter(statuses=_WAITED_FOR))
+    return any(run.run_id.startswith(names.run_of(job.name)) for run in going)

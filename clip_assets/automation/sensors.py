@@ -1,0 +1,120 @@
+"""Sensors: what happens in the source and in the catalog that nobody tells Dagster of."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+from clip_assets import catalog
+from clip_assets.automation.batches import batches, range_tags
+from clip_assets.automation.conditions import sensor_status
+from clip_assets.catalog import Shard
+from clip_assets.collection import Collection
+from clip_assets.resources import Installation
+from clip_assets.source.open import open_source
+from clip_assets.status import is_live, missing_shards
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+# A headless backfill has moments between two of its runs.
+_QUIET = timedelta(seconds=15)
+# A process that was killed leaves its run unfinished for ever; it must not stop the others.
+_ABANDONED = timedelta(days=1)
+
+
+def new_images_sensor(of: Collection) -> dg.SensorDefinition:
+    """Refresh the catalog when the source lists other images than it holds."""
+    source = of.require_source()
+
+    @dg.sensor(
+        name=f"{of.collection}_new_images",
+        target=dg.AssetSelection.assets(of.catalog_key),
+        minimum_interval_seconds=of.look_every_seconds,
+        description="Lists the source; added, changed or vanished images refresh the catalog.",
+        default_status=sensor_status(of),
+    )
+    def new_images(installation: Installation) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        head = catalog.read(installation.objects(of.collection))
+        listing = catalog.listing_digest(open_source(source).list())
+        if head is None:
+            yield dg.SkipReason("The catalog was never materialized; the first time is by hand.")
+        elif head.listing == listing:
+            yield dg.SkipReason("The source lists the same images.")
+        else:
+            yield dg.RunRequest(run_key=listing, asset_selection=[of.catalog_key])
+
+    return new_images
+
+
+def missing_shards_sensor(of: Collection) -> dg.SensorDefinition:
+    """Embed what the catalog lists anew, for the model that is live."""
+
+    @dg.sensor(
+        name=f"{of.name}_missing_shards",
+        target=dg.AssetSelection.assets(of.embeddings_key),
+        minimum_interval_seconds=30,
+        description="New and changed shards are embedded, as many a run as `shards_per_run` says. "
+        "Only for the model that is live: the first time is by hand.",
+        default_status=sensor_status(of),
+    )
+    def missing(
+        context: dg.SensorEvaluationContext, installation: Installation
+    ) -> dg.SensorResult | dg.SkipReason:
+        objects = installation.objects(of.collection)
+        head = catalog.read(objects)
+        if head is None or context.cursor == head.listing:
+            return dg.SkipReason("The catalog is as it was when every shard was embedded.")
+        due = missing_shards(objects, head, of.spec.slug)
+        if not due:
+            return dg.SensorResult(skip_reason="Every shard is embedded.", cursor=head.listing)
+        with installation.connect() as connection:
+            if not is_live(connection, of.collection, of.spec.slug, of.vector_type):
+                return dg.SkipReason(
+                    f"{len(due)} shards wait for a hand: this model as {of.vector_type} is not "
+                    "live, or was taken back. Backfill them, then materialize `search_index` and "
+                    "`release`."
+                )
+        if busy := _busy(context.instance, of):
+            return dg.SkipReason(f"{len(due)} shards wait: {busy}.")
+        return dg.SensorResult(
+            run_requests=[
+                # The key holds the shards' versions: what failed is asked for once more, alone,
+                # and then not before it changes or the day's `reconcile`.
+                dg.RunRequest(
+                    run_key=_key(head.pick(batch)),
+                    asset_selection=[of.embeddings_key],
+                    tags=range_tags(batch),
+                )
+                for batch in batches(due, of.shards_per_run)
+            ]
+        )
+
+    return missing
+
+
+def _busy(instance: dg.DagsterInstance, of: Collection) -> str:
+    """What is at work on the same shards, or was a moment ago; empty if nothing is."""
+    keys = {of.catalog_key, of.embeddings_key}
+    now = datetime.now(UTC)
+    working = dg.RunsFilter(statuses=_UNFINISHED, updated_after=now - _ABANDONED)
+    for chosen in (working, dg.RunsFilter(updated_after=now - _QUIET)):
+        for run in instance.get_runs(chosen):
+            if keys & (run.asset_selection or set()):
+                return f"run {run.run_id[:8]} is at work on this collection, or ended just now"
+    requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
+    for backfill in instance.get_backfills(requested):
+        if keys & set(backfill.asset_selection or ()):
+            return f"backfill {backfill.backfill_id} is at work on this collection"
+    return ""
+
+
+def _key(shards: Sequence[Shard]) -> str:
+    versions = " ".join(f"{shard.shard} {shard.version} {shard.digest}" for shard in shards)
+    return hashlib.sha256(versions.encode()).hexdigest()

@@ -1,0 +1,368 @@
+"""The command line: `clip-assets --help`."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from clip_assets.errors import ClipAssetsError
+from clip_assets.settings import Settings
+
+sky_app = typer.Typer(
+    no_args_is_help=True,
+    help="Embedding jobs on SkyPilot, without Dagster.\n\n    clip-assets sky launch photos",
+)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Images in a bucket, searchable, with lineage from every hit.",
+)
+app.add_typer(sky_app, name="sky")
+out = Console()
+
+CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Slug of the model, where there are several.")
+]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of ours are one sentence on stderr and status 1; others keep their trace."""
+    try:
+        yield
+    except ClipAssetsError as error:
+        text = f"[red]error:[/red] {escape(str(error))}"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def demo(
+    exit_after: Annotated[
+        bool, typer.Option("--exit", help="End with 0 once one search was answered correctly.")
+    ] = False,
+) -> None:
+    """Bring everything up on the bundled sample: Postgres, Dagster UI and the search page.
+
+    clip-assets demo
+    """
+    from clip_assets.cli.demo import Demo
+
+    with _explained():
+        settings = Settings()
+        prepare_dagster_home(settings)
+        Demo(settings, out).run(exit_after=exit_after)
+
+
+@app.command()
+def init(
+    collection: CollectionArgument,
+    uri: Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az:// prefix, or hub id.")],
+    kind: Annotated[str, typer.Option(help="folder, webdataset or huggingface.")] = "folder",
+    model: Annotated[str, typer.Option(help="Model of open_clip.")] = "ViT-B-32",
+    pretrained: Annotated[str, typer.Option(help="Tag or file.")] = "laion2b_s34b_b79k",
+) -> None:
+    """Write the twelve lines of YAML that make a collection.
+
+        clip-assets init photos s3://bucket/photos
+
+        clip-assets init cc3m s3://bucket/cc3m --kind webdataset --model ViT-B-16-SigLIP \\
+            --pretrained webli
+    """
+    from clip_assets.component.scaffold import write_collection
+
+    with _explained():
+        path = write_collection(collection, uri, kind, model, pretrained)
+    out.print(
+        f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def status() -> None:
+    """Show how far each collection is, what SkyPilot's jobs cost, and how fresh everything is.
+
+    clip-assets status
+    """
+    from clip_assets.cli.status import print_status
+
+    with _explained():
+        settings = Settings()
+        used = (
+            Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml"
+        ).exists()
+        if used:
+            prepare_dagster_home(settings)
+        print_status(settings, out, dagster=used)
+
+
+@app.command()
+def backfill(
+    collection: CollectionArgument,
+    shards: Annotated[
+        str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
+    ] = "missing",
+    model: ModelOption = None,
+) -> None:
+    """Bring a collection up to date: catalog, embeddings, search_index, release.
+
+    Runs the same assets and checks as the UI, and records the runs there. Shards that are
+    complete cost nothing.
+
+        clip-assets backfill photos
+
+        clip-assets backfill photos --shards 0..9
+    """
+    from clip_assets.cli.backfill_progress import backfill_with_progress
+
+    warnings.filterwarnings("ignore", module="dagster")
+    with _explained():
+        settings = Settings()
+        prepare_dagster_home(settings)
+        backfill_with_progress(settings, collection, model, shards, out)
+
+
+@sky_app.command("launch")
+def sky_launch(
+    collection: CollectionArgument,
+    shards: Annotated[
+        str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
+    ] = "missing",
+    shards_per_job: Annotated[
+        int | None, typer.Option(min=1, help="By default the collection's shards_per_run.")
+    ] = None,
+    model: ModelOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all ended.")] = False,
+) -> None:
+    """Embed shards in many managed jobs at once, each on the cheapest GPUs there are.
+
+    A range that a job works at already is left to it; committed shards cost nothing.
+
+        clip-assets sky launch photos
+
+        clip-assets sky launch photos --shards 0..999 --shards-per-job 10 --wait
+    """
+    from clip_assets.cli.backfill import Backfill
+    from clip_assets.cli.sky_launch import follow, launch
+
+    warnings.filterwarnings("ignore", module="dagster")
+    with _explained():
+        settings = Settings()
+        prepare_dagster_home(settings)
+        work = Backfill(settings, collection, model)
+        size = shards_per_job or work.of.shards_per_run
+        launched = launch(work.of, work.objects, work.chosen(shards), size, out)
+        if wait:
+            follow(work.objects, work.head, launched, out)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What to look for.")] = "",
+    image: Annotated[Path | None, typer.Option(help="An image file to search with.")] = None,
+    collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
+    k: Annotated[int, typer.Option(min=1, max=100)] = 10,
+) -> None:
+    """Search the live release by text or by image.
+
+    clip-assets search "a photo of a cloud"
+
+    clip-assets search --image cat.jpg --k 5
+    """
+    from clip_assets.cli.search import search_live
+
+    with _explained():
+        release, hits = search_live(Settings(), collection, text, image, k)
+    if release.identity.untrained:
+        out.print("[yellow]untrained model: results carry no meaning[/yellow]")
+    table = Table("score", "image", "caption", "shard", "run", "sha256")
+    for hit in hits:
+        line = hit.lineage
+        table.add_row(
+            f"{hit.score:.3f}", escape(hit.image_id), escape(hit.caption or ""), line.shard,
+            line.run_id[:8], hit.sha256[:12],
+        )  # fmt: skip
+    out.print(table)
+    out.print(f"release {release.id} by {release.identity.short}", style="dim", highlight=False)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="SQL of DuckDB over `embeddings`.")],
+    collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
+    model: ModelOption = None,
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="Attach the Postgres too, as `postgres.…`.")
+    ] = False,
+) -> None:
+    """Query the parquet with DuckDB; `clip_text(…)` and `clip_image(…)` make query vectors.
+
+    clip-assets sql "SELECT image_id, score FROM search(clip_text('a photo of a cloud'), 5)"
+
+    clip-assets sql "SELECT shard, count(*) FROM embeddings GROUP BY shard"
+    """
+    import duckdb
+
+    from clip_assets.lake.lake import attach_postgres, open_lake
+    from clip_assets.postgres.connect import reader_dsn
+
+    with _explained(), open_lake(Settings(), collection, model) as database:
+        if postgres:
+            attach_postgres(database, reader_dsn(Settings()))
+        try:
+            relation = database.sql(statement)
+            if relation is not None:
+                relation.show(max_width=out.width)
+        except duckdb.Error as error:
+            raise ClipAssetsError(str(error).strip()) from error
+
+
+@app.command()
+def snapshot(
+    collection: CollectionArgument,
+    to: Annotated[
+        str | None, typer.Option(help="Folder or bucket prefix; default: beside the parquet.")
+    ] = None,
+) -> None:
+    """Pack the live release into the bucket, for replicas that start without a database.
+
+    clip-assets snapshot photos
+
+    clip-assets snapshot photos --to s3://bucket/snapshots/photos
+    """
+    from clip_assets.postgres.connect import connect_owner
+    from clip_assets.snapshot import make
+    from clip_assets.snapshot.manifest import FOLDER
+    from clip_assets.snapshot.progress import bars
+    from clip_assets.store.objects import Objects
+
+    settings = Settings()
+    with _explained(), connect_owner(settings) as connection, bars(out) as step:
+        target = Objects(to or f"{settings.collection_uri(collection)}/{FOLDER}")
+        made = make.make(connection, settings, collection, target, step)
+    out.print(
+        f"{target.uri(made.snapshot)}: release {made.release}, {made.rows} images, "
+        f"{sum(piece.bytes for piece in made.pieces) >> 20} MiB. "
+        f"Start a replica with `clip-assets serve --snapshot {target.root}`.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8000,
+    snapshot: Annotated[
+        str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
+    ] = None,
+) -> None:
+    """Serve search and its page over HTTP.
+
+    clip-assets serve
+
+    clip-assets serve --host 0.0.0.0 --port 80 --snapshot s3://bucket/clip/photos/snapshots
+    """
+    command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
+    command += ["--snapshot", snapshot] if snapshot else []
+    os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
+
+
+@app.command()
+def rollback(collection: CollectionArgument) -> None:
+    """Make the release before the live one live again, in one transaction.
+
+    clip-assets rollback photos
+    """
+    from clip_assets.postgres.connect import connect_owner
+    from clip_assets.release.release import roll_back
+
+    with _explained(), connect_owner(Settings()) as connection:
+        live = roll_back(connection, collection)
+    out.print(f"Release {live.id} by {live.identity.short} is live.")
+
+
+@app.command()
+def duplicates(
+    collection: CollectionArgument,
+    from_cosine: Annotated[
+        float, typer.Option(min=0.5, max=1, help="Similarity that makes near-duplicates.")
+    ] = 0.97,
+    model: ModelOption = None,
+) -> None:
+    """List images that are there twice: by their bytes, and by what the model sees.
+
+    clip-assets duplicates photos
+
+    clip-assets duplicates photos --from-cosine 0.9
+    """
+    from clip_assets.lake.duplicates import find
+    from clip_assets.lake.lake import Lake
+    from clip_assets.store.objects import Objects
+
+    with _explained():
+        objects = Objects(Settings().collection_uri(collection))
+        found = find(objects, Lake(objects, model).slug, from_cosine)
+    table = Table("images", "cosine")
+    for group in found.exact:
+        table.add_row(escape(", ".join(group)), "same bytes")
+    for pair in found.near:
+        table.add_row(escape(f"{pair.first}, {pair.second}"), f"{pair.cosine:.4f}")
+    out.print(table if table.row_count else "No duplicates.")
+    out.print(f"{found.compared} of {found.images} images compared", style="dim", highlight=False)
+
+
+@app.command()
+def erase(
+    collection: CollectionArgument,
+    image_ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids; none completes what was cut short.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Stands in the receipt.")] = "",
+) -> None:
+    """Erase images from answers at once, then from every file, and write a receipt.
+
+    clip-assets erase photos cats/tabby.jpg --reason "asked for by its owner"
+
+    clip-assets erase photos
+    """
+    from clip_assets.erasure.erase import erase as erase_images
+    from clip_assets.postgres.connect import connect_owner
+    from clip_assets.store import erased
+    from clip_assets.store.objects import Objects
+
+    settings = Settings()
+    objects = Objects(settings.collection_uri(collection))
+    with _explained(), connect_owner(settings) as connection:
+        receipts = erase_images(connection, objects, image_ids or [], reason, out.print)
+    for receipt in receipts:
+        path = objects.uri(erased.receipt_path(receipt.request.erasure))
+        out.print(f"Receipt: {path}", soft_wrap=True, highlight=False)
+    if not receipts:
+        out.print(f"No erasure of {collection} was cut short.")
+
+
+def prepare_dagster_home(settings: Settings) -> None:
+    """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise."""
+    from clip_assets.settings import PROJECT
+
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home)))
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,111 @@
+"""Bring a collection up to date without the Dagster UI: the same assets, checks and runs.
+
+Runs are executed here, one after another, and recorded in the Dagster instance like any other.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster import DagsterEventType, ExecuteInProcessResult
+
+from clip_assets import catalog
+from clip_assets.automation.batches import batches, range_tags
+from clip_assets.catalog import Catalog
+from clip_assets.component.image_collection import ImageCollection
+from clip_assets.errors import JobError, SettingsError
+from clip_assets.settings import PROJECT, Settings
+from clip_assets.status import missing_shards
+from clip_assets.store.objects import Objects
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class Backfill:
+    """The assets of one collection and model, executed step by step.
+
+    Raises SettingsError if no such collection is defined, JobError if a run fails.
+    """
+
+    def __init__(self, settings: Settings, collection: str, slug: str | None = None) -> None:
+        tree = dg.ComponentTree.for_project(PROJECT)
+        self.of = _chosen(tree.get_all_components(ImageCollection), collection, slug)
+        self.objects = Objects(settings.collection_uri(collection))
+        self._defs = tree.build_defs()
+        self._instance = dg.DagsterInstance.get()
+
+    def refresh_catalog(self) -> None:
+        """List the source and cut new shards, where this collection's file names a source."""
+        if self.of.source is not None:
+            self._execute(self.of.catalog_key)
+
+    @property
+    def head(self) -> Catalog:
+        head = catalog.read(self.objects)
+        if head is None:
+            raise SettingsError(f"{self.of.collection} has no catalog, and its file no `source:`.")
+        return head
+
+    def chosen(self, shards: str) -> list[str]:
+        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
+        if shards == "missing":
+            return missing_shards(self.objects, self.head, self.of.spec.slug)
+        return catalog.select(self.head, shards)
+
+    def batches(self, shards: list[str]) -> Iterator[list[str]]:
+        """Runs of shards, each of neighbours."""
+        return batches(shards, self.of.shards_per_run)
+
+    def embed(self, batch: list[str], run_id: str) -> None:
+        """One run, and so one job, for neighbouring shards."""
+        self._execute(self.of.embeddings_key, range_tags(batch), run_id)
+
+    def index(self) -> None:
+        self._execute(self.of.search_index_key)
+
+    def release(self) -> None:
+        self._execute(self.of.release_key)
+
+    def _execute(
+        self, key: dg.AssetKey, tags: dict[str, str] | None = None, run_id: str | None = None
+    ) -> None:
+        job = self._defs.resolve_implicit_job_def_def_for_assets([key])
+        assert job is not None, "every asset has its implicit job"
+        result = job.execute_in_process(
+            run_config=_QUIET,
+            instance=self._instance,
+            asset_selection=[key],
+            tags=tags,
+            run_id=run_id or str(uuid.uuid4()),
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise JobError(f"{key.to_user_string()}: {_reason(result)}")
+
+
+def _chosen(
+    components: list[ImageCollection], collection: str, slug: str | None
+) -> ImageCollection:
+    found = [
+        component
+        for component in components
+        if component.collection == collection and slug in (None, component.spec.slug)
+    ]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(sorted(f"{c.collection} ({c.spec.slug})" for c in components))
+    problem = "names several models; give --model with one" if found else "is not defined"
+    raise SettingsError(f"Collection {collection} {problem} of: {known or 'none'}.")
+
+
+def _reason(result: ExecuteInProcessResult) -> str:
+    """The first failure's own words."""
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error and (data.error.cause or data.error)
+            if error:
+                return error.message.strip().split(": ", 1)[-1]
+    return "a blocking check failed; `clip-assets status` and the Dagster UI name it"

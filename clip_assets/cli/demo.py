@@ -1,0 +1,225 @@
+"""`clip-assets demo`: everything at once on the bundled sample, and off again with Ctrl-C."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+from rich.console import Console
+
+from clip_assets import catalog
+from clip_assets.errors import ClipAssetsError
+from clip_assets.postgres.connect import connect_owner, database_dsn
+from clip_assets.settings import PROJECT, Settings
+from clip_assets.source.open import open_source
+from clip_assets.status import collection_status
+from clip_assets.store.objects import Objects
+
+COLLECTION = "sample"
+FIRST_QUERY = "red heart"
+EXAMPLES = ["a photo of a cloud", "a red heart", "flag of Japan", "birthday cake", "a cat"]
+NOTE = (
+    "A small model that knows emoji and nothing else, made for this sample; docs/models.md says "
+    "how to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
+)
+_START_SECONDS = 180
+_STOP_SECONDS = 15
+
+
+class Demo:
+    """The processes of one demo. Leaving `run` in any way stops everything it started."""
+
+    def __init__(self, settings: Settings, out: Console) -> None:
+        self.settings, self.out = settings, out
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._page = ""
+        self._logs = settings.home.resolve() / "logs"
+        self._logs.mkdir(parents=True, exist_ok=True)
+
+    def run(self, *, exit_after: bool) -> None:
+        """Bring up, say where to look, and stay until Ctrl-C (or, with `exit_after`, no longer).
+
+        Raises ClipAssetsError if a part does not come up, or the first search is not answered.
+        """
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        # A shell that starts the demo in the background has it ignored, and so would the children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            dagster_ui, page = self._bring_up()
+            self._check_first_query(page)
+            self._say_where(dagster_ui, page)
+            if not exit_after:
+                self._stay()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._stop()
+
+    def _bring_up(self) -> tuple[str, str]:
+        import dagster as dg
+
+        began = time.monotonic()
+        with self.out.status("Starting Postgres with pgvector"):
+            connect_owner(self.settings).close()
+        dagster_port = self._free_port(3000, "the Dagster UI")
+        page_port = self._free_port(8000, "the search page")
+        dagster_ui = f"http://127.0.0.1:{dagster_port}"
+        page = f"http://127.0.0.1:{page_port}"
+        self._page = page
+        # Made by one process: several that find no storage each make it, and it then has two heads.
+        with dg.DagsterInstance.get():
+            pass
+        self._start("dagster", [_script("dg"), "dev", "--port", str(dagster_port)])
+        if self._up_to_date():
+            self.out.print("The sample collection is up to date; nothing to compute.")
+        else:
+            self._backfill()
+        self._start(
+            "serving",
+            [sys.executable, "-m", "serving", "--port", str(page_port)],
+            {
+                "CLIP_ASSETS_SERVING_DAGSTER_URL": dagster_ui,
+                "CLIP_ASSETS_SERVING_COLLECTION": COLLECTION,
+                "CLIP_ASSETS_SERVING_EXAMPLES": json.dumps(EXAMPLES),
+                "CLIP_ASSETS_SERVING_NOTE": NOTE,
+                "CLIP_ASSETS_SERVING_DRAIN_SECONDS": "0",  # nobody balances load before a demo
+            },
+        )
+        with self.out.status("Warming the model of the search page"):
+            self._wait("serving", f"{page}/readyz")
+        with self.out.status("Starting the Dagster UI"):
+            self._wait("dagster", f"{dagster_ui}/server_info")
+        self.out.print(f"Up after {time.monotonic() - began:.0f} s.")
+        return dagster_ui, page
+
+    def _up_to_date(self) -> bool:
+        """Whether everything the source lists is embedded, indexed and live, without Dagster."""
+        objects = Objects(self.settings.collection_uri(COLLECTION))
+        with connect_owner(self.settings) as connection:
+            found = collection_status(connection, objects, COLLECTION)
+        if found is None or not found.current:
+            return False
+        listed = open_source(found.catalog.source).list()
+        return catalog.listing_digest(listed) == found.catalog.listing
+
+    def _backfill(self) -> None:
+        command = [sys.executable, "-m", "clip_assets.cli.app", "backfill", COLLECTION]
+        if subprocess.run(command, check=False, env=self._environment()).returncode:
+            raise ClipAssetsError("The sample collection could not be materialized; see above.")
+
+    def _check_first_query(self, page: str) -> None:
+        answer = _post(f"{page}/v1/search", {"text": FIRST_QUERY, "k": 3})
+        captions = [hit["caption"] for hit in answer["hits"]]
+        right = FIRST_QUERY in captions or answer["release"]["untrained"]
+        if len(captions) != 3 or not right:
+            raise ClipAssetsError(f"`{FIRST_QUERY}` found {captions}. The index is not sound.")
+        self.out.print(f"`{FIRST_QUERY}` found: {', '.join(captions)}.", highlight=False)
+        if answer["warning"]:
+            self.out.print(f"[yellow]{answer['warning']}[/yellow]")
+
+    def _say_where(self, dagster_ui: str, page: str) -> None:
+        self.out.print()
+        self.out.print(f"  Search page   {page}/?q={quote_plus(FIRST_QUERY)}", highlight=False)
+        self.out.print(f"  Dagster UI    {dagster_ui}/asset-groups", highlight=False)
+        self.out.print(
+            f"  Postgres      {database_dsn(self.settings)}", highlight=False, soft_wrap=True
+        )
+        self.out.print(f"  Logs          {self._logs}", highlight=False)
+        self.out.print()
+
+    def _stay(self) -> None:
+        self.out.print("Ctrl-C stops everything.")
+        while True:
+            time.sleep(1)
+            for name, process in self._started.items():
+                if process.poll() is not None:
+                    raise ClipAssetsError(f"{name} ended by itself; see {self._log(name)}.")
+
+    def _start(self, name: str, command: list[str], extra: dict[str, str] | None = None) -> None:
+        with self._log(name).open("wb") as log:
+            self._started[name] = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                env={**self._environment(), **(extra or {})},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which stops them in order
+            )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(self.settings.dagster_home)),
+            "CLIP_ASSETS_HOME": str(self.settings.home.resolve()),
+            "CLIP_ASSETS_SEARCH_URL": self.settings.search_url or self._page,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "VIRTUAL_ENV": sys.prefix,
+        }
+
+    def _wait(self, name: str, url: str) -> None:
+        process = self._started[name]
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ClipAssetsError(f"{name} did not come up; see {self._log(name)}.")
+            time.sleep(0.2)
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _free_port(self, wanted: int, what: str) -> int:
+        for port in range(wanted, wanted + 100):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            if port != wanted:
+                self.out.print(f"Port {wanted} is busy; {what} takes {port}.", highlight=False)
+            return port
+        raise ClipAssetsError(f"No free port from {wanted} on for {what}.")
+
+    def _stop(self) -> None:
+        for process in self._started.values():
+            _signal_group(process, signal.SIGINT)
+        for process in self._started.values():
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)
+
+
+def _script(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own loopback
+            return bool(response.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310 - our own loopback
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        answer: dict[str, Any] = json.load(response)
+    return answer

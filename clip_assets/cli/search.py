@@ -1,0 +1,45 @@
+"""A search from the command line: encode with the release's own model, then ask the index."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_assets.errors import ModelError, SettingsError
+from clip_assets.postgres.connect import connect_owner
+from clip_assets.search import search
+from clip_assets.search.search import Hit, Release
+from clip_assets.settings import Settings
+
+
+def search_live(
+    settings: Settings, collection: str | None, text: str, image: Path | None, k: int
+) -> tuple[Release, list[Hit]]:
+    """The k images nearest to the text or the image file, and the release that answered.
+
+    Raises SettingsError unless exactly one of text and image is given, ModelError if the
+    release's model cannot be loaded as it was, ReleaseError if nothing is live.
+    """
+    if bool(text) == (image is not None):
+        raise SettingsError("Give either a text or --image with a file.")
+    with connect_owner(settings) as connection:
+        release = search.live(connection, collection)
+        return release, search.search(connection, release, _vector(release, text, image), k)
+
+
+def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float32]:
+    from clip_assets.node import encoder as encoders
+    from clip_assets.node.decode import Rejected, decode
+
+    encoder = encoders.load(release.spec)
+    if encoder.identity.key != release.identity.key:
+        raise ModelError(
+            f"{encoder.identity.short} was loaded, but the release was made by "
+            f"{release.identity.short}. Bring back those weights, or release a new index."
+        )
+    if image is None:
+        return encoder.encode_text([text]).reshape(-1)
+    try:
+        return encoder.encode_images([decode(image.read_bytes()).image]).reshape(-1)
+    except (OSError, Rejected) as error:
+        raise SettingsError(f"{image} cannot be used as a query: {error}.") from error

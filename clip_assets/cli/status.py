@@ -1,0 +1,67 @@
+"""`clip-assets status`: how far, how dear and how fresh each collection is."""
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from clip_assets.postgres.connect import connect_owner
+from clip_assets.settings import Settings
+from clip_assets.status import collection_status, collections
+from clip_assets.store import costs
+from clip_assets.store.objects import Objects
+
+_COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": "dim"}
+
+
+def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
+    """`dagster`: whether it was used here; it alone knows when an asset was materialized."""
+    progress = _progress(settings)
+    out.print(progress if progress.row_count else "No collection yet. Try `clip-assets demo`.")
+    tables = [_spent(settings), *([_freshness()] if dagster else [])]
+    for table in tables:
+        if table.row_count:
+            out.print(table)
+
+
+def _progress(settings: Settings) -> Table:
+    table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
+    with connect_owner(settings) as connection:
+        for name in collections(settings):
+            found = collection_status(connection, Objects(settings.collection_uri(name)), name)
+            if found is None:
+                continue
+            listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
+            for model in found.models:
+                shards = len(found.catalog.shards)
+                live = found.release if model.live else None
+                table.add_row(
+                    *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
+                    f"{live.id}, {live.published_at:%Y-%m-%d %H:%M}" if live else "-",
+                )  # fmt: skip
+            if not found.models:
+                table.add_row(*listed, *"----")
+    return table
+
+
+def _spent(settings: Settings) -> Table:
+    table = Table("collection", "SkyPilot jobs", "GPU-hours", "dollars")
+    for name in collections(settings):
+        paid = costs.read_all(Objects(settings.collection_uri(name)))
+        if not paid:
+            continue
+        hours = sum(cost.gpu_seconds for cost in paid) / 3600
+        dollars = sum(cost.dollars or 0.0 for cost in paid)
+        unknown = sum(cost.dollars is None for cost in paid)
+        more = f" and {unknown} jobs without a price" if unknown else ""
+        table.add_row(name, str(len(paid)), f"{hours:.2f}", f"{dollars:.2f}{more}")
+    return table
+
+
+def _freshness() -> Table:
+    import dagster as dg
+
+    from clip_assets.cli.freshness import freshness
+
+    table = Table(Column("asset", overflow="fold"), "freshness", "")
+    for one in freshness(dg.DagsterInstance.get()):
+        table.add_row(one.name, f"[{_COLOURS[one.state]}]{one.state}[/]", one.note)
+    return table

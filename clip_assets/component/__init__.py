@@ -1,0 +1,1 @@
+"""The Dagster component: twelve lines of YAML become assets, checks and sensors."""

@@ -1,0 +1,111 @@
+"""`clip_assets.ImageCollection`: twelve lines of YAML become assets, checks and sensors."""
+
+from functools import cache
+from typing import Annotated, Any
+
+import dagster as dg
+from pydantic import BaseModel, Field, TypeAdapter
+
+from clip_assets.assets.catalog import catalog_asset
+from clip_assets.assets.embeddings import embeddings_asset
+from clip_assets.assets.release import release_asset
+from clip_assets.assets.report import report_asset
+from clip_assets.assets.search_index import search_index_asset
+from clip_assets.automation.conditions import automation_sensor
+from clip_assets.automation.orphans import orphans_sensor
+from clip_assets.automation.schedules import reconcile_schedule
+from clip_assets.automation.sensors import missing_shards_sensor, new_images_sensor
+from clip_assets.checks.catalog import catalog_checks
+from clip_assets.checks.embeddings import embeddings_checks
+from clip_assets.checks.release import release_checks
+from clip_assets.checks.report import report_checks
+from clip_assets.checks.search_index import search_index_checks
+from clip_assets.collection import Collection
+from clip_assets.component.scaffold import ImageCollectionScaffolder
+from clip_assets.component.schema import Schema, pointed
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.model import ModelSpec
+from clip_assets.source import SourceConfig
+
+
+def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
+    """Fills the {{ templates }} within a block, which Dagster leaves alone in plain models."""
+
+    def resolve(context: dg.ResolutionContext, block: BaseModel) -> Any:
+        return TypeAdapter(kind).validate_python(context.resolve_value(block.model_dump()))
+
+    return dg.Resolver(resolve, model_field_type=kind, model_field_name=name)
+
+
+@dg.scaffold_with(ImageCollectionScaffolder)
+class ImageCollection(dg.Component, dg.Resolvable, Collection):
+    """Make a collection of images searchable with one CLIP model.
+
+    A second model of the same collection is a second file without `source:`; both share the
+    catalog and stand side by side until one is released.
+
+    Secrets come from the environment: `"{{ env.NAME }}"` stands for the variable NAME, in any
+    text below `source:` and `model:` too. `"{{ project_root }}"` is the project's folder.
+    """
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(
+            description="A folder, bucket or dataset of images, searchable with one CLIP model.",
+            owners=["team:search"],
+            tags=["images", "embeddings", "pgvector"],
+        )
+
+    spec: Annotated[
+        ModelSpec,
+        _resolved(ModelSpec, "model"),
+        Field(description="the CLIP model and its weights"),
+    ]
+    source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = Field(
+        None, description="where the images are; only in one file of the collection"
+    )
+    sky: SkyPilotConfig | None = Field(
+        None, description="run the embedding jobs on SkyPilot, and how"
+    )
+
+    @classmethod
+    @cache
+    def model(cls) -> type[BaseModel]:
+        """What the YAML may hold; its schema points at the field that is wrong."""
+        derived = super().model()
+        # Dagster drops the description of every field that has a default.
+        told = {
+            "model" if name == "spec" else name: field.description or ""
+            for name, field in cls.model_fields.items()
+        }
+
+        class Attributes(derived):  # type: ignore[misc, valid-type]
+            @classmethod
+            def model_json_schema(cls, *arguments: Any, **options: Any) -> Schema:
+                return pointed(super().model_json_schema(*arguments, **options), told)
+
+        return Attributes
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        assets = [embeddings_asset(self), search_index_asset(self), release_asset(self)]
+        assets.append(report_asset(self))
+        checks = [
+            *embeddings_checks(self),
+            *report_checks(self),
+            *search_index_checks(self),
+            *release_checks(self),
+        ]
+        has_source = self.source is not None
+        sensors = [missing_shards_sensor(self), automation_sensor(self, with_catalog=has_source)]
+        if has_source:
+            assets.insert(0, catalog_asset(self))
+            checks.extend(catalog_checks(self))
+            sensors.insert(0, new_images_sensor(self))
+        if self.sky is not None:
+            sensors.append(orphans_sensor(self, self.sky))
+        return dg.Definitions(
+            assets=assets,
+            asset_checks=checks,
+            sensors=sensors,
+            schedules=[reconcile_schedule(self)],
+        )

@@ -1,0 +1,45 @@
+"""The indexes of the columns that a search may be narrowed to, beside the HNSW."""
+
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from clip_assets.index.statements import statement
+from clip_assets.index.tables import Index, table_name
+
+INDEXES: dict[str, LiteralString] = {
+    "uri": "btree (uri text_pattern_ops)",
+    "words": "gin (to_tsvector('simple', caption))",
+    "width": "btree (width)",
+    "height": "btree (height)",
+}
+"""By the suffix of its name; `shard` is served by the primary key."""
+
+
+def ensure_indexes(connection: psycopg.Connection, index: Index) -> None:
+    """Index what may be filtered, and let the planner know how the values are spread.
+
+    Looks before it creates: CREATE INDEX IF NOT EXISTS would wait for every load to end.
+    """
+    with connection.transaction():
+        connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
+        missing = [name for name in INDEXES if not _exists(connection, index, name)]
+        for name in missing:
+            connection.execute(
+                sql.SQL("CREATE INDEX {} ON clip_assets.{} USING ").format(
+                    sql.Identifier(_name(index, name)), index.table
+                )
+                + sql.SQL(INDEXES[name])
+            )
+    if missing:
+        connection.execute(sql.SQL("ANALYZE clip_assets.{}").format(index.table))
+
+
+def _exists(connection: psycopg.Connection, index: Index, name: str) -> bool:
+    named = {"name": f"clip_assets.{_name(index, name)}"}
+    return connection.execute(statement("find_relation"), named).fetchone() != (None,)
+
+
+def _name(index: Index, name: str) -> str:
+    return f"{table_name(index.index_id)}_{name}"

@@ -1,0 +1,1 @@
+"""Whether an index may be published: recall against exact search, measured."""

@@ -1,0 +1,204 @@
+"""Judge an index before anyone may read it: recall against exact search, and the plan.
+
+Text and image queries are judged apart, because an index can be good at one and poor at the
+other; with and without filters, because a walk that is good at one loses its way in the other.
+The smallest ef_search that reaches the wanted recall everywhere is kept with the judgement.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import psycopg
+from psycopg.types.json import Jsonb
+
+from clip_assets.errors import ReleaseError, StoreError
+from clip_assets.index import tables
+from clip_assets.index.tables import Index
+from clip_assets.judge import overlap, queries
+from clip_assets.judge.evaluation import Evaluation, K, Mark, below, prepare, take
+from clip_assets.judge.judgement import KINDS, FilteredRecall, Judgement, Latency, Rung, Wanted
+from clip_assets.judge.queries import Query
+from clip_assets.judge.statements import statement
+from clip_assets.search.nearest import Graph, few_match, nearest, plan
+from clip_assets.search.search import live
+from clip_assets.store.objects import Objects
+
+EF_SEARCH_LADDER = (40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)
+"""pgvector's default first, its maximum last, a quarter more at each rung."""
+
+SHOWN_ONLY = (10, 20)
+"""Measured too, so that there is a curve to look at, but never chosen."""
+
+SHARES = (0.5, 0.1, 0.01, 0.001)
+"""Of the images that pass a filter; those are judged that leave at least K images."""
+
+QUERIES = 300
+_COMPARE_QUERIES = 100
+"""Comparing is exact, and that it is can be seen from fewer."""
+
+
+def judge(
+    connection: psycopg.Connection,
+    objects: Objects,
+    index: Index,
+    wanted: Wanted,
+    ladder: Sequence[int] = EF_SEARCH_LADDER,
+) -> Judgement:
+    """Measure, store beside the index, and return the judgement.
+
+    Raises ReleaseError if there is not a single image to search.
+    """
+    # A shard loaded meanwhile makes the judgement void.
+    before = tables.content(connection, index.index_id)
+    loaded = tables.ledger(connection, index)
+    rows = sum(count for _, _, count in loaded.values())
+    if not rows:
+        raise ReleaseError(
+            f"{index.collection} has no images to search: all were rejected. The `rejects` of "
+            "each shard give the reasons; mend the images, then materialize `embeddings` again."
+        )
+    texts = queries.texts(objects, [path for path, _, _ in loaded.values()])
+    images = queries.images(connection, index, QUERIES)
+    graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
+    evaluations = _evaluations(connection, index, texts, images)
+    rungs = _climb(connection, graph, evaluations, wanted, ladder)
+    shown = [replace(graph, ef_search=least) for least in SHOWN_ONLY if least < ladder[0]]
+    graph = replace(graph, ef_search=rungs[-1].ef_search)
+    captions = [query for query in texts if query.image_id]
+    table_bytes, hnsw_bytes = _bytes(connection, index)
+    judgement = Judgement(
+        content=before,
+        wanted=wanted,
+        ef_search=graph.ef_search,
+        ladder=tuple(rungs),
+        below=tuple(_rung(connection, one, evaluations) for one in shown),
+        uses_index=any(index.hnsw in line for line in plan(connection, graph, images[0].vector, K)),
+        damaged_shards=_damaged_shards(connection, index),
+        rows=rows,
+        caption_recall=_caption_recall(connection, graph, captions),
+        caption_queries=len(captions),
+        table_bytes=table_bytes,
+        hnsw_bytes=hnsw_bytes,
+        overlap=overlap.overlap(connection, objects, index.collection, graph, [*texts, *images]),
+    )
+    connection.execute(
+        statement("write_judgement"),
+        {"judgement": Jsonb(judgement.model_dump()), "index_id": index.index_id},
+    )
+    return judgement
+
+
+def judge_outgrown(
+    connection: psycopg.Connection, objects: Objects, index: Index, wanted: Wanted
+) -> None:
+    """Judge the live index that `index` is to take the place of, if it changed since it was judged.
+
+    A rollback will go back to it, and passes its newest judgement. Does nothing where another
+    model is live, or where the files that it was loaded from are gone.
+    """
+    try:
+        release = live(connection, index.collection)
+    except ReleaseError:
+        return
+    same = (release.identity.key, release.vector_type) == (index.identity.key, index.vector_type)
+    if release.index_id == index.index_id or not same:
+        return
+    outgrown = tables.by_id(connection, release.index_id)
+    content = tables.content(connection, outgrown.index_id)
+    if outgrown.judgement is None or outgrown.judgement["content"] != content:
+        with suppress(StoreError, FileNotFoundError):
+            judge(connection, objects, outgrown, wanted)
+
+
+def _evaluations(
+    connection: psycopg.Connection, index: Index, texts: list[Query], images: list[Query]
+) -> dict[str, Evaluation]:
+    step = max(1, len(texts) // QUERIES)
+    kinds = {"text": texts[::step][:QUERIES], "image": images}
+    return prepare(connection, index, kinds, [1.0, *SHARES])
+
+
+def _climb(
+    connection: psycopg.Connection,
+    graph: Graph,
+    evaluations: dict[str, Evaluation],
+    wanted: Wanted,
+    ladder: Sequence[int],
+) -> list[Rung]:
+    """Recall at each ef_search up to the first that reaches what is wanted."""
+    rungs: list[Rung] = []
+    for ef_search in ladder:
+        graph = replace(graph, ef_search=ef_search)
+        rung = _rung(connection, graph, evaluations)
+        if rung.reaches_unfiltered(wanted.recall) or ef_search == ladder[-1]:
+            rung = rung.model_copy(update={"filtered": _filtered(connection, graph, evaluations)})
+            rungs.append(rung)
+            if rung.reaches(wanted.recall):
+                break
+        else:
+            rungs.append(rung)
+    return rungs
+
+
+def _rung(connection: psycopg.Connection, graph: Graph, evaluations: dict[str, Evaluation]) -> Rung:
+    marks = {kind: take(connection, graph, evaluations[kind], 1.0) for kind in KINDS}
+    return Rung(
+        ef_search=graph.ef_search,
+        text=marks["text"].recall,
+        image=marks["image"].recall,
+        latency=_latency([*marks.values()]),
+    )
+
+
+def _filtered(
+    connection: psycopg.Connection, graph: Graph, evaluations: dict[str, Evaluation]
+) -> tuple[FilteredRecall, ...]:
+    found = []
+    for share in SHARES:
+        if share * graph.rows < K:
+            continue
+        compares = few_match(connection, graph, below(share))
+        count = _COMPARE_QUERIES if compares else QUERIES
+        recalls = {kind: take(connection, graph, evaluations[kind], share, count).recall
+                   for kind in KINDS}  # fmt: skip
+        plan = "exact" if compares else "hnsw"
+        found.append(FilteredRecall(share=share, plan=plan, **recalls))
+    return tuple(found)
+
+
+def _latency(marks: list[Mark]) -> Latency | None:
+    seconds = [second for mark in marks for second in mark.seconds]
+    if not seconds:
+        return None
+    p50, p99 = np.quantile(seconds, [0.5, 0.99]) * 1000
+    return Latency(p50_ms=round(p50, 2), p99_ms=round(p99, 2))
+
+
+def _caption_recall(
+    connection: psycopg.Connection, graph: Graph, captions: list[Query]
+) -> float | None:
+    if not captions:
+        return None
+    found = 0
+    for query in captions:
+        rows, _ = nearest(connection, graph, query.vector, K)
+        found += any(row[1] == query.image_id for row in rows)
+    return found / len(captions)
+
+
+def _damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
+    comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
+    rows = connection.execute(comparing, {"index_id": index.index_id}).fetchall()
+    return tuple(shard for (shard,) in rows)
+
+
+def _bytes(connection: psycopg.Connection, index: Index) -> tuple[int, int]:
+    names = {
+        "table": f"clip_assets.{tables.table_name(index.index_id)}",
+        "hnsw": f"clip_assets.{index.hnsw}",
+    }
+    row = connection.execute(statement("bytes"), names).fetchone()
+    assert row is not None, "a SELECT of functions gives a row"
+    return int(row[0]), int(row[1])

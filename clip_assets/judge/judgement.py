@@ -1,0 +1,156 @@
+"""What was measured of an index, and whether that lets it be published."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from clip_assets.quality.recall import Recall
+
+KINDS: tuple[Literal["text", "image"], ...] = ("text", "image")
+
+
+class _Measured(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class FilteredRecall(_Measured):
+    """Recall among a share of the images, and the plan that found them.
+
+    `hnsw` is the HNSW in iterative scans; `exact` looks at all that match, and is exact.
+    """
+
+    share: float
+    plan: Literal["hnsw", "exact"]
+    text: Recall
+    image: Recall
+
+    def reaches(self, wanted: float) -> bool:
+        return _reaches(self.text, wanted) and _reaches(self.image, wanted)
+
+
+class Latency(_Measured):
+    """Milliseconds of one unfiltered search on one connection, while the index was judged."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+class Rung(_Measured):
+    """Recall at one ef_search; under filters too, once it suffices without."""
+
+    ef_search: int
+    text: Recall
+    image: Recall
+    latency: Latency | None = None
+    filtered: tuple[FilteredRecall, ...] = ()
+
+    def reaches(self, wanted: float) -> bool:
+        return self.reaches_unfiltered(wanted) and all(
+            filtered.reaches(wanted) for filtered in self.filtered
+        )
+
+    def reaches_unfiltered(self, wanted: float) -> bool:
+        return _reaches(self.text, wanted) and _reaches(self.image, wanted)
+
+
+class Overlap(_Measured):
+    """How much the answers share with those of the release that was live meanwhile.
+
+    `text` and `image` are the mean shares of the ten nearest that both find; None where they had
+    no such query in common.
+    """
+
+    release_id: int
+    model: str
+    text: float | None
+    image: float | None
+    texts: int
+    images: int
+
+
+class Wanted(_Measured):
+    """What an index must reach to be published.
+
+    `recall` is recall@10 against exact search, to be exceeded with 95 % confidence, with and
+    without filters.
+    `caption_recall`, where given, is how often a caption must find its own image among ten.
+    """
+
+    recall: float
+    caption_recall: float | None = None
+
+
+class Judgement(_Measured):
+    """What was measured of one content of an index.
+
+    `caption_recall` is the share of captions whose own image is among the k nearest: quality of
+    model and preprocessing together, None where the collection has no captions. Bytes are those
+    of the table with its vectors, and of the HNSW. `below` are rungs under the ladder, to be seen.
+    """
+
+    content: str
+    wanted: Wanted
+    ef_search: int
+    ladder: tuple[Rung, ...]
+    below: tuple[Rung, ...] = ()
+    uses_index: bool
+    damaged_shards: tuple[str, ...]
+    rows: int
+    caption_recall: float | None
+    caption_queries: int
+    table_bytes: int = 0
+    hnsw_bytes: int = 0
+    overlap: Overlap | None = None
+
+    @property
+    def reached(self) -> Rung:
+        """The rung that was chosen: the first that reached what is wanted, else the last."""
+        return self.ladder[-1]
+
+    @property
+    def faults(self) -> list[str]:
+        """Why this index must not be published; empty if it may be."""
+        faults = [
+            f"recall@{recall.k} of {kind} queries{where} is {recall.mean:.3f} (at least "
+            f"{recall.lower:.3f} with 95 % confidence) at ef_search {self.ef_search}, "
+            f"below the wanted {self.wanted.recall:.3f}"
+            for kind, where, recall in self._recalls
+            if not _reaches(recall, self.wanted.recall)
+        ]
+        faults += [f"no {kind} query was asked" for kind in self._unasked]
+        if (self.caption_recall or 0.0) < (self.wanted.caption_recall or 0.0):
+            faults.append(
+                f"captions find their own image in {self.caption_recall or 0.0:.3f} of cases, "
+                f"below the wanted {self.wanted.caption_recall:.3f}: pixels, normalisation or the "
+                "order of rows may be wrong"
+            )
+        if self.damaged_shards:
+            faults.append(
+                f"the table's rows are not the committed ones in shards "
+                f"{', '.join(self.damaged_shards[:5])}"
+            )
+        if not self.uses_index:
+            faults.append("the planner does not use the HNSW index for a search")
+        return faults
+
+    @property
+    def _unasked(self) -> list[str]:
+        """Kinds of queries that show nothing; of a single image there is no other to ask for."""
+        others = {"text": self.rows, "image": self.rows - 1}
+        return [kind for kind in KINDS if others[kind] and not getattr(self.reached, kind).queries]
+
+    @property
+    def _recalls(self) -> list[tuple[str, str, Recall]]:
+        """Each recall of the chosen rung: of which kind of query, under which filter."""
+        found: list[tuple[str, str, Recall]] = []
+        for kind in KINDS:
+            found.append((kind, "", getattr(self.reached, kind)))
+            for filtered in self.reached.filtered:
+                where = f" under a filter that {filtered.share:.1%} pass"
+                found.append((kind, where, getattr(filtered, kind)))
+        return found
+
+
+def _reaches(recall: Recall, wanted: float) -> bool:
+    """Few queries cannot prove 0.95 even if all are perfect; then losing nothing is enough."""
+    return recall.lower >= wanted or recall.mean == 1.0

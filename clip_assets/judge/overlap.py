@@ -1,0 +1,96 @@
+"""A candidate beside what is live: how much of the answers to the same questions they share."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import psycopg
+
+from clip_assets.errors import ReleaseError, StoreError
+from clip_assets.index import tables
+from clip_assets.judge import queries
+from clip_assets.judge.evaluation import K
+from clip_assets.judge.judgement import Overlap
+from clip_assets.judge.queries import Floats, Query
+from clip_assets.judge.statements import statement
+from clip_assets.search.nearest import Graph, nearest
+from clip_assets.search.search import Release, live
+from clip_assets.store.objects import Objects
+
+_QUERIES = 100
+
+_Pair = tuple[Query, Floats]
+"""One question as the candidate's model encodes it, and as the live one does."""
+
+
+def overlap(
+    connection: psycopg.Connection,
+    objects: Objects,
+    collection: str,
+    graph: Graph,
+    asked: list[Query],
+) -> Overlap | None:
+    """None where nothing is live, or this index itself: its shards are replaced in place."""
+    try:
+        release = live(connection, collection)
+    except ReleaseError:
+        return None
+    if release.index_id == graph.index_id:
+        return None
+    texts = list(_same_texts(connection, objects, release, asked))[:_QUERIES]
+    images = list(_same_images(connection, release, asked))[:_QUERIES]
+    return Overlap(
+        release_id=release.id,
+        model=release.identity.short,
+        text=_shared(connection, graph, release.graph, texts),
+        image=_shared(connection, graph, release.graph, images),
+        texts=len(texts),
+        images=len(images),
+    )
+
+
+def _same_texts(
+    connection: psycopg.Connection, objects: Objects, release: Release, asked: list[Query]
+) -> Iterator[_Pair]:
+    theirs = tables.ledger_of(connection, release.index_id)
+    try:
+        known = queries.texts(objects, [path for path, _, _ in theirs.values()])
+    # Files that an older index was loaded from may be gone; it answers all the same.
+    except (StoreError, FileNotFoundError):
+        return
+    vectors = {query.text: query.vector for query in known}
+    for query in asked:
+        if query.text in vectors:
+            yield query, vectors[query.text]
+
+
+def _same_images(
+    connection: psycopg.Connection, release: Release, asked: list[Query]
+) -> Iterator[_Pair]:
+    images = [query for query in asked if query.is_image]
+    rows = connection.execute(
+        statement("vectors_of", table=release.graph.table),
+        {"image_ids": [query.image_id for query in images]},
+    )
+    vectors = {image_id: np.asarray(vector, np.float32) for image_id, vector in rows}
+    for query in images:
+        if query.image_id in vectors:
+            yield query, vectors[query.image_id]
+
+
+def _shared(
+    connection: psycopg.Connection, candidate: Graph, live: Graph, pairs: list[_Pair]
+) -> float | None:
+    """Mean share of the K nearest that both find; the image asked with is none of them."""
+    shares = []
+    for query, theirs in pairs:
+        ours = _found(connection, candidate, query.vector, query)
+        other = _found(connection, live, theirs, query)
+        if ours or other:
+            shares.append(len(ours & other) / max(len(ours), len(other)))
+    return sum(shares) / len(shares) if shares else None
+
+
+def _found(connection: psycopg.Connection, graph: Graph, vector: Floats, query: Query) -> set[str]:
+    rows, _ = nearest(connection, graph, vector, K + query.is_image)
+    names = [row[1] for row in rows if not (query.is_image and row[1] == query.image_id)]
+    return set(names[:K])

@@ -1,0 +1,60 @@
+"""The queries an index is judged by: texts that came with the shards, and images of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from clip_assets.index.tables import Index
+from clip_assets.judge.statements import statement
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+
+Floats = NDArray[np.float32]
+
+_QUERY_SHARDS = 50
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query, float32[dim].
+
+    `image_id` is the image a text is a caption of, or the image asked with, which is then no
+    answer to itself and has a `bucket`, as filters by share see it.
+    """
+
+    image_id: str | None
+    vector: Floats
+    text: str | None = None
+    bucket: int | None = None
+
+    @property
+    def is_image(self) -> bool:
+        return self.bucket is not None
+
+
+def texts(objects: Objects, commit_paths: list[str]) -> list[Query]:
+    """The queries that came with the shards, from at most so many shards, evenly spread.
+
+    Shards without captions all ask the same; the same query twice is not two witnesses.
+    """
+    step = max(1, len(commit_paths) // _QUERY_SHARDS)
+    found: dict[tuple[str | None, str, bytes], Query] = {}
+    for path in commit_paths[::step]:
+        commit = commits.read_path(objects, path)
+        for row in commits.read_part(objects, commit.queries).to_pylist():
+            vector = np.asarray(row["embedding"], np.float32)
+            key = (row["image_id"], row["text"], vector.tobytes())
+            found[key] = Query(row["image_id"], vector, row["text"])
+    return list(found.values())
+
+
+def images(connection: psycopg.Connection, index: Index, count: int) -> list[Query]:
+    """Images of the index, always the same ones for the same rows."""
+    sample = statement("sample_vectors", table=index.table, bucket=statement("bucket"))
+    rows = connection.execute(sample, {"count": count}).fetchall()
+    return [
+        Query(image_id, np.asarray(vector, np.float32), bucket=bucket)
+        for image_id, bucket, vector in rows
+    ]

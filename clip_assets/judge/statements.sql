@@ -1,0 +1,36 @@
+-- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+
+-- name: damaged_shards
+-- Shards whose rows are not the ones that were loaded: `binary.checksum` of the table.
+SELECT coalesce(l.shard, t.shard)
+FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
+FULL JOIN (
+    SELECT shard, count(*) AS rows, bit_xor(('x' || encode(substr(sha256(
+        {send}(embedding) || convert_to(image_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
+    ) AS checksum
+    FROM clip_assets.{table} GROUP BY shard
+) AS t ON t.shard = l.shard
+WHERE (coalesce(l.rows, 0), coalesce(l.checksum, 0))
+   IS DISTINCT FROM (coalesce(t.rows, 0), coalesce(t.checksum, 0))
+ORDER BY 1;
+
+-- name: sample_vectors
+SELECT image_id, {bucket}, embedding::real[] FROM clip_assets.{table}
+ORDER BY md5(image_id) LIMIT %(count)s;
+
+-- name: bucket
+-- The first 32 bits of the content's hash, as a number: what share of the images is below a value
+-- is known beforehand, and neither the picture nor the shard has a say in it.
+('x' || substr(sha256, 1, 8))::bit(32)::bigint
+
+-- name: copy_vectors
+COPY (SELECT {bucket}, embedding FROM clip_assets.{table}) TO STDOUT (FORMAT binary);
+
+-- name: bytes
+SELECT pg_table_size(%(table)s::regclass), coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0);
+
+-- name: vectors_of
+SELECT image_id, embedding::real[] FROM clip_assets.{table} WHERE image_id = ANY (%(image_ids)s);
+
+-- name: write_judgement
+UPDATE clip_assets.index SET judgement = %(judgement)s WHERE index_id = %(index_id)s;

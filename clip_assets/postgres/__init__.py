@@ -1,0 +1,1 @@
+"""Postgres with pgvector: connections, the embedded server, the schema."""

@@ -1,0 +1,156 @@
+"""The release: which index answers. It moves in one transaction, and only past its judgement."""
+
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from clip_assets.errors import ReleaseError
+from clip_assets.index import tables
+from clip_assets.index.locks import patiently
+from clip_assets.index.tables import Index
+from clip_assets.judge.comparison import Comparison
+from clip_assets.judge.judgement import Judgement
+from clip_assets.release.statements import statement
+from clip_assets.search import search
+from clip_assets.search.filters import condition
+from clip_assets.search.nearest import Budget
+from clip_assets.search.search import Release
+
+PATIENCE_SECONDS = 60.0
+
+
+def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
+    """Make the index the live release; returns it, and whether anything moved.
+
+    Nothing moves where the live release already has this content. Raises ReleaseError if the
+    index was not judged as it is now, or was found wanting, or if somebody's query or load was in
+    the way for longer than `PATIENCE_SECONDS`.
+    """
+    return patiently(
+        connection, index.collection, lambda: _publish(connection, index, run_id), PATIENCE_SECONDS
+    )
+
+
+def roll_back(connection: psycopg.Connection, collection: str) -> Release:
+    """Make the release before the live one live again.
+
+    Shards are replaced in place, so a release of the same index has the same rows by now: the
+    one meant is the last of another index. Where that index has changed since it was live, its
+    newest judgement decides, and a new release is made of it. Raises ReleaseError if there is
+    none to go back to, or as `publish`.
+    """
+    return patiently(
+        connection, collection, lambda: _roll_back(connection, collection), PATIENCE_SECONDS
+    )
+
+
+def previous(connection: psycopg.Connection, collection: str) -> int | None:
+    """Number of the release that a rollback would go back to."""
+    row = connection.execute(statement("previous_release"), {"collection": collection}).fetchone()
+    return row[0] if row else None
+
+
+def published(connection: psycopg.Connection, release_id: int) -> tuple[Index, str]:
+    """The release's index, and the content that it had when it was published."""
+    row = connection.execute(statement("published"), {"release_id": release_id}).fetchone()
+    assert row is not None, "a release names its index"
+    *index, content = row
+    return tables.index_of(index), content
+
+
+def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
+    before = previous(connection, collection)
+    if before is None:
+        raise ReleaseError(
+            f"{collection} has no release of another index before the live one to go back to."
+        )
+    connection.execute(statement("lock_ledger"))
+    index, content = published(connection, before)
+    if tables.content(connection, index.index_id) == content:
+        return _point_at(connection, collection, before)
+    try:
+        live, _ = _publish(connection, index, "rollback")
+    except ReleaseError as error:
+        raise ReleaseError(
+            f"{index.identity.short}, which was live before, has changed since. {error} The "
+            "collection's YAML must name that model then."
+        ) from error
+    return live
+
+
+def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
+    connection.execute(statement("lock_ledger"))
+    judgement = _passed(connection, index)
+    now = _live_or_none(connection, index.collection)
+    if now and (now.index_id, now.content) == (index.index_id, judgement.content):
+        return now, False
+    comparison = Comparison.of(index, judgement, now)
+    row = connection.execute(
+        statement("add_release"),
+        {
+            "collection": index.collection,
+            "index_id": index.index_id,
+            "content": judgement.content,
+            "ef_search": judgement.ef_search,
+            "rows": judgement.rows,
+            "judgement": Jsonb(judgement.model_dump()),
+            "run_id": run_id,
+        },
+    ).fetchone()
+    assert row is not None, "INSERT … RETURNING gives a row"
+    written = {"release_id": row[0], "comparison": Jsonb(comparison.model_dump())}
+    connection.execute(statement("write_comparison"), written)
+    return _point_at(connection, index.collection, row[0]), True
+
+
+def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
+    row = connection.execute(statement("judgement"), {"index_id": index.index_id}).fetchone()
+    if row is None or row[0] is None:
+        raise ReleaseError(
+            f"The index of {index.identity.short} was never judged. Materialize `search_index`."
+        )
+    judgement = Judgement.model_validate(row[0])
+    if judgement.content != tables.content(connection, index.index_id):
+        raise ReleaseError(
+            f"The index of {index.identity.short} changed after it was judged. Materialize "
+            "`search_index` again."
+        )
+    if not tables.has_hnsw(connection, index):
+        raise ReleaseError(
+            f"The index of {index.identity.short} has no HNSW: a load that is not done took it "
+            "away. Materialize `search_index` again."
+        )
+    if judgement.faults:
+        raise ReleaseError(f"Not published: {'; '.join(judgement.faults)}.")
+    return judgement
+
+
+def _live_or_none(connection: psycopg.Connection, collection: str) -> Release | None:
+    try:
+        return search.live(connection, collection)
+    except ReleaseError:
+        return None
+
+
+def _point_at(connection: psycopg.Connection, collection: str, release_id: int) -> Release:
+    key = {"collection": collection, "release_id": release_id}
+    connection.execute(statement("point_at"), key)
+    live = search.live(connection, collection)
+    connection.execute(
+        sql.SQL(files("clip_assets.release").joinpath("publish.sql").read_text()).format(
+            collection=sql.Identifier(collection),
+            collection_name=sql.Literal(collection),
+            table=sql.Identifier(live.table),
+            vector_type=live.vector_type.name_in_sql,
+            index_id=sql.Literal(live.index_id),
+            release_id=sql.Literal(live.id),
+            ef_search=sql.Literal(live.ef_search),
+            model=sql.Literal(live.identity.name),
+            filter=sql.SQL(condition(sql.Identifier)),
+            exact_rows=sql.Literal(int(Budget().exact_rows(live.rows))),
+            overfetch=sql.Literal(Budget().overfetch),
+        )
+    )
+    return live

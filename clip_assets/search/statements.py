@@ -1,0 +1,5 @@
+"""The statements of this room, by name."""
+
+from clip_assets.postgres.statements import statements
+
+statement = statements("clip_assets.search", "statements.sql")

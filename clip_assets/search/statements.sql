@@ -1,0 +1,61 @@
+-- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+
+-- name: live_release
+SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
+       r.report, r.run_id, r.published_at, i.identity, i.spec, i.vector_type
+FROM clip_assets.live AS l
+JOIN clip_assets.release AS r USING (release_id)
+JOIN clip_assets.index AS i USING (index_id)
+WHERE %(collection)s::text IS NULL OR l.collection = %(collection)s
+ORDER BY l.collection;
+
+-- name: filter
+-- What a filter lets through. Whatever is not asked for is NULL, and folds away in a custom plan.
+({shards}::text[] IS NULL OR shard = ANY ({shards}::text[]))
+AND ({uri_prefix}::text IS NULL OR uri ^@ {uri_prefix}::text)
+AND ({words}::text IS NULL
+     OR to_tsvector('simple', caption) @@ plainto_tsquery('simple', {words}::text))
+AND ({min_width}::int IS NULL OR width >= {min_width}::int)
+AND ({max_width}::int IS NULL OR width <= {max_width}::int)
+AND ({min_height}::int IS NULL OR height >= {min_height}::int)
+AND ({max_height}::int IS NULL OR height <= {max_height}::int)
+
+-- name: expected_rows
+EXPLAIN (FORMAT json) SELECT FROM clip_assets.{table} WHERE {filter};
+
+-- name: count_matching
+SELECT count(*) FROM (SELECT FROM clip_assets.{table} WHERE {filter} LIMIT %(limit)s) AS found;
+
+-- name: search
+-- A walk in relaxed order is nearly sorted; the planner takes it for sorted and would not sort it
+-- again, were it not for the sum.
+SELECT 1 - t.distance, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
+       l.run_id, l.job_id, t.shard, l.version, l.device
+FROM ({nearest}) AS t
+JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
+ORDER BY t.distance + 0, t.image_id
+LIMIT %(k)s;
+
+-- name: hnsw
+SELECT *, embedding <=> %(vector)b::{vector_type} AS distance FROM clip_assets.{table}
+WHERE {filter}
+ORDER BY embedding <=> %(vector)b::{vector_type} LIMIT %(fetch)s
+
+-- name: exact
+-- The sum is no order that the HNSW knows, so it is left alone and all that match are compared.
+SELECT *, (embedding <=> %(vector)b::{vector_type}) + 0 AS distance FROM clip_assets.{table}
+WHERE {filter}
+ORDER BY distance LIMIT %(fetch)s
+
+-- name: image
+SELECT 1.0, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
+       l.run_id, l.job_id, t.shard, l.version, l.device
+FROM clip_assets.{table} AS t
+JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
+WHERE t.image_id = %(image_id)s;
+
+-- name: vector
+SELECT embedding::real[] FROM clip_assets.{table} WHERE image_id = %(image_id)s;
+
+-- name: thumbnail
+SELECT webp FROM clip_assets.thumbnail WHERE sha256 = %(sha256)s;

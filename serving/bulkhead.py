@@ -1,0 +1,115 @@
+"""A few threads with a short, bounded queue before them, for work that must not block the loop.
+
+Without the bound, a service at twice its capacity answers everybody, seconds late; with it, it
+answers as many as it can in time and refuses the others at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from serving.errors import Busy, ClientGone, DeadlineExceeded
+
+T = TypeVar("T")
+
+
+async def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """Who work is done for: until when they wait, and whether they are still there.
+
+    `until` is in the event loop's time. `notes` collects milliseconds for the access log.
+    """
+
+    until: float
+    gone: Callable[[], Awaitable[bool]] = _never
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def within(
+        cls,
+        seconds: float,
+        gone: Callable[[], Awaitable[bool]] = _never,
+        notes: dict[str, float] | None = None,
+    ) -> "Deadline":
+        until = asyncio.get_running_loop().time() + seconds
+        return cls(until, gone, {} if notes is None else notes)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; never negative."""
+        return max(0.0, self.until - asyncio.get_running_loop().time())
+
+
+class Bulkhead:
+    """`threads` calls run at a time, `waiting` more may queue; any other is refused."""
+
+    def __init__(self, name: str, threads: int, waiting: int) -> None:
+        self._name = name
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._slots = asyncio.Semaphore(threads)
+        self._bound = threads + waiting
+        self._inside = 0
+
+    async def run(self, work: Callable[[], T], deadline: Deadline) -> T:
+        """The result of `work`, run in a thread of this bulkhead.
+
+        Raises Busy, DeadlineExceeded or ClientGone. Work that outlives the deadline is left
+        to end by itself and keeps its slot until then.
+        """
+        await self._enter(deadline)
+        started = time.perf_counter()
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        future.add_done_callback(self._leave)
+        done, _ = await asyncio.wait({future}, timeout=deadline.left)
+        deadline.notes[f"{self._name}_ms"] = _ms_since(started)
+        if not done:
+            raise DeadlineExceeded(f"The {self._name} did not finish in time; try again shortly.")
+        return future.result()
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _enter(self, deadline: Deadline) -> None:
+        if self._inside >= self._bound:
+            raise Busy(f"Too many requests wait for the {self._name}; try again shortly.")
+        self._inside += 1
+        try:
+            await self._take_slot(deadline)
+        except BaseException:
+            self._inside -= 1
+            raise
+
+    async def _take_slot(self, deadline: Deadline) -> None:
+        asked = time.perf_counter()
+        try:
+            async with asyncio.timeout_at(deadline.until):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded(f"No {self._name} came free in time.") from None
+        deadline.notes[f"{self._name}_wait_ms"] = _ms_since(asked)
+        try:
+            gone = await deadline.gone()
+        except BaseException:
+            self._slots.release()
+            raise
+        if gone:
+            self._slots.release()
+            raise ClientGone("The client left before its turn came.")
+
+    def _leave(self, future: "asyncio.Future[T]") -> None:
+        self._slots.release()
+        self._inside -= 1
+        # An abandoned call's error has no reader, and asyncio would complain about that.
+        if not future.cancelled():
+            future.exception()
+
+
+def _ms_since(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 2)

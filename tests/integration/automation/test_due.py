@@ -1,0 +1,256 @@
+"""What sensor, schedule and checks say of a collection, on a real instance and database.
+
+The vectors are made up; nothing here needs a model.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster._core.test_utils import freeze_time
+
+from clip_assets.automation.schedules import reconcile_schedule
+from clip_assets.automation.sensors import missing_shards_sensor
+from clip_assets.catalog import Catalog, Shard
+from clip_assets.checks.oldest_shard import oldest_shard_check
+from clip_assets.component.image_collection import ImageCollection
+from clip_assets.resources import Installation
+from clip_assets.settings import Settings
+from clip_assets.source.config import FolderConfig
+from clip_assets.store import commit as commits
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects
+from tests.integration.support import Made, Model, publish
+
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A collection with a catalog, some commits and a Dagster instance."""
+
+    made: Made
+    of: ImageCollection
+    instance: dg.DagsterInstance
+    database: str
+
+    def catalog(self, shards: int, listing: str = "first") -> None:
+        """A head that lists so many shards; those committed are of the commits' version."""
+        newest = {
+            shard: commits.read_path(self.made.objects, path)
+            for shard, path in commits.newest(self.made.objects, self.of.spec.slug).items()
+        }
+        keys = [f"{number:05d}" for number in range(shards)]
+        head = Catalog(
+            collection="photos",
+            source=FolderConfig(uri="/nowhere"),
+            listing=listing,
+            shards=tuple(
+                Shard(
+                    shard=key,
+                    version=newest[key].version if key in newest else 1,
+                    digest=newest[key].catalog_digest if key in newest else "d" * 64,
+                    rows=5,
+                    live=5,
+                )
+                for key in keys
+            ),
+        )
+        self.made.objects.put(paths.CATALOG, head.model_dump_json().encode())
+        self.instance.add_dynamic_partitions(self.of.partitions_name, keys)
+
+    def publish(self) -> None:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            publish(connection, self.made)
+
+    def made_before(self, shard: str, **ago: float) -> None:
+        """Record that the shard was materialized so long ago."""
+        event = dg.AssetMaterialization(self.of.embeddings_key, partition=shard)
+        with freeze_time(datetime.now(UTC) - timedelta(**ago)):
+            self.instance.report_runless_asset_event(event)
+
+    def tick(self, cursor: str | None = None) -> tuple[list[tuple[str, str]], str]:
+        """The ranges that the sensor asks for, and why it asks for none."""
+        context = dg.build_sensor_context(self.instance, cursor, resources=_resources())
+        data = missing_shards_sensor(self.of).evaluate_tick(context)
+        return _ranges(data.run_requests), data.skip_message or ""
+
+    def reconcile(self) -> list[tuple[str, str]]:
+        context = dg.build_schedule_context(
+            self.instance,
+            instance_ref=self.instance.get_ref(),
+            scheduled_execution_time=datetime.now(UTC),
+            resources=_resources(),
+        )
+        return _ranges(reconcile_schedule(self.of).evaluate_tick(context).run_requests)
+
+    def oldest(self) -> dg.AssetCheckResult:
+        context = dg.build_asset_check_context(instance=self.instance, resources=_resources())
+        result = oldest_shard_check(self.of)(context)
+        assert isinstance(result, dg.AssetCheckResult)
+        return result
+
+    def materialize_index(self, *, checks_only: bool = False) -> dg.ExecuteInProcessResult:
+        checks = dg.AssetSelection.checks_for_assets(self.of.search_index_key)
+        chosen = checks if checks_only else dg.AssetSelection.assets(self.of.search_index_key)
+        defs = dg.Definitions.merge(
+            self.of.build_defs(dg.ComponentTree.for_test().load_context),
+            dg.Definitions(
+                jobs=[dg.define_asset_job("index", chosen)],
+                resources={**_resources(), "compute": dg.ResourceDefinition.none_resource()},
+            ),
+        )
+        job = defs.resolve_job_def("index")
+        return job.execute_in_process(instance=self.instance, raise_on_error=False)
+
+
+def _resources() -> dict[str, object]:
+    return {"installation": Installation()}
+
+
+def _ranges(requests: list[dg.RunRequest] | None) -> list[tuple[str, str]]:
+    return [(request.tags[RANGE[0]], request.tags[RANGE[1]]) for request in requests or []]
+
+
+@pytest.fixture
+def kept(database: str, tmp_path: Path) -> Iterator[Kept]:
+    of = ImageCollection(
+        collection="photos",
+        source=FolderConfig(uri="/nowhere"),
+        spec=Model().spec,
+        shards_per_run=3,
+        wanted_recall=0.5,
+    )
+    made = Made(Objects(Settings().collection_uri("photos")))
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Kept(made, of, instance, database)
+
+
+def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
+    """Missing shards of a model that is not live cost nothing: the sensor says who must act."""
+    kept.made.add("00000", 5)
+    kept.catalog(3)
+    assert kept.tick() == (
+        [],
+        "2 shards wait for a hand: this model as halfvec is not live, or was taken back. Backfill "
+        "them, then materialize `search_index` and `release`.",
+    )
+
+
+def test_missing_shards_are_asked_for_in_runs_of_neighbours(kept: Kept) -> None:
+    """Once the model is live, gaps and `shards_per_run` cut what is missing into runs."""
+    for shard in ("00000", "00004"):
+        kept.made.add(shard, 5)
+    kept.publish()
+    kept.catalog(9)
+    ranges, _ = kept.tick()
+    assert ranges == [("00001", "00003"), ("00005", "00007"), ("00008", "00008")]
+
+
+def test_sensor_reads_no_listing_while_the_catalog_stays(kept: Kept) -> None:
+    """With everything embedded it remembers the listing, and asks the store nothing more."""
+    kept.made.add("00000", 5)
+    kept.publish()
+    kept.catalog(1)
+    assert kept.tick() == ([], "Every shard is embedded.")
+    assert kept.tick(cursor="first") == (
+        [],
+        "The catalog is as it was when every shard was embedded.",
+    )
+    kept.catalog(2, listing="second")
+    assert kept.tick(cursor="first")[0] == [("00001", "00001")]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS])
+def test_sensor_waits_for_runs_of_others(kept: Kept, status: dg.DagsterRunStatus) -> None:
+    """A headless backfill at work, or between two of its runs, is not doubled."""
+    kept.made.add("00000", 5)
+    kept.publish()
+    kept.catalog(2)
+    run = dg.DagsterRun(
+        job_name="by_hand", status=status, asset_selection=frozenset({kept.of.embeddings_key})
+    )
+    kept.instance.add_run(run)
+    ranges, why = kept.tick()
+    assert ranges == []
+    assert run.run_id[:8] in why
+
+
+def test_reconcile_takes_missing_shards_and_the_oldest(kept: Kept) -> None:
+    """The daily clock asks for what is missing and for the shards longest not looked at."""
+    kept.made_before("00007", days=20)
+    for number in range(40):
+        kept.made.add(f"{number:05d}", 5)
+        if number != 7:
+            kept.made_before(f"{number:05d}", days=1)
+    kept.publish()
+    kept.catalog(42)
+    assert kept.of.verify_within_days == 30
+    # 42 shards in half of 30 days are three a day: 40 and 41 were never made, 7 is the oldest.
+    assert kept.reconcile() == [("00007", "00007"), ("00040", "00041")]
+
+
+@pytest.mark.parametrize(
+    ("days", "passed", "severity"),
+    [
+        (10, True, dg.AssetCheckSeverity.WARN),
+        (25, False, dg.AssetCheckSeverity.WARN),
+        (31, False, dg.AssetCheckSeverity.ERROR),
+    ],
+)
+def test_oldest_shard_is_fresh_a_warning_or_overdue(
+    kept: Kept, days: int, passed: bool, severity: dg.AssetCheckSeverity
+) -> None:
+    """One refreshed shard does not hide an old one, as the asset's own freshness would."""
+    kept.catalog(3)
+    kept.made_before("00001", days=days)
+    kept.made_before("00000", days=1)
+    kept.made_before("00002", days=1)
+    found = kept.oldest()
+    assert (found.passed, found.severity) == (passed, severity)
+    assert found.metadata["shard"].value == "00001"
+    assert found.description == f"Shard 00001 was last looked at {days}.0 days ago."
+
+
+def test_shard_that_was_never_made_is_a_warning(kept: Kept) -> None:
+    """A shard without any event is named, not counted as fresh."""
+    kept.catalog(2)
+    kept.made_before("00000", days=1)
+    found = kept.oldest()
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "00001 was not made yet" in (found.description or "")
+
+
+def test_index_follows_past_a_hundred_shards(kept: Kept) -> None:
+    """With 120 shards one changed shard is noticed, and it alone is loaded again."""
+    for number in range(120):
+        kept.made.add(f"{number:05d}", 5)
+    kept.catalog(120)
+    assert _loaded(kept) == (120, 0)
+    assert _loaded(kept) == (0, 120)
+
+    kept.made.add("00110", 5, version=2)
+
+    blind = kept.materialize_index(checks_only=True)
+    (behind,) = [
+        e.metadata["behind"].value
+        for e in blind.get_asset_check_evaluations()
+        if e.check_name == "matches_embeddings" and not e.passed
+    ]
+    assert behind == ["00110"]
+    kept.catalog(120, "second")
+    assert _loaded(kept) == (1, 119)
+
+
+def _loaded(kept: Kept) -> tuple[int, int]:
+    """How many shards a run loaded and left, its blocking checks passed."""
+    done = kept.materialize_index()
+    assert done.success
+    assert all(check.passed for check in done.get_asset_check_evaluations())
+    (event,) = done.asset_materializations_for_node("photos__made_up_none_fp32__search_index")
+    return event.metadata["shards_loaded"].value, event.metadata["shards_unchanged"].value

@@ -1,0 +1,308 @@
+"""The command line: help that teaches, one sentence where something is missing, plain tables."""
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+import yaml
+from dagster.components.testing import create_defs_folder_sandbox
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from clip_assets import catalog
+from clip_assets.cli.app import app
+from clip_assets.component import scaffold
+from clip_assets.defs.resources import resources
+from clip_assets.index import build, load, tables
+from clip_assets.index.vector_type import VectorType
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Wanted
+from clip_assets.model import ModelSpec
+from clip_assets.release import release
+from clip_assets.search import search
+from clip_assets.store.objects import Objects
+from tests.integration.pictures import embed_pictures
+from tests.integration.support import COLLECTION, Made, publish, table_of
+from tests.integration.support import clustered as clustered_vectors
+
+COMMANDS = [
+    "demo",
+    "init",
+    "status",
+    "backfill",
+    "search",
+    "sql",
+    "snapshot",
+    "serve",
+    "rollback",
+    "erase",
+    "duplicates",
+    "sky",
+]
+README = Path(__file__).parents[3] / "README.md"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, terminal_width=200, env={"COLUMNS": "200"})
+
+
+def _commands() -> dict[str, Any]:
+    found: dict[str, Any] = vars(get_command(app))["commands"]
+    return found
+
+
+def failed(*arguments: str) -> str:
+    """The one line on stderr with which the command ended."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr.strip()
+
+
+@pytest.fixture(scope="module")
+def embedded(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_pictures: Callable[..., Path],
+    tiny_spec: ModelSpec,
+) -> Path:
+    """Data folder with fifteen pictures in two shards."""
+    folder = tmp_path_factory.mktemp("cli")
+    pictures = write_pictures(folder / "pictures", 15)
+    embed_pictures(folder / "data" / COLLECTION, pictures, tiny_spec, shard_size=10)
+    return folder
+
+
+@pytest.fixture
+def data(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(embedded / "data", tmp_path / "data")
+    monkeypatch.setenv("CLIP_ASSETS_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def live(data: Path, database: str, tiny_spec: ModelSpec) -> search.Release:
+    """The pictures, released by a real model."""
+    objects = Objects(str(data / COLLECTION))
+    with psycopg.connect(database, autocommit=True) as connection:
+        head = catalog.read(objects)
+        assert head
+        current = [shard.at for shard in head.shards]
+        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, current).index
+        build.build(connection, index, 15)
+        judge.judge(connection, objects, index, Wanted(recall=0.95))
+        index = tables.find(connection, COLLECTION, tiny_spec.slug)
+        return release.publish(connection, index, "run-release")[0]
+
+
+def test_every_command_is_known() -> None:
+    """The list of these tests is the list of the program."""
+    assert sorted(_commands()) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(command: str) -> None:
+    """Each command's help says what it does and shows a line to type, with options it has."""
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    example = rf"^\s+clip-assets {command}\b(.*)$"
+    examples = re.findall(example, result.stdout, re.MULTILINE)
+    assert examples
+    options = set(re.findall(r"--[a-z-]+", " ".join(examples)))
+    known = {name for p in _commands()[command].params for name in p.opts}
+    assert options <= known
+
+
+def test_no_arguments() -> None:
+    """Called without a command it shows all of them."""
+    result = CliRunner().invoke(app, [])
+    assert all(command in result.output for command in COMMANDS)
+
+
+def test_search_before_any_release(database: str) -> None:
+    """Nothing is live: the sentence says how to change that."""
+    assert "Nothing is released yet. Materialize `release`" in failed("search", "a cloud")
+
+
+def test_search_without_a_query(database: str) -> None:
+    """Neither a text nor an image, or both, is no query."""
+    assert "Give either a text or --image" in failed("search")
+    assert "Give either a text or --image" in failed("search", "a cloud", "--image", "x.png")
+
+
+def test_search_by_text(live: search.Release) -> None:
+    """A table with score, caption and lineage; an untrained model is called so."""
+    result = run("search", "a photo of a cloud", "--k", "3")
+    assert result.exit_code == 0, result.output
+    assert "untrained model: results carry no meaning" in result.stdout
+    assert len(re.findall(r"\d\.\d{3} .*\d{5}\.png.*picture number", result.stdout)) == 3
+    assert f"release {live.id} by {live.identity.short}" in result.stdout
+
+
+def test_search_by_image(live: search.Release, embedded: Path) -> None:
+    """An image of the collection finds itself."""
+    result = run("search", "--image", str(embedded / "pictures/00004.png"), "--k", "1")
+    assert re.search(r"1\.000 .*00004\.png.*picture number 4.*00000", result.stdout)
+
+
+def test_search_by_what_is_no_image(live: search.Release, tmp_path: Path) -> None:
+    """A missing file and a file that is no image are named."""
+    (tmp_path / "note.txt").write_text("hello")
+    assert "cannot be used as a query" in failed("search", "--image", str(tmp_path / "note.txt"))
+    assert "No such file" in failed("search", "--image", str(tmp_path / "nothing.png"))
+
+
+def test_captions_are_shown_as_they_are(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_spec: ModelSpec
+) -> None:
+    """Brackets in a caption are text, not markup of the terminal."""
+    captions = ["[bold]x[/bold]", "[/nothing]", "a [link=https://example.org]trap[/link]"]
+    made = Made(Objects(str(tmp_path / "photos")))
+    made.add("00000", table=table_of(["a", "b", "c"], captions, clustered_vectors(3, 1)))
+    with psycopg.connect(database, autocommit=True) as connection:
+        found = publish(connection, made)
+        hits = search.search(connection, found, clustered_vectors(1, 2)[0], 3)
+    monkeypatch.setattr("clip_assets.cli.search.search_live", lambda *_: (found, hits))
+    result = run("search", "x")
+    assert result.exit_code == 0
+    assert all(caption in result.stdout for caption in captions)
+
+
+def test_status_without_a_collection(database: str) -> None:
+    """A fresh installation is told where to start."""
+    assert "No collection yet. Try `clip-assets demo`" in run("status").stdout
+
+
+def test_status(live: search.Release, data: Path) -> None:
+    """Images, shards, embedded and indexed shards, and the release, in one row a model."""
+    row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
+    assert re.search(row, run("status").stdout)
+
+
+def test_status_beside_an_index_of_another_type(
+    live: search.Release, data: Path, database: str, tiny_spec: ModelSpec
+) -> None:
+    """While a second index of the model is filled, the row is that of the one that answers."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        tables.ensure(connection, COLLECTION, tiny_spec, live.identity, VectorType.VECTOR)
+    row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
+    assert re.search(row, run("status").stdout)
+
+
+def test_status_of_what_is_only_listed(data: Path, database: str) -> None:
+    """A collection that has only a catalog is shown with it."""
+    shutil.rmtree(data / COLLECTION / "embeddings")
+    assert re.search(r"photos\W+15\W+2\W+", run("status").stdout)
+
+
+def test_status_before_the_index(data: Path, database: str) -> None:
+    """What is embedded and not yet indexed is counted so."""
+    assert re.search(r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+0/2\W+-", run("status").stdout)
+
+
+def test_rollback(live: search.Release, database: str, data: Path) -> None:
+    """It says which release is live now, or that there is none to go back to."""
+    assert "no release of another index" in failed("rollback", COLLECTION)
+    with psycopg.connect(database, autocommit=True) as connection:
+        other = Made(Objects(str(data / COLLECTION)))
+        other.add("00000")
+        publish(connection, other)
+        result = run("rollback", COLLECTION)
+        assert f"Release {live.id} by {live.identity.short} is live" in result.stdout
+        assert search.live(connection) == live
+
+
+def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that does not answer is one sentence in every command that needs it."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nothing")
+    for command in (["status"], ["search", "a cloud"], ["rollback", "photos"]):
+        assert "Check DATABASE_URL" in failed(*command)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of the test's own for `init` to write to."""
+    monkeypatch.setattr(scaffold, "PROJECT", tmp_path / "project")
+    return tmp_path / "project"
+
+
+def _written(project: Path, name: str) -> dict[str, object]:
+    text = (project / f"clip_assets/defs/{name}/defs.yaml").read_text()
+    document: dict[str, object] = yaml.safe_load(text)
+    return document
+
+
+def test_init_writes_what_the_readme_shows(project: Path) -> None:
+    """The README's command writes the README's YAML."""
+    (command,) = re.findall(r"`(clip-assets init photos .*?)`", README.read_text())
+    block = README.read_text().split("```yaml")[1].split("```")[0]
+    result = run(*shlex.split(command)[1:])
+    assert result.exit_code == 0
+    assert "Next: `clip-assets backfill photos`" in result.stdout
+    assert _written(project, "photos") == yaml.safe_load(block)
+
+
+def test_init_examples_of_the_help(project: Path) -> None:
+    """Each example of `init --help` works as printed."""
+    shown = run("init", "--help").stdout
+    text = re.sub(r"\s+(--)", r" \1", shown.split("╭")[0])
+    examples = re.findall(r"clip-assets (init .*?)\s*$", text, re.MULTILINE)
+    assert len(examples) == 2
+    for example in examples:
+        assert run(*shlex.split(example)).exit_code == 0
+    assert len([*project.rglob("defs.yaml")]) == 2
+
+
+def test_dagster_accepts_what_init_writes(
+    project: Path, tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
+) -> None:
+    """The component loads the YAML and gives the collection's four assets."""
+    pictures = write_pictures(tmp_path / "pictures", 1)
+    assert run("init", "zoo", str(pictures), "--model", tiny_spec.name).exit_code == 0
+    with create_defs_folder_sandbox() as sandbox:
+        shutil.copytree(project / "clip_assets/defs/zoo", sandbox.defs_folder_path / "zoo")
+        with sandbox.build_all_defs() as defs:
+            graph = dg.Definitions.merge(defs, resources()).resolve_asset_graph()
+    keys = {key.path[-1] for key in graph.get_all_asset_keys()}
+    assert {"catalog", "embeddings", "search_index", "release"} <= keys
+
+
+def test_init_keeps_folders_of_this_machine(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative folder is written by its full path, since Dagster runs elsewhere."""
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run("init", "zoo", "pictures").exit_code == 0
+    attributes = _written(project, "zoo")["attributes"]
+    assert attributes["source"]["uri"] == str(tmp_path / "pictures")  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "name", ["Photos", "my-photos", "../evil", "", "a b", "public", "clip_assets", "x" * 60]
+)
+def test_init_refuses_a_bad_name(project: Path, name: str) -> None:
+    """What cannot name a collection is refused before anything is written."""
+    assert "cannot name a collection" in failed("init", name, "s3://bucket/photos")
+    assert not project.exists()
+
+
+def test_init_refuses_what_exists(project: Path) -> None:
+    """A collection's YAML is never overwritten."""
+    assert run("init", "zoo", "s3://bucket/zoo").exit_code == 0
+    before = _written(project, "zoo")
+    assert "exists. Edit it, or choose another name" in failed("init", "zoo", "s3://bucket/other")
+    assert _written(project, "zoo") == before
+
+
+def test_init_refuses_an_unknown_kind(project: Path) -> None:
+    """The kinds of source there are stand in the sentence."""
+    said = failed("init", "zoo", "s3://bucket/zoo", "--kind", "ftp")
+    assert all(kind in said for kind in ("folder", "webdataset", "huggingface"))

@@ -1,0 +1,239 @@
+"""Publishing among others: locks that are given up, judgements side by side, old tables dropped."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from clip_assets.errors import ReleaseError
+from clip_assets.index import tables
+from clip_assets.judge.comparison import Comparison
+from clip_assets.release import release, retire
+from clip_assets.search import search
+from tests.integration.support import (
+    COLLECTION,
+    Made,
+    Model,
+    build_and_judge,
+    clustered,
+    find,
+    publish,
+    reconcile,
+)
+
+HOLDING = "SELECT count(*) FROM photos.images"
+
+
+def test_a_long_query_delays_the_move_and_nobody_else(
+    database: str, connection: psycopg.Connection, released: Made, other: Made
+) -> None:
+    """While an analyst's transaction holds the view, publishing waits its turn in short tries:
+    other readers get answers all the time, and the move happens when the transaction has ended."""
+    index = build_and_judge(connection, other)
+    waits = []
+    with psycopg.connect(database) as holder, psycopg.connect(database, autocommit=True) as reader:
+        holder.execute(HOLDING)
+        with ThreadPoolExecutor(1) as pool:
+            moving = pool.submit(_publish_on_its_own, database, index)
+            for _ in range(20):
+                started = time.monotonic()
+                reader.execute(HOLDING)
+                waits.append(time.monotonic() - started)
+                time.sleep(0.1)
+            assert not moving.done()
+            holder.rollback()
+            live, moved = moving.result(timeout=60)
+    assert moved
+    assert live.identity == other.model.identity
+    assert max(waits) < 10 * 0.5, "a reader waited for more than a few tries"
+
+
+def test_patience_ends(
+    database: str,
+    connection: psycopg.Connection,
+    released: Made,
+    other: Made,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A transaction that never lets go leaves the release as it was, with a sentence."""
+    monkeypatch.setattr(release, "PATIENCE_SECONDS", 0.1)
+    before = search.live(connection)
+    index = build_and_judge(connection, other)
+    with psycopg.connect(database) as holder:
+        holder.execute(HOLDING)
+        with pytest.raises(ReleaseError, match="photos stays as it was: queries or loads held"):
+            release.publish(connection, index, "run-2")
+    assert search.live(connection) == before
+
+
+def test_a_shard_cannot_slip_in_between_check_and_move(
+    database: str, connection: psycopg.Connection, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that starts after the judgement was compared with the ledger ends after the move, so
+    that what is published is what was judged."""
+    index = build_and_judge(connection, made)
+    made.add("00001", version=2)
+    compare = tables.content
+    loading: list[threading.Thread] = []
+    order: list[str] = []
+
+    def load_meanwhile() -> None:
+        with psycopg.connect(database, autocommit=True) as own:
+            reconcile(own, made)
+        order.append("loaded")
+
+    def content_then_load(*arguments: object) -> str:
+        found = compare(*arguments)  # type: ignore[arg-type]
+        loading.append(threading.Thread(target=load_meanwhile))
+        loading[0].start()
+        time.sleep(1)
+        order.append("checked")
+        return found
+
+    monkeypatch.setattr(tables, "content", content_then_load)
+    live, _ = release.publish(connection, index, "run-1")
+    loading[0].join(60)
+    assert order == ["checked", "loaded"]
+    assert live.content != compare(connection, index.index_id), (
+        "the load came after, as any refresh does"
+    )
+
+
+def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:
+    """With nothing live there is one column, with what was measured."""
+    comparison = Comparison.model_validate(publish(connection, made).report)
+    assert comparison.live is None
+    assert (
+        comparison.candidate.judgement.table_bytes > comparison.candidate.judgement.hnsw_bytes > 0
+    )
+    first, _, *rows = comparison.markdown.splitlines()
+    assert first == f"|  | {comparison.candidate.model} |"
+    recall = comparison.candidate.judgement.reached.text
+    assert f"| recall@10 text | {recall.mean:.3f} (≥ {recall.lower:.3f}) |" in rows
+    assert any(row.startswith("| filter to 10 %, text | ") for row in rows)
+
+
+def test_a_report_beside_the_live_release(
+    connection: psycopg.Connection, released: Made, other: Made
+) -> None:
+    """Another model is measured beside the live one on the same texts and images."""
+    before = search.live(connection)
+    live = publish(connection, other)
+    comparison = Comparison.model_validate(live.report)
+    assert comparison.live
+    assert comparison.overlap
+    assert comparison.live.model == before.identity.short
+    assert (comparison.overlap.release_id, comparison.overlap.model) == (
+        before.id,
+        before.identity.short,
+    )
+    assert (comparison.overlap.texts, comparison.overlap.images) == (100, 100)
+    assert comparison.overlap.text is not None
+    assert 0 < comparison.overlap.text < 1
+    assert f"|  | {live.identity.short} | {before.identity.short} |" in comparison.markdown
+    assert "Of the ten nearest both find" in comparison.markdown
+
+
+def test_the_same_vectors_share_all_answers(connection: psycopg.Connection, released: Made) -> None:
+    """Of two indexes with the same vectors every answer is shared."""
+    twin = replace(released, model=Model("twin", weights="c" * 64))
+    for number in range(4):
+        twin.add(f"{number:05d}")
+    comparison = Comparison.model_validate(publish(connection, twin).report)
+    assert comparison.overlap
+    assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)
+
+
+def test_old_indexes_go(connection: psycopg.Connection, released: Made) -> None:
+    """Beyond those to keep, indexes leave with table and ledger; their releases stay on record,
+    and no rollback leads to them."""
+    models = [replace(released, model=Model(name, weights=name * 64)) for name in "bcd"]
+    for made in models:
+        for number in range(4):
+            made.add(f"{number:05d}")
+        publish(connection, made)
+    kept = [find(connection, made).index_id for made in models[1:]]
+    gone = retire.drop_superseded(connection, COLLECTION, keep=2)
+    assert sorted(gone) == _names(connection, [released, models[0]])
+    for made in [released, models[0]]:
+        assert tables.ledger(connection, find(connection, made)) == {}
+    assert _tables(connection) == {tables.table_name(number) for number in kept}
+    dropped = connection.execute(
+        "SELECT model FROM photos.releases WHERE dropped_at IS NOT NULL ORDER BY release_id"
+    ).fetchall()
+    assert dropped == [("made-up",), ("b",)]
+    assert release.roll_back(connection, COLLECTION).index_id == kept[0]
+    with pytest.raises(ReleaseError, match="no release of another index before"):
+        release.roll_back(connection, COLLECTION)
+    assert retire.drop_superseded(connection, COLLECTION, keep=2) == []
+
+
+def test_a_dropped_index_comes_back(
+    connection: psycopg.Connection, released: Made, other: Made
+) -> None:
+    """A model whose index was dropped is loaded anew and released like any other."""
+    third = replace(released, model=Model("third", weights="c" * 64))
+    third.add("00000")
+    for made in (other, third):
+        publish(connection, made)
+    assert retire.drop_superseded(connection, COLLECTION, keep=2) == _names(connection, [released])
+    live = publish(connection, released)
+    assert live.identity == released.model.identity
+    assert len(search.search(connection, live, clustered(1, 9)[0], 10)) == 10
+
+
+def test_live_and_rollback_target_are_never_dropped(
+    connection: psycopg.Connection, released: Made, other: Made
+) -> None:
+    """However few are to be kept, and also after a rollback; nor is one that is being built."""
+    publish(connection, other)
+    candidate = replace(released, model=Model("third", weights="c" * 64))
+    candidate.add("00000")
+    build_and_judge(connection, candidate)
+    assert retire.drop_superseded(connection, COLLECTION, keep=1) == []
+    release.roll_back(connection, COLLECTION)
+    assert retire.drop_superseded(connection, COLLECTION, keep=1) == []
+    assert len(_tables(connection)) == 3
+
+
+def test_a_table_in_use_is_left_to_the_next_time(
+    database: str,
+    connection: psycopg.Connection,
+    released: Made,
+    other: Made,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A query that still reads an old table ends in peace; so does a view of somebody's own."""
+    monkeypatch.setattr(retire, "_PATIENCE_SECONDS", 0.1)
+    third = replace(released, model=Model("third", weights="c" * 64))
+    third.add("00000")
+    for made in (other, third):
+        publish(connection, made)
+    (name,) = _names(connection, [released])
+    with psycopg.connect(database) as holder:
+        holder.execute(f"SELECT count(*) FROM clip_assets.{name}")  # type: ignore[arg-type]
+        assert retire.drop_superseded(connection, COLLECTION, keep=2) == []
+    connection.execute(f"CREATE VIEW mine AS SELECT image_id FROM clip_assets.{name}")  # type: ignore[arg-type]
+    assert retire.drop_superseded(connection, COLLECTION, keep=2) == []
+    connection.execute("DROP VIEW mine")
+    assert retire.drop_superseded(connection, COLLECTION, keep=2) == [name]
+
+
+def _publish_on_its_own(database: str, index: tables.Index) -> tuple[search.Release, bool]:
+    with psycopg.connect(database, autocommit=True) as own:
+        return release.publish(own, index, "run-2")
+
+
+def _names(connection: psycopg.Connection, of: list[Made]) -> list[str]:
+    return sorted(tables.table_name(find(connection, made).index_id) for made in of)
+
+
+def _tables(connection: psycopg.Connection) -> set[str]:
+    rows = connection.execute(
+        "SELECT tablename FROM pg_tables "
+        "WHERE schemaname = 'clip_assets' AND tablename ~ '^images_[0-9]+$'"
+    )
+    return {name for (name,) in rows}

@@ -1,0 +1,114 @@
+"""The bound on work: what it admits, refuses, abandons and skips."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from serving.bulkhead import Bulkhead, Deadline
+from serving.errors import Busy, ClientGone, DeadlineExceeded
+
+
+async def _hold(
+    bulkhead: Bulkhead, release: threading.Event, count: int
+) -> "list[asyncio.Task[bool]]":
+    tasks = [
+        asyncio.create_task(bulkhead.run(release.wait, Deadline.within(5))) for _ in range(count)
+    ]
+    await asyncio.sleep(0.05)
+    return tasks
+
+
+def test_work_past_the_bound_is_refused_at_once() -> None:
+    """With one thread busy and two waiting, a fourth call is refused within milliseconds."""
+
+    async def scenario() -> None:
+        bulkhead, release = Bulkhead("encoder", 1, 2), threading.Event()
+        held = await _hold(bulkhead, release, 3)
+        started = time.perf_counter()
+        with pytest.raises(Busy):
+            await bulkhead.run(lambda: None, Deadline.within(5))
+        assert time.perf_counter() - started < 0.05
+        release.set()
+        assert await asyncio.gather(*held) == [True] * 3
+        assert await bulkhead.run(lambda: "again", Deadline.within(5)) == "again"
+
+    asyncio.run(scenario())
+
+
+def test_a_deadline_ends_the_wait_for_a_thread() -> None:
+    """A call that never gets a thread ends at its deadline and gives its place back."""
+
+    async def scenario() -> None:
+        bulkhead, release = Bulkhead("encoder", 1, 1), threading.Event()
+        held = await _hold(bulkhead, release, 1)
+        for _ in range(3):
+            started = time.perf_counter()
+            with pytest.raises(DeadlineExceeded):
+                await bulkhead.run(lambda: None, Deadline.within(0.1))
+            assert time.perf_counter() - started < 0.3
+        release.set()
+        await asyncio.gather(*held)
+
+    asyncio.run(scenario())
+
+
+def test_abandoned_work_keeps_its_thread_but_not_its_caller() -> None:
+    """A deadline leaves at the deadline; the slot stays taken until the work is really over."""
+
+    async def scenario() -> None:
+        bulkhead, release = Bulkhead("database", 1, 0), threading.Event()
+        with pytest.raises(DeadlineExceeded):
+            await bulkhead.run(release.wait, Deadline.within(0.1))
+        with pytest.raises(Busy):
+            await bulkhead.run(lambda: None, Deadline.within(1))
+        release.set()
+        await asyncio.sleep(0.1)
+        assert await bulkhead.run(lambda: "free", Deadline.within(1)) == "free"
+
+    asyncio.run(scenario())
+
+
+def test_clients_that_left_cost_no_work() -> None:
+    """Of twenty callers who left while they waited, none is worked for."""
+
+    async def gone() -> bool:
+        return True
+
+    async def scenario() -> None:
+        bulkhead, worked = Bulkhead("encoder", 1, 30), []
+        calls = [
+            bulkhead.run(lambda: worked.append(1), Deadline(Deadline.within(5).until, gone))
+            for _ in range(20)
+        ]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(outcome, ClientGone) for outcome in outcomes)
+        assert not worked
+        assert await bulkhead.run(lambda: "free", Deadline.within(1)) == "free"
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_the_work_reaches_the_caller() -> None:
+    """The work's own exception comes out unchanged, and the bulkhead goes on."""
+
+    async def scenario() -> None:
+        bulkhead = Bulkhead("encoder", 1, 0)
+        with pytest.raises(ZeroDivisionError):
+            await bulkhead.run(lambda: 1 // 0, Deadline.within(1))
+        assert await bulkhead.run(lambda: "on", Deadline.within(1)) == "on"
+
+    asyncio.run(scenario())
+
+
+def test_the_access_log_learns_how_long_it_took() -> None:
+    """Waiting and working are noted apart, in milliseconds."""
+
+    async def scenario() -> None:
+        deadline = Deadline.within(1)
+        await Bulkhead("encoder", 1, 0).run(lambda: time.sleep(0.02), deadline)
+        assert deadline.notes["encoder_ms"] >= 20
+        assert deadline.notes["encoder_wait_ms"] < 20
+
+    asyncio.run(scenario())
