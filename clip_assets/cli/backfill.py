@@ -13,6 +13,7 @@ from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.catalog import Catalog
 from clip_assets.component.image_collection import ImageCollection
+from clip_assets.dagster_private import implicit_job
 from clip_assets.errors import JobError, SettingsError
 from clip_assets.settings import PROJECT, Settings
 from clip_assets.status import missing_shards
@@ -69,9 +70,7 @@ class Backfill:
     def _execute(
         self, key: dg.AssetKey, tags: dict[str, str] | None = None, run_id: str | None = None
     ) -> None:
-        job = self._defs.resolve_implicit_job_def_def_for_assets([key])
-        assert job is not None, "every asset has its implicit job"
-        result = job.execute_in_process(
+        result = implicit_job(self._defs, key).execute_in_process(
             run_config=_QUIET,
             instance=self._instance,
             asset_selection=[key],

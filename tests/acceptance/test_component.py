@@ -146,7 +146,7 @@ def test_dg_scaffolds_a_collection_that_loads(tmp_path: Path) -> None:
 
 
 def test_dg_help_names_the_options_of_a_new_collection() -> None:
-    """`dg scaffold defs clip_assets.ImageCollection --help` lists every option of the scaffolder."""
+    """`dg scaffold defs clip_assets.ImageCollection --help` lists the scaffolder's options."""
     done = subprocess.run(
         dg("scaffold", "defs", "clip_assets.ImageCollection", "--help"),
         cwd=PROJECT, capture_output=True, text=True, check=True,
