@@ -42,10 +42,7 @@ class Backfill:
 
     @property
     def head(self) -> Catalog:
-        head = catalog.read(self.objects)
-        if head is None:
-            raise SettingsError(f"{self.of.collection} has no catalog, and its file no `source:`.")
-        return head
+        return catalog.require(self.objects, self.of.collection)
 
     def chosen(self, shards: str) -> list[str]:
         """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
