@@ -1,6 +1,7 @@
 """One collection and one model, as the YAML names them: what assets and checks are made from."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
@@ -11,7 +12,11 @@ from clip_assets.errors import SettingsError
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
+from clip_assets.node.job import EmbedJob
 from clip_assets.source import SourceConfig
+
+YAML_NAMES = {"name": "collection", "spec": "model"}
+"""What the YAML calls those fields whose own name it does not use."""
 
 _RESERVED = {"public", "clip_assets", "information_schema"}
 
@@ -21,7 +26,7 @@ class Collection(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    collection: str = Field(description="its name, and its SQL schema's")
+    name: str = Field(description="its name, and its SQL schema's")
     spec: ModelSpec = Field(description="the CLIP model and its weights")
     source: SourceConfig | None = Field(None, description="where the images are")
     sky: SkyPilotConfig | None = Field(
@@ -66,7 +71,7 @@ class Collection(BaseModel):
         "0 3 * * *", description="when to make good what a missed tick left, in UTC"
     )
 
-    @field_validator("collection")
+    @field_validator("name")
     @classmethod
     def _is_a_schema_name(cls, name: str) -> str:
         if (
@@ -82,8 +87,21 @@ class Collection(BaseModel):
 
     def require_source(self) -> SourceConfig:
         if self.source is None:
-            raise SettingsError(f"{self.collection} has no `source:` in its defs.yaml.")
+            raise SettingsError(f"{self.name} has no `source:` in its defs.yaml.")
         return self.source
+
+    def job(self, job_id: str, run_id: str, shards: Sequence[str]) -> EmbedJob:
+        """What one job is told, so that it embeds these shards as the YAML wants them."""
+        return EmbedJob(
+            job_id=job_id,
+            run_id=run_id,
+            collection=self.name,
+            model=self.spec,
+            shards=tuple(shards),
+            part_rows=self.part_rows,
+            batch_size=self.batch_size,
+            max_reject_share=self.max_reject_share,
+        )
 
     @property
     def wanted(self) -> Wanted:
@@ -91,7 +109,7 @@ class Collection(BaseModel):
 
     @property
     def partitions_name(self) -> str:
-        return f"{self.collection}_shards"
+        return f"{self.name}_shards"
 
     @property
     def partitions(self) -> dg.DynamicPartitionsDefinition:
@@ -103,29 +121,34 @@ class Collection(BaseModel):
         return re.sub(r"[^a-z0-9_]+", "_", self.spec.slug)
 
     @property
-    def name(self) -> str:
+    def name_with_model(self) -> str:
         """Of the collection and the model together, for sensors and schedules."""
-        return f"{self.collection}_{self.model_key}"
+        return f"{self.name}_{self.model_key}"
 
     @property
     def catalog_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.collection, "catalog"])
+        return dg.AssetKey([self.name, "catalog"])
 
     @property
     def embeddings_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.collection, self.model_key, "embeddings"])
+        return dg.AssetKey([self.name, self.model_key, "embeddings"])
 
     @property
     def search_index_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.collection, self.model_key, "search_index"])
+        return dg.AssetKey([self.name, self.model_key, "search_index"])
 
     @property
     def release_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.collection, self.model_key, "release"])
+        return dg.AssetKey([self.name, self.model_key, "release"])
 
     @property
     def report_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.collection, self.model_key, "report"])
+        return dg.AssetKey([self.name, self.model_key, "report"])
+
+    @property
+    def index_key(self) -> tuple[str, str, VectorType]:
+        """By which Postgres knows the index: collection, slug of the model, type of vectors."""
+        return self.name, self.spec.slug, self.vector_type
 
     @property
     def freshness_policy(self) -> dg.FreshnessPolicy:

@@ -9,30 +9,26 @@ from clip_assets.resources import Installation
 from clip_assets.source.open import open_source
 
 
-def catalog_asset(of: Collection) -> dg.AssetsDefinition:
-    source = of.require_source()
+def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
+    source = collection.require_source()
 
     @dg.asset(
-        key=of.catalog_key,
-        description=f"Images of `{of.collection}` in a stable order, cut once into shards.",
+        key=collection.catalog_key,
+        description=f"Images of `{collection.name}` in a stable order, cut once into shards.",
         kinds={"parquet"},
-        code_version="1",
-        freshness_policy=of.freshness_policy,
-        automation_condition=catalog_condition(of),
-        group_name=of.collection,
-        owners=[of.owner],
+        automation_condition=catalog_condition(collection),
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        objects = installation.objects(of.collection)
+        objects = installation.objects(collection.name)
         before = catalog.read(objects)
         known = {shard.shard: shard for shard in before.shards} if before else {}
         head = catalog.refresh(
-            objects, of.collection, source, open_source(source).list(), of.shard_size
+            objects, collection.name, source, open_source(source).list(), collection.shard_size
         )
         keys = [shard.shard for shard in head.shards]
-        context.instance.add_dynamic_partitions(of.partitions_name, keys)
+        context.instance.add_dynamic_partitions(collection.partitions_name, keys)
         changed = [shard.shard for shard in head.shards if known.get(shard.shard) != shard]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(head.listing),

@@ -9,7 +9,7 @@ from clip_assets import catalog
 from clip_assets.assets.shard_metadata import shard_metadata
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
-from clip_assets.compute import EmbedClient, ShardReport
+from clip_assets.compute import EmbedClient, ShardOutcome
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
 from clip_assets.errors import HopelessJobError
 from clip_assets.node import job as jobs
@@ -19,89 +19,96 @@ from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 
 
-def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
+def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
-        key=of.embeddings_key,
-        deps=[of.catalog_key],
-        partitions_def=of.partitions,
-        backfill_policy=dg.BackfillPolicy.multi_run(of.shards_per_run),
-        description=f"Unit vectors of every image by {of.spec.title}: parquet parts and a commit.",
+        key=collection.embeddings_key,
+        deps=[collection.catalog_key],
+        partitions_def=collection.partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(collection.shards_per_run),
+        description=f"Unit vectors of every image by {collection.spec.title}: parquet parts and a "
+        "commit.",
         kinds={"parquet", "pytorch"},
-        code_version="1",
-        pool=None if of.sky else "embed",
-        freshness_policy=of.freshness_policy,
+        pool=None if collection.sky else "embed",
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
-        group_name=of.collection,
-        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext,
         installation: Installation,
         compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
-        objects = installation.objects(of.collection)
-        head = catalog.require(objects, of.collection)
-        client = PipesSkyPilotClient(of.sky) if of.sky else compute
-        unfinished = dict.fromkeys(context.partition_keys, "the job ended before it came to it")
+        objects = installation.objects(collection.name)
+        head = catalog.require(objects, collection.name)
+        client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
+        run = _Run(context, collection, objects, head, client)
         try:
             # However this ends, the client hears of it, and ends the job that nobody waits for.
-            with closing(_reports(context, of, objects, head, client)) as reports:
-                for report in reports:
-                    if report.state == "failed":
-                        unfinished[report.shard] = report.message
-                        continue
-                    if unfinished.pop(report.shard, None) is None:
-                        continue  # a recovered job says again what it found committed
-                    metadata = shard_metadata(objects, head, of.spec, report)
-                    context.add_asset_metadata(metadata, partition_key=report.shard)
-                    if unfinished:
-                        # Green as it commits, not with the last: a lost worker loses nothing.
-                        yield dg.AssetMaterialization(
-                            of.embeddings_key, partition=report.shard, metadata=metadata
-                        )
+            with closing(run.outcomes()) as outcomes:
+                for outcome in outcomes:
+                    yield from run.record(outcome)
         except dg.DagsterExecutionInterruptedError as error:
             raise _terminated() from error
         except HopelessJobError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        if unfinished:
-            raise _partial_failure(unfinished, len(context.partition_keys))
+        if run.unfinished:
+            raise _partial_failure(run.unfinished, len(context.partition_keys))
         yield dg.MaterializeResult()
 
     return build
 
 
-def _reports(
-    context: dg.AssetExecutionContext,
-    of: Collection,
-    objects: Objects,
-    head: Catalog,
-    client: EmbedClient,
-) -> Generator[ShardReport]:
-    """A report a shard. What is committed costs no job; its checks read it all the same."""
-    due = []
-    for shard in head.pick(context.partition_keys):
-        if commits.read(objects, of.spec.slug, shard.at):
-            yield ShardReport(shard.shard, "unchanged", "")
-        else:
-            due.append(shard.shard)
-    if due:
-        yield from client.run(context, objects, _job(context, of, due))
+class _Run:
+    """One run at work. `unfinished` says of each shard that is not committed what kept it."""
 
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        collection: Collection,
+        objects: Objects,
+        head: Catalog,
+        client: EmbedClient,
+    ) -> None:
+        self._context, self._collection, self._client = context, collection, client
+        self._objects, self._head = objects, head
+        self.unfinished = dict.fromkeys(
+            context.partition_keys, "the job ended before it came to it"
+        )
 
-def _job(context: dg.AssetExecutionContext, of: Collection, due: list[str]) -> EmbedJob:
-    return EmbedJob(
+    def outcomes(self) -> Generator[ShardOutcome]:
+        """One outcome a shard. What is committed costs no job; its checks read it all the same."""
+        due = []
+        for shard in self._head.pick(self._context.partition_keys):
+            if commits.read(self._objects, self._collection.spec.slug, shard.at):
+                yield ShardOutcome(shard.shard, "unchanged", "")
+            else:
+                due.append(shard.shard)
+        if due:
+            yield from self._client.run(self._context, self._objects, self._job(due))
+
+    def record(self, outcome: ShardOutcome) -> Iterator[dg.AssetMaterialization]:
+        if outcome.state == "failed":
+            self.unfinished[outcome.shard] = outcome.message
+            return
+        if self.unfinished.pop(outcome.shard, None) is None:
+            return  # a recovered job says again what it found committed
+        spec = self._collection.spec
+        metadata = shard_metadata(self._objects, self._head, spec, outcome)
+        self._context.add_asset_metadata(metadata, partition_key=outcome.shard)
+        if self.unfinished:
+            # Green as it commits, not with the last: a lost worker loses nothing.
+            yield dg.AssetMaterialization(
+                self._collection.embeddings_key, partition=outcome.shard, metadata=metadata
+            )
+
+    def _job(self, due: list[str]) -> EmbedJob:
+        context = self._context
         # Named by what was asked for, not by what is due, which shrinks while a job runs.
-        job_id=jobs.id_of(
-            of.spec.slug, context.partition_keys, context.run_id, context.retry_number
-        ),
-        run_id=context.run_id,
-        collection=of.collection,
-        model=of.spec,
-        shards=tuple(due),
-        part_rows=of.part_rows,
-        batch_size=of.batch_size,
-        max_reject_share=of.max_reject_share,
-    )
+        job_id = jobs.id_of(
+            self._collection.spec.slug,
+            context.partition_keys,
+            context.run_id,
+            context.retry_number,
+        )
+        return self._collection.job(job_id, context.run_id, due)
 
 
 def _terminated() -> dg.Failure:

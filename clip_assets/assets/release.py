@@ -18,29 +18,25 @@ from clip_assets.settings import Settings
 from clip_assets.status import is_live
 
 
-def release_asset(of: Collection) -> dg.AssetsDefinition:
+def release_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
-        key=of.release_key,
-        deps=[of.search_index_key],
+        key=collection.release_key,
+        deps=[collection.search_index_key],
         description="What answers searches: moves in one transaction, rolls back in one.",
         kinds={"postgres"},
-        code_version="1",
         output_required=False,
-        freshness_policy=of.freshness_policy,
         automation_condition=release_condition(),
-        group_name=of.collection,
-        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> Iterator[dg.MaterializeResult[None]]:
         with installation.connect() as connection:
-            if _is_decided_by_hand(context, connection, of):
+            if _is_decided_by_hand(context, connection, collection):
                 context.log.info("Another index is live: a switch is made by hand.")
                 return
-            index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
+            index = tables.find(connection, *collection.index_key)
             live, moved = release.publish(connection, index, context.run_id)
-            dropped = retire.drop_superseded(connection, of.collection, of.keep_indexes)
+            dropped = retire.drop_superseded(connection, collection.name, collection.keep_indexes)
             if dropped:
                 thumbnails.drop_unneeded(connection)
         yield dg.MaterializeResult(
@@ -52,12 +48,10 @@ def release_asset(of: Collection) -> dg.AssetsDefinition:
 
 
 def _is_decided_by_hand(
-    context: dg.AssetExecutionContext, connection: psycopg.Connection, of: Collection
+    context: dg.AssetExecutionContext, connection: psycopg.Connection, collection: Collection
 ) -> bool:
     """Automation refreshes the model that is live, and never puts another in its place."""
-    return is_automated(context.run) and not is_live(
-        connection, of.collection, of.spec.slug, of.vector_type
-    )
+    return is_automated(context.run) and not is_live(connection, *collection.index_key)
 
 
 def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, Any]:

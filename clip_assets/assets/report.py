@@ -20,24 +20,20 @@ _SHOWN = 8
 _LINES = 50
 
 
-def report_asset(of: Collection) -> dg.AssetsDefinition:
+def report_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
-        key=of.report_key,
-        deps=[dg.AssetDep(of.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
+        key=collection.report_key,
+        deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
         description="What the embeddings look like: duplicates by hash and by vector, and drift.",
         kinds={"parquet"},
-        code_version="1",
-        freshness_policy=of.freshness_policy,
-        automation_condition=report_condition(of),
-        group_name=of.collection,
-        owners=[of.owner],
+        automation_condition=report_condition(collection),
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        objects = installation.objects(of.collection)
-        found = duplicates.find(objects, of.spec.slug)
-        shards = drift_of(objects, of.spec.slug)
+        objects = installation.objects(collection.name)
+        found = duplicates.find(objects, collection.spec.slug)
+        shards = drift_of(objects, collection.spec.slug)
         drifted = [shard.shard for shard in shards if shard.drifted]
         if drifted:
             context.log.warning(f"shards unlike those before them: {', '.join(drifted)}")
@@ -49,7 +45,7 @@ def report_asset(of: Collection) -> dg.AssetsDefinition:
                 "near_duplicates": len(found.near),
                 "near_from_cosine": found.threshold,
                 "duplicates": dg.MetadataValue.md(_duplicates(found)),
-                "pictures": dg.MetadataValue.md(_pictures(objects, of.spec.slug, found)),
+                "pictures": dg.MetadataValue.md(_pictures(objects, collection.spec.slug, found)),
                 "drifted_shards": dg.MetadataValue.json(drifted),
                 "drift": dg.MetadataValue.md(_drift(shards)),
             }

@@ -15,28 +15,29 @@ from clip_assets.judge.judgement import Judgement
 from clip_assets.resources import Installation
 
 
-def search_index_asset(of: Collection) -> dg.AssetsDefinition:
+def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
-        key=of.search_index_key,
-        deps=[dg.AssetDep(of.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
+        key=collection.search_index_key,
+        deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
         description="Rows and HNSW in Postgres: one transaction a shard, judged after each change.",
         kinds={"postgres"},
-        code_version="1",
         pool="index",
-        freshness_policy=of.freshness_policy,
         automation_condition=search_index_condition(),
-        group_name=of.collection,
-        owners=[of.owner],
     )
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        objects = installation.objects(of.collection)
-        head = catalog.require(objects, of.collection)
+        objects = installation.objects(collection.name)
+        head = catalog.require(objects, collection.name)
         shards = [shard.at for shard in head.shards]
         with installation.connect() as connection:
             done = load.reconcile(
-                connection, objects, of.collection, of.spec, shards, vector_type=of.vector_type
+                connection,
+                objects,
+                collection.name,
+                collection.spec,
+                shards,
+                vector_type=collection.vector_type,
             )
             context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
             if done.replaced:
@@ -47,10 +48,10 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
                     "of all is built sooner than that one would take it in"
                 )
             built = hnsw.build(connection, done.index, head.images, context.log.info)
-            judgement = judge.judge(connection, objects, done.index, of.wanted)
-            judge.judge_outgrown(connection, objects, done.index, of.wanted)
+            judgement = judge.judge(connection, objects, done.index, collection.wanted)
+            judge.judge_outgrown(connection, objects, done.index, collection.wanted)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(f"{judgement.content}-{of.vector_type}"),
+            data_version=dg.DataVersion(f"{judgement.content}-{collection.vector_type}"),
             metadata={
                 "dagster/row_count": judgement.rows,
                 "dagster/table_name": f"clip_assets.{tables.table_name(done.index.index_id)}",
@@ -59,7 +60,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
                 "shards_missing": len(done.missing),
                 "hnsw_built": built,
                 "model": done.index.identity.short,
-                "vector_type": of.vector_type.value,
+                "vector_type": collection.vector_type.value,
                 **_measured(judgement),
             },
         )

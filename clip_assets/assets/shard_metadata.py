@@ -8,7 +8,7 @@ from clip_assets import catalog
 from clip_assets.assets.pictures import contact_sheet
 from clip_assets.assets.rejects import rejects_sheet
 from clip_assets.catalog import Catalog, Shard
-from clip_assets.compute import Machine, ShardReport
+from clip_assets.compute import Machine, ShardOutcome
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits
@@ -29,15 +29,15 @@ _COLUMNS = {
 
 
 def shard_metadata(
-    objects: Objects, head: Catalog, spec: ModelSpec, report: ShardReport
+    objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome
 ) -> dict[str, Any]:
     """Metadata of a shard that is committed. Raises StoreError if it is not."""
-    (shard,) = head.pick([report.shard])
+    (shard,) = head.pick([outcome.shard])
     commit = _require_commit(objects, spec, shard)
     speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
     return {
         "pictures": dg.MetadataValue.md(contact_sheet(objects, commit)),
-        "state": report.state,
+        "state": outcome.state,
         "dagster/partition_row_count": commit.rows,
         "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
         "dagster/column_schema": _column_schema(commit.identity.dim),
@@ -49,7 +49,7 @@ def shard_metadata(
         "digest": commit.digest,
         "made_by_run": commit.run_id,
         **_of_rejects(objects, head, shard, commit),
-        **(_of_machine(report.machine, report, commit) if report.machine else {}),
+        **(_of_machine(outcome.machine, outcome, commit) if outcome.machine else {}),
     }
 
 
@@ -71,14 +71,13 @@ def _of_rejects(objects: Objects, head: Catalog, shard: Shard, commit: Commit) -
     return {"rejected_images": dg.MetadataValue.md(sheet)}
 
 
-def _of_machine(machine: Machine, report: ShardReport, commit: Commit) -> dict[str, Any]:
+def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> dict[str, Any]:
     """What a rented machine did and cost for this shard; a shard found committed cost nothing."""
-    seconds = commit.seconds if report.state == "committed" else 0.0
-    price = machine.dollars_per_hour
+    seconds = commit.seconds if outcome.state == "committed" else 0.0
     return {
         "gpu": f"{machine.gpus:g}x {machine.accelerator}" if machine.gpus else "none",
         "gpu_seconds": round(seconds * machine.gpus, 3),
-        "dollars": None if price is None else round(price * seconds / 3600, 6),
+        "dollars": machine.dollars(seconds),
         "infra": machine.infra,
         "sky_job": machine.job,
         "sky_dashboard": dg.MetadataValue.url(machine.url),

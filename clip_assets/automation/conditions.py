@@ -14,13 +14,13 @@ from clip_assets.collection import Collection
 Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 
 
-def catalog_condition(of: Collection) -> Condition:
+def catalog_condition(collection: Collection) -> Condition:
     """Once a day by the clock; what comes between, the sensor sees."""
     return (
         # A sensor's tick may fail or fall into a time without a daemon, and would not come again
         # while the listing stays. It also tells a quiet collection from a forgotten one: without
         # it, nothing new for a day would look overdue.
-        _at(of.reconcile_cron)
+        _at(collection.reconcile_cron)
         # The first catalog is made by hand: a wrong `uri` is then seen by someone.
         & ~dg.AutomationCondition.missing()
         # A long listing that is still under way is not started twice.
@@ -28,10 +28,10 @@ def catalog_condition(of: Collection) -> Condition:
     ).with_label("listed once a day")
 
 
-def report_condition(of: Collection) -> Condition:
+def report_condition(collection: Collection) -> Condition:
     """Once a day, when it was made once: what it tells of changes slowly."""
     return (
-        _at(of.reconcile_cron)
+        _at(collection.reconcile_cron)
         # It compares every pair of images that are near: not asked for, not paid for.
         & ~dg.AutomationCondition.missing()
         & ~dg.AutomationCondition.in_progress()
@@ -75,27 +75,32 @@ def check_condition() -> Condition:
 
 
 def automation_sensor(
-    of: Collection, *, with_catalog: bool
+    collection: Collection, *, with_catalog: bool
 ) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the conditions of this collection and model, and no others.
 
     Dagster's `default_automation_condition_sensor` is one switch for the whole code location and
     starts switched off. This one has a switch for each file of YAML and follows its `automate:`.
     """
-    keys = [of.embeddings_key, of.report_key, of.search_index_key, of.release_key]
-    selection = dg.AssetSelection.assets(*keys, *([of.catalog_key] if with_catalog else []))
+    keys = [
+        collection.embeddings_key,
+        collection.report_key,
+        collection.search_index_key,
+        collection.release_key,
+    ]
+    selection = dg.AssetSelection.assets(*keys, *([collection.catalog_key] if with_catalog else []))
     return dg.AutomationConditionSensorDefinition(
-        name=f"{of.name}_automation",
+        name=f"{collection.name_with_model}_automation",
         target=selection | dg.AssetSelection.checks_for_assets(*keys),
-        default_status=sensor_status(of),
+        default_status=sensor_status(collection),
         minimum_interval_seconds=30,
         description="Index and release follow the embeddings; the catalog is listed once a day.",
     )
 
 
-def sensor_status(of: Collection) -> dg.DefaultSensorStatus:
+def sensor_status(collection: Collection) -> dg.DefaultSensorStatus:
     """On unless the YAML says otherwise: nothing is started before a first release by hand."""
-    return dg.DefaultSensorStatus.RUNNING if of.automate else dg.DefaultSensorStatus.STOPPED
+    return dg.DefaultSensorStatus.RUNNING if collection.automate else dg.DefaultSensorStatus.STOPPED
 
 
 def _at(cron: str) -> Condition:

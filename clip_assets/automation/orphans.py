@@ -15,18 +15,18 @@ from clip_assets.compute.skypilot.jobs import JobState
 _WAITED_FOR = [Status.QUEUED, Status.NOT_STARTED, Status.STARTING, Status.STARTED, Status.CANCELING]
 
 
-def orphans_sensor(of: Collection, sky: SkyPilotConfig) -> dg.SensorDefinition:
+def orphans_sensor(collection: Collection, sky: SkyPilotConfig) -> dg.SensorDefinition:
     """Cancel this collection's SkyPilot jobs that no run waits for, and no other's."""
 
     @dg.sensor(
-        name=f"{of.name}_orphans",
-        asset_selection=dg.AssetSelection.assets(of.embeddings_key),
+        name=f"{collection.name_with_model}_orphans",
+        asset_selection=dg.AssetSelection.assets(collection.embeddings_key),
         minimum_interval_seconds=120,
         description="Cancels SkyPilot jobs whose run is gone and was not tried again.",
-        default_status=sensor_status(of),
+        default_status=sensor_status(collection),
     )
     def orphans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        ours = jobs.unfinished(names.of_collection(context.instance, of.collection))
+        ours = jobs.unfinished(names.of_collection(context.instance, collection.name))
         old = time.time() - 60 * sky.orphan_minutes
         orphaned = [
             job

@@ -13,7 +13,7 @@ from clip_assets.resources import Installation
 from clip_assets.status import is_live, missing_shards
 
 
-def reconcile_schedule(of: Collection) -> dg.ScheduleDefinition:
+def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
     """Materialize missing shards, and the longest unlooked-at ones: their files are read again.
 
     A shard that is committed costs no job: its checks compare every file with its commit. At
@@ -21,38 +21,40 @@ def reconcile_schedule(of: Collection) -> dg.ScheduleDefinition:
     """
 
     @dg.schedule(
-        name=f"{of.name}_reconcile",
-        cron_schedule=of.reconcile_cron,
-        target=dg.AssetSelection.assets(of.embeddings_key),
+        name=f"{collection.name_with_model}_reconcile",
+        cron_schedule=collection.reconcile_cron,
+        target=dg.AssetSelection.assets(collection.embeddings_key),
         description="Once a day: shards that are missing, failed ones too, and those whose files "
         "were longest not looked at. Index and release follow.",
         default_status=dg.DefaultScheduleStatus.RUNNING
-        if of.automate
+        if collection.automate
         else dg.DefaultScheduleStatus.STOPPED,
     )
     def reconcile(
         context: dg.ScheduleEvaluationContext, installation: Installation
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        objects = installation.objects(of.collection)
+        objects = installation.objects(collection.name)
         head = catalog.read(objects)
         if head is None:
             yield dg.SkipReason("The catalog was never materialized; the first time is by hand.")
             return
         with installation.connect() as connection:
-            live = is_live(connection, of.collection, of.spec.slug, of.vector_type)
+            live = is_live(connection, *collection.index_key)
         if not live:
-            yield dg.SkipReason(f"This model as {of.vector_type} is not live, or was taken back.")
+            yield dg.SkipReason(
+                f"This model as {collection.vector_type} is not live, or was taken back."
+            )
             return
         keys = [shard.shard for shard in head.shards]
         # Twice within the time they may go unseen, so that one missed night makes none overdue.
-        share = math.ceil(2 * len(keys) / of.verify_within_days)
-        unseen = oldest_shards(context.instance, of.embeddings_key, keys)[:share]
-        due = sorted({*missing_shards(objects, head, of.spec.slug), *unseen})
-        for batch in batches(due, of.shards_per_run):
+        share = math.ceil(2 * len(keys) / collection.verify_within_days)
+        unseen = oldest_shards(context.instance, collection.embeddings_key, keys)[:share]
+        due = sorted({*missing_shards(objects, head, collection.spec.slug), *unseen})
+        for batch in batches(due, collection.shards_per_run):
             tick = context.scheduled_execution_time.isoformat()
             yield dg.RunRequest(
                 run_key=f"{tick} {batch[0]}",
-                asset_selection=[of.embeddings_key],
+                asset_selection=[collection.embeddings_key],
                 tags=range_tags(batch),
             )
 

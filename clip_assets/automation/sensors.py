@@ -29,59 +29,59 @@ _QUIET = timedelta(seconds=15)
 _ABANDONED = timedelta(days=1)
 
 
-def new_images_sensor(of: Collection) -> dg.SensorDefinition:
+def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
     """Refresh the catalog when the source lists other images than it holds."""
-    source = of.require_source()
+    source = collection.require_source()
 
     @dg.sensor(
-        name=f"{of.collection}_new_images",
-        target=dg.AssetSelection.assets(of.catalog_key),
-        minimum_interval_seconds=of.look_every_seconds,
+        name=f"{collection.name}_new_images",
+        target=dg.AssetSelection.assets(collection.catalog_key),
+        minimum_interval_seconds=collection.look_every_seconds,
         description="Lists the source; added, changed or vanished images refresh the catalog.",
-        default_status=sensor_status(of),
+        default_status=sensor_status(collection),
     )
     def new_images(installation: Installation) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        head = catalog.read(installation.objects(of.collection))
+        head = catalog.read(installation.objects(collection.name))
         listing = catalog.listing_digest(open_source(source).list())
         if head is None:
             yield dg.SkipReason("The catalog was never materialized; the first time is by hand.")
         elif head.listing == listing:
             yield dg.SkipReason("The source lists the same images.")
         else:
-            yield dg.RunRequest(run_key=listing, asset_selection=[of.catalog_key])
+            yield dg.RunRequest(run_key=listing, asset_selection=[collection.catalog_key])
 
     return new_images
 
 
-def missing_shards_sensor(of: Collection) -> dg.SensorDefinition:
+def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
     """Embed what the catalog lists anew, for the model that is live."""
 
     @dg.sensor(
-        name=f"{of.name}_missing_shards",
-        target=dg.AssetSelection.assets(of.embeddings_key),
+        name=f"{collection.name_with_model}_missing_shards",
+        target=dg.AssetSelection.assets(collection.embeddings_key),
         minimum_interval_seconds=30,
         description="New and changed shards are embedded, as many a run as `shards_per_run` says. "
         "Only for the model that is live: the first time is by hand.",
-        default_status=sensor_status(of),
+        default_status=sensor_status(collection),
     )
     def missing(
         context: dg.SensorEvaluationContext, installation: Installation
     ) -> dg.SensorResult | dg.SkipReason:
-        objects = installation.objects(of.collection)
+        objects = installation.objects(collection.name)
         head = catalog.read(objects)
         if head is None or context.cursor == head.listing:
             return dg.SkipReason("The catalog is as it was when every shard was embedded.")
-        due = missing_shards(objects, head, of.spec.slug)
+        due = missing_shards(objects, head, collection.spec.slug)
         if not due:
             return dg.SensorResult(skip_reason="Every shard is embedded.", cursor=head.listing)
         with installation.connect() as connection:
-            if not is_live(connection, of.collection, of.spec.slug, of.vector_type):
+            if not is_live(connection, *collection.index_key):
                 return dg.SkipReason(
-                    f"{len(due)} shards wait for a hand: this model as {of.vector_type} is not "
-                    "live, or was taken back. Backfill them, then materialize `search_index` and "
-                    "`release`."
+                    f"{len(due)} shards wait for a hand: this model as {collection.vector_type} is "
+                    "not live, or was taken back. Backfill them, then materialize `search_index` "
+                    "and `release`."
                 )
-        if busy := _busy(context.instance, of):
+        if busy := _busy(context.instance, collection):
             return dg.SkipReason(f"{len(due)} shards wait: {busy}.")
         return dg.SensorResult(
             run_requests=[
@@ -89,19 +89,19 @@ def missing_shards_sensor(of: Collection) -> dg.SensorDefinition:
                 # and then not before it changes or the day's `reconcile`.
                 dg.RunRequest(
                     run_key=_key(head.pick(batch)),
-                    asset_selection=[of.embeddings_key],
+                    asset_selection=[collection.embeddings_key],
                     tags=range_tags(batch),
                 )
-                for batch in batches(due, of.shards_per_run)
+                for batch in batches(due, collection.shards_per_run)
             ]
         )
 
     return missing
 
 
-def _busy(instance: dg.DagsterInstance, of: Collection) -> str:
+def _busy(instance: dg.DagsterInstance, collection: Collection) -> str:
     """What is at work on the same shards, or was a moment ago; empty if nothing is."""
-    keys = {of.catalog_key, of.embeddings_key}
+    keys = {collection.catalog_key, collection.embeddings_key}
     now = datetime.now(UTC)
     working = dg.RunsFilter(statuses=_UNFINISHED, updated_after=now - _ABANDONED)
     for chosen in (working, dg.RunsFilter(updated_after=now - _QUIET)):

@@ -10,14 +10,14 @@ from clip_assets.collection import Collection
 from clip_assets.resources import Installation
 
 
-def catalog_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+def catalog_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
-        asset=of.catalog_key,
+        asset=collection.catalog_key,
         blocking=True,
         description="Every image id occurs once, and the shards hold the rows the head says.",
     )
     def ids_unique(installation: Installation) -> dg.AssetCheckResult:
-        objects = installation.objects(of.collection)
+        objects = installation.objects(collection.name)
         head = catalog.read(objects)
         shards = head.shards if head else ()
         seen: set[str] = set()

@@ -17,9 +17,9 @@ from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
 
 
-def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
-        asset=of.embeddings_key,
+        asset=collection.embeddings_key,
         blocking=True,
         description="Rows and rejects make the catalog's images; the files are the committed ones; "
         "vectors are finite, of unit length and not all alike.",
@@ -27,13 +27,13 @@ def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
     def complete_and_sound(
         context: dg.AssetCheckExecutionContext, installation: Installation
     ) -> dg.AssetCheckResult:
-        objects = installation.objects(of.collection)
+        objects = installation.objects(collection.name)
         head = catalog.read(objects)
         shards = head.shards if head else ()
         if context.has_partition_key or context.has_partition_key_range:
             keys = set(context.partition_keys)
             shards = tuple(shard for shard in shards if shard.shard in keys)
-        faults = {shard.shard: fault(objects, of.spec.slug, shard) for shard in shards}
+        faults = {shard.shard: fault(objects, collection.spec.slug, shard) for shard in shards}
         bad = {shard: text for shard, text in faults.items() if text}
         return dg.AssetCheckResult(
             passed=not bad and bool(shards),
@@ -42,7 +42,7 @@ def embeddings_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         )
 
     yield complete_and_sound
-    yield oldest_shard_check(of)
+    yield oldest_shard_check(collection)
 
 
 def _told(bad: dict[str, str]) -> str:

@@ -14,24 +14,24 @@ from clip_assets.resources import Installation
 _WARN_SHARE = 0.75
 
 
-def oldest_shard_check(of: Collection) -> dg.AssetChecksDefinition:
-    overdue = timedelta(days=of.verify_within_days).total_seconds()
+def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
+    overdue = timedelta(days=collection.verify_within_days).total_seconds()
 
     @dg.asset_check(
-        asset=of.embeddings_key,
+        asset=collection.embeddings_key,
         description="Every shard was made, or its files read and compared, within "
-        f"{of.verify_within_days} days; a warning comes after {_WARN_SHARE:.0%} of them.",
+        f"{collection.verify_within_days} days; a warning comes after {_WARN_SHARE:.0%} of them.",
         automation_condition=check_condition(),
     )
     def oldest_shard(
         context: dg.AssetCheckExecutionContext, installation: Installation
     ) -> dg.AssetCheckResult:
-        head = catalog.read(installation.objects(of.collection))
+        head = catalog.read(installation.objects(collection.name))
         keys = [shard.shard for shard in head.shards] if head else []
         if not keys:
             return dg.AssetCheckResult(passed=False, description="There is no shard.")
-        oldest, *_ = oldest_shards(context.instance, of.embeddings_key, keys)
-        age = seconds_since(context.instance, of.embeddings_key, oldest, time.time())
+        oldest, *_ = oldest_shards(context.instance, collection.embeddings_key, keys)
+        age = seconds_since(context.instance, collection.embeddings_key, oldest, time.time())
         if age is None:
             return _never(oldest)
         return dg.AssetCheckResult(

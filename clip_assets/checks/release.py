@@ -9,16 +9,16 @@ from clip_assets.resources import Installation
 from clip_assets.search import search
 
 
-def release_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+def release_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
-        asset=of.release_key,
+        asset=collection.release_key,
         description="An image of the live release is found first when it is searched for.",
     )
     def answers(installation: Installation) -> dg.AssetCheckResult:
         with installation.connect() as connection:
-            live = search.live(connection, of.collection)
+            live = search.live(connection, collection.name)
             name = connection.execute(
-                f"SELECT image_id FROM {of.collection}.images ORDER BY shard, row LIMIT 1"
+                f"SELECT image_id FROM {collection.name}.images ORDER BY shard, row LIMIT 1"
             ).fetchone()
             vector = search.vector_of(connection, live, name[0]) if name else None
             hits = search.search(connection, live, vector, 10) if vector is not None else []

@@ -9,13 +9,13 @@ from clip_assets.collection import Collection
 from clip_assets.resources import Installation
 
 
-def report_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+def report_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
-        asset=of.report_key,
+        asset=collection.report_key,
         description="No shard lies farther from those before it than is usual among them.",
     )
     def no_shard_drifted(installation: Installation) -> dg.AssetCheckResult:
-        shards = drift_of(installation.objects(of.collection), of.spec.slug)
+        shards = drift_of(installation.objects(collection.name), collection.spec.slug)
         drifted = [shard.shard for shard in shards if shard.drifted]
         return dg.AssetCheckResult(
             passed=not drifted,

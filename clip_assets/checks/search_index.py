@@ -11,17 +11,22 @@ from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
 
 
-def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
+def search_index_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
+    yield _matches_embeddings(collection)
+    yield _recall_reached(collection)
+
+
+def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=of.search_index_key,
+        asset=collection.search_index_key,
         blocking=True,
         description="The ledger holds the newest commit of every shard; Dagster's own staleness "
         "is blind at 100 or more partitions.",
     )
     def matches_embeddings(installation: Installation) -> dg.AssetCheckResult:
-        newest = commits.newest(installation.objects(of.collection), of.spec.slug)
+        newest = commits.newest(installation.objects(collection.name), collection.spec.slug)
         with installation.connect() as connection:
-            index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
+            index = tables.find(connection, *collection.index_key)
             loaded = {
                 shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()
             }
@@ -35,15 +40,19 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
             },
         )
 
+    return matches_embeddings
+
+
+def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=of.search_index_key,
+        asset=collection.search_index_key,
         blocking=True,
         description="recall@10 against exact search, apart for text and image queries, reaches "
         "what is wanted with 95 % confidence, through the HNSW index; captions find their image.",
     )
     def recall_reached(installation: Installation) -> dg.AssetCheckResult:
         with installation.connect() as connection:
-            index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
+            index = tables.find(connection, *collection.index_key)
         judgement = Judgement.model_validate(index.judgement)
         reached = judgement.reached
         return dg.AssetCheckResult(
@@ -61,5 +70,4 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
             },
         )
 
-    yield matches_embeddings
-    yield recall_reached
+    return recall_reached

@@ -162,8 +162,8 @@ def sky_launch(
         settings = Settings()
         prepare_dagster_home(settings)
         work = Backfill(settings, collection, model)
-        size = shards_per_job or work.of.shards_per_run
-        launched = launch(work.of, work.objects, work.chosen(shards), size, out)
+        size = shards_per_job or work.collection.shards_per_run
+        launched = launch(work.collection, work.objects, work.chosen(shards), size, out)
         if wait:
             follow(work.objects, work.head, launched, out)
 

@@ -30,39 +30,39 @@ class Backfill:
 
     def __init__(self, settings: Settings, collection: str, slug: str | None = None) -> None:
         tree = dg.ComponentTree.for_project(PROJECT)
-        self.of = _chosen(tree.get_all_components(ImageCollection), collection, slug)
+        self.collection = _chosen(tree.get_all_components(ImageCollection), collection, slug)
         self.objects = Objects(settings.collection_uri(collection))
         self._defs = tree.build_defs()
         self._instance = dg.DagsterInstance.get()
 
     def refresh_catalog(self) -> None:
         """List the source and cut new shards, where this collection's file names a source."""
-        if self.of.source is not None:
-            self._execute(self.of.catalog_key)
+        if self.collection.source is not None:
+            self._execute(self.collection.catalog_key)
 
     @property
     def head(self) -> Catalog:
-        return catalog.require(self.objects, self.of.collection)
+        return catalog.require(self.objects, self.collection.name)
 
     def chosen(self, shards: str) -> list[str]:
         """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
         if shards == "missing":
-            return missing_shards(self.objects, self.head, self.of.spec.slug)
+            return missing_shards(self.objects, self.head, self.collection.spec.slug)
         return catalog.select(self.head, shards)
 
     def batches(self, shards: list[str]) -> Iterator[list[str]]:
         """Runs of shards, each of neighbours."""
-        return batches(shards, self.of.shards_per_run)
+        return batches(shards, self.collection.shards_per_run)
 
     def embed(self, batch: list[str], run_id: str) -> None:
         """One run, and so one job, for neighbouring shards."""
-        self._execute(self.of.embeddings_key, range_tags(batch), run_id)
+        self._execute(self.collection.embeddings_key, range_tags(batch), run_id)
 
     def index(self) -> None:
-        self._execute(self.of.search_index_key)
+        self._execute(self.collection.search_index_key)
 
     def release(self) -> None:
-        self._execute(self.of.release_key)
+        self._execute(self.collection.release_key)
 
     def _execute(
         self, key: dg.AssetKey, tags: dict[str, str] | None = None, run_id: str | None = None
@@ -85,11 +85,11 @@ def _chosen(
     found = [
         component
         for component in components
-        if component.collection == collection and slug in (None, component.spec.slug)
+        if component.name == collection and slug in (None, component.spec.slug)
     ]
     if len(found) == 1:
         return found[0]
-    known = ", ".join(sorted(f"{c.collection} ({c.spec.slug})" for c in components))
+    known = ", ".join(sorted(f"{c.name} ({c.spec.slug})" for c in components))
     problem = "names several models; give --model with one" if found else "is not defined"
     raise SettingsError(f"Collection {collection} {problem} of: {known or 'none'}.")
 

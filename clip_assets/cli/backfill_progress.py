@@ -76,7 +76,7 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
             run_id = str(uuid.uuid4())
             running: Future[None] = pool.submit(work.embed, batch, run_id)
             while not _finished(running):
-                job = read_progress(work.objects, id_of(work.of.spec.slug, batch, run_id))
+                job = read_progress(work.objects, id_of(work.collection.spec.slug, batch, run_id))
                 if job:
                     bar.update(
                         task,
@@ -106,8 +106,7 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
         task, doing = bar.add_task("", total=None), ""
         running = pool.submit(work.index)
         while not _finished(running):
-            of = work.of
-            step = progress.step(connection, of.collection, of.spec.slug, of.vector_type, shards)
+            step = progress.step(connection, *work.collection.index_key, shards)
             if step.doing != doing:  # the time left is that of the step
                 doing = step.doing
                 bar.reset(task, total=None, description=doing)

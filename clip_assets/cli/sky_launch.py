@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +19,9 @@ from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute.skypilot import batch, jobs
 from clip_assets.compute.skypilot.batch import Launched
+from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.errors import JobError
+from clip_assets.node.job import EmbedJob, ids_by_hand
 from clip_assets.node.progress import read_progress
 from clip_assets.store.objects import Objects
 
@@ -26,18 +29,27 @@ _POLL_SECONDS = 5.0
 
 
 def launch(
-    of: Collection, objects: Objects, shards: list[str], shards_per_job: int, out: Console
+    collection: Collection, objects: Objects, shards: list[str], shards_per_job: int, out: Console
 ) -> list[Launched]:
-    """Submit the jobs and show them."""
+    """Submit one job for each `shards_per_job` shards, and show them."""
+    config = collection.sky or SkyPilotConfig()
+    asked = _jobs(collection, shards, shards_per_job)
     table = Table("job", "shards", "name", "")
     launched = []
     with out.status("launching"):
-        for one in batch.launch(of, objects, shards, shards_per_job):
+        for one in batch.launch(config, objects, collection.name, asked):
             launched.append(one)
             state = "launched" if one.job_id else "runs already"
             table.add_row(str(one.sky_job), f"{one.shards[0]}..{one.shards[-1]}", one.name, state)
     out.print(table)
     return launched
+
+
+def _jobs(collection: Collection, shards: list[str], shards_per_job: int) -> Iterator[EmbedJob]:
+    for start in range(0, len(shards), shards_per_job):
+        chunk = shards[start : start + shards_per_job]
+        job_id, run_id = ids_by_hand(collection.spec.slug, chunk)
+        yield collection.job(job_id, run_id, chunk)
 
 
 def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Console) -> None:

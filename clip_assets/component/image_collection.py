@@ -20,12 +20,17 @@ from clip_assets.checks.embeddings import embeddings_checks
 from clip_assets.checks.release import release_checks
 from clip_assets.checks.report import report_checks
 from clip_assets.checks.search_index import search_index_checks
-from clip_assets.collection import Collection
+from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.component.scaffold import ImageCollectionScaffolder
 from clip_assets.component.schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
 from clip_assets.source import SourceConfig
+
+
+def _filled_in(context: dg.ResolutionContext, text: str) -> Any:
+    """The text with its {{ templates }} filled in, as Dagster does where no name is changed."""
+    return context.resolve_value(text)
 
 
 def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
@@ -56,9 +61,14 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             tags=["images", "embeddings", "pgvector"],
         )
 
+    name: Annotated[
+        str,
+        dg.Resolver(_filled_in, model_field_name=YAML_NAMES["name"]),
+        Field(description="its name, and its SQL schema's"),
+    ]
     spec: Annotated[
         ModelSpec,
-        _resolved(ModelSpec, "model"),
+        _resolved(ModelSpec, YAML_NAMES["spec"]),
         Field(description="the CLIP model and its weights"),
     ]
     source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = Field(
@@ -75,7 +85,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         derived = super().model()
         # Dagster drops the description of every field that has a default.
         told = {
-            "model" if name == "spec" else name: field.description or ""
+            YAML_NAMES.get(name, name): field.description or ""
             for name, field in cls.model_fields.items()
         }
 
@@ -104,8 +114,17 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(
-            assets=assets,
+            assets=dg.map_asset_specs(self._with_defaults, assets),
             asset_checks=checks,
             sensors=sensors,
             schedules=[reconcile_schedule(self)],
+        )
+
+    def _with_defaults(self, asset: dg.AssetSpec) -> dg.AssetSpec:
+        """What all assets of a collection have in common; an asset's own code version stands."""
+        return asset.replace_attributes(
+            code_version=asset.code_version or "1",
+            freshness_policy=self.freshness_policy,
+            group_name=self.name,
+            owners=[self.owner],
         )

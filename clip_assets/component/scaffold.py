@@ -7,7 +7,7 @@ import dagster as dg
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from clip_assets.collection import Collection
+from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
 from clip_assets.settings import PROJECT
@@ -63,13 +63,14 @@ def collection_attributes(
         weights = {"pretrained": _absolute(pretrained)}
     try:
         valid = Collection(
-            collection=collection,
+            name=collection,
             source=source_config(kind, _absolute(uri)),
             spec=ModelSpec.model_validate({"name": model, **weights}),
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        where = ".".join(YAML_NAMES.get(str(part), str(part)) for part in first["loc"])
+        raise SettingsError(f"{where}: {first['msg']}") from error
     return {
         "collection": collection,
         "source": {"type": kind, **valid.require_source().model_dump(exclude_defaults=True)},

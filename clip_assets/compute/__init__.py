@@ -14,7 +14,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Machine:
-    """The rented machine of a job; `dollars_per_hour` is None where nobody names a price."""
+    """The rented machine of a job; `dollars_per_hour` is None if no price is known."""
 
     job: str
     url: str
@@ -23,9 +23,15 @@ class Machine:
     gpus: float
     dollars_per_hour: float | None
 
+    def dollars(self, seconds: float) -> float | None:
+        """What so many seconds cost, to a millionth of a dollar; None if no price is known."""
+        if self.dollars_per_hour is None:
+            return None
+        return round(self.dollars_per_hour * seconds / 3600, 6)
+
 
 @dataclass(frozen=True)
-class ShardReport:
+class ShardOutcome:
     """How one shard of a job ended, as the node told it, and where."""
 
     shard: str
@@ -39,24 +45,24 @@ class EmbedClient(Protocol):
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
-    ) -> Iterator[ShardReport]:
-        """One report a shard, as it ends. Raises JobError if the job could not do its work."""
+    ) -> Iterator[ShardOutcome]:
+        """One outcome a shard, as it ends. Raises JobError if the job could not do its work."""
         ...
 
 
-class Reports:
-    """The shard reports among a Pipes session's custom messages, each handed out once."""
+class Outcomes:
+    """The shards' outcomes among a Pipes session's custom messages, each handed out once."""
 
     def __init__(self) -> None:
         self._seen = 0
         self._failed = False
 
-    def new(self, messages: Sequence[object], machine: Machine | None = None) -> list[ShardReport]:
+    def new(self, messages: Sequence[object], machine: Machine | None = None) -> list[ShardOutcome]:
         fresh = [message for message in messages[self._seen :] if isinstance(message, dict)]
         self._seen = len(messages)
-        reports = [ShardReport(**message, machine=machine) for message in fresh]
-        self._failed |= any(report.state == "failed" for report in reports)
-        return reports
+        outcomes = [ShardOutcome(**message, machine=machine) for message in fresh]
+        self._failed |= any(outcome.state == "failed" for outcome in outcomes)
+        return outcomes
 
     @property
     def any_failed(self) -> bool:

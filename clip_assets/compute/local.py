@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
-from clip_assets.compute import Reports, ShardReport
+from clip_assets.compute import Outcomes, ShardOutcome
 from clip_assets.errors import JobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
@@ -27,9 +27,9 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
-    ) -> Iterator[ShardReport]:
-        """One report a shard. Raises JobError if the job could not do its work."""
-        reports = Reports()
+    ) -> Iterator[ShardOutcome]:
+        """One outcome a shard. Raises JobError if the job could not do its work."""
+        outcomes = Outcomes()
         last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         with open_pipes_session(
             context=context,
@@ -44,12 +44,12 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
                 for line in process.stderr:
                     sys.stderr.write(line)
                     last_lines.append(line.rstrip())
-                    yield from reports.new(session.get_custom_messages())
+                    yield from outcomes.new(session.get_custom_messages())
                 status = process.wait()
-        yield from reports.new(session.get_custom_messages())
+        yield from outcomes.new(session.get_custom_messages())
         if status == COULD_NOT_START or status < 0:
             raise JobError(_failure(status, last_lines))
-        reports.require_any()
+        outcomes.require_any()
 
 
 @contextmanager

@@ -45,14 +45,14 @@ def test_two_ranges_in_two_jobs(
     source = FolderConfig(uri=str(write_pictures(tmp_path / "pictures", 8)))
     task = str(task_for_slurm("compute_vectors", tmp_path))
     config = SkyPilotConfig(task=task, resources={**SMALL, "any_of": None}, pool=pool)
-    of = Collection(collection="ranges", spec=tiny_spec, source=source, sky=config)
+    collection = Collection(name="ranges", spec=tiny_spec, source=source, sky=config)
     objects = Objects(str(tmp_path / "data/ranges"))
     head = catalog.refresh(objects, "ranges", source, open_source(source).list(), 4)
     shards = [shard.shard for shard in head.shards]
     out = Console(file=io.StringIO(), width=200)
 
-    launched = launch(of, objects, shards, 1, out)
-    again = launch(of, objects, shards, 1, out)
+    launched = launch(collection, objects, shards, 1, out)
+    again = launch(collection, objects, shards, 1, out)
     assert [one.sky_job for one in again] == [one.sky_job for one in launched]
     assert not any(one.job_id for one in again)
     follow(objects, head, launched, out)

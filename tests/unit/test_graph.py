@@ -14,13 +14,13 @@ from clip_assets.model import ModelSpec
 from clip_assets.resources import Installation
 from clip_assets.source.config import FolderConfig
 
-SNAPSHOT = Path(__file__).with_name("graph.json")
+GOLDEN = Path(__file__).with_name("graph.json")
 STEPS = ["catalog", "embeddings", "search_index", "release"]
 
 
 def test_graph_is_the_known_one() -> None:
-    """Assets, their checks, sensors and schedules are those of the snapshot."""
-    assert _graph() == json.loads(SNAPSHOT.read_text())
+    """Assets, their checks, sensors and schedules are those of the golden file."""
+    assert _graph() == json.loads(GOLDEN.read_text())
 
 
 def test_every_asset_is_described_in_full() -> None:
@@ -37,15 +37,15 @@ def test_every_asset_is_described_in_full() -> None:
 
 
 def _graph() -> dict[str, Any]:
-    of = ImageCollection(
-        collection="photos",
+    collection = ImageCollection(
+        name="photos",
         source=FolderConfig(uri="s3://bucket/photos"),
         spec=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
     )
-    built = of.build_defs(dg.ComponentTree.for_test().load_context)
+    built = collection.build_defs(dg.ComponentTree.for_test().load_context)
     nothing = dg.ResourceDefinition.none_resource()
-    of_an_installation = {"installation": Installation(), "compute": nothing}
-    defs = dg.Definitions.merge(built, dg.Definitions(resources=of_an_installation))
+    installation = {"installation": Installation(), "compute": nothing}
+    defs = dg.Definitions.merge(built, dg.Definitions(resources=installation))
     graph = defs.resolve_asset_graph()
     return {
         "assets": {
@@ -84,4 +84,4 @@ def _asset(graph: Any, key: dg.AssetKey) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    SNAPSHOT.write_text(json.dumps(_graph(), indent=1) + "\n")
+    GOLDEN.write_text(json.dumps(_graph(), indent=1) + "\n")

@@ -1,10 +1,8 @@
 """Many managed jobs by one command and without Dagster: a collection's shards, range by range."""
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from clip_assets.collection import Collection
 from clip_assets.compute.skypilot import jobs
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.task import task_of
@@ -24,32 +22,15 @@ class Launched:
 
 
 def launch(
-    of: Collection, objects: Objects, shards: Sequence[str], shards_per_job: int
+    config: SkyPilotConfig, objects: Objects, collection: str, asked: Iterable[EmbedJob]
 ) -> Iterator[Launched]:
-    """Submit one job for each `shards_per_job` shards; one that runs already is left to run."""
-    config = of.sky or SkyPilotConfig()
-    prefix = f"clip-by-hand-{of.collection}-"
+    """Submit the jobs of one collection; where one of the same shards runs, it is left to run."""
+    prefix = f"clip-by-hand-{collection}-"
     running = {job.name: job.id for job in jobs.unfinished(prefix) if job.attachable}
-    for start in range(0, len(shards), shards_per_job):
-        batch = tuple(shards[start : start + shards_per_job])
-        name = f"{prefix}{node_jobs.batch_of(of.spec.slug, batch)}"
+    for job in asked:
+        name = f"{prefix}{job.batch}"
         if name in running:
-            yield Launched(running[name], name, batch, None)
+            yield Launched(running[name], name, job.shards, None)
             continue
-        job = _job(of, batch)
         task = task_of(config, {"JOB": node_jobs.write(objects, job)})
-        yield Launched(jobs.launch(task, name, config.pool), name, batch, job.job_id)
-
-
-def _job(of: Collection, shards: tuple[str, ...]) -> EmbedJob:
-    run_id = uuid.uuid4().hex
-    return EmbedJob(
-        job_id=node_jobs.id_of(of.spec.slug, shards, run_id),
-        run_id=f"by-hand-{run_id[:8]}",
-        collection=of.collection,
-        model=of.spec,
-        shards=shards,
-        part_rows=of.part_rows,
-        batch_size=of.batch_size,
-        max_reject_share=of.max_reject_share,
-    )
+        yield Launched(jobs.launch(task, name, config.pool), name, job.shards, job.job_id)

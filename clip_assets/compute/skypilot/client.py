@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster import PipesEnvContextInjector, PipesSession, open_pipes_session
 
-from clip_assets.compute import Machine, ShardReport
+from clip_assets.compute import Machine, ShardOutcome
 from clip_assets.compute.skypilot import jobs, names
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.messages import StoreMessageReader
@@ -32,8 +32,8 @@ class PipesSkyPilotClient:
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
-    ) -> Iterator[ShardReport]:
-        """One report a shard, as it ends. Raises JobError if the job could not do its work."""
+    ) -> Iterator[ShardOutcome]:
+        """One outcome a shard, as it ends. Raises JobError if the job could not do its work."""
         prefix = names.of_collection(context.instance, job.collection)
         left = next((j for j in jobs.unfinished(f"{prefix}{job.batch}-") if j.attachable), None)
         name = left.name if left else f"{prefix}{job.job_id}"
@@ -46,7 +46,7 @@ class PipesSkyPilotClient:
                 sky_job = left.id if left else self._launch(session, objects, job, name)
                 _tell(context, sky_job, name, attached=left is not None)
                 watch = Watch(context, session, reader, sky_job)
-                yield from watch.reports(self._config.max_recoveries)
+                yield from watch.outcomes(self._config.max_recoveries)
             except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, GeneratorExit):
                 _cancel(context, name)
                 raise
@@ -73,11 +73,10 @@ def _cancel(context: dg.AssetExecutionContext, name: str) -> None:
 
 
 def _cost(machine: Machine, seconds: float) -> Cost:
-    price = machine.dollars_per_hour
     return Cost(
         job=machine.job,
         infra=machine.infra,
         accelerator=machine.accelerator,
         gpu_seconds=round(seconds * machine.gpus, 1),
-        dollars=None if price is None else round(price * seconds / 3600, 6),
+        dollars=machine.dollars(seconds),
     )

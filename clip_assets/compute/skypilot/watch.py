@@ -8,8 +8,8 @@ from threading import Thread
 import dagster as dg
 from dagster import PipesSession
 
-from clip_assets.compute import Machine, Reports, ShardReport
-from clip_assets.compute.skypilot import jobs, outcome, price
+from clip_assets.compute import Machine, Outcomes, ShardOutcome
+from clip_assets.compute.skypilot import failures, jobs, price
 from clip_assets.compute.skypilot.jobs import JobState
 from clip_assets.compute.skypilot.messages import StoreMessageReader
 from clip_assets.errors import JobError
@@ -30,11 +30,11 @@ class Watch:
         job_id: int,
     ) -> None:
         self._context, self._session, self._reader = context, session, reader
-        self._told = Reports()
+        self._told = Outcomes()
         self.state: JobState = jobs.state(job_id)
         self.machine: Machine | None = None
 
-    def reports(self, max_recoveries: int) -> Iterator[ShardReport]:
+    def outcomes(self, max_recoveries: int) -> Iterator[ShardOutcome]:
         """Shards as they end, until the job has. Raises JobError if it was preempted too often."""
         log = Thread(target=_copy_log, args=(self.state.id,), daemon=True)
         log.start()
@@ -46,13 +46,13 @@ class Watch:
                 break
             if self.state.recoveries > max_recoveries:
                 jobs.cancel([self.state.id])
-                raise JobError(outcome.preempted_too_often(self.state))
+                raise JobError(failures.preempted_too_often(self.state))
             time.sleep(_POLL_SECONDS)
         log.join(_LOG_SECONDS)
 
     def require_success(self) -> None:
         """Raises JobError if the job could not do its work, or never said a word."""
-        problem = outcome.failure(self.state, shards_failed=self._told.any_failed)
+        problem = failures.failure(self.state, shards_failed=self._told.any_failed)
         if problem:
             raise problem
         self._told.require_any()

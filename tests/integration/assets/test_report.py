@@ -100,9 +100,9 @@ def test_the_asset(planted: Objects, tiny_spec: ModelSpec, monkeypatch: pytest.M
     assert planted.folder
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(planted.folder.parent))
     source = FolderConfig(uri="/nowhere")
-    of = Collection(collection=COLLECTION, spec=tiny_spec, source=source)
+    collection = Collection(name=COLLECTION, spec=tiny_spec, source=source)
     resources = {"installation": Installation()}
-    result = dg.materialize([report_asset(of)], resources=resources)
+    result = dg.materialize([report_asset(collection)], resources=resources)
     assert result.success
     (event,) = result.get_asset_materialization_events()
     metadata = event.materialization.metadata

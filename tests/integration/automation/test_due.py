@@ -34,7 +34,7 @@ class Kept:
     """A collection with a catalog, some commits and a Dagster instance."""
 
     made: Made
-    of: ImageCollection
+    collection: ImageCollection
     instance: dg.DagsterInstance
     database: str
 
@@ -42,7 +42,7 @@ class Kept:
         """A head that lists so many shards; those committed are of the commits' version."""
         newest = {
             shard: commits.read_path(self.made.objects, path)
-            for shard, path in commits.newest(self.made.objects, self.of.spec.slug).items()
+            for shard, path in commits.newest(self.made.objects, self.collection.spec.slug).items()
         }
         keys = [f"{number:05d}" for number in range(shards)]
         head = Catalog(
@@ -61,7 +61,7 @@ class Kept:
             ),
         )
         self.made.objects.put(paths.CATALOG, head.model_dump_json().encode())
-        self.instance.add_dynamic_partitions(self.of.partitions_name, keys)
+        self.instance.add_dynamic_partitions(self.collection.partitions_name, keys)
 
     def publish(self) -> None:
         with psycopg.connect(self.database, autocommit=True) as connection:
@@ -69,14 +69,14 @@ class Kept:
 
     def made_before(self, shard: str, **ago: float) -> None:
         """Record that the shard was materialized so long ago."""
-        event = dg.AssetMaterialization(self.of.embeddings_key, partition=shard)
+        event = dg.AssetMaterialization(self.collection.embeddings_key, partition=shard)
         with freeze_time(datetime.now(UTC) - timedelta(**ago)):
             self.instance.report_runless_asset_event(event)
 
     def tick(self, cursor: str | None = None) -> tuple[list[tuple[str, str]], str]:
         """The ranges that the sensor asks for, and why it asks for none."""
         context = dg.build_sensor_context(self.instance, cursor, resources=_resources())
-        data = missing_shards_sensor(self.of).evaluate_tick(context)
+        data = missing_shards_sensor(self.collection).evaluate_tick(context)
         return _ranges(data.run_requests), data.skip_message or ""
 
     def reconcile(self) -> list[tuple[str, str]]:
@@ -86,19 +86,21 @@ class Kept:
             scheduled_execution_time=datetime.now(UTC),
             resources=_resources(),
         )
-        return _ranges(reconcile_schedule(self.of).evaluate_tick(context).run_requests)
+        return _ranges(reconcile_schedule(self.collection).evaluate_tick(context).run_requests)
 
     def oldest(self) -> dg.AssetCheckResult:
         context = dg.build_asset_check_context(instance=self.instance, resources=_resources())
-        result = oldest_shard_check(self.of)(context)
+        result = oldest_shard_check(self.collection)(context)
         assert isinstance(result, dg.AssetCheckResult)
         return result
 
     def materialize_index(self, *, checks_only: bool = False) -> dg.ExecuteInProcessResult:
-        checks = dg.AssetSelection.checks_for_assets(self.of.search_index_key)
-        chosen = checks if checks_only else dg.AssetSelection.assets(self.of.search_index_key)
+        checks = dg.AssetSelection.checks_for_assets(self.collection.search_index_key)
+        chosen = (
+            checks if checks_only else dg.AssetSelection.assets(self.collection.search_index_key)
+        )
         defs = dg.Definitions.merge(
-            self.of.build_defs(dg.ComponentTree.for_test().load_context),
+            self.collection.build_defs(dg.ComponentTree.for_test().load_context),
             dg.Definitions(
                 jobs=[dg.define_asset_job("index", chosen)],
                 resources={**_resources(), "compute": dg.ResourceDefinition.none_resource()},
@@ -118,8 +120,8 @@ def _ranges(requests: list[dg.RunRequest] | None) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def kept(database: str, tmp_path: Path) -> Iterator[Kept]:
-    of = ImageCollection(
-        collection="photos",
+    collection = ImageCollection(
+        name="photos",
         source=FolderConfig(uri="/nowhere"),
         spec=Model().spec,
         shards_per_run=3,
@@ -128,7 +130,7 @@ def kept(database: str, tmp_path: Path) -> Iterator[Kept]:
     made = Made(Objects(Settings().collection_uri("photos")))
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield Kept(made, of, instance, database)
+        yield Kept(made, collection, instance, database)
 
 
 def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
@@ -173,7 +175,9 @@ def test_sensor_waits_for_runs_of_others(kept: Kept, status: dg.DagsterRunStatus
     kept.publish()
     kept.catalog(2)
     run = dg.DagsterRun(
-        job_name="by_hand", status=status, asset_selection=frozenset({kept.of.embeddings_key})
+        job_name="by_hand",
+        status=status,
+        asset_selection=frozenset({kept.collection.embeddings_key}),
     )
     kept.instance.add_run(run)
     ranges, why = kept.tick()
@@ -190,7 +194,7 @@ def test_reconcile_takes_missing_shards_and_the_oldest(kept: Kept) -> None:
             kept.made_before(f"{number:05d}", days=1)
     kept.publish()
     kept.catalog(42)
-    assert kept.of.verify_within_days == 30
+    assert kept.collection.verify_within_days == 30
     # 42 shards in half of 30 days are three a day: 40 and 41 were never made, 7 is the oldest.
     assert kept.reconcile() == [("00007", "00007"), ("00040", "00041")]
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from dagster_pipes import PipesMessage
 
-from clip_assets.compute import Reports
-from clip_assets.compute.skypilot import names, outcome, price
+from clip_assets.compute import Outcomes
+from clip_assets.compute.skypilot import failures, names, price
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.jobs import JobState
 from clip_assets.compute.skypilot.messages import StoreMessageReader
@@ -40,7 +40,7 @@ from clip_assets.store.objects import Objects
 def test_every_bad_end_names_its_remedy(status: str, remedy: str, kind: type[JobError]) -> None:
     """Each of SkyPilot's ways to fail is told apart, with SkyPilot's own reason; a retry follows
     only where the same job may end better."""
-    told = outcome.failure(_state(status=status, reason="because"), shards_failed=False)
+    told = failures.failure(_state(status=status, reason="because"), shards_failed=False)
     assert type(told) is kind
     assert remedy in str(told)
     assert str(told).endswith("SkyPilot says: because")
@@ -48,8 +48,8 @@ def test_every_bad_end_names_its_remedy(status: str, remedy: str, kind: type[Job
 
 def test_a_program_that_named_its_failed_shards_did_its_work() -> None:
     """Exit status 1 with named shards is no failure of the job; nor is success."""
-    assert outcome.failure(_state(status="FAILED"), shards_failed=True) is None
-    assert outcome.failure(_state(status="SUCCEEDED"), shards_failed=False) is None
+    assert failures.failure(_state(status="FAILED"), shards_failed=True) is None
+    assert failures.failure(_state(status="SUCCEEDED"), shards_failed=False) is None
 
 
 def test_ten_thousand_shards_fit_a_task(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_recovered_job_speaks_on_behind_its_first_attempt(tmp_path: Path) -> N
 def test_silence_is_a_failure() -> None:
     """A job that never said a word about a shard has not been seen to work."""
     with pytest.raises(JobError, match="without a word"):
-        Reports().require_any()
+        Outcomes().require_any()
 
 
 def test_bills_add_up(tmp_path: Path) -> None:
