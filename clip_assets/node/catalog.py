@@ -1,9 +1,9 @@
-"""Make or refresh a collection's catalog by hand, before jobs are launched without Dagster.
+"""Create or refresh a collection's catalog, before launching jobs without Dagster.
 
     python -m clip_assets.node.catalog --data s3://bucket/clip --collection photos \\
         --type folder --uri s3://bucket/photos
 
-Prints how many images and shards there are, so that ranges of shards can be handed to jobs.
+Prints the number of images and shards, so that you can give each job a range of shards.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="URI of the data folder or bucket prefix")
     parser.add_argument("--collection", required=True)
     parser.add_argument("--type", default="folder", choices=["folder", "webdataset", "huggingface"])
-    parser.add_argument("--uri", required=True, help="where the images are, or the hub's dataset")
-    parser.add_argument("--shard-size", type=int, default=10_000, help="images a shard")
+    parser.add_argument("--uri", required=True, help="address of the images, or a hub dataset id")
+    parser.add_argument("--shard-size", type=int, default=10_000, help="images per shard")
     return parser.parse_args()
 
 

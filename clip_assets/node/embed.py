@@ -4,9 +4,9 @@
     python -m clip_assets.node.embed --data DATA --collection photos --shards 0..9 \\
         --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
-Runs the same under Dagster, under SkyPilot and by hand. A job that dies is started again with
-the same arguments and redoes at most one part. Exit status: 0 when every shard is committed,
-1 when some failed (the others are committed), 2 when nothing could start.
+Runs identically under Dagster, under SkyPilot and by hand. If a job dies, start it again with the
+same arguments; it redoes at most one part. Exit status: 0 if every shard is committed, 1 if some
+failed (the others are committed), 2 if an error ended the job.
 """
 
 import argparse
@@ -40,14 +40,14 @@ from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 
 CODE_VERSION = "1"
-"""Raised when the same images and weights would give other parquet."""
+"""Increased when the same images and weights would give different parquet."""
 
 
 def run(objects: Objects, job: EmbedJob) -> int:
     """Embed every shard of the job; returns how many failed.
 
-    A shard with too many rejects fails alone; anything else wrong ends the job, since it would
-    befall the next shard too. Raises ClipAssetsError.
+    A shard with too many rejects fails alone. Any other error ends the job, because it would
+    affect the next shard too. Raises ClipAssetsError.
     """
     head = _head(objects)
     shards = head.pick(job.shards)
@@ -64,7 +64,7 @@ def run(objects: Objects, job: EmbedJob) -> int:
 
 @dataclass(frozen=True)
 class _Work:
-    """One job at work: what stays the same from shard to shard."""
+    """The state of a running job that all its shards share."""
 
     objects: Objects
     job: EmbedJob
@@ -74,7 +74,7 @@ class _Work:
     erased: frozenset[str]
 
     def finish(self, shard: Shard) -> bool:
-        """Commit the shard, or find it committed; False if it failed."""
+        """Commit the shard unless it is committed already; returns False if it failed."""
         found = commits.read(self.objects, self.job.model.slug, shard.at)
         if found:
             self._require_same_weights(found)
@@ -110,7 +110,7 @@ class _Work:
         )
 
     def _part(self, shard: Shard, number: int, refs: list[ImageRef]) -> tuple[FinishedPart, bool]:
-        """The part, and whether it was embedded now."""
+        """The part, and whether this call embedded it."""
         path = paths.part(self.job.model.slug, shard.at, number)
         found = parts.find(self.objects, path, self.model)
         if found:
@@ -126,8 +126,8 @@ class _Work:
         rows = sum(part.file.rows for part in finished)
         if rows + len(rejected) != shard.live:
             raise StoreError(
-                f"shard {shard.shard}: {rows} rows and {len(rejected)} rejects do not make the "
-                f"catalog's {shard.live} images. Remove its folder and materialize it again."
+                f"shard {shard.shard}: {rows} rows and {len(rejected)} rejects do not add up to "
+                f"the catalog's {shard.live} images. Remove its folder and materialize it again."
             )
         slug = self.job.model.slug
         rejects = pa.Table.from_pylist(rejected, schema=parquet.REJECTS)
@@ -164,8 +164,8 @@ class _Work:
         examples = "; ".join(f"{r['image_id']}: {r['reason']}" for r in rejects[:3])
         raise TooManyRejectsError(
             f"{len(rejects)} of {shard.live} images were rejected, more than max_reject_share "
-            f"{self.job.max_reject_share:g} allows ({examples}). Mend the images, or raise the "
-            "share if that is what the collection is like; finished parts are kept."
+            f"{self.job.max_reject_share:g} allows ({examples}). Fix the images, or raise "
+            "max_reject_share if these are expected; finished parts are kept."
         )
 
     def _require_same_weights(self, found: Commit) -> None:
@@ -190,12 +190,12 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--job", help="URI of a job.json; the other options are then not needed")
+    parser.add_argument("--job", help="URI of a job.json, instead of all other options")
     parser.add_argument("--data", help="URI of the data folder or bucket prefix")
     parser.add_argument("--collection")
     parser.add_argument("--shards", default="all", help="all, 7, 0..9 (both included)")
     parser.add_argument("--model", help="open_clip name, hf-hub:org/repo or local-dir:/path")
-    parser.add_argument("--pretrained", help="tag of open_clip or a checkpoint file")
+    parser.add_argument("--pretrained", help="open_clip tag or checkpoint file")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--max-reject-share", type=float, default=0.01)

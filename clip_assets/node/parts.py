@@ -1,7 +1,7 @@
-"""One part of a shard: embedded once, written whole, found again after a restart.
+"""One part of a shard: embedded once, written atomically, and found again after a restart.
 
-A part's rejects travel in its footer, so that rows and rejects become visible in one step even
-when two jobs write the same part (a preempted one may live on for a while). The first one wins.
+A part's rejects are stored in its footer, so that rows and rejects become visible together even
+if two jobs write the same part (a preempted job may keep running). The first writer wins.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _REJECTS = b"clip_assets.rejects"
 
 @dataclass(frozen=True)
 class FinishedPart:
-    """A part as it is under its final name. `total` is the float64[dim] sum of its vectors."""
+    """A part under its final name; `total` is the float64[dim] sum of its vectors."""
 
     file: Part
     rejects: list[dict[str, str]]
@@ -35,7 +35,7 @@ class FinishedPart:
 
 
 def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
-    """The part that an earlier attempt finished.
+    """The part, if an earlier attempt finished it.
 
     Raises ModelError if other weights made it, StoreError if it is damaged.
     """
@@ -54,9 +54,9 @@ def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
 
 @dataclass(frozen=True)
 class Making:
-    """What parts are made with; `on_image` is called as each image is done.
+    """What parts are made with; `on_image` is called after each image.
 
-    `erased` are hashes of files that must not come back, under whatever name.
+    `erased` holds hashes of files that must not come back under any name.
     """
 
     source: Source
@@ -89,7 +89,7 @@ def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making)
 def _batches(
     prepared: Iterable[Prepared | Reject], rejects: list[Reject], making: Making
 ) -> Iterator[list[Prepared]]:
-    """Full batches of accepted images; the same input always makes the same batches."""
+    """Full batches of accepted images; the same input always gives the same batches."""
     batch: list[Prepared] = []
     for item in prepared:
         making.on_image()

@@ -1,4 +1,4 @@
-"""What a job tells while it runs: a progress file, shards to Dagster, lines to stderr."""
+"""What a job reports while it runs: a progress file, shards to Dagster, lines to stderr."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _EVERY_SECONDS = 1.0
 
 
 class Report:
-    """Reports of one job. Without Dagster around it, only the files and the lines are written."""
+    """Reports the progress of one job. Without Dagster it writes only the file and the lines."""
 
     def __init__(self, objects: Objects, job: EmbedJob, images: int) -> None:
         self._objects, self._job = objects, job
@@ -29,7 +29,7 @@ class Report:
             self._pipes = open_dagster_pipes(message_writer=MessageWriter(objects))
 
     def images(self, count: int, *, encoded: bool) -> None:
-        """`count` more images are done; `encoded` ones cost time, found ones did not."""
+        """`count` more images are done; `encoded` is false if an earlier attempt did them."""
         self._encoded += count * encoded
         elapsed = time.monotonic() - self._started
         self._progress.images_done += count
@@ -41,7 +41,7 @@ class Report:
         self.images(1, encoded=True)
 
     def shard(self, shard: str, state: State, message: str = "") -> None:
-        """One shard has ended; `message` says why where it failed."""
+        """One shard has ended; `message` says why it failed."""
         if state != "failed":
             self._progress.shards_done += 1
         self._write()

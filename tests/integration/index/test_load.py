@@ -321,7 +321,7 @@ def test_a_tampered_part_is_refused(connection: psycopg.Connection, made: Made) 
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
-    with pytest.raises(StoreError, match="is not the file that was committed"):
+    with pytest.raises(StoreError, match="differs from the file that was committed"):
         reconcile(connection, made)
     assert fingerprint(connection, index) == before
 
