@@ -1,4 +1,4 @@
-"""How a model is asked for (`ModelSpec`) and how it is recognised (`ModelIdentity`)."""
+"""How a model is requested (`ModelSpec`) and how it is identified (`ModelIdentity`)."""
 
 import hashlib
 import re
@@ -12,11 +12,11 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class ModelSpec(BaseModel):
     """An open_clip model by name, with the weights to load into it.
 
-    `name` is what open_clip takes: an architecture (`ViT-B-32`), `hf-hub:org/repo`, or
+    `name` is a name that open_clip accepts: an architecture (`ViT-B-32`), `hf-hub:org/repo`, or
     `local-dir:/path` of a folder with `open_clip_config.json` and a checkpoint. An architecture
     needs `pretrained`: a tag that open_clip knows (`laion2b_s34b_b79k`) or a checkpoint file.
-    `untrained_seed` stands in for weights where the road is to be proved without any; results
-    then carry no meaning, and every door says so.
+    `untrained_seed` gives random weights, for testing the pipeline without any checkpoint; results
+    are then meaningless, and every interface says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,7 +25,7 @@ class ModelSpec(BaseModel):
     pretrained: str | None = None
     precision: Precision = "fp32"
     untrained_seed: int | None = None
-    sha256: str | None = Field(None, description="refuse weights with any other hash")
+    sha256: str | None = Field(None, description="refuse weights with a different hash")
 
     @model_validator(mode="after")
     def _has_one_origin_of_weights(self) -> Self:
@@ -36,20 +36,20 @@ class ModelSpec(BaseModel):
         ]
         if sum(origins) != 1:
             raise ValueError(
-                f"model {self.name}: weights must come from exactly one place. Give `pretrained` "
-                "(a tag of open_clip or a checkpoint file) to an architecture, and nothing to "
-                "hf-hub: or local-dir: names; `untrained_seed` proves the road without weights"
+                f"model {self.name}: weights must come from exactly one place. An architecture "
+                "needs `pretrained` (an open_clip tag or a checkpoint file); a name that starts "
+                "with hf-hub: or local-dir: needs nothing; `untrained_seed` is for tests only"
             )
         return self
 
     @property
     def title(self) -> str:
-        """The name without its place."""
+        """The name without its prefix and path."""
         return self.name.removeprefix("local-dir:").removeprefix("hf-hub:").rsplit("/", 1)[-1]
 
     @property
     def slug(self) -> str:
-        """Folder-safe name, unique to the spec's name, weights and precision."""
+        """Folder-safe name made of the spec's name, weights and precision."""
         weights = self.pretrained and self.pretrained.rsplit("/", 1)[-1]
         if self.untrained_seed is not None:
             weights = f"untrained {self.untrained_seed}"
@@ -58,12 +58,12 @@ class ModelSpec(BaseModel):
 
 
 class ModelIdentity(BaseModel):
-    """What a loaded model is, whatever it was asked for as.
+    """What a loaded model is, however it was requested.
 
     `weights` is the sha256 of all parameters and buffers as float32 (names, shapes, values), so
-    it depends neither on the file format nor on the precision that a device computes in.
-    `preprocess` is the sha256 of the image transform. Vectors may be compared only if their
-    identities have the same `key`.
+    it depends neither on the file format nor on the precision used for inference. `preprocess` is
+    the sha256 of the image transform. Vectors are comparable only if their identities have the
+    same `key`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,7 +77,7 @@ class ModelIdentity(BaseModel):
 
     @property
     def key(self) -> str:
-        """sha256 of what decides a vector's values."""
+        """sha256 of everything that determines a vector's values."""
         return hashlib.sha256(f"{self.weights} {self.preprocess} {self.dim}".encode()).hexdigest()
 
     @property

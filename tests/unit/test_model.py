@@ -1,4 +1,4 @@
-"""A model is asked for in one way, and its folder name follows from that."""
+"""A model specification names one source of weights and determines the folder name."""
 
 import pytest
 from pydantic import ValidationError
@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from clip_assets.model import ModelSpec
 
 
-def test_slug() -> None:
-    """Name, weights and precision each tell folders apart."""
+def test_the_slug_has_name_weights_and_precision() -> None:
+    """Models that differ in any of these are stored in different folders."""
     spec = ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k")
     assert spec.slug == "vit-b-32_laion2b-s34b-b79k_fp32"
     assert spec.model_copy(update={"precision": "bf16"}).slug != spec.slug
@@ -23,7 +23,7 @@ def test_slug() -> None:
         {"name": "hf-hub:org/model", "pretrained": "openai"},
     ],
 )
-def test_weights_come_from_one_place(fields: dict[str, object]) -> None:
-    """No weights, or two origins of them, is an error; never a silent substitute."""
+def test_weights_must_come_from_exactly_one_place(fields: dict[str, object]) -> None:
+    """No weights, or two sources of weights, is an error."""
     with pytest.raises(ValidationError, match="exactly one place"):
         ModelSpec.model_validate(fields)
