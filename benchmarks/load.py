@@ -34,6 +34,7 @@ from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import VectorType
 from clip_assets.postgres.connect import another_connection, connect_owner
 from clip_assets.settings import Settings
+from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
 
 SLOW_ROWS = 2_000
@@ -210,9 +211,8 @@ class Ways:
                 "bench", configuration={"hnsw": {"space": "cosine"}}
             )
             rows = self.table.slice(0, count)
-            vectors = rows.column("embedding").combine_chunks().flatten().to_numpy()
             details = rows.select(["uri", "sha256", "width", "height"]).to_pylist()
-            ids, vectors = rows.column("image_id").to_pylist(), vectors.reshape(count, -1)
+            ids, vectors = rows.column("image_id").to_pylist(), parquet.vectors(rows)
             for start in range(0, count, BATCH_ROWS):
                 these = slice(start, start + BATCH_ROWS)
                 collection.add(ids[these], vectors[these], details[these])

@@ -66,7 +66,7 @@ def image_table(vectors: Vectors, first: int = 0, thumbnail_bytes: int = 0) -> p
         ids, [f"s3://bucket/{name}" for name in ids], [f"caption of {name}" for name in ids],
         [hashlib.sha256(name.encode()).hexdigest() for name in ids],
         [640] * rows, [480] * rows, thumbnails,
-        pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
+        parquet.vector_column(vectors),
     ]  # fmt: skip
     schema = parquet.embeddings(dim)
     return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)

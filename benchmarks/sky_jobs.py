@@ -28,6 +28,7 @@ from clip_assets.compute.skypilot.task import task_of
 from clip_assets.model import ModelSpec
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -179,7 +180,7 @@ def embedding(folder: Path) -> tuple[float, float]:
 
 def _first_image(objects: Objects, seen: list[float]) -> None:
     while True:
-        progress = node_jobs.read_progress(objects, "bench")
+        progress = read_progress(objects, "bench")
         if progress and progress.images_done:
             seen.append(time.time())
             return

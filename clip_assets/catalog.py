@@ -89,6 +89,17 @@ def read(objects: Objects) -> Catalog | None:
         return None
 
 
+def require(objects: Objects, collection: str) -> Catalog:
+    """The head. Raises StoreError if the collection has no catalog yet."""
+    head = read(objects)
+    if head is None:
+        raise StoreError(
+            f"{collection} has no catalog yet: there is no {objects.uri(paths.CATALOG)}. "
+            "Materialize `catalog` first, or without Dagster run clip_assets.node.catalog."
+        )
+    return head
+
+
 def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
     """The rows of one shard version, with the schema `parquet.CATALOG`."""
     path = paths.catalog_shard(at)

@@ -71,7 +71,7 @@ def _replica(uri: str) -> str:
         return replica.start(uri, Settings().home / "replicas", step)
 
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command(epilog=EPILOG)(serve)
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import dagster as dg
 
 from clip_assets.errors import JobError
 from clip_assets.node.job import EmbedJob
-from clip_assets.node.report import State
+from clip_assets.node.progress import State
 from clip_assets.store.objects import Objects
 
 

@@ -15,10 +15,10 @@ from clip_assets.compute import Reports, ShardReport
 from clip_assets.errors import JobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.node.program import COULD_NOT_START
 from clip_assets.store.objects import Objects
 
 _STOP_SECONDS = 10
-_COULD_NOT_START = 2
 _LINES_KEPT = 20
 
 
@@ -47,7 +47,7 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
                     yield from reports.new(session.get_custom_messages())
                 status = process.wait()
         yield from reports.new(session.get_custom_messages())
-        if status == _COULD_NOT_START or status < 0:
+        if status == COULD_NOT_START or status < 0:
             raise JobError(_failure(status, last_lines))
         reports.require_any()
 

@@ -103,8 +103,7 @@ class _Erasing:
 
     def _rewrite(self, clear_at: datetime) -> _Journal:
         """Write new versions of all shards that contain the images; list what becomes obsolete."""
-        head = catalog.read(self.objects)
-        assert head, "the request was checked against the catalog"
+        head = catalog.require(self.objects, self.request.collection)
         changed = catalog.scrub(self.objects, head, self._gone)
         database.shut_out_loaders(self.connection, head.collection, [*changed])
         journal = _Journal(answers_clear_at=clear_at)
@@ -194,9 +193,7 @@ def _collection_with(connection: psycopg.Connection, objects: Objects, image_ids
 
     The index answers in milliseconds; the catalog is read only for images the index lacks.
     """
-    head = catalog.read(objects)
-    if head is None:
-        raise StoreError(f"{objects.root} has no catalog, so there is no image to erase.")
+    head = catalog.require(objects, objects.root)
     unknown = image_ids - database.known(connection, head.collection, image_ids)
     if unknown:
         unknown -= _listed(objects, head, unknown)

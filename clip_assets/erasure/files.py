@@ -18,9 +18,8 @@ from clip_assets.store import parquet, paths
 from clip_assets.store.commit import Commit, Part
 from clip_assets.store.erased import RewrittenFile
 from clip_assets.store.objects import Objects
+from clip_assets.store.parquet import REJECTS_FOOTER
 from clip_assets.store.paths import ShardVersion
-
-_REJECTS = b"clip_assets.rejects"  # the footers of parts contain rejects, too
 
 
 def rewrite(
@@ -44,7 +43,7 @@ def rewrite(
         "queries": queries,
         "rows": sum(part.rows for part, _ in made),
         "rejected": rejects.rows,
-        "mean": _mean([table for _, table in made], old.identity.dim),
+        "mean": _mean([table for _, table in made]),
     }
     return commits.write(objects, slug, old.model_copy(update=changes))
 
@@ -115,26 +114,24 @@ def _rewritten(
     kept = _without(table, gone)
     data = objects.get(part.path) if kept.equals(table, check_metadata=True) else None
     data = data or parquet.to_bytes(kept)
-    digest = hashlib.sha256(data).hexdigest()
     objects.put(path, data)
-    if hashlib.sha256(objects.get(path)).hexdigest() != digest:
+    if objects.get(path) != data:
         raise StoreError(f"{objects.uri(path)} was not stored as written. Run again.")
-    return Part(path=path, rows=len(kept), bytes=len(data), sha256=digest), kept
+    return commits.part_of(path, data, len(kept)), kept
 
 
 def _without(table: pa.Table, gone: Collection[str]) -> pa.Table:
     names = pa.array(sorted(gone), pa.string())
     kept = table.filter(pc.invert(pc.is_in(table.column("image_id"), names)))
     footer = table.schema.metadata or {}
-    if _REJECTS not in footer:
+    if REJECTS_FOOTER not in footer:
         return kept
-    rejects = [row for row in json.loads(footer[_REJECTS]) if row["image_id"] not in gone]
-    return kept.replace_schema_metadata({**footer, _REJECTS: json.dumps(rejects).encode()})
+    rejects = [row for row in json.loads(footer[REJECTS_FOOTER]) if row["image_id"] not in gone]
+    return kept.replace_schema_metadata({**footer, REJECTS_FOOTER: json.dumps(rejects).encode()})
 
 
-def _mean(tables: list[pa.Table], dim: int) -> tuple[float, ...]:
+def _mean(tables: list[pa.Table]) -> tuple[float, ...]:
     """The mean vector, computed as the node does."""
-    vectors = [table.column("embedding").combine_chunks().flatten().to_numpy() for table in tables]
-    sums = [part.reshape(-1, dim).sum(axis=0, dtype=np.float64) for part in vectors]
+    sums = [parquet.vectors(table).sum(axis=0, dtype=np.float64) for table in tables]
     mean = np.sum(sums, axis=0) / max(sum(len(table) for table in tables), 1)
     return tuple(round(float(value), 6) for value in mean)

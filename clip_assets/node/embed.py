@@ -9,20 +9,19 @@ same arguments; it redoes at most one part. Exit status: 0 if every shard is com
 failed (the others are committed), 2 if an error ended the job.
 """
 
-import argparse
-import hashlib
-import sys
 import time
-import uuid
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import typer
+from pydantic import ValidationError
 
 from clip_assets import catalog
-from clip_assets.catalog import Catalog, Shard
-from clip_assets.errors import ClipAssetsError, ModelError, StoreError, TooManyRejectsError
-from clip_assets.model import ModelSpec
+from clip_assets.catalog import Shard
+from clip_assets.errors import ModelError, StoreError, TooManyRejectsError
+from clip_assets.model import ModelSpec, Precision
 from clip_assets.node import encoder as encoders
 from clip_assets.node import job as jobs
 from clip_assets.node import parts
@@ -30,12 +29,13 @@ from clip_assets.node import queries as text_queries
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.job import EmbedJob
 from clip_assets.node.parts import FinishedPart
-from clip_assets.node.report import Report
+from clip_assets.node.program import explained, program
+from clip_assets.node.progress import ProgressWriter
 from clip_assets.source import ImageRef, Source
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet, paths
-from clip_assets.store.commit import Commit, Part
+from clip_assets.store.commit import Commit
 from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 
@@ -49,17 +49,17 @@ def run(objects: Objects, job: EmbedJob) -> int:
     A shard with too many rejects fails alone. Any other error ends the job, because it would
     affect the next shard too. Raises ClipAssetsError.
     """
-    head = _head(objects)
+    head = catalog.require(objects, job.collection)
     shards = head.pick(job.shards)
-    report = Report(objects, job, images=sum(shard.live for shard in shards))
+    progress = ProgressWriter(objects, job, images=sum(shard.live for shard in shards))
     try:
         model = encoders.load(job.model)
-        report.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
+        progress.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
         gone = erased(objects).sha256s
-        work = _Work(objects, job, model, open_source(head.source), report, gone)
+        work = _Work(objects, job, model, open_source(head.source), progress, gone)
         return sum(not work.finish(shard) for shard in shards)
     finally:
-        report.close()
+        progress.close()
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Work:
     job: EmbedJob
     model: Encoder
     source: Source
-    report: Report
+    progress: ProgressWriter
     erased: frozenset[str]
 
     def finish(self, shard: Shard) -> bool:
@@ -78,15 +78,15 @@ class _Work:
         found = commits.read(self.objects, self.job.model.slug, shard.at)
         if found:
             self._require_same_weights(found)
-            self.report.images(shard.live, encoded=False)
-            self.report.shard(shard.shard, "unchanged")
+            self.progress.images(shard.live, encoded=False)
+            self.progress.shard(shard.shard, "unchanged")
             return True
         try:
             self._embed(shard)
         except TooManyRejectsError as error:
-            self.report.shard(shard.shard, "failed", str(error))
+            self.progress.shard(shard.shard, "failed", str(error))
             return False
-        self.report.shard(shard.shard, "committed")
+        self.progress.shard(shard.shard, "committed")
         return True
 
     def _embed(self, shard: Shard) -> None:
@@ -114,10 +114,10 @@ class _Work:
         path = paths.part(self.job.model.slug, shard.at, number)
         found = parts.find(self.objects, path, self.model)
         if found:
-            self.report.images(len(refs), encoded=False)
+            self.progress.images(len(refs), encoded=False)
             return found, False
         making = parts.Making(
-            self.source, self.model, self.job.batch_size, self.report.one_image, self.erased
+            self.source, self.model, self.job.batch_size, self.progress.one_image, self.erased
         )
         return parts.embed(self.objects, path, refs, making), True
 
@@ -139,8 +139,8 @@ class _Work:
             catalog_digest=shard.digest,
             identity=self.model.identity,
             parts=tuple(part.file for part in finished),
-            rejects=self._put(paths.rejects(slug, shard.at), rejects),
-            queries=self._put(paths.queries(slug, shard.at), queries),
+            rejects=commits.put_part(self.objects, paths.rejects(slug, shard.at), rejects),
+            queries=commits.put_part(self.objects, paths.queries(slug, shard.at), queries),
             rows=rows,
             rejected=len(rejected),
             run_id=self.job.run_id,
@@ -150,12 +150,6 @@ class _Work:
             precision=self.job.model.precision,
             mean=tuple(round(float(value), 6) for value in mean),
         )
-
-    def _put(self, path: str, table: pa.Table) -> Part:
-        data = parquet.to_bytes(table)
-        self.objects.put(path, data)
-        digest = hashlib.sha256(data).hexdigest()
-        return Part(path=path, rows=len(table), bytes=len(data), sha256=digest)
 
     def _refuse_many_rejects(self, shard: Shard, finished: list[FinishedPart]) -> None:
         rejects = [reject for part in finished for reject in part.rejects]
@@ -177,63 +171,59 @@ class _Work:
             )
 
 
-def _head(objects: Objects) -> Catalog:
-    head = catalog.read(objects)
-    if head is None:
-        raise StoreError(f"{objects.root} has no catalog yet. Materialize `catalog` first.")
-    return head
+def main(  # noqa: PLR0913 - one parameter an option
+    *,
+    job: Annotated[
+        str | None, typer.Option(help="URI of a job.json; the other options are then not needed.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="URI of the data folder or bucket prefix.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Name of the collection.")] = None,
+    shards: Annotated[str, typer.Option(help="all, 7, 0..9 (both included).")] = "all",
+    model: Annotated[
+        str | None, typer.Option(help="open_clip name, hf-hub:org/repo or local-dir:/path.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Tag of open_clip or a checkpoint file.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Of the model's arithmetic.")] = "fp32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 32,
+    max_reject_share: Annotated[
+        float, typer.Option(min=0, max=1, help="A shard that rejects a larger share fails.")
+    ] = 0.01,
+) -> None:
+    with explained():
+        if job:
+            objects, asked = jobs.read(job)
+        elif data and collection and model:
+            objects = Objects(f"{data.rstrip('/')}/{collection}")
+            spec = _spec(model, pretrained or None, precision)
+            keys = tuple(catalog.select(catalog.require(objects, collection), shards))
+            job_id, run_id = jobs.ids_by_hand(spec.slug, keys)
+            asked = EmbedJob(
+                job_id=job_id,
+                run_id=run_id,
+                collection=collection,
+                model=spec,
+                shards=keys,
+                batch_size=batch_size,
+                max_reject_share=max_reject_share,
+            )
+        else:
+            raise typer.BadParameter("give --job, or --data, --collection and --model")
+        failed = run(objects, asked)
+    raise typer.Exit(1 if failed else 0)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m clip_assets.node.embed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--job", help="URI of a job.json, instead of all other options")
-    parser.add_argument("--data", help="URI of the data folder or bucket prefix")
-    parser.add_argument("--collection")
-    parser.add_argument("--shards", default="all", help="all, 7, 0..9 (both included)")
-    parser.add_argument("--model", help="open_clip name, hf-hub:org/repo or local-dir:/path")
-    parser.add_argument("--pretrained", help="open_clip tag or checkpoint file")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--max-reject-share", type=float, default=0.01)
-    arguments = parser.parse_args()
-    if not arguments.job and not (arguments.data and arguments.collection and arguments.model):
-        parser.error("give --job, or --data, --collection and --model")
-    return arguments
-
-
-def _job_of(arguments: argparse.Namespace) -> tuple[Objects, EmbedJob]:
-    if arguments.job:
-        return jobs.read(arguments.job)
-    objects = Objects(f"{arguments.data.rstrip('/')}/{arguments.collection}")
-    job_id = uuid.uuid4().hex
-    return objects, EmbedJob(
-        job_id=job_id,
-        run_id=f"by-hand-{job_id[:8]}",
-        collection=arguments.collection,
-        model=ModelSpec(
-            name=arguments.model,
-            pretrained=arguments.pretrained or None,
-            precision=arguments.precision,
-        ),
-        shards=tuple(catalog.select(_head(objects), arguments.shards)),
-        batch_size=arguments.batch_size,
-        max_reject_share=arguments.max_reject_share,
-    )
-
-
-def main() -> int:
-    arguments = _arguments()
+def _spec(name: str, pretrained: str | None, precision: Precision) -> ModelSpec:
     try:
-        objects, job = _job_of(arguments)
-        return 1 if run(objects, job) else 0
-    except ClipAssetsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return ModelSpec(name=name, pretrained=pretrained, precision=precision)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from error
 
+
+app = program(main, __doc__)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="python -m clip_assets.node.embed")

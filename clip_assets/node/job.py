@@ -4,6 +4,7 @@ A list of 10,000 shards does not fit in an environment variable; a job file has 
 """
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,20 +49,10 @@ def id_of(slug: str, shards: Sequence[str], run_id: str, attempt: int = 0) -> st
     return f"{batch_of(slug, shards)}-{run_id[:8]}-{attempt}"
 
 
-class Progress(BaseModel):
-    """Progress of a job; its file under the data URI is replaced about once a second."""
-
-    shards: int
-    shards_done: int = 0
-    images: int = 0
-    images_done: int = 0
-    images_per_second: float = 0.0
-
-    @property
-    def eta_seconds(self) -> float | None:
-        if not self.images_per_second:
-            return None
-        return (self.images - self.images_done) / self.images_per_second
+def ids_by_hand(slug: str, shards: Sequence[str]) -> tuple[str, str]:
+    """Ids of a new job and of its run, where no run of Dagster gives one."""
+    run = uuid.uuid4().hex
+    return id_of(slug, shards, run), f"by-hand-{run[:8]}"
 
 
 def write(objects: Objects, job: EmbedJob) -> str:
@@ -79,10 +70,3 @@ def read(uri: str) -> tuple[Objects, EmbedJob]:
         return objects, EmbedJob.model_validate_json(objects.get(f"jobs/{tail}"))
     except FileNotFoundError as error:
         raise StoreError(f"{uri} does not exist. Give the URI of an existing job.json.") from error
-
-
-def read_progress(objects: Objects, job_id: str) -> Progress | None:
-    try:
-        return Progress.model_validate_json(objects.get(paths.progress(job_id)))
-    except FileNotFoundError:
-        return None

@@ -4,7 +4,6 @@ A part's rejects are stored in its footer, so that rows and rejects become visib
 if two jobs write the same part (a preempted job may keep running). The first writer wins.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from clip_assets.node.encoder import Encoder
 from clip_assets.node.prepare import Prepared, Reject, prepare
 from clip_assets.source import ImageRef, Source
 from clip_assets.store import parquet
-from clip_assets.store.commit import Part
+from clip_assets.store.commit import Part, part_of
 from clip_assets.store.objects import Objects
 
 _IDENTITY = b"clip_assets.identity"
-_REJECTS = b"clip_assets.rejects"
 
 
 @dataclass(frozen=True)
@@ -129,23 +127,20 @@ def _table(
         {"image_id": reject.ref.image_id, "uri": reject.ref.uri, "reason": reject.reason}
         for reject in rejects
     ]
-    footer = {_IDENTITY: encoder.identity.key, _REJECTS: json.dumps(reasons)}
+    footer = {_IDENTITY: encoder.identity.key, parquet.REJECTS_FOOTER: json.dumps(reasons)}
     schema = parquet.embeddings(encoder.dim)
     columns = [
         pa.array([row[field.name] for row in rows], field.type)
         for field in schema
         if field.name != "embedding"
     ]
-    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+    embedding = parquet.vector_column(vectors)
     return pa.table([*columns, embedding], schema=schema.with_metadata(footer))
 
 
 def _finished(path: str, data: bytes, table: pa.Table) -> FinishedPart:
-    digest = hashlib.sha256(data).hexdigest()
-    vectors = table.column("embedding").combine_chunks().flatten().to_numpy()
-    dim = table.schema.field("embedding").type.list_size
     return FinishedPart(
-        file=Part(path=path, rows=len(table), bytes=len(data), sha256=digest),
-        rejects=json.loads(table.schema.metadata[_REJECTS]),
-        total=vectors.reshape(-1, dim).sum(axis=0, dtype=np.float64),
+        file=part_of(path, data, len(table)),
+        rejects=json.loads(table.schema.metadata[parquet.REJECTS_FOOTER]),
+        total=parquet.vectors(table).sum(axis=0, dtype=np.float64),
     )

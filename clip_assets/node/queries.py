@@ -37,6 +37,6 @@ def table(refs: list[ImageRef], encoder: Encoder) -> pa.Table:
     vectors = np.concatenate(
         [encoder.encode_text(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
     )
-    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+    embedding = parquet.vector_column(vectors)
     columns = [pa.array(ids, pa.string()), pa.array(texts, pa.string()), embedding]
     return pa.table(columns, schema=parquet.queries(encoder.dim))

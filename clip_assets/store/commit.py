@@ -108,6 +108,19 @@ def read_path(objects: Objects, path: str) -> Commit:
     return _parse(objects, path)
 
 
+def part_of(path: str, data: bytes, rows: int) -> Part:
+    """The part whose file at `path` holds `data`."""
+    digest = hashlib.sha256(data).hexdigest()
+    return Part(path=path, rows=rows, bytes=len(data), sha256=digest)
+
+
+def put_part(objects: Objects, path: str, table: pa.Table) -> Part:
+    """Write the rows as one file of a shard; readers see it once a commit names it."""
+    data = parquet.to_bytes(table)
+    objects.put(path, data)
+    return part_of(path, data, len(table))
+
+
 def read_part(objects: Objects, part: Part, columns: list[str] | None = None) -> pa.Table:
     """The rows of one committed part.
 

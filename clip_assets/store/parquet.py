@@ -8,12 +8,17 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from clip_assets.errors import StoreError
 
 _READ_BYTES = 1 << 20
+
+REJECTS_FOOTER = b"clip_assets.rejects"
+"""Key of a part's rejects in its footer, as JSON: a list of the rows of `REJECTS`."""
 
 CATALOG = pa.schema(
     [
@@ -62,6 +67,18 @@ def embeddings(dim: int) -> pa.Schema:
             pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
         ]
     )
+
+
+def vectors(table: pa.Table) -> NDArray[np.float32]:
+    """The column `embedding` as float32[rows, dim]; no copy if the column is in one piece."""
+    column = table.column("embedding").combine_chunks()
+    matrix: NDArray[np.float32] = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    return matrix
+
+
+def vector_column(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """float32[rows, dim] as a column `embedding`."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
 def to_bytes(table: pa.Table) -> bytes:

@@ -145,6 +145,16 @@ def test_dg_scaffolds_a_collection_that_loads(tmp_path: Path) -> None:
     }
 
 
+def test_dg_help_names_the_options_of_a_new_collection() -> None:
+    """`dg scaffold defs clip_assets.ImageCollection --help` lists the scaffolder's options."""
+    done = subprocess.run(
+        dg("scaffold", "defs", "clip_assets.ImageCollection", "--help"),
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    options = re.findall(r"--[a-z]+", done.stdout)
+    assert {"--uri", "--kind", "--model", "--pretrained"} <= set(options)
+
+
 def test_component_documents_itself() -> None:
     """What `dg list components` and the UI's docs show: a summary, an owner, every field."""
     spec = ImageCollection.get_spec()

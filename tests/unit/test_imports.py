@@ -1,10 +1,12 @@
 """Every run worker imports the code location; it must stay light."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
+ROOMS = ("clip_assets", "serving", "tests", "benchmarks")
 
 
 def test_code_location_is_light() -> None:
@@ -18,6 +20,13 @@ def test_code_location_is_light() -> None:
         cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_dagster_internals_are_used_in_one_file() -> None:
+    """Only `dagster_private` imports what Dagster does not promise to keep."""
+    files = [file for room in ROOMS for file in (PROJECT / room).rglob("*.py")]
+    users = [file.name for file in files if re.search(r"\bdagster\._", file.read_text())]
+    assert users == ["dagster_private.py"] * 2
 
 
 def test_sky_folder_holds_yaml_only() -> None:

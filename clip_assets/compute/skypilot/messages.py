@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dagster import PipesMessageReader
-from dagster._core.pipes.context import PipesMessageHandler
+from dagster import PipesMessageHandler, PipesMessageReader
 from dagster_pipes import PipesParams
 
 from clip_assets.node.messages import JOB_ID

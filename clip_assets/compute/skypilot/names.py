@@ -7,20 +7,20 @@ run a job belongs to, so that a job can be found again and other people's jobs a
 import hashlib
 
 import dagster as dg
-from dagster._core.storage.runs import SqlRunStorage
 
+from clip_assets.dagster_private import run_storage_id
 from clip_assets.errors import SettingsError
 
 
 def of_instance(instance: dg.DagsterInstance) -> str:
     """Prefix of the names of all jobs of this Dagster instance, and of no other instance."""
-    storage = instance.run_storage
-    if not isinstance(storage, SqlRunStorage):
+    storage_id = run_storage_id(instance)
+    if storage_id is None:
         raise SettingsError(
             "Embedding on SkyPilot needs Dagster's run storage in sqlite or Postgres, because its "
-            f"id is part of the job names; this instance has {type(storage).__name__}."
+            f"id is part of the job names; this instance has {type(instance.run_storage).__name__}."
         )
-    return f"clip-{hashlib.sha256(storage.get_run_storage_id().encode()).hexdigest()[:8]}-"
+    return f"clip-{hashlib.sha256(storage_id.encode()).hexdigest()[:8]}-"
 
 
 def of_collection(instance: dg.DagsterInstance, collection: str) -> str:

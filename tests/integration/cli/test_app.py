@@ -49,7 +49,9 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, terminal_width=200, env={"COLUMNS": "200"})
+    return CliRunner(mix_stderr=False).invoke(
+        app, arguments, terminal_width=200, env={"COLUMNS": "200"}
+    )
 
 
 def _commands() -> dict[str, Any]:
@@ -122,7 +124,7 @@ def test_help_teaches_by_example(command: str) -> None:
 
 def test_no_arguments() -> None:
     """Called without a command it shows all of them."""
-    result = CliRunner().invoke(app, [])
+    result = CliRunner(mix_stderr=False).invoke(app, [])
     assert all(command in result.output for command in COMMANDS)
 
 

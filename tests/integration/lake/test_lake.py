@@ -52,7 +52,7 @@ def tiny(tiny_spec: ModelSpec) -> Encoder:
 
 
 def _sql(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["sql", *arguments])
+    result = CliRunner(mix_stderr=False).invoke(app, ["sql", *arguments])
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -17,6 +17,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node import embed
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -85,7 +86,7 @@ def test_every_image_is_embedded_in_catalog_order(
     assert rows[0]["caption"] == "picture number 5"
     assert (rows[0]["width"], rows[0]["height"]) == (40, 40)
     assert np.linalg.norm(rows[0]["embedding"]) == pytest.approx(1, abs=1e-6)
-    progress = jobs.read_progress(objects, "job")
+    progress = read_progress(objects, "job")
     assert progress
     assert (progress.shards_done, progress.images_done) == (2, IMAGES)
 
