@@ -2,9 +2,12 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clip_assets.errors import ClipAssetsError, ModelError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -61,9 +64,10 @@ class ModelIdentity(BaseModel):
     """What a loaded model is, however it was requested.
 
     `weights` is the sha256 of all parameters and buffers as float32 (names, shapes, values), so
-    it depends neither on the file format nor on the precision used for inference. `preprocess` is
-    the sha256 of the image transform. Vectors are comparable only if their identities have the
-    same `key`.
+    it depends neither on the file format nor on the precision that a device computes in.
+    `preprocess` is the sha256 of the image transform and of `decode`, the version of the code that
+    turns a file into pixels; identities written before it was recorded have None. Vectors may be
+    compared only if their identities have the same `key`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +78,7 @@ class ModelIdentity(BaseModel):
     preprocess: str
     dim: int
     untrained: bool = False
+    decode: int | None = None
 
     @property
     def key(self) -> str:
@@ -81,7 +86,92 @@ class ModelIdentity(BaseModel):
         return hashlib.sha256(f"{self.weights} {self.preprocess} {self.dim}".encode()).hexdigest()
 
     @property
+    def label(self) -> str:
+        """Name and tag."""
+        tag = "untrained" if self.untrained else self.pretrained
+        return f"{self.name}{f'/{tag}' if tag else ''}"
+
+    @property
     def short(self) -> str:
         """Name, tag and the first 12 digits of the weights' hash, for people."""
-        tag = "untrained" if self.untrained else self.pretrained
-        return f"{self.name}{f'/{tag}' if tag else ''}@{self.weights[:12]}"
+        return f"{self.label}@{self.weights[:12]}"
+
+
+def require_same(
+    found: ModelIdentity,
+    expected: ModelIdentity,
+    claim: str,
+    otherwise: str,
+    error: type[ClipAssetsError] = ModelError,
+) -> None:
+    """Raise `error` unless vectors of the two models may be compared.
+
+    The message continues `claim`, "The loaded model differs from that of release 3", with each
+    part that differs and its two values. It ends with the remedy for these parts and `otherwise`,
+    ", or release an index of the new model".
+    """
+    if found.key == expected.key:
+        return
+    differences = _differences(found, expected)
+    parts = " and ".join(str(difference) for difference in differences)
+    # A model of another name has weights and preprocessing of its own.
+    causes = differences[:1] if differences[0].part == "name" else differences
+    remedies = " and ".join(difference.remedy for difference in causes)
+    raise error(
+        f"{claim} ({expected.label}) in its {parts}. "
+        f"{remedies[0].upper()}{remedies[1:]}{otherwise}."
+    )
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A part in which two models differ, its value in each, and how to make them the same."""
+
+    part: str
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.part} ({self.found} instead of {self.expected})"
+
+
+def _differences(found: ModelIdentity, expected: ModelIdentity) -> list[_Difference]:
+    parts = [
+        _Difference("name", found.label, expected.label, f"use {expected.label}"),
+        _weights(found, expected),
+        _preprocessing(found, expected),
+    ]
+    return [part for part in parts if part.found != part.expected]
+
+
+def _weights(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
+    """Whole hashes, since one of them is to be pinned."""
+    ours, theirs = f"sha256 {found.weights}", f"sha256 {expected.weights}"
+    if found.dim != expected.dim:
+        ours, theirs = f"{ours}, {found.dim} dimensions", f"{theirs}, {expected.dim}"
+    return _Difference(
+        "weights",
+        ours,
+        theirs,
+        "restore the checkpoint with the weights you mean and pin it with `sha256` in the model "
+        "block",
+    )
+
+
+def _preprocessing(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
+    """The version of decoding, where it differs: the hash, which covers it too, then must."""
+    if None not in (found.decode, expected.decode) and found.decode != expected.decode:
+        return _Difference(
+            "decode version",
+            str(found.decode),
+            str(expected.decode),
+            f"use the version of clip_assets with decode version {expected.decode}",
+        )
+    return _Difference(
+        "preprocessing",
+        f"sha256 {found.preprocess[:12]}",
+        f"sha256 {expected.preprocess[:12]}",
+        "restore the `preprocess_cfg` you mean, from its open_clip_config.json or the version of "
+        "open_clip",
+    )

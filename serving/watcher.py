@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
-from clip_assets.model import ModelSpec
+from clip_assets.errors import ClipAssetsError, ReleaseError
+from clip_assets.model import ModelSpec, require_same
 from clip_assets.postgres.connect import reader_dsn
 from clip_assets.search import search
 from clip_assets.search.search import Release
@@ -147,12 +147,12 @@ class Watcher:
     def _encoder_of(self, release: Release) -> QueryEncoder:
         """The model that made the release's vectors, loaded, verified and warmed up."""
         model = self._load(release.spec, self._settings.device)
-        if model.identity.key != release.identity.key:
-            raise ModelError(
-                f"The release was made by {release.identity.short}, but {release.spec.name} now "
-                f"loads as {model.identity.short}. Restore the weights, or release an index of "
-                "the new ones."
-            )
+        require_same(
+            model.identity,
+            release.identity,
+            f"The loaded model differs from that of release {release.id}",
+            ", or release an index of the loaded model",
+        )
         encoder = QueryEncoder(model, self._bulkhead, self._settings.text_cache)
         encoder.warm()
         return encoder

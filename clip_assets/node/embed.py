@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from clip_assets import catalog
 from clip_assets.catalog import Shard
-from clip_assets.errors import ModelError, StoreError, TooManyRejectsError
-from clip_assets.model import ModelSpec, Precision
+from clip_assets.errors import StoreError, TooManyRejectsError
+from clip_assets.model import ModelSpec, Precision, require_same
 from clip_assets.node import encoder as encoders
 from clip_assets.node import job as jobs
 from clip_assets.node import parts
@@ -77,7 +77,7 @@ class _Work:
         """Commit the shard unless it is committed already; returns False if it failed."""
         found = commits.read(self.objects, self.job.model.slug, shard.at)
         if found:
-            self._require_same_weights(found)
+            self._require_same_model(found)
             self.progress.images(shard.live, encoded=False)
             self.progress.shard(shard.shard, "unchanged")
             return True
@@ -162,13 +162,13 @@ class _Work:
             "max_reject_share if these are expected; finished parts are kept."
         )
 
-    def _require_same_weights(self, found: Commit) -> None:
-        if found.identity.key != self.model.identity.key:
-            raise ModelError(
-                f"shard {found.shard} was committed by {found.identity.short}, but "
-                f"{self.model.identity.short} was loaded under the same name. Pin `sha256` in "
-                "the model block to the weights you mean."
-            )
+    def _require_same_model(self, found: Commit) -> None:
+        require_same(
+            self.model.identity,
+            found.identity,
+            f"The loaded model differs from that of shard {found.shard}, which is committed",
+            ", or remove the folder of that shard to embed it again",
+        )
 
 
 def main(  # noqa: PLR0913 - one parameter an option

@@ -173,6 +173,7 @@ def _identity(spec: ModelSpec, model: Any) -> ModelIdentity:
         preprocess=preprocess,
         dim=_dim(model),
         untrained=spec.untrained_seed is not None,
+        decode=DECODE_VERSION,
     )
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip_assets.errors import ModelError
+from clip_assets.model import ModelIdentity, require_same
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.prepare import Prepared, Reject, prepare
 from clip_assets.source import ImageRef, Source
@@ -20,7 +21,8 @@ from clip_assets.store import parquet
 from clip_assets.store.commit import Part, part_of
 from clip_assets.store.objects import Objects
 
-_IDENTITY = b"clip_assets.identity"
+_KEY = b"clip_assets.identity"
+_IDENTITY = b"clip_assets.model"
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,27 @@ class FinishedPart:
 def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
     """The part, if an earlier attempt finished it.
 
-    Raises ModelError if other weights made it, StoreError if it is damaged.
+    Raises ModelError if another model made it, StoreError if it is damaged.
     """
     try:
         data = objects.get(path)
     except FileNotFoundError:
         return None
     table = parquet.from_bytes(data, objects.uri(path))
-    if table.schema.metadata[_IDENTITY].decode() != encoder.identity.key:
-        raise ModelError(
-            f"{objects.uri(path)} was made by other weights under the same name. Pin `sha256` in "
-            "the model block to the weights you mean, or remove that folder to start it again."
-        )
+    _require_same_model(table.schema.metadata, encoder.identity, objects.uri(path))
     return _finished(path, data, table)
+
+
+def _require_same_model(footer: dict[bytes, bytes], loaded: ModelIdentity, where: str) -> None:
+    """Parts of older versions have the key of their model only, and cannot say what differs."""
+    if footer[_KEY].decode() == loaded.key:
+        return
+    claim = f"The loaded model differs from that of {where}"
+    otherwise = ", or remove that folder to start it again"
+    if _IDENTITY in footer:
+        made_by = ModelIdentity.model_validate_json(footer[_IDENTITY])
+        require_same(loaded, made_by, claim, otherwise)
+    raise ModelError(f"{claim}. Restore the model that made it{otherwise}.")
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,11 @@ def _table(
         {"image_id": reject.ref.image_id, "uri": reject.ref.uri, "reason": reject.reason}
         for reject in rejects
     ]
-    footer = {_IDENTITY: encoder.identity.key, parquet.REJECTS_FOOTER: json.dumps(reasons)}
+    footer = {
+        _KEY: encoder.identity.key,
+        _IDENTITY: encoder.identity.model_dump_json(),
+        parquet.REJECTS_FOOTER: json.dumps(reasons),
+    }
     schema = parquet.embeddings(encoder.dim)
     columns = [
         pa.array([row[field.name] for row in rows], field.type)

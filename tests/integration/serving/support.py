@@ -95,8 +95,8 @@ def publish(
     }  # fmt: skip
     added = connection.execute(release_statement("add_release"), release).fetchone()
     assert added
-    live = {"collection": "sample", "release_id": added[0]}
-    connection.execute(release_statement("point_at"), live)
+    pointer = {"collection": "sample", "release_id": added[0]}
+    connection.execute(release_statement("point_at"), pointer)
 
 
 def _insert(

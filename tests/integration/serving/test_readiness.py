@@ -72,10 +72,10 @@ def test_a_model_that_did_not_make_the_release_is_refused(
     dsn = new_database()
     _publish(dsn, tiny, tiny_spec, tiny.identity.model_copy(update={"weights": "f" * 64}))
     with running(settings(dsn, refresh_seconds=0.1)) as url:
-        wait_until_unready(url, "now loads as")
+        wait_until_unready(url, "The loaded model differs from that of release 1")
         response = httpx.post(f"{url}/v1/search", json={"text": "x"})
         assert response.status_code == 503
-        assert tiny.identity.short in response.json()["error"]["message"]
+        assert tiny.identity.weights in response.json()["error"]["message"]
 
 
 def test_the_old_release_answers_while_a_new_model_loads(
