@@ -119,5 +119,5 @@ def _tool(folder: Path, name: str, *arguments: str) -> str:
 
 def _first(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
-    assert found, f"{pattern} stands in {text}"
+    assert found, f"{pattern} is in {text}"
     return found.group(found.lastindex or 0)
