@@ -1,11 +1,10 @@
 """Encodes queries with exactly the live release's model, off the event loop, in a bulkhead."""
 
-from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
 from typing import Protocol
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,28 +25,6 @@ class Model(Protocol):
     def encode_images(self, images: list[Image.Image], /) -> Vector: ...
 
 
-class TextCache:
-    """The vectors of the most recent texts; repeated queries then skip the model."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._vectors: OrderedDict[str, Vector] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, text: str) -> Vector | None:
-        with self._lock:
-            if text in self._vectors:
-                self._vectors.move_to_end(text)
-            return self._vectors.get(text)
-
-    def put(self, text: str, vector: Vector) -> None:
-        with self._lock:
-            self._vectors[text] = vector
-            self._vectors.move_to_end(text)
-            while len(self._vectors) > self._size:
-                self._vectors.popitem(last=False)
-
-
 class QueryEncoder:
     """One model with its bulkhead and its cache; they are replaced together."""
 
@@ -55,7 +32,8 @@ class QueryEncoder:
         self.identity = model.identity
         self._model = model
         self._bulkhead = bulkhead
-        self._texts = TextCache(cache_size)
+        # Used on the event loop alone, so it needs no lock.
+        self._texts: LRUCache[str, Vector] = LRUCache(cache_size)
 
     def warm(self) -> None:
         """Run both towers once: the first call is many times slower, and no user should wait."""
@@ -69,7 +47,8 @@ class QueryEncoder:
             deadline.notes["encoder_ms"] = 0.0
             return cached
         vector = await self._bulkhead.run(lambda: self._encoded_text(text), deadline)
-        self._texts.put(text, vector)
+        if self._texts.maxsize:
+            self._texts[text] = vector
         return vector
 
     async def image(self, decode: Callable[[], Image.Image], deadline: Deadline) -> Vector:

@@ -10,10 +10,10 @@ ROOMS = ("clip_assets", "serving", "tests", "benchmarks")
 
 
 def test_code_location_is_light() -> None:
-    """Loading all definitions imports none of torch, open_clip and sky."""
+    """Loading all definitions imports none of torch, open_clip, sky and matplotlib."""
     script = (
         "import sys; from clip_assets.definitions import defs; defs(); "
-        "print([m for m in ('torch', 'open_clip', 'sky') if m in sys.modules])"
+        "print([m for m in ('torch', 'open_clip', 'sky', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
