@@ -1,4 +1,4 @@
-"""Queries to vectors: by exactly the live release's model, off the event loop, within bounds."""
+"""Encodes queries with exactly the live release's model, off the event loop, in a bulkhead."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -17,7 +17,7 @@ NORM_TOLERANCE = 1e-3
 
 
 class Model(Protocol):
-    """What is used of `clip_assets.node.encoder.Encoder`."""
+    """The part of `clip_assets.node.encoder.Encoder` that the service uses."""
 
     identity: ModelIdentity
 
@@ -26,7 +26,7 @@ class Model(Protocol):
 
 
 class QueryEncoder:
-    """One model, its admission and its cache: they come and go together."""
+    """One model with its bulkhead and its cache; they are replaced together."""
 
     def __init__(self, model: Model, bulkhead: Bulkhead, cache_size: int) -> None:
         self.identity = model.identity
@@ -36,7 +36,7 @@ class QueryEncoder:
         self._texts: LRUCache[str, Vector] = LRUCache(cache_size)
 
     def warm(self) -> None:
-        """Both towers once: a first call is many times slower, and nobody should wait for it."""
+        """Run both towers once: the first call is many times slower, and no user should wait."""
         self._encoded_text("a photo of a cloud")
         self._encoded_image(Image.new("RGB", (64, 64)))
 
@@ -52,9 +52,9 @@ class QueryEncoder:
         return vector
 
     async def image(self, decode: Callable[[], Image.Image], deadline: Deadline) -> Vector:
-        """Unit vector float32[dim] of an image that is decoded in the encoder's thread.
+        """Unit vector float32[dim] of an image, which is decoded in the encoder's thread.
 
-        Decoding costs as much as encoding does, so the same bound holds it.
+        Decoding costs as much as encoding, so the same bulkhead limits both.
         """
         return await self._bulkhead.run(lambda: self._encoded_image(decode()), deadline)
 
@@ -65,10 +65,10 @@ class QueryEncoder:
         return self._checked(self._model.encode_images([image]))
 
     def _checked(self, vectors: Vector) -> Vector:
-        """The one vector, if a table of unit vectors of this dimension may be asked with it."""
+        """The vector, checked: of this model's dimension, finite and of unit length."""
         if vectors.shape != (1, self.identity.dim) or not np.isfinite(vectors).all():
-            raise ModelError(f"{self.identity.short} gave no usable vector for this query.")
+            raise ModelError(f"{self.identity.short} returned no usable vector for this query.")
         if abs(float(np.linalg.norm(vectors[0])) - 1) > NORM_TOLERANCE:
-            raise ModelError(f"{self.identity.short} gave a vector that is not of unit length.")
+            raise ModelError(f"{self.identity.short} returned a vector that is not of unit length.")
         vector: Vector = vectors[0]
         return vector

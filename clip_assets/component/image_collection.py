@@ -64,7 +64,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     name: Annotated[
         str,
         dg.Resolver(_filled_in, model_field_name=YAML_NAMES["name"]),
-        Field(description="its name, and its SQL schema's"),
+        Field(description="name of the collection, and of its SQL schema"),
     ]
     spec: Annotated[
         ModelSpec,
@@ -75,7 +75,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         None, description="where the images are; only in one file of the collection"
     )
     sky: SkyPilotConfig | None = Field(
-        None, description="run the embedding jobs on SkyPilot, and how"
+        None, description="how to run the embedding jobs on SkyPilot"
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Where an embedding job runs. Every client takes a job and tells, as it goes, how shards ended."""
+"""Where an embedding job runs. A client takes a job and reports how each shard ends."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Machine:
-    """The rented machine of a job; `dollars_per_hour` is None if no price is known."""
+    """The machine that SkyPilot provides for a job; `dollars_per_hour` is None if unknown."""
 
     job: str
     url: str
@@ -32,7 +32,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class ShardOutcome:
-    """How one shard of a job ended, as the node told it, and where."""
+    """How one shard of a job ended, as the node reported it, and on which machine."""
 
     shard: str
     state: State
@@ -41,17 +41,17 @@ class ShardOutcome:
 
 
 class EmbedClient(Protocol):
-    """Runs `python -m clip_assets.node.embed --job URI` somewhere, and waits for it."""
+    """Runs `python -m clip_assets.node.embed --job URI` somewhere and waits for it."""
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
     ) -> Iterator[ShardOutcome]:
-        """One outcome a shard, as it ends. Raises JobError if the job could not do its work."""
+        """Yields one outcome per shard as it ends. Raises JobError if the job failed."""
         ...
 
 
 class Outcomes:
-    """The shards' outcomes among a Pipes session's custom messages, each handed out once."""
+    """Extracts shards' outcomes from a Pipes session's custom messages, each once."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -66,13 +66,13 @@ class Outcomes:
 
     @property
     def any_failed(self) -> bool:
-        """Whether the node named a shard that failed: then it, too, ends with an error."""
+        """Whether the node reported a failed shard; its process then exits with an error."""
         return self._failed
 
     def require_any(self) -> None:
-        """Raises JobError if none came: a job that says nothing has not been seen to work."""
+        """Raises JobError if there was no report: silence is not evidence of success."""
         if not self._seen:
             raise JobError(
-                "The job ended without a word about any shard. Look at the run's stderr for what "
-                "the node printed, and run it again: finished parts are kept."
+                "The job ended without reporting any shard. See the run's stderr for what the node "
+                "printed, then run it again: finished parts are kept."
             )

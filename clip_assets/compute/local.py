@@ -1,4 +1,4 @@
-"""Run embedding jobs as processes of this machine: the twin of the SkyPilot client."""
+"""Runs embedding jobs as local processes, behind the same interface as the SkyPilot client."""
 
 import os
 import signal
@@ -23,12 +23,12 @@ _LINES_KEPT = 20
 
 
 class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """One subprocess a job, with this interpreter. Terminating the run terminates it."""
+    """Runs each job in a subprocess with this interpreter; terminating the run terminates it."""
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
     ) -> Iterator[ShardOutcome]:
-        """One outcome a shard. Raises JobError if the job could not do its work."""
+        """Yields one outcome per shard. Raises JobError if the job failed."""
         outcomes = Outcomes()
         last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         with open_pipes_session(
@@ -54,7 +54,7 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """A process whose stderr is read, and which does not outlive the block."""
+    """A process whose stderr is a pipe, stopped at the end of the block."""
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process

@@ -1,7 +1,7 @@
-"""A shard's files without some of its images: a new version, then the old ones removed.
+"""Rewrites a shard without some of its images, and finds the files this makes obsolete.
 
-The rules are those of any commit: parts under names of their own, read back, `commit.json` last.
-Until then readers have the old version whole, and after it the new one whole.
+The rules are those of any commit: write the parts under new paths, verify them, and write
+`commit.json` last. Until then readers see all of the old version, and afterwards all of the new.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from clip_assets.store.paths import ShardVersion
 def rewrite(
     objects: Objects, slug: str, old: Commit, at: ShardVersion, gone: Collection[str]
 ) -> Commit:
-    """Commit the shard without these images, or return the commit that an earlier run made."""
+    """Commit the shard without these images, or return the commit of an earlier run."""
     found = commits.read(objects, slug, at)
     if found:
         return found
@@ -59,14 +59,14 @@ def holds(objects: Objects, commit: Commit, gone: Collection[str]) -> bool:
 
 
 def versions(objects: Objects, slug: str, shard: str) -> list[Commit]:
-    """Every commit of the shard by this model, the newest last."""
+    """Every commit of the shard by this model, newest last."""
     found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
     read = [commits.read_path(objects, path) for path in found if path.endswith("/commit.json")]
     return sorted(read, key=lambda commit: (commit.version, paths.commit(slug, commit.at)))
 
 
 def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
-    """The files of `old` whose content changed, `commit.json` among them, by its digest."""
+    """The files of `old` whose content changed, including `commit.json`, compared by digest."""
     by_name = {_name(part): part for part in (*new.parts, new.rejects, new.queries)}
     for was in (*old.parts, old.rejects, old.queries):
         became = by_name.get(_name(was))
@@ -88,7 +88,7 @@ def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
 def obsolete(objects: Objects, slug: str, shard: str, keep: Iterable[ShardVersion]) -> list[str]:
     """Every file of the shard by this model outside the folders of `keep`, commits first.
 
-    Parts of a job that never committed are among them.
+    This includes parts of jobs that never committed.
     """
     kept = tuple(paths.commit(slug, at).removesuffix("commit.json") for at in keep)
     found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
@@ -97,7 +97,7 @@ def obsolete(objects: Objects, slug: str, shard: str, keep: Iterable[ShardVersio
 
 
 def beside(old: Commit, gone: Collection[str]) -> ShardVersion:
-    """Where a commit goes that was behind the catalog already, and stays so."""
+    """The new version of a commit that was older than the catalog, and stays older."""
     text = "\n".join([old.catalog_digest, *sorted(gone)])
     return ShardVersion(old.shard, old.version, hashlib.sha256(text.encode()).hexdigest())
 
@@ -109,7 +109,7 @@ def _name(part: Part) -> str:
 def _rewritten(
     objects: Objects, part: Part, path: str, gone: Collection[str]
 ) -> tuple[Part, pa.Table]:
-    """The file under its new path, read back; the very same bytes where nothing of it goes."""
+    """Write the file to its new path and verify it; unchanged bytes if no row is removed."""
     table = commits.read_part(objects, part)
     kept = _without(table, gone)
     data = objects.get(part.path) if kept.equals(table, check_metadata=True) else None
@@ -131,7 +131,7 @@ def _without(table: pa.Table, gone: Collection[str]) -> pa.Table:
 
 
 def _mean(tables: list[pa.Table]) -> tuple[float, ...]:
-    """As the node computes it."""
+    """The mean vector, computed as the node does."""
     sums = [parquet.vectors(table).sum(axis=0, dtype=np.float64) for table in tables]
     mean = np.sum(sums, axis=0) / max(sum(len(table) for table in tables), 1)
     return tuple(round(float(value), 6) for value in mean)

@@ -1,9 +1,9 @@
-"""Make or refresh a collection's catalog by hand, before jobs are launched without Dagster.
+"""Create or refresh a collection's catalog, before launching jobs without Dagster.
 
     python -m clip_assets.node.catalog --data s3://bucket/clip --collection photos \\
         --type folder --uri s3://bucket/photos
 
-Prints how many images and shards there are, so that ranges of shards can be handed to jobs.
+Prints the number of images and shards, so that you can give each job a range of shards.
 """
 
 from typing import Annotated, Literal
@@ -23,9 +23,9 @@ def main(
     *,
     data: Annotated[str, typer.Option(help="URI of the data folder or bucket prefix.")],
     collection: Annotated[str, typer.Option(help="Name of the collection.")],
-    uri: Annotated[str, typer.Option(help="Where the images are, or the hub's dataset.")],
-    source_type: Annotated[Type, typer.Option("--type", help="What is there.")] = "folder",
-    shard_size: Annotated[int, typer.Option(min=1, help="Images a shard.")] = 10_000,
+    uri: Annotated[str, typer.Option(help="Address of the images, or a hub dataset id.")],
+    source_type: Annotated[Type, typer.Option("--type", help="Kind of source.")] = "folder",
+    shard_size: Annotated[int, typer.Option(min=1, help="Images per shard.")] = 10_000,
 ) -> None:
     with explained():
         source = source_config(source_type, uri)

@@ -4,9 +4,9 @@
     python -m clip_assets.node.embed --data DATA --collection photos --shards 0..9 \\
         --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
-Runs the same under Dagster, under SkyPilot and by hand. A job that dies is started again with
-the same arguments and redoes at most one part. Exit status: 0 when every shard is committed,
-1 when some failed (the others are committed), 2 when nothing could start.
+Runs identically under Dagster, under SkyPilot and by hand. If a job dies, start it again with the
+same arguments; it redoes at most one part. Exit status: 0 if every shard is committed, 1 if some
+failed (the others are committed), 2 if an error ended the job.
 """
 
 import time
@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from clip_assets import catalog
 from clip_assets.catalog import Shard
-from clip_assets.errors import ModelError, StoreError, TooManyRejectsError
-from clip_assets.model import ModelSpec, Precision
+from clip_assets.errors import StoreError, TooManyRejectsError
+from clip_assets.model import ModelSpec, Precision, require_same
 from clip_assets.node import encoder as encoders
 from clip_assets.node import job as jobs
 from clip_assets.node import parts
@@ -40,14 +40,14 @@ from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 
 CODE_VERSION = "1"
-"""Raised when the same images and weights would give other parquet."""
+"""Increased when the same images and weights would give different parquet."""
 
 
 def run(objects: Objects, job: EmbedJob) -> int:
     """Embed every shard of the job; returns how many failed.
 
-    A shard with too many rejects fails alone; anything else wrong ends the job, since it would
-    befall the next shard too. Raises ClipAssetsError.
+    A shard with too many rejects fails alone. Any other error ends the job, because it would
+    affect the next shard too. Raises ClipAssetsError.
     """
     head = catalog.require(objects, job.collection)
     shards = head.pick(job.shards)
@@ -64,7 +64,7 @@ def run(objects: Objects, job: EmbedJob) -> int:
 
 @dataclass(frozen=True)
 class _Work:
-    """One job at work: what stays the same from shard to shard."""
+    """The state of a running job that all its shards share."""
 
     objects: Objects
     job: EmbedJob
@@ -74,10 +74,10 @@ class _Work:
     erased: frozenset[str]
 
     def finish(self, shard: Shard) -> bool:
-        """Commit the shard, or find it committed; False if it failed."""
+        """Commit the shard unless it is committed already; returns False if it failed."""
         found = commits.read(self.objects, self.job.model.slug, shard.at)
         if found:
-            self._require_same_weights(found)
+            self._require_same_model(found)
             self.progress.images(shard.live, encoded=False)
             self.progress.shard(shard.shard, "unchanged")
             return True
@@ -110,7 +110,7 @@ class _Work:
         )
 
     def _part(self, shard: Shard, number: int, refs: list[ImageRef]) -> tuple[FinishedPart, bool]:
-        """The part, and whether it was embedded now."""
+        """The part, and whether this call embedded it."""
         path = paths.part(self.job.model.slug, shard.at, number)
         found = parts.find(self.objects, path, self.model)
         if found:
@@ -126,8 +126,8 @@ class _Work:
         rows = sum(part.file.rows for part in finished)
         if rows + len(rejected) != shard.live:
             raise StoreError(
-                f"shard {shard.shard}: {rows} rows and {len(rejected)} rejects do not make the "
-                f"catalog's {shard.live} images. Remove its folder and materialize it again."
+                f"shard {shard.shard}: {rows} rows and {len(rejected)} rejects do not add up to "
+                f"the catalog's {shard.live} images. Remove its folder and materialize it again."
             )
         slug = self.job.model.slug
         rejects = pa.Table.from_pylist(rejected, schema=parquet.REJECTS)
@@ -158,17 +158,17 @@ class _Work:
         examples = "; ".join(f"{r['image_id']}: {r['reason']}" for r in rejects[:3])
         raise TooManyRejectsError(
             f"{len(rejects)} of {shard.live} images were rejected, more than max_reject_share "
-            f"{self.job.max_reject_share:g} allows ({examples}). Mend the images, or raise the "
-            "share if that is what the collection is like; finished parts are kept."
+            f"{self.job.max_reject_share:g} allows ({examples}). Fix the images, or raise "
+            "max_reject_share if these are expected; finished parts are kept."
         )
 
-    def _require_same_weights(self, found: Commit) -> None:
-        if found.identity.key != self.model.identity.key:
-            raise ModelError(
-                f"shard {found.shard} was committed by {found.identity.short}, but "
-                f"{self.model.identity.short} was loaded under the same name. Pin `sha256` in "
-                "the model block to the weights you mean."
-            )
+    def _require_same_model(self, found: Commit) -> None:
+        require_same(
+            self.model.identity,
+            found.identity,
+            f"The loaded model differs from that of shard {found.shard}, which is committed",
+            ", or remove the folder of that shard to embed it again",
+        )
 
 
 def main(  # noqa: PLR0913 - one parameter an option

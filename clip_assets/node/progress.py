@@ -1,4 +1,4 @@
-"""How far a job is, while it runs: a progress file, shards to Dagster, lines to stderr."""
+"""Progress of a running job: a progress file, shards to Dagster, lines to stderr."""
 
 import os
 import sys
@@ -48,7 +48,7 @@ class ProgressWriter:
             self._pipes = open_dagster_pipes(message_writer=MessageWriter(objects))
 
     def images(self, count: int, *, encoded: bool) -> None:
-        """`count` more images are done; `encoded` ones cost time, found ones did not."""
+        """`count` more images are done; `encoded` is false if an earlier attempt did them."""
         self._encoded += count * encoded
         elapsed = time.monotonic() - self._started
         self._progress.images_done += count
@@ -60,7 +60,7 @@ class ProgressWriter:
         self.images(1, encoded=True)
 
     def shard(self, shard: str, state: State, message: str = "") -> None:
-        """One shard has ended; `message` says why where it failed."""
+        """One shard has ended; `message` says why it failed."""
         if state != "failed":
             self._progress.shards_done += 1
         self._write()

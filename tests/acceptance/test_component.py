@@ -168,7 +168,7 @@ def test_collection_that_cannot_be_a_schema_is_refused(tmp_path: Path) -> None:
     """A collection's name that Postgres could not take as a schema is refused with the rule."""
     status, text = _dg_check("defs", tmp_path, {**GOOD, "collection": "My-Photos"})
     assert status == 1
-    assert "`My-Photos` cannot name a collection: lower-case letters, digits and _ only" in text
+    assert "`My-Photos` cannot name a collection: use only lower-case letters, digits and _" in text
 
 
 def test_definitions_load_without_a_warning() -> None:

@@ -1,4 +1,4 @@
-"""Many managed jobs by one command and without Dagster: a collection's shards, range by range."""
+"""Launches many managed jobs with one command, without Dagster: one job per range of shards."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Launched:
-    """A managed job and its shards. `job_id` names its job file; None if it ran already."""
+    """A managed job and its shards. `job_id` names its job file; None if it was running already."""
 
     sky_job: int
     name: str
@@ -24,7 +24,7 @@ class Launched:
 def launch(
     config: SkyPilotConfig, objects: Objects, collection: str, asked: Iterable[EmbedJob]
 ) -> Iterator[Launched]:
-    """Submit the jobs of one collection; where one of the same shards runs, it is left to run."""
+    """Submit the jobs of one collection; one that is running for the same shards is kept."""
     prefix = f"clip-by-hand-{collection}-"
     running = {job.name: job.id for job in jobs.unfinished(prefix) if job.attachable}
     for job in asked:

@@ -143,7 +143,7 @@ def test_search_by_text(live: search.Release) -> None:
     """A table with score, caption and lineage; an untrained model is called so."""
     result = run("search", "a photo of a cloud", "--k", "3")
     assert result.exit_code == 0, result.output
-    assert "untrained model: results carry no meaning" in result.stdout
+    assert "untrained model: results are meaningless" in result.stdout
     assert len(re.findall(r"\d\.\d{3} .*\d{5}\.png.*picture number", result.stdout)) == 3
     assert f"release {live.id} by {live.identity.short}" in result.stdout
 
