@@ -11,6 +11,7 @@ from clip_assets.errors import SettingsError
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
+from clip_assets.release.update import ReleaseSpec
 from clip_assets.source import SourceConfig
 
 _RESERVED = {"public", "clip_assets", "information_schema"}
@@ -88,6 +89,16 @@ class Collection(BaseModel):
     @property
     def wanted(self) -> Wanted:
         return Wanted(recall=self.wanted_recall, caption_recall=self.wanted_caption_recall)
+
+    @property
+    def release_spec(self) -> ReleaseSpec:
+        return ReleaseSpec(
+            self.collection,
+            self.spec,
+            self.vector_type,
+            wanted=self.wanted,
+            keep_indexes=self.keep_indexes,
+        )
 
     @property
     def partitions_name(self) -> str:

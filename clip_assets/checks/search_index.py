@@ -22,9 +22,8 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         newest = commits.newest(installation.objects(of.collection), of.spec.slug)
         with installation.connect() as connection:
             index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
-            loaded = {
-                shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()
-            }
+            ledger = tables.ledger(connection, index)
+        loaded = {shard: row.commit_path for shard, row in ledger.items()}
         behind = sorted(shard for shard, path in newest.items() if loaded.get(shard) != path)
         return dg.AssetCheckResult(
             passed=bool(newest) and not behind and loaded.keys() == newest.keys(),

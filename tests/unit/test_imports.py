@@ -20,6 +20,18 @@ def test_code_location_is_light() -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_the_command_line_is_light() -> None:
+    """A command loads what it needs and no more: `clip-assets index` runs without Dagster."""
+    script = (
+        "import sys, clip_assets.cli.app; "
+        "print([m for m in ('dagster', 'torch', 'sky', 'psycopg', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_sky_folder_holds_yaml_only() -> None:
     """A Python file in sky/ would shadow SkyPilot's own package."""
     assert not list((PROJECT / "sky").rglob("*.py"))

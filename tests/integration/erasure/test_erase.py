@@ -14,6 +14,7 @@ from clip_assets.erasure.erase import erase
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
 from clip_assets.index import load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.lake.lake import Lake
@@ -50,9 +51,9 @@ def test_absent_from_every_answer(connection: psycopg.Connection, photos: Photos
     live = search.live(connection)
     vector = search.vector_of(connection, live, ERASED)
     assert vector is not None
-    assert {hit.image_id for hit in search.search(connection, live, vector, 2)} == GONE
+    assert {hit.image_id for hit in search.search(connection, live, vector, 2).hits} == GONE
     receipt = erase_one(connection, photos)
-    found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES)}
+    found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES).hits}
     assert len(found) == IMAGES - 2
     assert not found & GONE
     assert search.image(connection, live, ERASED) is None
@@ -74,7 +75,7 @@ def test_absent_in_one_transaction(connection: psycopg.Connection, photos: Photo
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     assert judge._damaged_shards(connection, index) == ()
-    assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+    assert tables.row_count(tables.ledger(connection, index)) == IMAGES - 2
 
 
 def test_absent_from_indexes_of_both_types(connection: psycopg.Connection, photos: Photos) -> None:
@@ -86,7 +87,7 @@ def test_absent_from_indexes_of_both_types(connection: psycopg.Connection, photo
         index = tables.find(connection, COLLECTION, photos.spec.slug, vector_type)
         assert index.vector_type == vector_type
         assert judge._damaged_shards(connection, index) == ()
-        assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+        assert tables.row_count(tables.ledger(connection, index)) == IMAGES - 2
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 
@@ -212,7 +213,8 @@ def test_a_backfill_does_not_revive_it(connection: psycopg.Connection, photos: P
 def test_nothing_is_computed_again(connection: psycopg.Connection, photos: Photos) -> None:
     """Catalog, embeddings and index agree at once: no shard is behind and none is reloaded."""
     erase_one(connection, photos)
-    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
+    asked = IndexSpec(COLLECTION, photos.spec)
+    done = load.reconcile(connection, photos.objects, asked, photos.current)
     assert (done.loaded, len(done.unchanged)) == ([], 3)
     status = collection_status(connection, photos.objects, COLLECTION)
     assert status
@@ -231,7 +233,8 @@ def test_a_load_of_older_files_honours_tombstones(
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     connection.execute(f"TRUNCATE clip_assets.{tables.table_name(index.index_id)}")
     connection.execute("DELETE FROM clip_assets.ledger")
-    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
+    asked = IndexSpec(COLLECTION, photos.spec)
+    done = load.reconcile(connection, photos.objects, asked, photos.current)
     assert len(done.loaded) == 3
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     assert judge._damaged_shards(connection, index) == ()
