@@ -57,7 +57,7 @@ def _add(shards: made_up.Shards, number: int) -> ShardVersion:
 def _grow(
     connection: psycopg.Connection, shards: made_up.Shards, current: list[ShardVersion], rows: int
 ) -> Index:
-    done = load.reconcile(connection, shards.objects, made_up.COLLECTION, made_up.SPEC, current)
+    done = load.reconcile(connection, shards.objects, made_up.INDEX, current)
     build.build(connection, done.index, rows, print)
     return done.index
 

@@ -27,10 +27,9 @@ from psycopg import sql
 from benchmarks import clock, made_up
 from benchmarks.made_up import Vectors
 from clip_assets.index import binary, build, tables
+from clip_assets.index.hnsw import EF_SEARCH_LADDER, M, ef_construction
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
-from clip_assets.index.vector_type import VectorType
-from clip_assets.judge.judge import EF_SEARCH_LADDER
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.search.nearest import Graph, nearest
 from clip_assets.settings import Settings
@@ -100,13 +99,7 @@ def main() -> None:
 
 def load(connection: psycopg.Connection, vectors: Vectors) -> Index:
     register_vector(connection)
-    index = tables.ensure(
-        connection,
-        made_up.COLLECTION,
-        made_up.SPEC,
-        made_up.identity(vectors.shape[1]),
-        VectorType.HALFVEC,
-    )
+    index = tables.ensure(connection, made_up.INDEX, made_up.identity(vectors.shape[1]))
     connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
     tables.create_table(connection, index.index_id, vectors.shape[1], index.vector_type)
     with connection.cursor().copy(statement("copy_rows", table=index.table)) as copy:
@@ -155,8 +148,8 @@ def as_searched(
     graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, 0)
 
     def search(vector: NDArray[np.float32], ef: int) -> list[int]:
-        found, _ = nearest(connection, replace(graph, ef_search=ef), vector, K)
-        return [int(image_id[-13:-4]) for _, image_id, *_ in found]
+        found = nearest(connection, replace(graph, ef_search=ef), vector, K)
+        return [int(row.image_id[-13:-4]) for row in found.rows]
 
     return Engine("Postgres, our search", build_seconds, search, connection)
 
@@ -165,7 +158,7 @@ def hnswlib(vectors: Vectors) -> Engine:
     import hnswlib as library
 
     index = library.Index(space="cosine", dim=vectors.shape[1])
-    index.init_index(len(vectors), M=build.M, ef_construction=build.ef_construction(len(vectors)))
+    index.init_index(len(vectors), M=M, ef_construction=ef_construction(len(vectors)))
     started = time.perf_counter()
     index.add_items(vectors, num_threads=os.cpu_count())
     seconds = time.perf_counter() - started
@@ -183,7 +176,7 @@ def usearch(vectors: Vectors) -> Engine:
 
     index = Index(
         ndim=vectors.shape[1], metric="cos", dtype="f16",
-        connectivity=build.M, expansion_add=build.ef_construction(len(vectors)),
+        connectivity=M, expansion_add=ef_construction(len(vectors)),
     )  # fmt: skip
     started = time.perf_counter()
     index.add(np.arange(len(vectors)), vectors, threads=os.cpu_count() or 1)

@@ -30,7 +30,6 @@ from benchmarks.clock import Spent
 from clip_assets.index import binary, load, tables
 from clip_assets.index.copy import ahead, copy_shard
 from clip_assets.index.statements import statement
-from clip_assets.index.vector_type import VectorType
 from clip_assets.postgres.connect import another_connection, connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store import parquet
@@ -84,13 +83,7 @@ class Ways:
         self.connection, self.folder, self.turns = connection, folder, turns
         self.whole = made_up.Shards(Objects(str(folder / "whole")), dim)
         self.split = made_up.Shards(Objects(str(folder / "split")), dim)
-        self.index = tables.ensure(
-            connection,
-            made_up.COLLECTION,
-            made_up.SPEC,
-            self.whole.identity,
-            VectorType.HALFVEC,
-        )
+        self.index = tables.ensure(connection, made_up.INDEX, self.whole.identity)
         self.parts = [
             made_up.image_table(
                 made_up.image_vectors(min(PART_ROWS, rows - first), dim, first),
@@ -151,8 +144,7 @@ class Ways:
 
     def reconcile(self, count: int) -> None:
         shards = [commit.at for commit in self.commits]
-        made = self.split.objects, made_up.COLLECTION, made_up.SPEC, shards
-        done = load.reconcile(self.connection, *made)
+        done = load.reconcile(self.connection, self.split.objects, made_up.INDEX, shards)
         assert len(done.loaded) == SHARDS
 
     def server_copy(self, count: int) -> None:

@@ -54,7 +54,7 @@ def load(folder: str) -> None:
         newest = commits.newest(objects, made_up.SPEC.slug)
         shards = [commits.read_path(objects, path).at for path in newest.values()]
         before = peak_mb()
-        done = load.reconcile(connection, objects, made_up.COLLECTION, made_up.SPEC, shards)
+        done = load.reconcile(connection, objects, made_up.INDEX, shards)
         table = tables.table_name(done.index.index_id)
         connection.execute(f"TRUNCATE clip_assets.{table}, clip_assets.thumbnail".encode())
         connection.execute("DELETE FROM clip_assets.ledger")

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clip_assets.index.spec import IndexSpec
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet, paths
@@ -20,6 +21,7 @@ from clip_assets.store.paths import ShardVersion
 
 COLLECTION = "bench"
 SPEC = ModelSpec(name="made-up", pretrained="none")
+INDEX = IndexSpec(COLLECTION, SPEC)
 _TOPICS = 500
 _CHUNK = 50_000
 

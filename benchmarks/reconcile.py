@@ -17,7 +17,6 @@ import psycopg
 from benchmarks import made_up
 from clip_assets.index import load, tables
 from clip_assets.index.statements import statement
-from clip_assets.index.vector_type import VectorType
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
@@ -43,13 +42,11 @@ def main() -> None:
         first = made_up.Shards(objects, DIM).add(0, [])
         for at in shards:
             copy_commit(Path(folder), first, at)
-        index = tables.ensure(
-            connection, made_up.COLLECTION, made_up.SPEC, first.identity, VectorType.HALFVEC
-        )
+        index = tables.ensure(connection, made_up.INDEX, first.identity)
         fill_ledger(connection, index, first, shards)
 
         def reconcile() -> None:
-            done = load.reconcile(connection, objects, made_up.COLLECTION, made_up.SPEC, shards)
+            done = load.reconcile(connection, objects, made_up.INDEX, shards)
             assert len(done.unchanged) == count
 
         newest = commits.newest(objects, made_up.SPEC.slug)

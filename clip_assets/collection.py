@@ -13,6 +13,7 @@ from clip_assets.index.vector_type import VectorType
 from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.node.job import EmbedJob
+from clip_assets.release.update import ReleaseSpec
 from clip_assets.source import SourceConfig
 
 YAML_NAMES = {"name": "collection", "spec": "model"}
@@ -111,6 +112,16 @@ class Collection(BaseModel):
     @property
     def wanted(self) -> Wanted:
         return Wanted(recall=self.wanted_recall, caption_recall=self.wanted_caption_recall)
+
+    @property
+    def release_spec(self) -> ReleaseSpec:
+        return ReleaseSpec(
+            self.name,
+            self.spec,
+            self.vector_type,
+            wanted=self.wanted,
+            keep_indexes=self.keep_indexes,
+        )
 
     @property
     def partitions_name(self) -> str:

@@ -127,7 +127,7 @@ def _model(
         slug=slug,
         embedded=len(head.shards) - len(behind),
         behind=tuple(behind),
-        indexed=sum(path == newest.get(shard) for shard, (path, _, _) in ledger.items()),
+        indexed=sum(row.commit_path == newest.get(shard) for shard, row in ledger.items()),
         judged=index.judgement is not None and index.judgement["content"] == content,
         live=live and release is not None and release.content == content,
     )

@@ -9,9 +9,8 @@ import psycopg
 from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import is_automated
-from clip_assets.index import tables, thumbnails
 from clip_assets.judge.comparison import Comparison
-from clip_assets.release import release, retire
+from clip_assets.release.update import publish_and_retire
 from clip_assets.resources import Installation
 from clip_assets.search.search import Release
 from clip_assets.settings import Settings
@@ -34,14 +33,11 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
             if _is_decided_by_hand(context, connection, collection):
                 context.log.info("Another index is live: a switch is made by hand.")
                 return
-            index = tables.find(connection, *collection.index_key)
-            live, moved = release.publish(connection, index, context.run_id)
-            dropped = retire.drop_superseded(connection, collection.name, collection.keep_indexes)
-            if dropped:
-                thumbnails.drop_unneeded(connection)
+            done = publish_and_retire(connection, collection.release_spec, context.run_id)
+        live = done.release
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),
-            metadata=_metadata(live, moved=moved, dropped=dropped),
+            metadata=_metadata(live, moved=done.moved, dropped=done.dropped),
         )
 
     return build

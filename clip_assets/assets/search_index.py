@@ -4,14 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from clip_assets import catalog
 from clip_assets.assets.chart import Line, recall_chart
 from clip_assets.automation.conditions import search_index_condition
 from clip_assets.collection import Collection
-from clip_assets.index import build as hnsw
-from clip_assets.index import load, tables, thumbnails
-from clip_assets.judge import judge
+from clip_assets.index import tables
 from clip_assets.judge.judgement import Judgement
+from clip_assets.judge.update import update_index
 from clip_assets.resources import Installation
 
 
@@ -28,37 +26,20 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         objects = installation.objects(collection.name)
-        head = catalog.require(objects, collection.name)
-        shards = [shard.at for shard in head.shards]
         with installation.connect() as connection:
-            done = load.reconcile(
-                connection,
-                objects,
-                collection.name,
-                collection.spec,
-                shards,
-                vector_type=collection.vector_type,
+            done = update_index(
+                connection, objects, collection.release_spec, collection.wanted, context.log.info
             )
-            context.log.info(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
-            if done.replaced:
-                thumbnails.drop_unneeded(connection)
-            if done.outgrown:
-                context.log.info(
-                    f"{done.outgrown} answers until the release moves: so much is new that a graph "
-                    "of all is built sooner than that one would take it in"
-                )
-            built = hnsw.build(connection, done.index, head.images, context.log.info)
-            judgement = judge.judge(connection, objects, done.index, collection.wanted)
-            judge.judge_outgrown(connection, objects, done.index, collection.wanted)
+        judgement = done.judgement
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{judgement.content}-{collection.vector_type}"),
             metadata={
                 "dagster/row_count": judgement.rows,
                 "dagster/table_name": f"clip_assets.{tables.table_name(done.index.index_id)}",
-                "shards_loaded": len(done.loaded),
-                "shards_unchanged": len(done.unchanged),
-                "shards_missing": len(done.missing),
-                "hnsw_built": built,
+                "shards_loaded": len(done.reconciled.loaded),
+                "shards_unchanged": len(done.reconciled.unchanged),
+                "shards_missing": len(done.reconciled.missing),
+                "hnsw_built": done.built,
                 "model": done.index.identity.short,
                 "vector_type": collection.vector_type.value,
                 **_measured(judgement),

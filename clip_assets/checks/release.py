@@ -21,7 +21,7 @@ def release_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]
                 f"SELECT image_id FROM {collection.name}.images ORDER BY shard, row LIMIT 1"
             ).fetchone()
             vector = search.vector_of(connection, live, name[0]) if name else None
-            hits = search.search(connection, live, vector, 10) if vector is not None else []
+            hits = () if vector is None else search.search(connection, live, vector, 10).hits
         return dg.AssetCheckResult(
             passed=bool(name) and bool(hits) and hits[0].score > 0.999,
             metadata={"release": live.id, "hits": len(hits), "model": live.identity.short},

@@ -27,9 +27,8 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
         newest = commits.newest(installation.objects(collection.name), collection.spec.slug)
         with installation.connect() as connection:
             index = tables.find(connection, *collection.index_key)
-            loaded = {
-                shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()
-            }
+            ledger = tables.ledger(connection, index)
+        loaded = {shard: row.commit_path for shard, row in ledger.items()}
         behind = sorted(shard for shard, path in newest.items() if loaded.get(shard) != path)
         return dg.AssetCheckResult(
             passed=bool(newest) and not behind and loaded.keys() == newest.keys(),

@@ -5,8 +5,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from clip_assets.errors import ClipAssetsError
+from clip_assets.model import Precision
 from clip_assets.settings import Settings
 
 sky_app = typer.Typer(
@@ -184,11 +186,11 @@ def search(
     from clip_assets.cli.search import search_live
 
     with _explained():
-        release, hits = search_live(Settings(), collection, text, image, k)
+        release, found = search_live(Settings(), collection, text, image, k)
     if release.identity.untrained:
         out.print("[yellow]untrained model: results are meaningless[/yellow]")
     table = Table("score", "image", "caption", "shard", "run", "sha256")
-    for hit in hits:
+    for hit in found.hits:
         line = hit.lineage
         table.add_row(
             f"{hit.score:.3f}", escape(hit.image_id), escape(hit.caption or ""), line.shard,
@@ -227,6 +229,72 @@ def sql(
                 relation.show(max_width=out.width)
         except duckdb.Error as error:
             raise ClipAssetsError(str(error).strip()) from error
+
+
+@app.command()
+def index(
+    collection: CollectionArgument,
+    *,
+    model: Annotated[str, typer.Option(help="As the embeddings were made with.")],
+    pretrained: Annotated[str, typer.Option(help="As the embeddings were made with.")] = "",
+    precision: Annotated[
+        Precision, typer.Option(help="As the embeddings were made with.")
+    ] = "fp32",
+    data: Annotated[
+        str | None, typer.Option(help="Data folder or bucket prefix; default: CLIP_ASSETS_DATA.")
+    ] = None,
+    vector_type: Annotated[
+        Literal["halfvec", "vector"],
+        typer.Option(help="What pgvector stores; vector takes twice the space."),
+    ] = "halfvec",
+    recall: Annotated[
+        float, typer.Option(min=0, max=1, help="recall@10 to be exceeded, or nothing is published.")
+    ] = 0.95,
+    caption_recall: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of captions to find their image.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(min=2, help="Indexes to keep: the live one and those to go back to.")
+    ] = 3,
+    to_snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="Make an index snapshot; needs no database.")
+    ] = False,
+    to: Annotated[
+        str | None, typer.Option(help="Folder or prefix of snapshots; default: beside the parquet.")
+    ] = None,
+) -> None:
+    """Bring the index up to the committed embeddings, judge it and publish it, without Dagster.
+
+    Does what the assets `search_index` and `release` do, in the database of DATABASE_URL.
+
+        clip-assets index photos --model ViT-B-32 --pretrained laion2b_s34b_b79k
+
+        clip-assets index photos --data s3://bucket/clip --model ViT-B-32 \\
+            --pretrained laion2b_s34b_b79k --precision fp16 --snapshot
+    """
+    from clip_assets.cli.index import index_to_database, index_to_snapshot, model_spec
+    from clip_assets.index.vector_type import VectorType
+    from clip_assets.judge.judgement import Wanted
+    from clip_assets.release.update import ReleaseSpec
+    from clip_assets.store.objects import Objects
+
+    report = partial(typer.echo, err=True)
+    with _explained():
+        settings = Settings(data=data) if data else Settings()
+        objects = Objects(settings.collection_uri(collection))
+        spec = ReleaseSpec(
+            collection,
+            model_spec(model, pretrained, precision),
+            VectorType(vector_type),
+            wanted=Wanted(recall=recall, caption_recall=caption_recall),
+            keep_indexes=keep,
+        )
+        if to_snapshot:
+            done = index_to_snapshot(objects, spec, to, report)
+        else:
+            done = index_to_database(objects, spec, report)
+    for line in done.lines:
+        typer.echo(line)
 
 
 @app.command()

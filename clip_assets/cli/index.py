@@ -1,33 +1,17 @@
-"""Bring Postgres up to the committed embeddings by hand, judge the index and publish it.
+"""Bring an index up to date without Dagster, in the database or in a snapshot of its own."""
 
-    DATABASE_URL=postgresql://db/images python -m clip_assets.cli.index --data s3://bucket/clip \\
-        --collection photos --model ViT-B-32 --pretrained laion2b_s34b_b79k --precision fp16
-
-    python -m clip_assets.cli.index --snapshot --data … --collection …      with no database at all
-
-Does what the assets `search_index` and `release` do: only shards that changed are loaded, and
-nothing is published that was found wanting. With `--snapshot` a Postgres of its own is started for
-as long as it takes, and what remains is an index snapshot for replicas to start from. Exit status:
-0 when the release is live, 2 otherwise.
-"""
-
-import argparse
-import sys
 import uuid
+from dataclasses import dataclass
 
-import psycopg
+from pydantic import ValidationError
 from rich.console import Console
 
-from clip_assets import catalog
-from clip_assets.errors import ClipAssetsError, StoreError
-from clip_assets.index import build, load, tables, thumbnails
-from clip_assets.index.vector_type import VectorType
-from clip_assets.judge import judge
-from clip_assets.judge.judgement import Wanted
-from clip_assets.model import ModelSpec
+from clip_assets.errors import SettingsError
+from clip_assets.index.progress import Report
+from clip_assets.judge.update import Updated
+from clip_assets.model import ModelSpec, Precision
 from clip_assets.postgres.connect import connect, connect_owner
-from clip_assets.release import release
-from clip_assets.search.search import Release
+from clip_assets.release.update import Published, ReleaseSpec, bring_up_to_date
 from clip_assets.settings import Settings
 from clip_assets.snapshot import make
 from clip_assets.snapshot.manifest import FOLDER as SNAPSHOTS
@@ -36,98 +20,56 @@ from clip_assets.snapshot.scratch import scratch
 from clip_assets.store.objects import Objects
 
 
-def bring_up(
-    connection: psycopg.Connection, arguments: argparse.Namespace
-) -> tuple[Release, load.Loaded]:
-    """Load, build, judge and publish; the live release and what was loaded for it.
+@dataclass(frozen=True)
+class Done:
+    """What was done; `snapshot` is the address of the one that was made, if any."""
 
-    Raises StoreError if there is no catalog or nothing embedded, ReleaseError if the index may not
-    be published.
-    """
-    objects = Objects(_root(arguments))
-    collection, spec, vector_type = arguments.collection, _spec(arguments), arguments.vector_type
-    head = catalog.read(objects)
-    if head is None:
-        raise StoreError(f"{objects.root} has no catalog yet. Run clip_assets.node.catalog first.")
-    shards = [shard.at for shard in head.shards]
-    loaded = load.reconcile(connection, objects, collection, spec, shards, vector_type=vector_type)
-    if loaded.replaced:
-        thumbnails.drop_unneeded(connection)
-    build.build(connection, loaded.index, head.images, _to_stderr)
-    wanted = Wanted(recall=arguments.recall, caption_recall=arguments.caption_recall)
-    judge.judge(connection, objects, loaded.index, wanted)
-    judge.judge_outgrown(connection, objects, loaded.index, wanted)
-    index = tables.find(connection, collection, spec.slug, vector_type)
-    live, _ = release.publish(connection, index, f"by-hand-{uuid.uuid4().hex[:8]}")
-    return live, loaded
+    updated: Updated
+    published: Published
+    snapshot: str | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """For people and logs."""
+        shards, live = self.updated.reconciled, self.published.release
+        lines = [
+            f"loaded {len(shards.loaded)} shards, unchanged {len(shards.unchanged)} shards, "
+            f"missing {len(shards.missing)} shards",
+            f"release {live.id} is live: {live.rows} images by {live.identity.short}",
+        ]
+        if self.published.dropped:
+            lines.append(f"dropped superseded tables: {', '.join(self.published.dropped)}")
+        if self.snapshot:
+            lines.append(f"snapshot: {self.snapshot}")
+        return lines
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    arguments = _arguments()
+def model_spec(name: str, pretrained: str, precision: Precision) -> ModelSpec:
+    """Raises SettingsError if the weights are not named, or twice."""
     try:
-        live, loaded = _to_snapshot(arguments) if arguments.snapshot else _to_database(arguments)
-    except ClipAssetsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    counts = {name: len(getattr(loaded, name)) for name in ("loaded", "unchanged", "missing")}
-    print(", ".join(f"{name} {count} shards" for name, count in counts.items()))
-    print(f"release {live.id} is live: {live.rows} images by {live.identity.short}")
-    return 0
+        return ModelSpec(name=name, pretrained=pretrained or None, precision=precision)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{reason}.") from error
 
 
-def _to_database(arguments: argparse.Namespace) -> tuple[Release, load.Loaded]:
+def index_to_database(objects: Objects, spec: ReleaseSpec, report: Report) -> Done:
+    """In the Postgres of the settings. Raises as `bring_up_to_date`."""
     with connect_owner(Settings()) as connection:
-        return bring_up(connection, arguments)
+        return Done(*bring_up_to_date(connection, objects, spec, _run_id(), report))
 
 
-def _to_snapshot(arguments: argparse.Namespace) -> tuple[Release, load.Loaded]:
-    """Everything in a Postgres that is packed when done; nothing is left running."""
-    to = Objects(arguments.to or f"{_root(arguments)}/{SNAPSHOTS}")
-    with scratch(Settings().home, make.next_release(to)) as cluster, bars(Console()) as step:
+def index_to_snapshot(objects: Objects, spec: ReleaseSpec, to: str | None, report: Report) -> Done:
+    """In a Postgres that is packed when done, beside the parquet or in the folder `to`; nothing is
+    left running. Raises as `bring_up_to_date`, and StoreError as `seal`."""
+    target = Objects(to or objects.uri(SNAPSHOTS))
+    with scratch(Settings().home, make.next_release(target)) as cluster:
         with connect(cluster.dsn) as connection:
-            done = bring_up(connection, arguments)
-        made = make.seal(cluster, arguments.collection, to, step)
-    print(f"snapshot: {to.uri(made.snapshot)}")
-    return done
+            done = bring_up_to_date(connection, objects, spec, _run_id(), report)
+        with bars(Console(stderr=True)) as step:
+            made = make.seal(cluster, spec.collection, target, step)
+    return Done(*done, target.uri(made.snapshot))
 
 
-def _root(arguments: argparse.Namespace) -> str:
-    return f"{arguments.data.rstrip('/')}/{arguments.collection}"
-
-
-def _spec(arguments: argparse.Namespace) -> ModelSpec:
-    return ModelSpec(
-        name=arguments.model,
-        pretrained=arguments.pretrained or None,
-        precision=arguments.precision,
-    )
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m clip_assets.cli.index",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", required=True, help="URI of the data folder or bucket prefix")
-    parser.add_argument("--collection", required=True)
-    parser.add_argument("--model", required=True, help="as the embeddings were made with")
-    parser.add_argument("--pretrained", help="as the embeddings were made with")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
-    parser.add_argument(
-        "--vector-type", type=VectorType, default=VectorType.HALFVEC, choices=[*VectorType],
-        help="what pgvector stores; vector takes twice the space",
-    )  # fmt: skip
-    parser.add_argument("--recall", type=float, default=0.95, help="recall@10 to be exceeded")
-    parser.add_argument("--caption-recall", type=float, help="share of captions to find their own")
-    parser.add_argument("--snapshot", action="store_true", help="make an index snapshot instead")
-    parser.add_argument("--to", help="folder or prefix of the snapshots; default: beside the data")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _run_id() -> str:
+    return f"by-hand-{uuid.uuid4().hex[:8]}"

@@ -9,13 +9,13 @@ from clip_assets.errors import SettingsError
 from clip_assets.model import require_same
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.search import search
-from clip_assets.search.search import Hit, Release
+from clip_assets.search.search import Hits, Release
 from clip_assets.settings import Settings
 
 
 def search_live(
     settings: Settings, collection: str | None, text: str, image: Path | None, k: int
-) -> tuple[Release, list[Hit]]:
+) -> tuple[Release, Hits]:
     """The k images nearest to the text or the image file, and the release that answered.
 
     Raises SettingsError unless exactly one of text and image is given, ModelError if the

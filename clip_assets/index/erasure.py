@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row, scalar_row
 
 from clip_assets.index import tables
 from clip_assets.index.statements import statement
@@ -45,8 +46,8 @@ def forget(
         for index_id, vector_type in among.items():
             names = {"collection": collection, "index_id": index_id}
             forgetting = statement("forget_erased", table=_table(index_id), send=vector_type.send)
-            gone = connection.execute(forgetting, names)
-            hashes |= {sha256 for (sha256,) in gone if sha256}
+            gone = connection.cursor(row_factory=scalar_row).execute(forgetting, names)
+            hashes.update(filter(None, gone))
         hashes -= _needed_elsewhere(connection, collection, hashes)
         if hashes:
             connection.execute(statement("forget_thumbnails"), {"sha256s": [*hashes]})
@@ -125,10 +126,8 @@ def vacuum(connection: psycopg.Connection, collection: str) -> list[str]:
 def read(connection: psycopg.Connection, collection: str, erasure: str) -> list[ErasedImage]:
     """The images of this erasure, copies included."""
     key = {"collection": collection, "erasure": erasure}
-    return [
-        ErasedImage(image_id=name, sha256=sha256, indexes=tuple(found), copy_of_asked=copy)
-        for name, sha256, found, copy in connection.execute(statement("tombstones"), key)
-    ]
+    images = connection.cursor(row_factory=class_row(ErasedImage))
+    return images.execute(statement("tombstones"), key).fetchall()
 
 
 def _bury(
@@ -183,7 +182,8 @@ def _needed_elsewhere(
     found: set[str] = set()
     for index_id in indexes(connection, collection, own=False) if hashes else ():
         asked = statement("has_content", table=_table(index_id))
-        found |= {row[0] for row in connection.execute(asked, {"sha256s": [*hashes]})}
+        among = {"sha256s": [*hashes]}
+        found.update(connection.cursor(row_factory=scalar_row).execute(asked, among))
     return found
 
 

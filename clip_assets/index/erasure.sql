@@ -9,7 +9,7 @@ ON CONFLICT (collection, image_id) DO UPDATE SET
     index_ids = CASE WHEN erased.erasure = EXCLUDED.erasure THEN erased.index_ids ELSE ARRAY[]::bigint[] END;
 
 -- name: tombstones
-SELECT image_id, sha256, index_ids, copy_of_asked FROM clip_assets.erased
+SELECT image_id, sha256, index_ids AS indexes, copy_of_asked FROM clip_assets.erased
 WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
 
 -- name: collection_indexes

@@ -4,6 +4,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index, table_name
@@ -38,7 +39,8 @@ def ensure_indexes(connection: psycopg.Connection, index: Index) -> None:
 
 def _exists(connection: psycopg.Connection, index: Index, name: str) -> bool:
     named = {"name": f"clip_assets.{_name(index, name)}"}
-    return connection.execute(statement("find_relation"), named).fetchone() != (None,)
+    found = connection.cursor(row_factory=scalar_row).execute(statement("find_relation"), named)
+    return found.fetchone() is not None
 
 
 def _name(index: Index, name: str) -> str:

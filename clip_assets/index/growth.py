@@ -13,6 +13,7 @@ from psycopg import sql
 from clip_assets.errors import ReleaseError
 from clip_assets.index import tables
 from clip_assets.index.locks import patiently
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.store import commit as commits
@@ -54,14 +55,8 @@ def make_room(
 
 def _room(connection: psycopg.Connection, index: Index) -> Index:
     if tables.any_released(connection, index, after=index.index_id - 1):
-        return tables.ensure(
-            connection,
-            index.collection,
-            index.spec,
-            index.identity,
-            index.vector_type,
-            newer_than=index.index_id,
-        )
+        spec = IndexSpec(index.collection, index.spec, index.vector_type)
+        return tables.ensure(connection, spec, index.identity, newer_than=index.index_id)
     connection.execute(statement("drop_hnsw", hnsw=sql.Identifier(index.hnsw)))
     connection.execute(statement("forget_judgement"), {"index_id": index.index_id})
     return index

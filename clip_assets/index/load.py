@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 import psycopg
+from psycopg.rows import class_row
 
 from clip_assets.errors import DatabaseError, StoreError
 from clip_assets.index import erasure, growth, tables
 from clip_assets.index.copy import copy_shard
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index, Ledger
-from clip_assets.index.vector_type import VectorType
-from clip_assets.model import ModelSpec, require_same
+from clip_assets.model import require_same
 from clip_assets.postgres.connect import another_connection
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -31,7 +32,7 @@ LOADERS = 2
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Reconciled:
     """What one reconciliation did, by shard key.
 
     `outgrown` is the table that `index` is to take the place of, if it was begun for that now;
@@ -46,34 +47,40 @@ class Loaded:
     replaced: list[str] = field(default_factory=list)
 
 
-def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
+@dataclass(frozen=True)
+class _Before:
+    """What of a shard is loaded already."""
+
+    version: int
+    digest: str
+    checksum: int
+
+
+def reconcile(
     connection: psycopg.Connection,
     objects: Objects,
-    collection: str,
-    spec: ModelSpec,
+    spec: IndexSpec,
     shards: Iterable[ShardVersion],
-    *,
-    vector_type: VectorType = VectorType.HALFVEC,
-) -> Loaded:
+) -> Reconciled:
     """Load each shard whose newest commit differs from the ledger's; the others are left alone.
 
     Where so many differ that a graph of all is built sooner than they are inserted into the one
     that is there, all are loaded into a new index beside it (`growth`).
-    The index is the model's of this `vector_type`; one of the other type stays as it is.
+    An index of the other `vector_type` stays as it is.
     `shards` are the catalog's current versions; where the ledger has the commits of all of them,
     the store is not even listed. A shard without any commit is given as missing, and whatever of
     it was loaded before stays searchable. Raises StoreError if nothing is committed at all,
     ModelError if the commits are not all of one model.
     """
-    current = {at.shard: paths.commit(spec.slug, at) for at in shards}
-    loaded = _all_loaded(connection, collection, spec, vector_type, current)
-    newest = current if loaded else commits.newest(objects, spec.slug)
+    slug = spec.model.slug
+    current = {at.shard: paths.commit(slug, at) for at in shards}
+    newest = current if _all_loaded(connection, spec, current) else commits.newest(objects, slug)
     if not newest:
         raise StoreError(
-            f"{collection} has no embeddings by {spec.slug} yet. Materialize `embeddings` first."
+            f"{spec.collection} has no embeddings by {slug} yet. Materialize `embeddings` first."
         )
     first = commits.read_path(objects, next(iter(newest.values())))
-    before = index = tables.ensure(connection, collection, spec, first.identity, vector_type)
+    before = index = tables.ensure(connection, spec, first.identity)
     known = tables.ledger(connection, before)
     if known.keys() <= newest.keys():  # else a new index would lack what this one still has
         new = _changed(newest, known).values()
@@ -81,7 +88,7 @@ def reconcile(  # noqa: PLR0913 - what is loaded, from where, and as what
     there = tables.ledger(connection, index)
     changed = _changed(newest, there)
     _load_all(connection, objects, index, changed)
-    return Loaded(
+    return Reconciled(
         index,
         None if index.index_id == before.index_id else tables.table_name(before.index_id),
         loaded=list(changed),
@@ -101,11 +108,12 @@ def load_shard(
     key = {"index_id": index.index_id, "shard": commit.shard}
     with connection.transaction():
         connection.execute(statement("lock_shard"), key)
-        row = connection.execute(statement("loaded_shard"), key).fetchone()
-        version, digest, checksum = row or (0, "", 0)
-        if version > commit.version:
+        rows = connection.cursor(row_factory=class_row(_Before))
+        before = rows.execute(statement("loaded_shard"), key).fetchone() or _Before(0, "", 0)
+        if before.version > commit.version:
             return
-        if digest != commit.digest:
+        checksum = before.checksum
+        if before.digest != commit.digest:
             connection.execute(statement("delete_shard", table=index.table), key)
             checksum = copy_shard(connection, objects, index, commit)
         connection.execute(
@@ -126,16 +134,10 @@ def load_shard(
         erasure.forget(connection, index.collection, {index.index_id: index.vector_type})
 
 
-def _all_loaded(
-    connection: psycopg.Connection,
-    collection: str,
-    spec: ModelSpec,
-    vector_type: VectorType,
-    current: dict[str, str],
-) -> bool:
+def _all_loaded(connection: psycopg.Connection, spec: IndexSpec, current: dict[str, str]) -> bool:
     """A commit never changes, so its path in the ledger says that it is the one loaded."""
     try:
-        index = tables.find(connection, collection, spec.slug, vector_type)
+        index = tables.find(connection, spec.collection, spec.model.slug, spec.vector_type)
     except DatabaseError:
         return False
     return not _changed(current, tables.ledger(connection, index))
@@ -143,8 +145,11 @@ def _all_loaded(
 
 def _changed(newest: dict[str, str], loaded: Ledger) -> dict[str, str]:
     """Those of the commits' paths, by shard key, that are not the ones loaded."""
-    known = {shard: path for shard, (path, _, _) in loaded.items()}
-    return {shard: path for shard, path in newest.items() if known.get(shard) != path}
+    return {
+        shard: path
+        for shard, path in newest.items()
+        if shard not in loaded or loaded[shard].commit_path != path
+    }
 
 
 def _load_all(

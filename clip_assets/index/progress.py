@@ -5,17 +5,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
+from psycopg.rows import args_row
 
 from clip_assets.errors import DatabaseError
 from clip_assets.index import tables
+from clip_assets.index.hnsw import BUILD_PHASE
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
 from clip_assets.postgres.connect import another_connection
 
 Report = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """A report to nobody."""
+
 
 _POLL_SECONDS = 1.0
 _LINE_SECONDS = 5.0
@@ -56,8 +64,9 @@ def step(
 def build(connection: psycopg.Connection, index: Index) -> Step | None:
     """The graph that is built on the index's table now, if one is."""
     table = f"clip_assets.{tables.table_name(index.index_id)}"
-    row = connection.execute(statement("build_progress"), {"table": table}).fetchone()
-    return Step("building HNSW", row[0], row[1]) if row else None
+    steps = connection.cursor(row_factory=args_row(partial(Step, "building HNSW")))
+    asked = {"table": table, "phase": BUILD_PHASE}
+    return steps.execute(statement("build_progress"), asked).fetchone()
 
 
 @contextmanager

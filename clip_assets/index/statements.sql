@@ -28,7 +28,7 @@ UPDATE clip_assets.index SET spec = %(spec)s WHERE index_id = (
     WHERE collection = %(collection)s AND slug = %(slug)s AND identity_key = %(identity_key)s
       AND vector_type = %(vector_type)s
 )
-RETURNING index_id, judgement;
+RETURNING index_id, collection, identity, spec, vector_type, judgement;
 
 -- name: create_table
 CREATE TABLE IF NOT EXISTS clip_assets.{table} (
@@ -45,24 +45,22 @@ CREATE TABLE IF NOT EXISTS clip_assets.{table} (
     UNIQUE (image_id)
 );
 
--- name: create_hnsw
-CREATE INDEX IF NOT EXISTS {hnsw} ON clip_assets.{table}
-USING hnsw (embedding {cosine_ops}) WITH (m = {m}, ef_construction = {ef_construction});
-
 -- name: drop_hnsw
 DROP INDEX IF EXISTS clip_assets.{hnsw};
 
 -- name: build_settings
-SELECT current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers');
+SELECT current_setting('maintenance_work_mem') AS memory,
+       current_setting('max_parallel_maintenance_workers') AS workers;
 
 -- name: graph_and_buffers
-SELECT pg_relation_size(%(hnsw)s::regclass), pg_size_bytes(current_setting('shared_buffers'));
+SELECT pg_relation_size(%(hnsw)s::regclass) AS graph,
+       pg_size_bytes(current_setting('shared_buffers')) AS buffers;
 
 -- name: build_progress
 SELECT blocks_done, blocks_total FROM pg_stat_progress_create_index
 -- Of the graph, which alone takes long: the btrees have other phases. At the first block Postgres
 -- says that all are done.
-WHERE relid = to_regclass(%(table)s) AND phase = 'building index: loading tuples'
+WHERE relid = to_regclass(%(table)s) AND phase = %(phase)s
     AND blocks_done < blocks_total;
 
 -- name: find_relation
@@ -139,7 +137,7 @@ SELECT sha256 FROM clip_assets.thumbnail AS t
 WHERE NOT EXISTS (SELECT FROM ({hashes}) AS of_rows WHERE of_rows.sha256 = t.sha256);
 
 -- name: loaded_shards
-SELECT index_id, shard, xmin::text FROM clip_assets.ledger;
+SELECT index_id, shard, xmin::text AS transaction FROM clip_assets.ledger;
 
 -- name: lock_thumbnails
 -- A load that found a thumbnail there, and has not committed its row, is waited for.

@@ -5,21 +5,33 @@ that is to take the place of one whose graph was outgrown (`growth`).
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row, kwargs_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import DatabaseError
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 
-Ledger = dict[str, tuple[str, str, int]]
-"""Commit path, digest and rows of each loaded shard, by shard key."""
+
+@dataclass(frozen=True)
+class LoadedShard:
+    """A row of the ledger: the commit that a shard's rows are of, and how many they are."""
+
+    shard: str
+    commit_path: str
+    digest: str
+    rows: int
+
+
+Ledger = dict[str, LoadedShard]
+"""What is loaded, by shard key."""
 
 
 @dataclass(frozen=True)
@@ -47,33 +59,26 @@ def table_name(index_id: int) -> str:
     return f"images_{index_id}"
 
 
-def ensure(  # noqa: PLR0913 - what makes an index another one
-    connection: psycopg.Connection,
-    collection: str,
-    spec: ModelSpec,
-    identity: ModelIdentity,
-    vector_type: VectorType,
-    *,
-    newer_than: int = 0,
+def ensure(
+    connection: psycopg.Connection, spec: IndexSpec, identity: ModelIdentity, newer_than: int = 0
 ) -> Index:
     """The newest index of this model and type, made if there is none after `newer_than`."""
     values = {
-        "collection": collection,
-        "slug": spec.slug,
+        "collection": spec.collection,
+        "slug": spec.model.slug,
         "identity_key": identity.key,
         "identity": Jsonb(identity.model_dump()),
-        "spec": Jsonb(spec.model_dump()),
+        "spec": Jsonb(spec.model.model_dump()),
         "dim": identity.dim,
-        "vector_type": vector_type.value,
+        "vector_type": spec.vector_type.value,
         "newer_than": newer_than,
     }
     with connection.transaction():
         connection.execute(statement("lock_indexes"), values)
         connection.execute(statement("add_index"), values)
-        row = connection.execute(statement("newest_index"), values).fetchone()
-        assert row is not None, "it was there or was added"
-        index = Index(row[0], collection, identity, spec, vector_type, row[1])
-        create_table(connection, index.index_id, identity.dim, vector_type)
+        index = _one(connection, statement("newest_index"), values)
+        assert index is not None, "it was there or was added"
+        create_table(connection, index.index_id, identity.dim, spec.vector_type)
     return index
 
 
@@ -102,20 +107,20 @@ def find(
     Raises DatabaseError if there is none.
     """
     key = {"collection": collection, "slug": slug, "vector_type": vector_type and vector_type.value}
-    row = connection.execute(statement("find_index"), key).fetchone()
-    if row is None:
+    index = _one(connection, statement("find_index"), key)
+    if index is None:
         kind = f"{vector_type} index" if vector_type else "index"
         raise DatabaseError(
             f"{collection} has no {kind} for {slug} yet. Materialize `search_index` first."
         )
-    return index_of(row)
+    return index
 
 
 def by_id(connection: psycopg.Connection, index_id: int) -> Index:
     """The index of that number."""
-    row = connection.execute(statement("index_by_id"), {"index_id": index_id}).fetchone()
-    assert row is not None, "indexes are never removed, only their tables"
-    return index_of(row)
+    index = _one(connection, statement("index_by_id"), {"index_id": index_id})
+    assert index is not None, "indexes are never removed, only their tables"
+    return index
 
 
 def drop(connection: psycopg.Connection, index_id: int) -> None:
@@ -127,32 +132,18 @@ def drop(connection: psycopg.Connection, index_id: int) -> None:
     connection.execute(statement("drop_table", table=table))
 
 
-def index_of(row: Sequence[Any]) -> Index:
-    """The index of a row of `find_index` or `published`."""
-    index_id, collection, identity, spec, vector_type, judgement = row
-    return Index(
-        index_id,
-        collection,
-        ModelIdentity.model_validate(identity),
-        ModelSpec.model_validate(spec),
-        VectorType(vector_type),
-        judgement,
-    )
-
-
 def has_hnsw(connection: psycopg.Connection, index: Index) -> bool:
     """Whether its graph is built."""
     hnsw = {"hnsw": f"clip_assets.{index.hnsw}"}
-    row = connection.execute(statement("has_hnsw"), hnsw).fetchone()
-    return bool(row and row[0])
+    valid = connection.cursor(row_factory=scalar_row).execute(statement("has_hnsw"), hnsw)
+    return bool(valid.fetchone())
 
 
 def any_released(connection: psycopg.Connection, index: Index, after: int) -> bool:
     """Whether an index of this one's model and type, with a number above `after`, was ever live."""
-    row = connection.execute(
-        statement("any_released"), {"index_id": index.index_id, "after": after}
-    ).fetchone()
-    return bool(row and row[0])
+    key = {"index_id": index.index_id, "after": after}
+    exists = connection.cursor(row_factory=scalar_row).execute(statement("any_released"), key)
+    return bool(exists.fetchone())
 
 
 def ledger(connection: psycopg.Connection, index: Index) -> Ledger:
@@ -162,12 +153,32 @@ def ledger(connection: psycopg.Connection, index: Index) -> Ledger:
 
 def ledger_of(connection: psycopg.Connection, index_id: int) -> Ledger:
     """`ledger` of an index that is known by its number."""
-    rows = connection.execute(statement("ledger"), {"index_id": index_id})
-    return {shard: (path, digest, count) for shard, path, digest, count in rows}
+    rows = connection.cursor(row_factory=class_row(LoadedShard))
+    return {row.shard: row for row in rows.execute(statement("ledger"), {"index_id": index_id})}
+
+
+def row_count(loaded: Ledger) -> int:
+    """How many images are loaded."""
+    return sum(shard.rows for shard in loaded.values())
 
 
 def content(connection: psycopg.Connection, index_id: int) -> str:
     """sha256 over an index's ledger: changes when any loaded shard does."""
-    rows = ledger_of(connection, index_id)
-    text = "\n".join(f"{shard} {digest}" for shard, (_, digest, _) in rows.items())
+    loaded = ledger_of(connection, index_id).values()
+    text = "\n".join(f"{row.shard} {row.digest}" for row in loaded)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _one(
+    connection: psycopg.Connection, query: sql.Composed, values: dict[str, Any]
+) -> Index | None:
+    return connection.cursor(row_factory=kwargs_row(_index)).execute(query, values).fetchone()
+
+
+def _index(*, identity: Any, spec: Any, vector_type: str, **others: Any) -> Index:
+    return Index(
+        identity=ModelIdentity.model_validate(identity),
+        spec=ModelSpec.model_validate(spec),
+        vector_type=VectorType(vector_type),
+        **others,
+    )

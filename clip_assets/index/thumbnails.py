@@ -5,12 +5,14 @@ one. All tables are read for them without a lock; while loads are held up, for a
 they brought meanwhile is.
 """
 
+from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 
 import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
+from psycopg.rows import class_row, scalar_row
 
 from clip_assets.index.locks import LOCK_TIMEOUT
 from clip_assets.index.statements import statement
@@ -18,8 +20,14 @@ from clip_assets.index.tables import table_name
 
 _AT_ONCE = 5_000
 
-Loaded = set[tuple[int, str, str]]
-"""Index, shard and the transaction that wrote its ledger row."""
+
+@dataclass(frozen=True, order=True)
+class Loaded:
+    """A shard that is loaded, and the transaction that wrote its ledger row."""
+
+    index_id: int
+    shard: str
+    transaction: str
 
 
 def drop_unneeded(connection: psycopg.Connection) -> int:
@@ -36,30 +44,30 @@ def drop_unneeded(connection: psycopg.Connection) -> int:
         return 0
 
 
-def _drop(connection: psycopg.Connection, hashes: list[str], before: Loaded) -> int:
+def _drop(connection: psycopg.Connection, hashes: list[str], before: set[Loaded]) -> int:
     with connection.transaction():
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         connection.execute(statement("lock_thumbnails"))
         needed: set[str] = set()
         new = sorted(_loaded(connection) - before)
-        for index_id, rows in groupby(new, itemgetter(0)):
+        for index_id, rows in groupby(new, attrgetter("index_id")):
             asked = statement("hashes_among", table=sql.Identifier(table_name(index_id)))
-            values = {"shards": [shard for _, shard, _ in rows], "sha256s": hashes}
-            needed |= {sha256 for (sha256,) in connection.execute(asked, values)}
+            values = {"shards": [row.shard for row in rows], "sha256s": hashes}
+            needed.update(connection.cursor(row_factory=scalar_row).execute(asked, values))
         gone = [sha256 for sha256 in hashes if sha256 not in needed]
         return connection.execute(statement("forget_thumbnails"), {"sha256s": gone}).rowcount
 
 
-def _loaded(connection: psycopg.Connection) -> Loaded:
-    return set(connection.execute(statement("loaded_shards")).fetchall())
+def _loaded(connection: psycopg.Connection) -> set[Loaded]:
+    return set(connection.cursor(row_factory=class_row(Loaded)).execute(statement("loaded_shards")))
 
 
 def _of_no_row(connection: psycopg.Connection) -> list[str]:
-    numbers = [number for (number,) in connection.execute(statement("tables_of_indexes"))]
+    cursor = connection.cursor(row_factory=scalar_row)
+    numbers = cursor.execute(statement("tables_of_indexes")).fetchall()
     if not numbers:
         return []
     hashes = sql.SQL(" UNION ALL ").join(
         statement("hashes_of_rows", table=sql.Identifier(table_name(number))) for number in numbers
     )
-    rows = connection.execute(statement("thumbnails_of_no_row", hashes=hashes))
-    return [sha256 for (sha256,) in rows]
+    return cursor.execute(statement("thumbnails_of_no_row", hashes=hashes)).fetchall()

@@ -44,10 +44,6 @@ class VectorType(StrEnum):
         return sql.Identifier(self.value)
 
     @property
-    def cosine_ops(self) -> sql.Identifier:
-        return sql.Identifier(f"{self.value}_cosine_ops")
-
-    @property
     def send(self) -> sql.Identifier:
         """Postgres' own function from a value to its bytes on the wire."""
         return sql.Identifier(f"{self.value}_send")

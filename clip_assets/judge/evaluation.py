@@ -98,8 +98,8 @@ def distances(
 ) -> list[float]:
     """Cosine distances of the K nearest that a search finds."""
     where = None if share == 1.0 else below(share)
-    rows, _ = nearest(connection, graph, query.vector, K + query.is_image, where)
-    return [1 - row[0] for row in rows if not (query.is_image and row[1] == query.image_id)][:K]
+    found = nearest(connection, graph, query.vector, K + query.is_image, where)
+    return [1 - row.score for row in found.rows if not query.is_itself(row.image_id)][:K]
 
 
 def below(share: float) -> Predicate:

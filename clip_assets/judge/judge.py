@@ -7,14 +7,16 @@ The smallest ef_search that reaches the wanted recall everywhere is kept with th
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psycopg
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError, StoreError
 from clip_assets.index import tables
+from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.index.tables import Index
 from clip_assets.judge import overlap, queries
 from clip_assets.judge.evaluation import Evaluation, K, Mark, below, prepare, take
@@ -24,12 +26,6 @@ from clip_assets.judge.statements import statement
 from clip_assets.search.nearest import Graph, few_match, nearest, plan
 from clip_assets.search.search import live
 from clip_assets.store.objects import Objects
-
-EF_SEARCH_LADDER = (40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, 1000)
-"""pgvector's default first, its maximum last, a quarter more at each rung."""
-
-SHOWN_ONLY = (10, 20)
-"""Measured too, so that there is a curve to look at, but never chosen."""
 
 SHARES = (0.5, 0.1, 0.01, 0.001)
 """Of the images that pass a filter; those are judged that leave at least K images."""
@@ -53,13 +49,13 @@ def judge(
     # A shard loaded meanwhile makes the judgement void.
     before = tables.content(connection, index.index_id)
     loaded = tables.ledger(connection, index)
-    rows = sum(count for _, _, count in loaded.values())
+    rows = tables.row_count(loaded)
     if not rows:
         raise ReleaseError(
             f"{index.collection} has no images to search: all were rejected. The `rejects` of "
             "each shard give the reasons; mend the images, then materialize `embeddings` again."
         )
-    texts = queries.texts(objects, [path for path, _, _ in loaded.values()])
+    texts = queries.texts(objects, [shard.commit_path for shard in loaded.values()])
     images = queries.images(connection, index, QUERIES)
     graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
     evaluations = _evaluations(connection, index, texts, images)
@@ -67,7 +63,7 @@ def judge(
     shown = [replace(graph, ef_search=least) for least in SHOWN_ONLY if least < ladder[0]]
     graph = replace(graph, ef_search=rungs[-1].ef_search)
     captions = [query for query in texts if query.image_id]
-    table_bytes, hnsw_bytes = _bytes(connection, index)
+    sizes = _sizes(connection, index)
     judgement = Judgement(
         content=before,
         wanted=wanted,
@@ -79,8 +75,8 @@ def judge(
         rows=rows,
         caption_recall=_caption_recall(connection, graph, captions),
         caption_queries=len(captions),
-        table_bytes=table_bytes,
-        hnsw_bytes=hnsw_bytes,
+        table_bytes=sizes.table_bytes,
+        hnsw_bytes=sizes.hnsw_bytes,
         overlap=overlap.overlap(connection, objects, index.collection, graph, [*texts, *images]),
     )
     connection.execute(
@@ -183,22 +179,29 @@ def _caption_recall(
         return None
     found = 0
     for query in captions:
-        rows, _ = nearest(connection, graph, query.vector, K)
-        found += any(row[1] == query.image_id for row in rows)
+        rows = nearest(connection, graph, query.vector, K).rows
+        found += any(row.image_id == query.image_id for row in rows)
     return found / len(captions)
 
 
 def _damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
     comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
-    rows = connection.execute(comparing, {"index_id": index.index_id}).fetchall()
-    return tuple(shard for (shard,) in rows)
+    shards = connection.cursor(row_factory=scalar_row)
+    return tuple(shards.execute(comparing, {"index_id": index.index_id}))
 
 
-def _bytes(connection: psycopg.Connection, index: Index) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _Sizes:
+    table_bytes: int
+    hnsw_bytes: int
+
+
+def _sizes(connection: psycopg.Connection, index: Index) -> _Sizes:
     names = {
         "table": f"clip_assets.{tables.table_name(index.index_id)}",
         "hnsw": f"clip_assets.{index.hnsw}",
     }
-    row = connection.execute(statement("bytes"), names).fetchone()
-    assert row is not None, "a SELECT of functions gives a row"
-    return int(row[0]), int(row[1])
+    sizes = connection.cursor(row_factory=class_row(_Sizes))
+    found = sizes.execute(statement("bytes"), names).fetchone()
+    assert found is not None, "a SELECT of functions gives a row"
+    return found

@@ -1,9 +1,11 @@
 """A candidate beside what is live: how much of the answers to the same questions they share."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import psycopg
+from psycopg.rows import class_row
 
 from clip_assets.errors import ReleaseError, StoreError
 from clip_assets.index import tables
@@ -20,6 +22,14 @@ _QUERIES = 100
 
 _Pair = tuple[Query, Floats]
 """One question as the candidate's model encodes it, and as the live one does."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An image's vector as the index has it."""
+
+    image_id: str
+    vector: list[float]
 
 
 def overlap(
@@ -53,7 +63,7 @@ def _same_texts(
 ) -> Iterator[_Pair]:
     theirs = tables.ledger_of(connection, release.index_id)
     try:
-        known = queries.texts(objects, [path for path, _, _ in theirs.values()])
+        known = queries.texts(objects, [shard.commit_path for shard in theirs.values()])
     # Files that an older index was loaded from may be gone; it answers all the same.
     except (StoreError, FileNotFoundError):
         return
@@ -67,11 +77,10 @@ def _same_images(
     connection: psycopg.Connection, release: Release, asked: list[Query]
 ) -> Iterator[_Pair]:
     images = [query for query in asked if query.is_image]
-    rows = connection.execute(
-        statement("vectors_of", table=release.graph.table),
-        {"image_ids": [query.image_id for query in images]},
-    )
-    vectors = {image_id: np.asarray(vector, np.float32) for image_id, vector in rows}
+    names = {"image_ids": [query.image_id for query in images]}
+    rows = connection.cursor(row_factory=class_row(_Stored))
+    found = rows.execute(statement("vectors_of", table=release.graph.table), names)
+    vectors = {row.image_id: np.asarray(row.vector, np.float32) for row in found}
     for query in images:
         if query.image_id in vectors:
             yield query, vectors[query.image_id]
@@ -91,6 +100,6 @@ def _shared(
 
 
 def _found(connection: psycopg.Connection, graph: Graph, vector: Floats, query: Query) -> set[str]:
-    rows, _ = nearest(connection, graph, vector, K + query.is_image)
-    names = [row[1] for row in rows if not (query.is_image and row[1] == query.image_id)]
+    found = nearest(connection, graph, vector, K + query.is_image)
+    names = [row.image_id for row in found.rows if not query.is_itself(row.image_id)]
     return set(names[:K])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg.rows import kwargs_row
 
 from clip_assets.index.tables import Index
 from clip_assets.judge.statements import statement
@@ -33,6 +34,10 @@ class Query:
     def is_image(self) -> bool:
         return self.bucket is not None
 
+    def is_itself(self, image_id: str) -> bool:
+        """Whether that image is the one asked with."""
+        return self.is_image and image_id == self.image_id
+
 
 def texts(objects: Objects, commit_paths: list[str]) -> list[Query]:
     """The queries that came with the shards, from at most so many shards, evenly spread.
@@ -53,8 +58,9 @@ def texts(objects: Objects, commit_paths: list[str]) -> list[Query]:
 def images(connection: psycopg.Connection, index: Index, count: int) -> list[Query]:
     """Images of the index, always the same ones for the same rows."""
     sample = statement("sample_vectors", table=index.table, bucket=statement("bucket"))
-    rows = connection.execute(sample, {"count": count}).fetchall()
-    return [
-        Query(image_id, np.asarray(vector, np.float32), bucket=bucket)
-        for image_id, bucket, vector in rows
-    ]
+    rows = connection.cursor(row_factory=kwargs_row(_image))
+    return rows.execute(sample, {"count": count}).fetchall()
+
+
+def _image(*, image_id: str, bucket: int, vector: list[float]) -> Query:
+    return Query(image_id, np.asarray(vector, np.float32), bucket=bucket)

@@ -15,7 +15,7 @@ WHERE (coalesce(l.rows, 0), coalesce(l.checksum, 0))
 ORDER BY 1;
 
 -- name: sample_vectors
-SELECT image_id, {bucket}, embedding::real[] FROM clip_assets.{table}
+SELECT image_id, {bucket} AS bucket, embedding::real[] AS vector FROM clip_assets.{table}
 ORDER BY md5(image_id) LIMIT %(count)s;
 
 -- name: bucket
@@ -27,10 +27,12 @@ ORDER BY md5(image_id) LIMIT %(count)s;
 COPY (SELECT {bucket}, embedding FROM clip_assets.{table}) TO STDOUT (FORMAT binary);
 
 -- name: bytes
-SELECT pg_table_size(%(table)s::regclass), coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0);
+SELECT pg_table_size(%(table)s::regclass) AS table_bytes,
+       coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0) AS hnsw_bytes;
 
 -- name: vectors_of
-SELECT image_id, embedding::real[] FROM clip_assets.{table} WHERE image_id = ANY (%(image_ids)s);
+SELECT image_id, embedding::real[] AS vector FROM clip_assets.{table}
+WHERE image_id = ANY (%(image_ids)s);
 
 -- name: write_judgement
 UPDATE clip_assets.index SET judgement = %(judgement)s WHERE index_id = %(index_id)s;

@@ -45,10 +45,7 @@ CREATE OR REPLACE FUNCTION {collection}.search(
 RETURNS TABLE (image_id text, score double precision, caption text, uri text, sha256 text,
                shard text)
 LANGUAGE plpgsql STABLE
-SET hnsw.ef_search = {ef_search}
-SET hnsw.iterative_scan = relaxed_order
-SET hnsw.max_scan_tuples = 2147483647
-SET hnsw.scan_mem_multiplier = 16
+{search_settings}
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = on
 SET enable_sort = on
@@ -87,8 +84,7 @@ CREATE OR REPLACE FUNCTION {collection}.similar(to_image text, k int DEFAULT 10)
 RETURNS TABLE (image_id text, score double precision, caption text, uri text, sha256 text,
                shard text)
 LANGUAGE sql STABLE
-SET hnsw.ef_search = {ef_search}
-SET hnsw.iterative_scan = relaxed_order
+{search_settings}
 AS $$
     SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
     FROM clip_assets.{table} AS origin,

@@ -1,13 +1,16 @@
 """The release: which index answers. It moves in one transaction, and only past its judgement."""
 
+from dataclasses import dataclass
 from importlib.resources import files
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import tables
+from clip_assets.index.hnsw import function_settings
 from clip_assets.index.locks import patiently
 from clip_assets.index.tables import Index
 from clip_assets.judge.comparison import Comparison
@@ -48,16 +51,26 @@ def roll_back(connection: psycopg.Connection, collection: str) -> Release:
 
 def previous(connection: psycopg.Connection, collection: str) -> int | None:
     """Number of the release that a rollback would go back to."""
-    row = connection.execute(statement("previous_release"), {"collection": collection}).fetchone()
-    return row[0] if row else None
+    cursor = connection.cursor(row_factory=scalar_row)
+    key = {"collection": collection}
+    before: int | None = cursor.execute(statement("previous_release"), key).fetchone()
+    return before
 
 
-def published(connection: psycopg.Connection, release_id: int) -> tuple[Index, str]:
-    """The release's index, and the content that it had when it was published."""
-    row = connection.execute(statement("published"), {"release_id": release_id}).fetchone()
-    assert row is not None, "a release names its index"
-    *index, content = row
-    return tables.index_of(index), content
+@dataclass(frozen=True)
+class ReleasedIndex:
+    """A release's index, and the content that it had when it was published."""
+
+    index_id: int
+    content: str
+
+
+def published(connection: psycopg.Connection, release_id: int) -> ReleasedIndex:
+    """What was released under this number."""
+    rows = connection.cursor(row_factory=class_row(ReleasedIndex))
+    found = rows.execute(statement("published"), {"release_id": release_id}).fetchone()
+    assert found is not None, "a release names its index"
+    return found
 
 
 def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
@@ -67,9 +80,10 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
             f"{collection} has no release of another index before the live one to go back to."
         )
     connection.execute(statement("lock_ledger"))
-    index, content = published(connection, before)
-    if tables.content(connection, index.index_id) == content:
+    released = published(connection, before)
+    if tables.content(connection, released.index_id) == released.content:
         return _point_at(connection, collection, before)
+    index = tables.by_id(connection, released.index_id)
     try:
         live, _ = _publish(connection, index, "rollback")
     except ReleaseError as error:
@@ -87,7 +101,8 @@ def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple
     if now and (now.index_id, now.content) == (index.index_id, judgement.content):
         return now, False
     comparison = Comparison.of(index, judgement, now)
-    row = connection.execute(
+    numbers = connection.cursor(row_factory=scalar_row)
+    release_id = numbers.execute(
         statement("add_release"),
         {
             "collection": index.collection,
@@ -99,19 +114,20 @@ def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple
             "run_id": run_id,
         },
     ).fetchone()
-    assert row is not None, "INSERT … RETURNING gives a row"
-    written = {"release_id": row[0], "comparison": Jsonb(comparison.model_dump())}
+    assert release_id is not None, "INSERT … RETURNING gives a row"
+    written = {"release_id": release_id, "comparison": Jsonb(comparison.model_dump())}
     connection.execute(statement("write_comparison"), written)
-    return _point_at(connection, index.collection, row[0]), True
+    return _point_at(connection, index.collection, release_id), True
 
 
 def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
-    row = connection.execute(statement("judgement"), {"index_id": index.index_id}).fetchone()
-    if row is None or row[0] is None:
+    cursor = connection.cursor(row_factory=scalar_row)
+    stored = cursor.execute(statement("judgement"), {"index_id": index.index_id}).fetchone()
+    if stored is None:
         raise ReleaseError(
             f"The index of {index.identity.short} was never judged. Materialize `search_index`."
         )
-    judgement = Judgement.model_validate(row[0])
+    judgement = Judgement.model_validate(stored)
     if judgement.content != tables.content(connection, index.index_id):
         raise ReleaseError(
             f"The index of {index.identity.short} changed after it was judged. Materialize "
@@ -146,7 +162,7 @@ def _point_at(connection: psycopg.Connection, collection: str, release_id: int) 
             vector_type=live.vector_type.name_in_sql,
             index_id=sql.Literal(live.index_id),
             release_id=sql.Literal(live.id),
-            ef_search=sql.Literal(live.ef_search),
+            search_settings=function_settings(live.ef_search),
             model=sql.Literal(live.identity.name),
             filter=sql.SQL(condition(sql.Identifier)),
             exact_rows=sql.Literal(int(Budget().exact_rows(live.rows))),

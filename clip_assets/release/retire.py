@@ -2,6 +2,7 @@
 
 import psycopg
 from psycopg.errors import DependentObjectsStillExist
+from psycopg.rows import scalar_row
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import tables
@@ -22,8 +23,9 @@ def drop_superseded(connection: psycopg.Connection, collection: str, keep: int) 
     released is nobody's past, and stays.
     """
     key = {"collection": collection, "keep": keep}
-    rows = connection.execute(statement("superseded_indexes"), key).fetchall()
-    dropped = [number for (number,) in rows if _dropped(connection, collection, number)]
+    cursor = connection.cursor(row_factory=scalar_row)
+    superseded = cursor.execute(statement("superseded_indexes"), key).fetchall()
+    dropped = [number for number in superseded if _dropped(connection, collection, number)]
     return [table_name(index_id) for index_id in dropped]
 
 
@@ -50,6 +52,5 @@ def _needed(connection: psycopg.Connection, collection: str) -> set[int]:
     needed = {search.live(connection, collection).index_id}
     before = previous(connection, collection)
     if before is not None:
-        index, _ = published(connection, before)
-        needed.add(index.index_id)
+        needed.add(published(connection, before).index_id)
     return needed

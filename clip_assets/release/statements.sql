@@ -40,6 +40,4 @@ UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
 -- name: published
-SELECT i.index_id, i.collection, i.identity, i.spec, i.vector_type, i.judgement, r.content
-FROM clip_assets.release AS r JOIN clip_assets.index AS i USING (index_id)
-WHERE r.release_id = %(release_id)s;
+SELECT index_id, content FROM clip_assets.release WHERE release_id = %(release_id)s;

@@ -1,6 +1,5 @@
 """The one door to a collection's vectors: the service, the command line and the tests go here."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,14 +7,14 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg.rows import dict_row
+from psycopg.rows import args_row, kwargs_row, scalar_row
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index.tables import table_name
 from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.search.filters import Filter
-from clip_assets.search.nearest import Graph, nearest
+from clip_assets.search.nearest import Graph, Neighbour, nearest
 from clip_assets.search.statements import statement
 
 
@@ -77,13 +76,13 @@ class Hit:
     lineage: Lineage
 
 
-class Hits(list[Hit]):
-    """Hits, best first. `complete` is false where fewer than k were found within the budget of a
-    search, though more may match."""
+@dataclass(frozen=True)
+class Hits:
+    """The answer to a search, best first. `complete` is false where fewer than k were found within
+    the budget of a search, though more may match."""
 
-    def __init__(self, hits: Iterable[Hit] = (), complete: bool = True) -> None:
-        super().__init__(hits)
-        self.complete = complete
+    hits: tuple[Hit, ...]
+    complete: bool = True
 
 
 def live(connection: psycopg.Connection, collection: str | None = None) -> Release:
@@ -91,21 +90,18 @@ def live(connection: psycopg.Connection, collection: str | None = None) -> Relea
 
     Raises ReleaseError if there is none, or several to choose from.
     """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement("live_release"), {"collection": collection})
-        rows = cursor.fetchall()
-    if not rows:
+    cursor = connection.cursor(row_factory=kwargs_row(_release))
+    key = {"collection": collection}
+    releases = cursor.execute(statement("live_release"), key).fetchall()
+    if not releases:
         raise ReleaseError(
             f"Nothing is released yet{f' for {collection}' if collection else ''}. Materialize "
             "`release` in Dagster, or run `clip-assets backfill`."
         )
-    if len(rows) > 1:
-        names = ", ".join(row["collection"] for row in rows)
+    if len(releases) > 1:
+        names = ", ".join(release.collection for release in releases)
         raise ReleaseError(f"Several collections are live: {names}. Name the one to search.")
-    identity = ModelIdentity.model_validate(rows[0].pop("identity"))
-    spec = ModelSpec.model_validate(rows[0].pop("spec"))
-    vector_type = VectorType(rows[0].pop("vector_type"))
-    return Release(**rows[0], identity=identity, spec=spec, vector_type=vector_type)
+    return releases[0]
 
 
 def search(
@@ -120,38 +116,53 @@ def search(
     Raises ValueError if the vector is not of the release's dimension or not finite.
     """
     where = only.predicate if only else None
-    rows, complete = nearest(connection, release.graph, vector, k, where)
-    return Hits([_hit(release, row) for row in rows], complete)
+    found = nearest(connection, release.graph, vector, k, where)
+    model = release.identity.short
+    return Hits(tuple(_hit(model, row) for row in found.rows), found.complete)
 
 
 def image(connection: psycopg.Connection, release: Release, image_id: str) -> Hit | None:
     """One image of the release by its id, with score 1."""
-    row = connection.execute(
-        statement("image", table=release.graph.table),
-        {"image_id": image_id, "index_id": release.index_id},
-    ).fetchone()
-    return _hit(release, row) if row else None
+    query = statement("image", table=release.graph.table)
+    key = {"image_id": image_id, "index_id": release.index_id}
+    row = connection.cursor(row_factory=args_row(Neighbour)).execute(query, key).fetchone()
+    return _hit(release.identity.short, row) if row else None
 
 
 def vector_of(
     connection: psycopg.Connection, release: Release, image_id: str
 ) -> NDArray[np.float32] | None:
     """The stored vector of an image, float32[dim], or None if the release has no such image."""
-    row = connection.execute(
-        statement("vector", table=release.graph.table), {"image_id": image_id}
-    ).fetchone()
-    return np.asarray(row[0], np.float32) if row else None
+    query = statement("vector", table=release.graph.table)
+    cursor = connection.cursor(row_factory=scalar_row)
+    vector = cursor.execute(query, {"image_id": image_id}).fetchone()
+    return None if vector is None else np.asarray(vector, np.float32)
 
 
 def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
     """The small WebP picture of the image with that content hash."""
-    row = connection.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
-    return bytes(row[0]) if row else None
+    cursor = connection.cursor(row_factory=scalar_row)
+    webp: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
+    return webp
 
 
-def _hit(release: Release, row: tuple[Any, ...]) -> Hit:
-    score, image_id, uri, caption, sha256, width, height, run_id, job_id, shard, version, device = (
-        row
+def _release(*, identity: Any, spec: Any, vector_type: str, **others: Any) -> Release:
+    return Release(
+        identity=ModelIdentity.model_validate(identity),
+        spec=ModelSpec.model_validate(spec),
+        vector_type=VectorType(vector_type),
+        **others,
     )
-    lineage = Lineage(run_id, job_id, shard, version, release.identity.short, device)
-    return Hit(float(score), image_id, uri, caption, sha256, width, height, lineage)
+
+
+def _hit(model: str, row: Neighbour) -> Hit:
+    return Hit(
+        score=row.score,
+        image_id=row.image_id,
+        uri=row.uri,
+        caption=row.caption,
+        sha256=row.sha256,
+        width=row.width,
+        height=row.height,
+        lineage=Lineage(row.run_id, row.job_id, row.shard, row.version, model, row.device),
+    )

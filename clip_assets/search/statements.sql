@@ -28,8 +28,8 @@ SELECT count(*) FROM (SELECT FROM clip_assets.{table} WHERE {filter} LIMIT %(lim
 
 -- name: search
 -- A walk in relaxed order is nearly sorted; the planner takes it for sorted and would not sort it
--- again, were it not for the sum.
-SELECT 1 - t.distance, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
+-- again, were it not for the sum. The columns are those of `Neighbour`.
+SELECT 1 - t.distance AS score, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
        l.run_id, l.job_id, t.shard, l.version, l.device
 FROM ({nearest}) AS t
 JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
@@ -48,7 +48,8 @@ WHERE {filter}
 ORDER BY distance LIMIT %(fetch)s
 
 -- name: image
-SELECT 1.0, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
+-- The columns are those of `Neighbour`.
+SELECT 1.0::float8 AS score, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
        l.run_id, l.job_id, t.shard, l.version, l.device
 FROM clip_assets.{table} AS t
 JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard

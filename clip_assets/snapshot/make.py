@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from clip_assets.errors import StoreError
-from clip_assets.index import build, tables
-from clip_assets.judge import judge
+from clip_assets.index import tables
 from clip_assets.judge.judgement import Judgement
+from clip_assets.judge.update import build_and_judge
 from clip_assets.postgres.connect import connect
 from clip_assets.release import release
 from clip_assets.search import search
@@ -122,8 +123,9 @@ class _Copy:
 
     def rows(self, into: str, out: str, **names: sql.Composable) -> None:
         """Fill the table `into` from the statement `out`."""
-        found = self.target.execute(statement("columns"), {"table": into}).fetchall()
-        columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in found)
+        found = self.target.cursor(row_factory=scalar_row)
+        found.execute(statement("columns"), {"table": into})
+        columns = sql.SQL(", ").join(sql.Identifier(name) for name in found)
         where = sql.Identifier(into)
         with (
             self.source.cursor().copy(statement(out, columns=columns, **names)) as reader,
@@ -137,13 +139,10 @@ class _Copy:
 
 def _publish(target: psycopg.Connection, objects: Objects, live: Release, step: Step) -> None:
     """Build, judge and publish the copy, with the run and date of the original release."""
-    index = tables.find(target, live.collection, live.spec.slug)
-    step("building the HNSW", 0, 0)
-    build.build(target, index, live.rows)
-    step("judging", 0, 0)
+    index = tables.by_id(target, live.index_id)
+    step("building and judging", 0, 0)
     wanted = Judgement.model_validate(live.judgement).wanted
-    judge.judge(target, objects, index, wanted)
-    index = tables.find(target, live.collection, live.spec.slug)
+    build_and_judge(target, objects, index, wanted)
     copy, _ = release.publish(target, index, live.run_id)
     when = {"published_at": live.published_at, "release_id": copy.id}
     target.execute(statement("date_release"), when)

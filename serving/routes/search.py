@@ -138,13 +138,13 @@ async def _like(
     hits = await context.live.database.run(neighbours, context.deadline)
     if hits is None:
         raise NotFound("The live release has no image with this id.")
-    others = [hit for hit in hits if hit.image_id != image_id][:k]
+    others = tuple(hit for hit in hits.hits if hit.image_id != image_id)[:k]
     return Hits(others, hits.complete or len(others) == k)
 
 
 def _answer(query: Query, context: Context, snapshot: Snapshot, hits: Hits) -> SearchAnswer:
     release, notes = snapshot.release, context.deadline.notes
-    notes.update(results=len(hits), release=release.id)
+    notes.update(results=len(hits.hits), release=release.id)
     return SearchAnswer(
         query=query,
         collection=release.collection,
@@ -157,5 +157,5 @@ def _answer(query: Query, context: Context, snapshot: Snapshot, hits: Hits) -> S
         warning=warning(release),
         took_ms=Took(encode=notes.get("encoder_ms", 0.0), search=notes["database_ms"]),
         complete=hits.complete,
-        hits=[HitOut.of(hit, context.settings.dagster_url) for hit in hits],
+        hits=[HitOut.of(hit, context.settings.dagster_url) for hit in hits.hits],
     )

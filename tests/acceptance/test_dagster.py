@@ -195,7 +195,7 @@ def test_release_answers_with_lineage(
         live = search.live(connection, "photos")
         vector = search.vector_of(connection, live, "00001.png")
         assert vector is not None
-        first, *others = search.search(connection, live, vector, 10)
+        first, *others = search.search(connection, live, vector, 10).hits
     assert live.run_id == released.run_id
     assert (first.image_id, first.caption) == ("00001.png", "picture number 1")
     assert first.score > 0.999

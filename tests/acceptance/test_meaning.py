@@ -18,6 +18,7 @@ from clip_assets import catalog
 from clip_assets.checks.embeddings import fault
 from clip_assets.errors import ReleaseError
 from clip_assets.index import build, load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Judgement, Wanted
 from clip_assets.model import ModelSpec
@@ -60,7 +61,7 @@ def make(folder: Path, address: str, *, shards: str = "all") -> Sample:
     assert embed.run(objects, job) == 0
     connection = psycopg.connect(address, autocommit=True)
     current = [shard.at for shard in head.pick(keys)]
-    done = load.reconcile(connection, objects, "sample", SPEC, current)
+    done = load.reconcile(connection, objects, IndexSpec("sample", SPEC), current)
     build.build(connection, done.index, head.images)
     return Sample(objects, connection, judge.judge(connection, objects, done.index, WANTED))
 
@@ -110,7 +111,7 @@ def test_first_queries(
     sample: Sample, live: Release, model: Encoder, text: str, right: list[str]
 ) -> None:
     """What a newcomer types first shows a right picture among the first three."""
-    hits = search.search(sample.connection, live, model.encode_text([text])[0], 3)
+    hits = search.search(sample.connection, live, model.encode_text([text])[0], 3).hits
     assert any(word in caption(hit) for hit in hits for word in right), [caption(h) for h in hits]
 
 
@@ -122,7 +123,7 @@ def test_more_like_a_cat_shows_cats(sample: Sample, live: Release) -> None:
     assert row
     vector = search.vector_of(sample.connection, live, row[0])
     assert vector is not None
-    hits = search.search(sample.connection, live, vector, 6)[1:]
+    hits = search.search(sample.connection, live, vector, 6).hits[1:]
     assert sum("cat" in caption(hit) for hit in hits) >= 3, [caption(h) for h in hits]
 
 

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clip_assets.index import build, load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
@@ -61,6 +62,10 @@ class Made:
     objects: Objects
     model: Model = Model()
     vector_type: VectorType = VectorType.HALFVEC
+
+    @property
+    def asked(self) -> IndexSpec:
+        return IndexSpec(COLLECTION, self.model.spec, self.vector_type)
 
     @property
     def shards(self) -> list[str]:
@@ -179,20 +184,13 @@ def _vectors(vectors: NDArray[np.float32]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
-def load_all(address: str, made: Made) -> load.Loaded:
+def load_all(address: str, made: Made) -> load.Reconciled:
     with psycopg.connect(address, autocommit=True) as connection:
         return reconcile(connection, made)
 
 
-def reconcile(connection: psycopg.Connection, made: Made) -> load.Loaded:
-    return load.reconcile(
-        connection,
-        made.objects,
-        COLLECTION,
-        made.model.spec,
-        made.current,
-        vector_type=made.vector_type,
-    )
+def reconcile(connection: psycopg.Connection, made: Made) -> load.Reconciled:
+    return load.reconcile(connection, made.objects, made.asked, made.current)
 
 
 def build_and_judge(connection: psycopg.Connection, made: Made, wanted: float = 0.9) -> Index:

@@ -29,6 +29,18 @@ def test_dagster_internals_are_used_in_one_file() -> None:
     assert users == ["dagster_private.py"] * 2
 
 
+def test_the_command_line_is_light() -> None:
+    """A command loads what it needs and no more: `clip-assets index` runs without Dagster."""
+    script = (
+        "import sys, clip_assets.cli.app; "
+        "print([m for m in ('dagster', 'torch', 'sky', 'psycopg', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_sky_folder_holds_yaml_only() -> None:
     """A Python file in sky/ would shadow SkyPilot's own package."""
     assert not list((PROJECT / "sky").rglob("*.py"))

@@ -85,7 +85,7 @@ def test_new_images_are_released_untouched_by_hand(
     with connect(workshop.database) as connection:
         vector = search.vector_of(connection, live, f"{3 * SHARD_SIZE - 1:05d}.png")
         assert vector is not None
-        first, *_ = search.search(connection, live, vector, 3)
+        first, *_ = search.search(connection, live, vector, 3).hits
     assert first.image_id == f"{3 * SHARD_SIZE - 1:05d}.png"
     tags = workshop.dagster.tags(first.lineage.run_id)
     assert tags["dagster/sensor_name"] == "followed_tiny_untrained_0_fp32_missing_shards"

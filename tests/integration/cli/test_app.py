@@ -20,6 +20,7 @@ from clip_assets.cli.app import app
 from clip_assets.component import scaffold
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Wanted
@@ -38,6 +39,7 @@ COMMANDS = [
     "backfill",
     "search",
     "sql",
+    "index",
     "snapshot",
     "serve",
     "rollback",
@@ -97,7 +99,7 @@ def live(data: Path, database: str, tiny_spec: ModelSpec) -> search.Release:
         head = catalog.read(objects)
         assert head
         current = [shard.at for shard in head.shards]
-        index = load.reconcile(connection, objects, COLLECTION, tiny_spec, current).index
+        index = load.reconcile(connection, objects, IndexSpec(COLLECTION, tiny_spec), current).index
         build.build(connection, index, 15)
         judge.judge(connection, objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, tiny_spec.slug)
@@ -193,7 +195,8 @@ def test_status_beside_an_index_of_another_type(
 ) -> None:
     """While a second index of the model is filled, the row is that of the one that answers."""
     with psycopg.connect(database, autocommit=True) as connection:
-        tables.ensure(connection, COLLECTION, tiny_spec, live.identity, VectorType.VECTOR)
+        wide = IndexSpec(COLLECTION, tiny_spec, VectorType.VECTOR)
+        tables.ensure(connection, wide, live.identity)
     row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
     assert re.search(row, run("status").stdout)
 

@@ -10,6 +10,7 @@ import pytest
 
 from clip_assets.catalog import Catalog, read
 from clip_assets.index import build, load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Wanted
@@ -48,14 +49,8 @@ class Photos:
         self, connection: psycopg.Connection, vector_type: VectorType = VectorType.HALFVEC
     ) -> Release:
         """Reconcile, build, judge and publish."""
-        index = load.reconcile(
-            connection,
-            self.objects,
-            COLLECTION,
-            self.spec,
-            self.current,
-            vector_type=vector_type,
-        ).index
+        asked = IndexSpec(COLLECTION, self.spec, vector_type)
+        index = load.reconcile(connection, self.objects, asked, self.current).index
         build.build(connection, index, IMAGES)
         judge.judge(connection, self.objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, self.spec.slug, vector_type)

@@ -14,6 +14,7 @@ from clip_assets.erasure.erase import erase
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
 from clip_assets.index import load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.lake.lake import Lake
@@ -52,9 +53,9 @@ def test_an_erased_image_is_gone_from_every_answer(
     live = search.live(connection)
     vector = search.vector_of(connection, live, ERASED)
     assert vector is not None
-    assert {hit.image_id for hit in search.search(connection, live, vector, 2)} == GONE
+    assert {hit.image_id for hit in search.search(connection, live, vector, 2).hits} == GONE
     receipt = erase_one(connection, photos)
-    found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES)}
+    found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES).hits}
     assert len(found) == IMAGES - 2
     assert not found & GONE
     assert search.image(connection, live, ERASED) is None
@@ -78,7 +79,7 @@ def test_one_transaction_removes_it_from_all_answers(
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     assert judge._damaged_shards(connection, index) == ()
-    assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+    assert tables.row_count(tables.ledger(connection, index)) == IMAGES - 2
 
 
 def test_it_is_removed_from_indexes_of_both_vector_types(
@@ -92,7 +93,7 @@ def test_it_is_removed_from_indexes_of_both_vector_types(
         index = tables.find(connection, COLLECTION, photos.spec.slug, vector_type)
         assert index.vector_type == vector_type
         assert judge._damaged_shards(connection, index) == ()
-        assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
+        assert tables.row_count(tables.ledger(connection, index)) == IMAGES - 2
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 
@@ -224,7 +225,8 @@ def test_an_erasure_causes_no_new_computation(
 ) -> None:
     """Catalog, embeddings and index agree at once: no shard is embedded or loaded again."""
     erase_one(connection, photos)
-    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
+    asked = IndexSpec(COLLECTION, photos.spec)
+    done = load.reconcile(connection, photos.objects, asked, photos.current)
     assert (done.loaded, len(done.unchanged)) == ([], 3)
     status = collection_status(connection, photos.objects, COLLECTION)
     assert status
@@ -243,7 +245,8 @@ def test_loading_an_older_commit_leaves_it_out(
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     connection.execute(f"TRUNCATE clip_assets.{tables.table_name(index.index_id)}")
     connection.execute("DELETE FROM clip_assets.ledger")
-    done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
+    asked = IndexSpec(COLLECTION, photos.spec)
+    done = load.reconcile(connection, photos.objects, asked, photos.current)
     assert len(done.loaded) == 3
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     assert judge._damaged_shards(connection, index) == ()

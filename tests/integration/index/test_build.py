@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from clip_assets.index import build, progress, tables
+from clip_assets.index.hnsw import PARALLEL_FROM_ROWS, memory_needed
 from clip_assets.index.progress import Step
 from clip_assets.postgres import embedded, machine
 from clip_assets.postgres.connect import migrate
@@ -66,7 +67,7 @@ def test_lines_of_progress(
     assert not build.build(connection, index, 12_000, lines.append)
 
 
-@pytest.mark.parametrize("rows", [build.PARALLEL_FROM_ROWS - 1, build.PARALLEL_FROM_ROWS])
+@pytest.mark.parametrize("rows", [PARALLEL_FROM_ROWS - 1, PARALLEL_FROM_ROWS])
 def test_memory_and_workers_of_the_machine(
     connection: psycopg.Connection, made: Made, rows: int
 ) -> None:
@@ -74,7 +75,7 @@ def test_memory_and_workers_of_the_machine(
     index = reconcile(connection, made).index
     lines: list[str] = []
     build.build(connection, index, rows, lines.append)
-    workers = 0 if rows < build.PARALLEL_FROM_ROWS else machine.here().processors - 1
+    workers = 0 if rows < PARALLEL_FROM_ROWS else machine.here().processors - 1
     assert lines[0].endswith(f"at most {workers} workers")
     given = connection.execute("SELECT pg_size_bytes(%s)", [lines[0].split()[3]]).fetchone()
     assert given
@@ -117,7 +118,7 @@ def test_the_graph_fits(
     index = reconcile(connection, many).index
     notices: list[str] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
-    memory = int(share * build.memory_needed(12_200, many.model.dim, many.vector_type)) // 1024
+    memory = int(share * memory_needed(12_200, many.model.dim, many.vector_type)) // 1024
     connection.execute(f"SET maintenance_work_mem = '{memory}kB'")
     connection.execute("SET max_parallel_maintenance_workers = 0")
     connection.execute(

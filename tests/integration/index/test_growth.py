@@ -111,7 +111,7 @@ def test_replaced_shards_count(connection: psycopg.Connection, released: Made) -
     assert reconcile(connection, released).index.index_id > search.live(connection).index_id
     index = find(connection, released)
     assert publish(connection, released).index_id == index.index_id
-    loaded = {shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()}
+    loaded = {name: row.commit_path for name, row in tables.ledger(connection, index).items()}
     assert loaded == commits.newest(released.objects, released.model.spec.slug)
 
 
@@ -241,7 +241,7 @@ def test_a_load_that_failed_goes_on(connection: psycopg.Connection, grown: Made)
 
 
 def _answers(connection: psycopg.Connection, live: Release) -> list[tuple[str, float]]:
-    hits = search.search(connection, live, clustered(1, 9)[0], 200)
+    hits = search.search(connection, live, clustered(1, 9)[0], 200).hits
     return [(hit.image_id, hit.score) for hit in hits]
 
 

@@ -24,7 +24,6 @@ from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 from tests.integration.support import (
-    COLLECTION,
     DIM,
     Made,
     Model,
@@ -150,13 +149,13 @@ def test_a_changed_shard_replaces_only_itself(connection: psycopg.Connection, ma
     after = set(connection.execute(places))
     assert {row[0] for row in before ^ after} == {"00002"}
     assert len([row for row in after if row[0] == "00002"]) == 30
-    assert tables.ledger(connection, index)["00002"][2] == 30
+    assert tables.ledger(connection, index)["00002"].rows == 30
 
 
 def test_missing_shards_are_named(connection: psycopg.Connection, made: Made) -> None:
     """A shard of the catalog that no one embedded yet is listed, and the others load."""
     shards = [*made.current, ShardVersion("00009", 1, "f" * 64)]
-    done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, shards)
+    done = load.reconcile(connection, made.objects, made.asked, shards)
     assert (done.loaded, done.missing) == (made.shards, ["00009"])
 
 
@@ -166,7 +165,7 @@ def test_what_is_loaded_is_not_looked_for(connection: psycopg.Connection, made: 
     shards, current = made.shards, made.current
     for shard in shards[1:]:
         shutil.rmtree(made.objects.uri(paths.embeddings(made.model.spec.slug, shard)))
-    done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, current)
+    done = load.reconcile(connection, made.objects, made.asked, current)
     assert (done.loaded, done.unchanged, done.missing) == ([], shards, [])
 
 
@@ -174,7 +173,7 @@ def test_a_version_still_to_be_embedded(connection: psycopg.Connection, made: Ma
     """While a shard's current version has no commit, the version before stays loaded."""
     reconcile(connection, made)
     newer = [*made.current[:-1], ShardVersion("00003", 2, "f" * 64)]
-    done = load.reconcile(connection, made.objects, COLLECTION, made.model.spec, newer)
+    done = load.reconcile(connection, made.objects, made.asked, newer)
     assert (done.loaded, done.unchanged, done.missing) == ([], made.shards, [])
 
 
@@ -218,9 +217,7 @@ def test_killed_at_random_moments(
     there: the same table and one ledger row a shard, as after an undisturbed load, while readers
     saw each shard whole or not at all."""
     made = Made(Objects(str(tmp_path / "many")))
-    index = tables.ensure(
-        connection, COLLECTION, made.model.spec, made.model.identity, made.vector_type
-    )
+    index = tables.ensure(connection, made.asked, made.model.identity)
     moments = random.Random(0)
     version, left = 0, []
     with psycopg.connect(new_database(), autocommit=True) as elsewhere:
@@ -362,5 +359,5 @@ def test_an_empty_shard(connection: psycopg.Connection, made: Made) -> None:
     """A shard whose images were all rejected is in the ledger with no rows."""
     made.add("00004", 0)
     index = reconcile(connection, made).index
-    assert tables.ledger(connection, index)["00004"][2] == 0
+    assert tables.ledger(connection, index)["00004"].rows == 0
     assert made.model.dim == DIM

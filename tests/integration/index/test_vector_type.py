@@ -40,7 +40,8 @@ def wide(released: Made) -> Made:
 
 
 def _answer(connection: psycopg.Connection) -> list[str]:
-    return [hit.image_id for hit in search.search(connection, search.live(connection), QUERY, 10)]
+    found = search.search(connection, search.live(connection), QUERY, 10)
+    return [hit.image_id for hit in found.hits]
 
 
 def _by_sql(connection: psycopg.Connection, k: int = 10) -> list[str]:
@@ -76,7 +77,7 @@ def test_nothing_is_rounded(connection: psycopg.Connection, wide: Made) -> None:
     stored = search.vector_of(connection, live, "00001-0003.jpg")
     assert stored is not None
     assert np.array_equal(stored, matrix(wide.rows())[53])
-    best = search.search(connection, live, QUERY, 1)[0]
+    best = search.search(connection, live, QUERY, 1).hits[0]
     assert best.score == pytest.approx(float((matrix(wide.rows()) @ QUERY).max()), abs=1e-6)
 
 

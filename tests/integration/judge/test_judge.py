@@ -11,6 +11,7 @@ import pytest
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import build, tables
+from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.judge import ground_truth, judge
 from clip_assets.judge.evaluation import below
 from clip_assets.judge.judgement import Judgement, Rung, Wanted
@@ -40,8 +41,8 @@ def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
     assert judgement.faults == []
     assert judgement.uses_index
     assert judgement.rows == 200
-    assert judgement.ef_search == reached.ef_search == judge.EF_SEARCH_LADDER[0]
-    assert tuple(rung.ef_search for rung in judgement.below) == judge.SHOWN_ONLY
+    assert judgement.ef_search == reached.ef_search == EF_SEARCH_LADDER[0]
+    assert tuple(rung.ef_search for rung in judgement.below) == SHOWN_ONLY
     assert (reached.text.queries, reached.image.queries) == (120, 200)
     assert [(f.share, f.plan) for f in reached.filtered] == [(0.5, "exact"), (0.1, "exact")]
     assert all((f.text.mean, f.image.mean) == (1, 1) for f in reached.filtered)
@@ -206,7 +207,7 @@ def test_a_small_collection_can_be_released(
     live, moved = release.publish(connection, index, "run-1")
     assert moved
     query = clustered(1, 99)[0]
-    assert len(search.search(connection, live, query, 10)) == min(rows, 10)
+    assert len(search.search(connection, live, query, 10).hits) == min(rows, 10)
 
 
 def test_many_copies_of_one_image(connection: psycopg.Connection, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from clip_assets.errors import DatabaseError
 from clip_assets.index import build, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import _require_pgvector, connect, migrate
@@ -120,7 +121,9 @@ def test_a_second_index_of_a_model(empty: str, new_database: Callable[[], str]) 
         assert (_schema(empty), _keys(empty)) == (_schema(new_database()), _keys(new_database()))
         for _ in range(2):
             made = [
-                tables.ensure(connection, COLLECTION, model.spec, model.identity, vector_type)
+                tables.ensure(
+                    connection, IndexSpec(COLLECTION, model.spec, vector_type), model.identity
+                )
                 for vector_type in VectorType
             ]
             assert made[0].index_id == 1

@@ -55,7 +55,8 @@ def test_a_loader_loads(connection: psycopg.Connection, released: Made) -> None:
     commit = commits.read_path(released.objects, path)
     connection.execute("SET ROLE clip_loader")
     load.load_shard(connection, released.objects, index, commit, path)
-    assert tables.ledger(connection, index)["00002"] == (path, commit.digest, 50)
+    loaded = tables.LoadedShard("00002", path, commit.digest, 50)
+    assert tables.ledger(connection, index)["00002"] == loaded
 
 
 def test_a_loader_does_nothing_else(connection: psycopg.Connection, released: Made) -> None:

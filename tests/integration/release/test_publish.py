@@ -182,7 +182,7 @@ def test_a_dropped_index_comes_back(
     assert retire.drop_superseded(connection, COLLECTION, keep=2) == _names(connection, [released])
     live = publish(connection, released)
     assert live.identity == released.model.identity
-    assert len(search.search(connection, live, clustered(1, 9)[0], 10)) == 10
+    assert len(search.search(connection, live, clustered(1, 9)[0], 10).hits) == 10
 
 
 def test_live_and_rollback_target_are_never_dropped(

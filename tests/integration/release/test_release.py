@@ -139,8 +139,8 @@ def test_a_switch_under_load(
     filters = [None, Filter(shards=("00001", "00002"))]
 
     def ask(own: psycopg.Connection, live: Release, only: Filter | None) -> list[str]:
-        hits = search.search(own, live, queries[live.identity.dim], 10, only)
-        return [hit.image_id for hit in hits]
+        found = search.search(own, live, queries[live.identity.dim], 10, only)
+        return [hit.image_id for hit in found.hits]
 
     in_quiet = {
         (live.index_id, only): ask(connection, live, only)

@@ -93,14 +93,14 @@ def test_each_part(
     for budget in (Budget(exact_factor=1e9), WALK, Budget()):
         graph = replace(live.graph, budget=budget)
         rows, complete = nearest(connection, graph, QUERY, 10, predicate)
-        names = [row[1] for row in rows]
+        names = [row.image_id for row in rows]
         assert complete
         assert len(names) == min(10, len(matching))
         assert set(names) <= set(matching.column("image_id").to_pylist())
         if budget.exact_factor:
             assert names == right
     hits = search.search(connection, live, QUERY, 10, Filter.model_validate(only))
-    assert [hit.image_id for hit in hits] == right
+    assert [hit.image_id for hit in hits.hits] == right
 
 
 def test_nothing_asked(many: Many) -> None:
@@ -124,7 +124,7 @@ def test_a_walk_is_sorted_again(many: Many) -> None:
             budget = Budget(exact_factor=0, overfetch=overfetch)
             graph = replace(many.live.graph, ef_search=2, budget=budget)
             rows, _ = nearest(many.connection, graph, query, 1, only)
-            found[overfetch] += rows[0][1] == right[0][1]
+            found[overfetch] += rows[0].image_id == right[0].image_id
     assert found[1] < found[4] <= 300, found
 
 
@@ -170,7 +170,7 @@ def test_a_walk_without_a_filter_that_falls_short(many: Many) -> None:
         assert not complete
         enough = replace(short, budget=replace(short.budget, rescue_rows=20))
         rows, complete = nearest(connection, enough, QUERY, 10)
-        assert [row[1] for row in rows] == farthest[:10]
+        assert [row.image_id for row in rows] == farthest[:10]
         assert complete
 
 
@@ -194,7 +194,7 @@ def test_an_answer_that_was_cut_short_says_so(
     enough = replace(short, budget=replace(short.budget, rescue_rows=200))
     rows, complete = nearest(connection, enough, QUERY, 10, far)
     scores = np.sort(matrix(made.rows().slice(0, 200)) @ QUERY)[::-1]
-    assert [row[0] for row in rows] == pytest.approx(scores[:10].tolist(), abs=1e-3)
+    assert [row.score for row in rows] == pytest.approx(scores[:10].tolist(), abs=1e-3)
     assert complete
 
 
@@ -247,7 +247,7 @@ def test_replaced_shards_leave_filters_full(connection: psycopg.Connection, rele
         only = Filter(shards=("00002",)).predicate
         rows, complete = nearest(connection, graph, query, 10, only)
         assert (len(rows), complete) == (10, True)
-        assert {(row[9], row[10]) for row in rows} == {("00002", 5)}
+        assert {(row.shard, row.version) for row in rows} == {("00002", 5)}
 
 
 @pytest.mark.parametrize(
@@ -269,4 +269,4 @@ def test_odd_texts_are_texts(connection: psycopg.Connection, released: Made, tex
     live = search.live(connection)
     for only in (Filter(words=text), Filter(uri_prefix=text), Filter(shards=(text,))):
         hits = search.search(connection, live, QUERY, 10, only)
-        assert (list(hits), hits.complete) == ([], True)
+        assert (hits.hits, hits.complete) == ((), True)

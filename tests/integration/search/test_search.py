@@ -15,7 +15,7 @@ QUERY = clustered(1, 77)[0]
 def test_nearest_first(connection: psycopg.Connection, released: Made) -> None:
     """The answer is the exact one, in its order, with cosine similarities."""
     live = search.live(connection)
-    hits = search.search(connection, live, QUERY, 10)
+    hits = search.search(connection, live, QUERY, 10).hits
     scores = [hit.score for hit in hits]
     assert [hit.image_id for hit in hits] == exact(released.rows(), QUERY, 10)
     assert scores == sorted(scores, reverse=True)
@@ -30,7 +30,7 @@ def test_lineage(connection: psycopg.Connection, released: Made) -> None:
     reconcile(connection, released)
     live = search.live(connection)
     rows = {row["image_id"]: row for row in released.rows().to_pylist()}
-    for hit in search.search(connection, live, QUERY, 200):
+    for hit in search.search(connection, live, QUERY, 200).hits:
         shard = hit.image_id[:5]
         version = 2 if shard == "00002" else 1
         run = f"run-of-{shard}-v{version}"
@@ -48,7 +48,7 @@ def test_any_k(connection: psycopg.Connection, released: Made) -> None:
     live = search.live(connection)
     assert live.ef_search == 40
     for k in (1, 39, 40, 41, 199, 200, 201, 5_000):
-        hits = search.search(connection, live, QUERY, k)
+        hits = search.search(connection, live, QUERY, k).hits
         assert len({hit.image_id for hit in hits}) == len(hits) == min(k, 200)
 
 
@@ -74,7 +74,7 @@ def test_answers_stay_full_after_a_shard_is_replaced(
             released.add(shard, version=version)
         reconcile(connection, released)
         for query in index_rows[:10]:
-            hits = search.search(connection, live, query, 10)
+            hits = search.search(connection, live, query, 10).hits
             assert len(hits) == 10
             assert {hit.lineage.version for hit in hits} == {version}
 
@@ -88,7 +88,7 @@ def test_a_stored_image(connection: psycopg.Connection, released: Made) -> None:
     assert hit
     assert vector is not None
     assert (hit.score, hit.image_id, hit.lineage.shard) == (1.0, "00001-0003.jpg", "00001")
-    assert search.search(connection, live, vector, 1)[0].image_id == hit.image_id
+    assert search.search(connection, live, vector, 1).hits[0].image_id == hit.image_id
     assert search.thumbnail(connection, hit.sha256) == f"webp of {hit.sha256}".encode()
 
 

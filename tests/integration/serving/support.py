@@ -20,8 +20,8 @@ from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from clip_assets.index import build, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
-from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.decode import thumbnail
 from clip_assets.node.encoder import Encoder
@@ -84,7 +84,7 @@ def publish(
     vectors: NDArray[np.float32],
 ) -> None:
     """Publish the pictures with these vectors as the live release of the collection `sample`."""
-    index = tables.ensure(connection, "sample", spec, identity, VectorType.HALFVEC)
+    index = tables.ensure(connection, IndexSpec("sample", spec), identity)
     for row, (picture, vector) in enumerate(zip(pictures, vectors, strict=True)):
         _insert(connection, index, row, picture, vector)
     _write_ledger(connection, index, len(pictures))

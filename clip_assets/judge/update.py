@@ -1,0 +1,75 @@
+"""Bring an index up to date: loaded, built and judged. Publishing it is another room's."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from clip_assets import catalog
+from clip_assets.errors import StoreError
+from clip_assets.index import build, load, tables, thumbnails
+from clip_assets.index.load import Reconciled
+from clip_assets.index.progress import Report, silent
+from clip_assets.index.spec import IndexSpec
+from clip_assets.index.tables import Index
+from clip_assets.judge import judge
+from clip_assets.judge.judgement import Judgement, Wanted
+from clip_assets.store.objects import Objects
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What was loaded, whether a graph was built now, and what was measured then."""
+
+    reconciled: Reconciled
+    built: bool
+    judgement: Judgement
+
+    @property
+    def index(self) -> Index:
+        return self.reconciled.index
+
+
+def update_index(
+    connection: psycopg.Connection,
+    objects: Objects,
+    spec: IndexSpec,
+    wanted: Wanted,
+    report: Report,
+) -> Updated:
+    """Load what the catalog's shards have new, build the graph if there is none, and judge.
+
+    Raises StoreError if there is no catalog or nothing is embedded, ModelError if the shards are
+    not of one model, ReleaseError if there is not a single image to search.
+    """
+    head = catalog.read(objects)
+    if head is None:
+        raise StoreError(
+            f"{objects.root} has no catalog yet. Materialize `catalog`, or run "
+            "clip_assets.node.catalog, first."
+        )
+    done = load.reconcile(connection, objects, spec, [shard.at for shard in head.shards])
+    report(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
+    if done.replaced:
+        thumbnails.drop_unneeded(connection)
+    if done.outgrown:
+        report(
+            f"{done.outgrown} answers until the release moves: so much is new that a graph "
+            "of all is built sooner than that one would take it in"
+        )
+    built, judgement = build_and_judge(connection, objects, done.index, wanted, report)
+    judge.judge_outgrown(connection, objects, done.index, wanted)
+    return Updated(done, built, judgement)
+
+
+def build_and_judge(
+    connection: psycopg.Connection,
+    objects: Objects,
+    index: Index,
+    wanted: Wanted,
+    report: Report = silent,
+) -> tuple[bool, Judgement]:
+    """Make a loaded index ready for its release; returns whether its graph was built now, and what
+    was measured. Raises ReleaseError if there is not a single image to search."""
+    rows = tables.row_count(tables.ledger(connection, index))
+    built = build.build(connection, index, rows, report)
+    return built, judge.judge(connection, objects, index, wanted)
