@@ -25,6 +25,7 @@ from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.decode import thumbnail
 from clip_assets.node.encoder import Encoder
+from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
 from serving.settings import ServingSettings
 from serving.watcher import Load, load_model
@@ -92,9 +93,10 @@ def publish(
         "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
         "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
     }  # fmt: skip
-    added = connection.execute(statement("add_release"), release).fetchone()
+    added = connection.execute(release_statement("add_release"), release).fetchone()
     assert added
-    connection.execute(statement("point_at"), {"collection": "sample", "release_id": added[0]})
+    pointer = {"collection": "sample", "release_id": added[0]}
+    connection.execute(release_statement("point_at"), pointer)
 
 
 def _insert(
