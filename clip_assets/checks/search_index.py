@@ -20,7 +20,7 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
     )
     def matches_embeddings(installation: Installation) -> dg.AssetCheckResult:
         newest = commits.newest(installation.objects(of.collection), of.spec.slug)
-        with installation.connect() as connection:
+        with installation.connect_reader() as connection:
             index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
             loaded = {
                 shard: path for shard, (path, _, _) in tables.ledger(connection, index).items()
@@ -42,7 +42,7 @@ def search_index_checks(of: Collection) -> Iterator[dg.AssetChecksDefinition]:
         "what is wanted with 95 % confidence, through the HNSW index; captions find their image.",
     )
     def recall_reached(installation: Installation) -> dg.AssetCheckResult:
-        with installation.connect() as connection:
+        with installation.connect_reader() as connection:
             index = tables.find(connection, of.collection, of.spec.slug, of.vector_type)
         judgement = Judgement.model_validate(index.judgement)
         reached = judgement.reached
