@@ -29,6 +29,10 @@ class DatabaseError(ClipAssetsError):
     """Postgres cannot be reached or lacks what the index needs."""
 
 
+class NeverMigratedError(DatabaseError):
+    """The database has no schema of ours: nothing was ever stored in it."""
+
+
 class ReleaseError(ClipAssetsError):
     """An index cannot be published, or no release is live."""
 

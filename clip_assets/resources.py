@@ -3,7 +3,7 @@
 import dagster as dg
 import psycopg
 
-from clip_assets.postgres.connect import connect_owner
+from clip_assets.postgres.connect import connect_owner, connect_reader
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 
@@ -16,5 +16,9 @@ class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
         return Objects(Settings().collection_uri(collection))
 
     def connect(self) -> psycopg.Connection:
-        """A connection that may write, to a database with the current schema."""
+        """A connection that may write; the database is migrated first."""
         return connect_owner(Settings())
+
+    def connect_reader(self) -> psycopg.Connection:
+        """A connection for reading, as those who search have it."""
+        return connect_reader(Settings())

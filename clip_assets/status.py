@@ -8,6 +8,7 @@ from clip_assets import catalog
 from clip_assets.catalog import Catalog
 from clip_assets.errors import DatabaseError, ReleaseError
 from clip_assets.index import tables
+from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
 from clip_assets.search import search
 from clip_assets.search.search import Release
@@ -76,16 +77,17 @@ def is_live(
 
 
 def collection_status(
-    connection: psycopg.Connection, objects: Objects, collection: str
+    connection: psycopg.Connection | None, objects: Objects, collection: str
 ) -> CollectionStatus | None:
-    """Status of the collection, or None if it has no catalog yet."""
+    """Status of the collection, or None if it has no catalog yet.
+
+    Pass no connection if nothing was ever stored in the database: then nothing is indexed or
+    released.
+    """
     head = catalog.read(objects)
     if head is None:
         return None
-    try:
-        release = search.live(connection, collection)
-    except ReleaseError:
-        release = None
+    release = _live(connection, collection) if connection else None
     slugs = commits.slugs(objects)
     models = tuple(_model(connection, objects, head, slug, release) for slug in slugs)
     return CollectionStatus(head, models, release)
@@ -103,21 +105,23 @@ def collections(settings: Settings) -> list[str]:
     return sorted(path.parent.parent.name for path in folder.glob(f"*/{paths.CATALOG}"))
 
 
+def _live(connection: psycopg.Connection, collection: str) -> Release | None:
+    try:
+        return search.live(connection, collection)
+    except ReleaseError:
+        return None
+
+
 def _model(
-    connection: psycopg.Connection,
+    connection: psycopg.Connection | None,
     objects: Objects,
     head: Catalog,
     slug: str,
     release: Release | None,
 ) -> ModelStatus:
     behind = missing_shards(objects, head, slug)
-    try:
-        if release and release.spec.slug == slug:
-            # If the model has several indexes, report the progress of the live one.
-            index = tables.by_id(connection, release.index_id)
-        else:
-            index = tables.find(connection, head.collection, slug)
-    except DatabaseError:
+    index = _index(connection, head, slug, release) if connection else None
+    if connection is None or index is None:
         return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
     newest = commits.newest(objects, slug)
     ledger = tables.ledger(connection, index)
@@ -131,3 +135,15 @@ def _model(
         judged=index.judgement is not None and index.judgement["content"] == content,
         live=live and release is not None and release.content == content,
     )
+
+
+def _index(
+    connection: psycopg.Connection, head: Catalog, slug: str, release: Release | None
+) -> Index | None:
+    """Of several indexes of one model, the one that answers tells how far the model is."""
+    if release and release.spec.slug == slug:
+        return tables.by_id(connection, release.index_id)
+    try:
+        return tables.find(connection, head.collection, slug)
+    except DatabaseError:
+        return None

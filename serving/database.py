@@ -10,6 +10,8 @@ from psycopg import Connection, OperationalError, errors
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from clip_assets.errors import DatabaseError
+from clip_assets.postgres.migrate import require_migrated
 from serving.bulkhead import Bulkhead, Deadline
 from serving.errors import DeadlineExceeded
 from serving.settings import ServingSettings
@@ -142,8 +144,12 @@ class Database:
     def _configure(self, connection: Connection[TupleRow]) -> None:
         try:
             connection.execute("SET ROLE clip_reader")
+            require_migrated(connection)
         except (errors.InvalidParameterValue, errors.InsufficientPrivilege):
             self.fault = NO_READER
+            raise
+        except DatabaseError as error:
+            self.fault = str(error)
             raise
         self.fault = None
         connection.execute("SET default_transaction_read_only = on")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from clip_assets.errors import ClipAssetsError, ReleaseError
+from clip_assets.errors import ClipAssetsError, DatabaseError, ReleaseError
 from clip_assets.model import ModelSpec, require_same
 from clip_assets.postgres.connect import reader_dsn
+from clip_assets.postgres.migrate import require_migrated
 from clip_assets.search import search
 from clip_assets.search.search import Release
 from clip_assets.settings import Settings
@@ -92,7 +93,7 @@ class Watcher:
         """The live release, or None; then the reason is noted in `live`."""
         collection = self._settings.collection
         try:
-            release = await database.probe(lambda conn: search.live(conn, collection))
+            release = await database.probe(lambda conn: _live(conn, collection))
         except ReleaseError as error:
             self._seen()
             self._live.release_problem = str(error)
@@ -101,6 +102,9 @@ class Watcher:
         except (psycopg.OperationalError, Unavailable) as error:
             logger.warning("database: %s", error)
             self._live.database_problem = database.fault or "the database does not answer"
+            return None
+        except DatabaseError as error:
+            self._live.database_problem = str(error)
             return None
         except psycopg.Error as error:
             logger.warning("database: %s", error)
@@ -165,3 +169,12 @@ class Watcher:
         if problem != self._live.model_problem:
             logger.error("model: %s", problem, exc_info=error)
         self._live.model_problem = problem
+
+
+def _live(connection: psycopg.Connection, collection: str | None) -> Release:
+    """Raises DatabaseError if the schema was migrated past this program since it connected."""
+    try:
+        return search.live(connection, collection)
+    except psycopg.ProgrammingError:
+        require_migrated(connection)
+        raise

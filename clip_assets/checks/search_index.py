@@ -25,7 +25,7 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
     )
     def matches_embeddings(installation: Installation) -> dg.AssetCheckResult:
         newest = commits.newest(installation.objects(collection.name), collection.spec.slug)
-        with installation.connect() as connection:
+        with installation.connect_reader() as connection:
             index = tables.find(connection, *collection.index_key)
             ledger = tables.ledger(connection, index)
         loaded = {shard: row.commit_path for shard, row in ledger.items()}
@@ -50,7 +50,7 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
         "what is wanted with 95 % confidence, through the HNSW index; captions find their image.",
     )
     def recall_reached(installation: Installation) -> dg.AssetCheckResult:
-        with installation.connect() as connection:
+        with installation.connect_reader() as connection:
             index = tables.find(connection, *collection.index_key)
         judgement = Judgement.model_validate(index.judgement)
         reached = judgement.reached

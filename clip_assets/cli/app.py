@@ -310,14 +310,14 @@ def snapshot(
 
     clip-assets snapshot photos --to s3://bucket/snapshots/photos
     """
-    from clip_assets.postgres.connect import connect_owner
+    from clip_assets.postgres.connect import connect_reader
     from clip_assets.snapshot import make
     from clip_assets.snapshot.manifest import FOLDER
     from clip_assets.snapshot.progress import bars
     from clip_assets.store.objects import Objects
 
     settings = Settings()
-    with _explained(), connect_owner(settings) as connection, bars(out) as step:
+    with _explained(), connect_reader(settings) as connection, bars(out) as step:
         target = Objects(to or f"{settings.collection_uri(collection)}/{FOLDER}")
         made = make.make(connection, settings, collection, target, step)
     out.print(
@@ -346,6 +346,25 @@ def serve(
     command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
     command += ["--snapshot", snapshot] if snapshot else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
+
+
+@app.command()
+def migrate() -> None:
+    """Apply pending migrations to the database; commands that write do this by themselves.
+
+    Run it as the role that owns the schema before you upgrade what only reads.
+
+    clip-assets migrate
+    """
+    from clip_assets.postgres.connect import connect, database_dsn
+    from clip_assets.postgres.migrate import migrate as apply
+
+    with _explained(), connect(database_dsn(Settings())) as connection:
+        applied = apply(connection)
+    for migration in applied:
+        out.print(f"Applied migration {migration.number}: {migration.name}.", highlight=False)
+    if not applied:
+        out.print("No migrations are pending.")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from clip_assets import catalog
 from clip_assets.errors import ClipAssetsError
-from clip_assets.postgres.connect import connect_owner, database_dsn
+from clip_assets.postgres.connect import connect_owner, connect_reader, database_dsn
 from clip_assets.settings import PROJECT, Settings
 from clip_assets.source.open import open_source
 from clip_assets.status import collection_status
@@ -102,7 +102,7 @@ class Demo:
     def _up_to_date(self) -> bool:
         """Whether everything the source lists is embedded, indexed and live, without Dagster."""
         objects = Objects(self.settings.collection_uri(COLLECTION))
-        with connect_owner(self.settings) as connection:
+        with connect_reader(self.settings) as connection:
             found = collection_status(connection, objects, COLLECTION)
         if found is None or not found.current:
             return False

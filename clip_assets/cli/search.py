@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from clip_assets.errors import SettingsError
 from clip_assets.model import require_same
-from clip_assets.postgres.connect import connect_owner
+from clip_assets.postgres.connect import connect_reader
 from clip_assets.search import search
 from clip_assets.search.search import Hits, Release
 from clip_assets.settings import Settings
@@ -19,11 +19,12 @@ def search_live(
     """The k images nearest to the text or the image file, and the release that answered.
 
     Raises SettingsError unless exactly one of text and image is given, ModelError if the
-    release's model cannot be loaded as it was, ReleaseError if nothing is live.
+    release's model cannot be loaded as it was, ReleaseError if nothing is live, or as
+    `connect_reader`.
     """
     if bool(text) == (image is not None):
         raise SettingsError("Give either a text or --image with a file.")
-    with connect_owner(settings) as connection:
+    with connect_reader(settings) as connection:
         release = search.live(connection, collection)
         return release, search.search(connection, release, _vector(release, text, image), k)
 

@@ -1,9 +1,11 @@
 """`clip-assets status`: how far, how dear and how fresh each collection is."""
 
+from contextlib import nullcontext
+
 from rich.console import Console
 from rich.table import Column, Table
 
-from clip_assets.postgres.connect import connect_owner
+from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.settings import Settings
 from clip_assets.status import collection_status, collections
 from clip_assets.store import costs
@@ -24,7 +26,7 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
 
 def _progress(settings: Settings) -> Table:
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
-    with connect_owner(settings) as connection:
+    with connect_reader_if_migrated(settings) or nullcontext() as connection:
         for name in collections(settings):
             found = collection_status(connection, Objects(settings.collection_uri(name)), name)
             if found is None:

@@ -1,22 +1,18 @@
-"""Postgres with pgvector: the embedded one, or the one that DATABASE_URL names."""
+"""Addresses and connections: the embedded Postgres, or the one that DATABASE_URL names."""
 
-import hashlib
 import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.resources import files
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import scalar_row
 
-from clip_assets.errors import DatabaseError
+from clip_assets.errors import DatabaseError, NeverMigratedError
 from clip_assets.postgres import embedded
+from clip_assets.postgres.migrate import migrate, migrations_locked, require_migrated
 from clip_assets.settings import Settings
-
-PGVECTOR_FLOOR = (0, 8, 4)
-"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0. Before 0.8.3
-a VACUUM, which every erasure ends with, could damage an HNSW, and before 0.8.4 it could fail, or
-an insert beside it (pgvector's CHANGELOG)."""
-
-_MIGRATION_LOCK = 0x636C6970  # "clip"
 
 
 def database_dsn(settings: Settings) -> str:
@@ -38,20 +34,17 @@ def database_dsn(settings: Settings) -> str:
 
 
 def reader_dsn(settings: Settings) -> str:
-    """Connection string for those who only ask: the embedded server lets them in as clip_reader.
+    """Connection string for reading: on the embedded server, it logs in as clip_reader.
 
-    Of a server that DATABASE_URL names, whose roles are its administrator's, it is that address.
+    If DATABASE_URL names a server, whose roles are up to its administrator, it is that address.
+    Otherwise raises like `connect_reader`.
     """
     address = database_dsn(settings)
     if settings.database_url:
         return address
-    with connect_owner(settings) as connection:
-        row = connection.execute(
-            "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clip_reader'"
-        ).fetchone()
-        if row == (False,):
-            login = files("clip_assets.postgres").joinpath("reader_login.sql").read_text()
-            connection.execute(sql.SQL(login))
+    with connect(address) as connection:
+        require_migrated(connection)
+        _let_readers_log_in(connection)
     return psycopg.conninfo.make_conninfo(address, user="clip_reader")
 
 
@@ -79,60 +72,49 @@ def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
 
 
 def connect_owner(settings: Settings) -> psycopg.Connection:
-    """A connection that may write, to a database with the current schema."""
-    connection = connect(database_dsn(settings))
-    migrate(connection)
+    """A connection that may write; migrates the database first."""
+    return _connect_and(migrate, database_dsn(settings))
+
+
+def connect_reader(settings: Settings) -> psycopg.Connection:
+    """A connection for reading; migrates nothing.
+
+    On the embedded server it logs in as clip_reader. With DATABASE_URL, any role with the rights of
+    clip_reader will do. Raises NeverMigratedError if the database has no schema of ours,
+    DatabaseError if that is an older or newer one than this program's, or if the role may not read
+    it.
+    """
+    return _connect_and(require_migrated, reader_dsn(settings))
+
+
+def connect_reader_if_migrated(settings: Settings) -> psycopg.Connection | None:
+    """`connect_reader`, or None if the database has no schema of ours."""
+    try:
+        return connect_reader(settings)
+    except NeverMigratedError:
+        return None
+
+
+def _connect_and(
+    prepare: Callable[[psycopg.Connection], object], address: str
+) -> psycopg.Connection:
+    with ExitStack() as opened:
+        connection = opened.enter_context(connect(address))
+        prepare(connection)
+        opened.pop_all()
     return connection
 
 
-def migrate(connection: psycopg.Connection) -> None:
-    """Bring the schema up to date; does nothing where it already is.
-
-    Raises DatabaseError if pgvector is missing, too old, or the role may not do this.
-    """
-    text = files("clip_assets.postgres").joinpath("schema.sql").read_text()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    _require_pgvector(connection)
-    if _applied(connection) == digest:
+def _let_readers_log_in(connection: psycopg.Connection) -> None:
+    if _readers_may_log_in(connection):
         return
-    try:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
-            if _applied(connection) == digest:
-                return
-            connection.execute(sql.SQL(text))
-            connection.execute("DELETE FROM clip_assets.applied_schema")
-            connection.execute("INSERT INTO clip_assets.applied_schema VALUES (%s)", [digest])
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseError(
-            f"The role in DATABASE_URL may not set up the schema: {error.diag.message_primary}. "
-            "Let an administrator grant it CREATE on the database and CREATEROLE."
-        ) from error
+    with migrations_locked(connection):  # ALTER ROLE fails if two processes run it at once
+        if not _readers_may_log_in(connection):
+            login = files("clip_assets.postgres").joinpath("reader_login.sql").read_text()
+            connection.execute(sql.SQL(login))
 
 
-def _applied(connection: psycopg.Connection) -> str | None:
-    found = connection.execute("SELECT to_regclass('clip_assets.applied_schema')").fetchone()
-    if not found or found[0] is None:
-        return None
-    row = connection.execute("SELECT sha256 FROM clip_assets.applied_schema").fetchone()
-    return row[0] if row else None
-
-
-def _require_pgvector(connection: psycopg.Connection) -> None:
-    """The floor holds for the version installed in the database, else for the one it would be."""
-    row = connection.execute(
-        "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions "
-        "WHERE name = 'vector'"
-    ).fetchone()
-    if row is None:
-        raise DatabaseError(
-            "This Postgres has no pgvector. Install the package (postgresql-NN-pgvector on "
-            "Debian, or your provider's switch), or unset DATABASE_URL to use the embedded server."
-        )
-    version = tuple(int(number) for number in row[0].split("."))
-    if version < PGVECTOR_FLOOR:
-        floor = ".".join(map(str, PGVECTOR_FLOOR))
-        raise DatabaseError(
-            f"This Postgres has pgvector {row[0]}; {floor} or newer is needed. Upgrade the "
-            "package, then run ALTER EXTENSION vector UPDATE."
-        )
+def _readers_may_log_in(connection: psycopg.Connection) -> bool:
+    cursor = connection.cursor(row_factory=scalar_row)
+    cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'clip_reader'")
+    return bool(cursor.fetchone())

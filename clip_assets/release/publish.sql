@@ -21,10 +21,12 @@ CREATE OR REPLACE VIEW {collection}.shards AS
 SELECT shard, version, rows, rejected, commit_path, digest, run_id, job_id, device, loaded_at
 FROM clip_assets.ledger WHERE index_id = {index_id};
 
+-- The comparison keeps its first name, `report`: CREATE OR REPLACE cannot rename a view's column, and
+-- dropping the view would drop the views that users have built on it.
 CREATE OR REPLACE VIEW {collection}.releases AS
 SELECT r.release_id, r.release_id = l.release_id AS live, i.identity->>'name' AS model,
-       r.rows, r.ef_search, r.run_id, r.published_at, r.dropped_at, r.judgement, r.report,
-       i.vector_type
+       r.rows, r.ef_search, r.run_id, r.published_at, r.dropped_at, r.judgement,
+       r.comparison AS report, i.vector_type
 FROM clip_assets.release AS r
 JOIN clip_assets.index AS i USING (index_id)
 JOIN clip_assets.live AS l ON l.collection = r.collection

@@ -15,7 +15,7 @@ VALUES (%(collection)s, %(index_id)s, %(content)s, %(ef_search)s, %(rows)s, %(ju
 RETURNING release_id;
 
 -- name: write_comparison
-UPDATE clip_assets.release SET report = %(comparison)s WHERE release_id = %(release_id)s;
+UPDATE clip_assets.release SET comparison = %(comparison)s WHERE release_id = %(release_id)s;
 
 -- name: point_at
 INSERT INTO clip_assets.live VALUES (%(collection)s, %(release_id)s)

@@ -22,8 +22,8 @@ from clip_assets.search.statements import statement
 class Release:
     """What answers for a collection: one model's table at one ef_search.
 
-    `spec` is how to load the model, `identity` what the loaded model must be; `report` is the
-    judgement beside that of the release before.
+    `spec` is how to load the model, `identity` what the loaded model must be; `comparison` is
+    that with the previous release.
     """
 
     id: int
@@ -38,7 +38,7 @@ class Release:
     identity: ModelIdentity
     spec: ModelSpec
     vector_type: VectorType
-    report: dict[str, Any] | None = None
+    comparison: dict[str, Any] | None = None
 
     @property
     def table(self) -> str:

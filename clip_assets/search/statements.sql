@@ -2,7 +2,7 @@
 
 -- name: live_release
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
-       r.report, r.run_id, r.published_at, i.identity, i.spec, i.vector_type
+       r.comparison, r.run_id, r.published_at, i.identity, i.spec, i.vector_type
 FROM clip_assets.live AS l
 JOIN clip_assets.release AS r USING (release_id)
 JOIN clip_assets.index AS i USING (index_id)

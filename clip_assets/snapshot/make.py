@@ -99,6 +99,7 @@ def _copy(
     """Copy the live release's rows, ledger, thumbnails and index from one database snapshot."""
     with source.transaction(), target.transaction():
         source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        source.execute("SET LOCAL statement_timeout = 0")  # a reader's limit is meant for searches
         live = search.live(source, collection)
         table = sql.Identifier(live.table)
         index_id = sql.Literal(live.index_id)

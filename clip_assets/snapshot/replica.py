@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clip_assets.errors import DatabaseError
 from clip_assets.postgres import embedded
-from clip_assets.postgres.connect import connect, migrate
+from clip_assets.postgres.connect import connect
+from clip_assets.postgres.migrate import migrate
 from clip_assets.snapshot import manifest as manifests
 from clip_assets.snapshot.archive import Step, unpack
 from clip_assets.snapshot.engine import engine, own, sync

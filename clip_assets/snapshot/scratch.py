@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from clip_assets.postgres import embedded
-from clip_assets.postgres.connect import connect, migrate
+from clip_assets.postgres.connect import connect
+from clip_assets.postgres.migrate import migrate
 from clip_assets.snapshot.engine import forget_wal, plain_locale, stopped
 from clip_assets.snapshot.statements import statement
 

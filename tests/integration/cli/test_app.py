@@ -3,7 +3,7 @@
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,11 @@ from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
+from clip_assets.postgres.connect import connect, database_dsn
+from clip_assets.postgres.migrate import migrations, newest
 from clip_assets.release import release
 from clip_assets.search import search
+from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import COLLECTION, Made, publish, table_of
@@ -42,6 +45,7 @@ COMMANDS = [
     "index",
     "snapshot",
     "serve",
+    "migrate",
     "rollback",
     "erase",
     "duplicates",
@@ -210,6 +214,79 @@ def test_status_of_what_is_only_listed(data: Path, database: str) -> None:
 def test_status_before_the_index(data: Path, database: str) -> None:
     """What is embedded and not yet indexed is counted so."""
     assert re.search(r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+0/2\W+-", run("status").stdout)
+
+
+@pytest.fixture
+def analyst(live: search.Release, database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """DATABASE_URL logs in as a role that is a member of clip_reader and nothing more."""
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("CREATE ROLE analyst LOGIN IN ROLE clip_reader")
+        address = psycopg.conninfo.make_conninfo(database, user="analyst")
+        monkeypatch.setenv("DATABASE_URL", address)
+        yield address
+        owner.execute("DROP ROLE analyst")
+
+
+def test_a_reader_reads(analyst: str, live: search.Release, data: Path) -> None:
+    """A role that may not create anything searches and sees the status."""
+    row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
+    assert re.search(row, run("status").stdout)
+    assert f"release {live.id} by" in run("search", "a photo of a cloud", "--k", "3").stdout
+    with psycopg.connect(analyst, autocommit=True) as connection:
+        for kind in ("TABLE clip_assets.mine ()", "TABLE public.mine ()", "SCHEMA mine"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"CREATE {kind}")  # type: ignore[arg-type]
+
+
+def test_a_reader_does_not_migrate(
+    analyst: str, database: str, live: search.Release, data: Path
+) -> None:
+    """It says which command to run as whom; once that is done, it reads."""
+    latest = migrations()[-1].number
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("DELETE FROM clip_assets.migration WHERE number = %s", [latest])
+        for command in (["status"], ["search", "a cloud"]):
+            said = failed(*command)
+            assert f"at migration {latest - 1}, but" in said
+            assert f"needs migration {latest}: run `clip-assets migrate`" in said
+        owner.execute("INSERT INTO clip_assets.migration VALUES (%s, 'by an owner', '')", [latest])
+    assert str(live.id) in run("status").stdout
+
+
+def test_a_role_that_may_not_read(
+    live: search.Release, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told which grant it needs."""
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("CREATE ROLE stranger LOGIN")
+        monkeypatch.setenv(
+            "DATABASE_URL", psycopg.conninfo.make_conninfo(database, user="stranger")
+        )
+        assert "run GRANT clip_reader TO stranger" in failed("search", "a cloud")
+        owner.execute("DROP ROLE stranger")
+
+
+def test_migrate(database: str) -> None:
+    """It names the migrations that it applied; the second time there are none."""
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("DROP SCHEMA clip_assets CASCADE")
+    lines = run("migrate").stdout.splitlines()
+    assert lines == [f"Applied migration {one.number}: {one.name}." for one in migrations()]
+    assert run("migrate").stdout == "No migrations are pending.\n"
+
+
+def test_readers_of_a_new_installation(
+    open_folder: Callable[[], Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an embedded server that was never migrated, `search` and `status` say where to start, and
+    do not migrate."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(open_folder()))
+    assert "Nothing is released yet. Materialize `release`" in failed("search", "a cloud")
+    assert re.search(r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+0/2\W+-", run("status").stdout)
+    with connect(database_dsn(Settings())) as connection:
+        assert newest(connection) is None
+    monkeypatch.setenv("CLIP_ASSETS_DATA", str(data / "nothing"))
+    assert "No collection yet. Try `clip-assets demo`" in run("status").stdout
 
 
 def test_rollback(live: search.Release, database: str, data: Path) -> None:

@@ -1,8 +1,8 @@
 """The HNSW is built with what the machine has, and tells how far it is."""
 
 import os
-import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -13,7 +13,7 @@ from clip_assets.index import build, progress, tables
 from clip_assets.index.hnsw import PARALLEL_FROM_ROWS, memory_needed
 from clip_assets.index.progress import Step
 from clip_assets.postgres import embedded, machine
-from clip_assets.postgres.connect import migrate
+from clip_assets.postgres.migrate import migrate
 from tests.integration.support import (
     COLLECTION,
     Made,
@@ -84,11 +84,10 @@ def test_memory_and_workers_of_the_machine(
     assert kept == ("64MB",), "the settings end with the build"
 
 
-def test_a_graph_larger_than_the_buffers(many: Made) -> None:
+def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], Path]) -> None:
     """The embedded server takes a share of the memory, unless it was told otherwise; where that
     does not hold the graph, the build says so."""
-    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
-    folder.chmod(0o755)
+    folder = open_folder()
     for told in (False, True):
         server = embedded.start(folder / "postgres", "delete" if told else "stop")
         lines: list[str] = []

@@ -208,7 +208,7 @@ def test_files_of_the_outgrown_index_are_gone(
         released.add(shard, version=2)
         Path(released.objects.uri(first[shard])).unlink()
     live = publish(connection, released)
-    assert live.report
+    assert live.comparison
     assert live.index_id == find(connection, released).index_id
 
 

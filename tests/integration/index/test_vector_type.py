@@ -99,7 +99,7 @@ def test_each_is_found_by_its_type(connection: psycopg.Connection, released: Mad
 
 def test_the_report_tells_them_apart(connection: psycopg.Connection, wide: Made) -> None:
     """The same model stands in both columns, with the type, and the larger table, of each."""
-    comparison = Comparison.model_validate(publish(connection, wide).report)
+    comparison = Comparison.model_validate(publish(connection, wide).comparison)
     assert comparison.live
     assert comparison.overlap
     assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)

@@ -1,15 +1,20 @@
 """Each role does its own work and nothing else."""
 
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import errors
 
+from clip_assets.errors import NeverMigratedError
 from clip_assets.index import load, tables
-from clip_assets.postgres import embedded
-from clip_assets.postgres.connect import database_dsn, reader_dsn
+from clip_assets.postgres.connect import (
+    connect_owner,
+    connect_reader,
+    database_dsn,
+    reader_dsn,
+)
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
 from serving.database import CONNECTION
@@ -23,6 +28,7 @@ NOT_FOR_A_LOADER = [
     "UPDATE clip_assets.index SET judgement = '{}'",
     "DELETE FROM clip_assets.index",
     "UPDATE clip_assets.applied_schema SET sha256 = ''",
+    "DELETE FROM clip_assets.migration",
     "TRUNCATE clip_assets.ledger",
     "DROP TABLE clip_assets.images_1",
     "DROP INDEX clip_assets.images_1_hnsw",
@@ -68,12 +74,13 @@ def test_a_loader_does_nothing_else(connection: psycopg.Connection, released: Ma
 
 
 @pytest.fixture(scope="module")
-def as_login() -> str:
+def as_login(open_folder: Callable[[], Path]) -> str:
     """Address under which an embedded server of its own lets readers in."""
-    home = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
-    home.chmod(0o755)
-    settings = Settings(home=home, _env_file=None)
-    embedded.start(settings.postgres_folder, cleanup_mode="delete")
+    settings = Settings(home=open_folder(), _env_file=None)
+    with pytest.raises(NeverMigratedError, match="Nothing is released yet"):
+        connect_reader(settings)  # it creates neither a schema nor roles
+    connect_owner(settings).close()
+    connect_reader(settings).close()
     return reader_dsn(settings)
 
 

@@ -104,7 +104,7 @@ def test_a_shard_cannot_slip_in_between_check_and_move(
 
 def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:
     """With nothing live there is one column, with what was measured."""
-    comparison = Comparison.model_validate(publish(connection, made).report)
+    comparison = Comparison.model_validate(publish(connection, made).comparison)
     assert comparison.live is None
     assert (
         comparison.candidate.judgement.table_bytes > comparison.candidate.judgement.hnsw_bytes > 0
@@ -122,7 +122,7 @@ def test_a_report_beside_the_live_release(
     """Another model is measured beside the live one on the same texts and images."""
     before = search.live(connection)
     live = publish(connection, other)
-    comparison = Comparison.model_validate(live.report)
+    comparison = Comparison.model_validate(live.comparison)
     assert comparison.live
     assert comparison.overlap
     assert comparison.live.model == before.identity.short
@@ -142,7 +142,7 @@ def test_the_same_vectors_share_all_answers(connection: psycopg.Connection, rele
     twin = replace(released, model=Model("twin", weights="c" * 64))
     for number in range(4):
         twin.add(f"{number:05d}")
-    comparison = Comparison.model_validate(publish(connection, twin).report)
+    comparison = Comparison.model_validate(publish(connection, twin).comparison)
     assert comparison.overlap
     assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)
 

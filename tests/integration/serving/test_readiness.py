@@ -10,6 +10,7 @@ import psycopg
 
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.encoder import Encoder
+from clip_assets.postgres.migrate import migrations
 from serving.encoder import Model
 from serving.watcher import load_model
 from tests.integration.serving.support import (
@@ -217,4 +218,19 @@ def test_a_database_without_an_index_says_what_to_do(new_database: Callable[[], 
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP SCHEMA clip_assets CASCADE")
     with running(settings(dsn, refresh_seconds=0.1)) as url:
-        wait_until_unready(url, "materialize a release")
+        wait_until_unready(url, "Materialize `release`")
+
+
+def test_another_schema_than_this_version_reads(new_database: Callable[[], str]) -> None:
+    """The service names the remedy for an older or newer schema, at the start or while it runs, and
+    recovers by itself once the versions match."""
+    dsn, latest = new_database(), migrations()[-1].number
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DELETE FROM clip_assets.migration WHERE number = %s", [latest])
+        with running(settings(dsn, refresh_seconds=0.1)) as url:
+            wait_until_unready(url, "run `clip-assets migrate`")
+            connection.execute("INSERT INTO clip_assets.migration VALUES (%s, '', '')", [latest])
+            wait_until_unready(url, "Nothing is released yet")
+            connection.execute("INSERT INTO clip_assets.migration VALUES (999, '', '')")
+            connection.execute("ALTER TABLE clip_assets.release RENAME comparison TO later")
+            wait_until_unready(url, f"only knows migrations up to {latest}: upgrade clip_assets")

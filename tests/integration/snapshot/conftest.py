@@ -1,7 +1,6 @@
 """A real release of real pictures, and a snapshot of it."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,22 +47,6 @@ class Snapshot:
 
 
 @pytest.fixture(scope="session")
-def open_folder() -> Iterator[Callable[[], Path]]:
-    """Creates folders that the server's own user may enter, unlike pytest's."""
-    made: list[Path] = []
-
-    def make_folder() -> Path:
-        folder = Path(tempfile.mkdtemp())
-        folder.chmod(0o755)
-        made.append(folder)
-        return folder
-
-    yield make_folder
-    for folder in made:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
 def live(
     new_database: Callable[[], str],
     open_folder: Callable[[], Path],
@@ -102,6 +85,7 @@ def made_once(live: Live, open_folder: Callable[[], Path]) -> Snapshot:
     root = open_folder() / "snapshots"
     settings = Settings(home=open_folder(), data=str(live.data))
     with psycopg.connect(live.dsn, autocommit=True) as connection:
+        connection.execute("SET ROLE clip_reader")  # its rights are enough
         made = make.make(connection, settings, COLLECTION, Objects(str(root)), quiet)
     return Snapshot(root, made)
 

@@ -1,0 +1,155 @@
+"""Numbered migrations: each is applied once, in order, and recorded by number and name.
+
+All pending migrations run in one transaction: the database ends with this program's schema or stays
+as it was, and nobody sees a schema in between. The transaction also holds the advisory lock, which
+therefore works behind a connection pooler.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import scalar_row
+
+from clip_assets.errors import DatabaseError, NeverMigratedError
+from clip_assets.postgres.pgvector import require_pgvector
+from clip_assets.postgres.statements import statements
+
+_LOCK = 0x636C6970  # "clip"
+
+_statement = statements("clip_assets.postgres", "migrate.sql")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema: the file `migrations/0001_tables.sql` is number 1, `tables`."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """The migrations that this program knows, in order."""
+    found = []
+    for file in files("clip_assets.postgres.migrations").iterdir():
+        number, _, name = file.name.removesuffix(".sql").partition("_")
+        if number.isdecimal():
+            found.append(Migration(int(number), name, file.read_text()))
+    return tuple(sorted(found, key=lambda one: one.number))
+
+
+def migrate(connection: psycopg.Connection) -> tuple[Migration, ...]:
+    """Apply the pending migrations and return them; usually there are none.
+
+    If several processes call this at once, one applies them and the others wait. Raises
+    DatabaseError and changes nothing if a newer program has migrated the database, if pgvector is
+    missing or too old, or if the role may not set up the schema.
+    """
+    try:
+        require_pgvector(connection)
+        if not _pending(connection):
+            return ()
+        with migrations_locked(connection):
+            pending = _pending(connection)  # none if another process was first
+            if pending:
+                _apply(connection, pending)
+    except InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"The role in DATABASE_URL may not set up the schema: {error.diag.message_primary}. "
+            "Let an administrator grant it CREATE on the database and CREATEROLE."
+        ) from error
+    return pending
+
+
+def require_migrated(connection: psycopg.Connection) -> None:
+    """Check that this program can read the database; changes nothing.
+
+    Raises NeverMigratedError if the database has no schema of ours, DatabaseError if that is an
+    older or newer one than this program's, or if the role may not read it.
+    """
+    try:
+        number = newest(connection)
+    except InsufficientPrivilege as error:
+        raise DatabaseError(
+            f"The role {connection.info.user} may not read the index. Ask an administrator to run "
+            f"GRANT clip_reader TO {connection.info.user}."
+        ) from error
+    if number is None:
+        raise NeverMigratedError(
+            "Nothing is released yet. Materialize `release` in Dagster, or run `clip-assets "
+            "backfill`."
+        )
+    if _after(number):
+        raise DatabaseError(
+            f"The database is at migration {number}, but this version of clip_assets needs "
+            f"migration {_latest()}: run `clip-assets migrate` as the role that owns the schema."
+        )
+
+
+def newest(connection: psycopg.Connection) -> int | None:
+    """Number of the newest applied migration: 0 for a schema from before they were numbered, None
+    if there is no schema of ours."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    tables = cursor.execute(_statement("tables_of_migrations")).fetchall()
+    if "migration" in tables:
+        number: int | None = cursor.execute(_statement("newest_migration")).fetchone()
+        return number
+    return 0 if "applied_schema" in tables else None
+
+
+@contextmanager
+def migrations_locked(connection: psycopg.Connection) -> Iterator[None]:
+    """A transaction during which no other process migrates this database."""
+    with connection.transaction():
+        connection.execute(_statement("lock_migrations"), {"key": _LOCK})
+        yield
+
+
+def _pending(connection: psycopg.Connection) -> tuple[Migration, ...]:
+    return _after(newest(connection) or 0)
+
+
+def _after(number: int) -> tuple[Migration, ...]:
+    """The migrations after this one. Raises DatabaseError if this program does not know it."""
+    if number > _latest():
+        raise DatabaseError(
+            f"The database is at migration {number}, but this version of clip_assets only knows "
+            f"migrations up to {_latest()}: upgrade clip_assets."
+        )
+    return tuple(one for one in migrations() if one.number > number)
+
+
+def _latest() -> int:
+    return migrations()[-1].number
+
+
+def _apply(connection: psycopg.Connection, pending: tuple[Migration, ...]) -> None:
+    before = newest(connection)
+    if before is None:
+        connection.execute(_statement("create_schema"))
+    if not before:
+        connection.execute(_statement("create_table_of_migrations"))
+    for migration in pending:
+        unnumbered = before == 0 and migration.number == 1
+        connection.execute(sql.SQL(_before_numbering() if unnumbered else migration.text))
+        connection.execute(
+            _statement("record_migration"),
+            {"number": migration.number, "name": migration.name, "sha256": migration.sha256},
+        )
+
+
+def _before_numbering() -> str:
+    """What replaces the first migration if an unnumbered schema is already there."""
+    return files("clip_assets.postgres").joinpath("before_numbering.sql").read_text()
