@@ -9,9 +9,13 @@ import dagster as dg
 import pytest
 import yaml
 from dagster_pipes import PipesMessage
+from rich.console import Console
 
+from clip_assets.cli.sky_launch import launch
+from clip_assets.collection import Collection
 from clip_assets.compute import Outcomes
 from clip_assets.compute.skypilot import failures, names, price
+from clip_assets.compute.skypilot import jobs as sky_jobs
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.jobs import JobState
 from clip_assets.compute.skypilot.messages import StoreMessageReader
@@ -173,6 +177,25 @@ def _job(shards: tuple[str, ...]) -> EmbedJob:
         job_id="job", run_id="run", collection="photos", shards=shards,
         model=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
     )  # fmt: skip
+
+
+def test_a_range_whose_job_is_running_is_not_launched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two ranges, the one with a running job is shown with that job; the other is launched."""
+    spec = ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k")
+    objects = Objects(str(tmp_path / "photos"))
+    shards = ["00000", "00001", "00002"]
+    running = f"clip-by-hand-photos-{jobs.batch_of(spec.slug, shards[:2])}"
+    state = _state(name=running, terminal=False)
+    monkeypatch.setattr(sky_jobs, "unfinished", lambda _: [state])
+    monkeypatch.setattr(sky_jobs, "launch", lambda *_: 8)
+    collection = Collection(name="photos", spec=spec, part_rows=9)
+    kept, new = launch(collection, objects, shards, 2, Console(quiet=True))
+    assert (kept.sky_job, kept.job_id) == (7, None)
+    assert (new.sky_job, new.shards) == (8, ("00002",))
+    written = jobs.read(objects.uri(f"jobs/{new.job_id}/job.json"))[1]
+    assert (written.shards, written.part_rows) == (("00002",), 9)
 
 
 def _state(**fields: object) -> JobState:

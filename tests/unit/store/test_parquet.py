@@ -18,9 +18,18 @@ def embeddings() -> pa.Table:
     columns = {
         "image_id": ids, "uri": ids, "caption": [None] * ROWS, "sha256": ids,
         "width": [1] * ROWS, "height": [1] * ROWS, "thumbnail": [b"x"] * ROWS,
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIM),
+        "embedding": parquet.vector_column(vectors),
     }  # fmt: skip
     return pa.table(columns, schema=parquet.embeddings(DIM))
+
+
+def test_vectors_survive_the_column() -> None:
+    """A matrix becomes a column and the same matrix again, also from several chunks."""
+    vectors = np.random.default_rng(0).standard_normal((ROWS, DIM), np.float32)
+    table = pa.table({"embedding": parquet.vector_column(vectors)})
+    halves = pa.concat_tables([table.slice(0, 200), table.slice(200)])
+    assert np.array_equal(parquet.vectors(halves), vectors)
+    assert parquet.vectors(table.slice(0, 0)).shape == (0, DIM)
 
 
 def test_the_same_table_gives_the_same_bytes() -> None:
