@@ -60,7 +60,7 @@ class Collection(BaseModel):
         True, description="keep the live model up to date; switches the sensors on at first"
     )
     look_every_seconds: int = Field(
-        300, ge=30, description="how often the source is listed for new images"
+        300, ge=5, description="how often the source is listed for new images"
     )
     reconcile_cron: str = Field(
         "0 3 * * *", description="when to make good what a missed tick left, in UTC"
@@ -88,6 +88,11 @@ class Collection(BaseModel):
     @property
     def wanted(self) -> Wanted:
         return Wanted(recall=self.wanted_recall, caption_recall=self.wanted_caption_recall)
+
+    @property
+    def follow_every_seconds(self) -> int:
+        """How often the automation looks at what it made itself, which costs little."""
+        return min(30, self.look_every_seconds)
 
     @property
     def partitions_name(self) -> str:

@@ -3,7 +3,7 @@
 import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from clip_assets.model import ModelSpec
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect, migrate
 from clip_assets.settings import Settings
+from tests.warm.python import warm_python
+
+# Before torch is imported, here and in every process of a test: a thread of OpenMP that waits for
+# the others spins, and takes the processor from the tests that run beside.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
 
@@ -26,6 +31,14 @@ def _own_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("CLIP_ASSETS_", "AWS_")) or name in ("DATABASE_URL", "HF_TOKEN"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Path of a Python that starts at once, for programs as processes of their own."""
+    folder = tmp_path_factory.getbasetemp()
+    with warm_python(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

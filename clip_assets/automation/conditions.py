@@ -88,7 +88,7 @@ def automation_sensor(
         name=f"{of.name}_automation",
         target=selection | dg.AssetSelection.checks_for_assets(*keys),
         default_status=sensor_status(of),
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=of.follow_every_seconds,
         description="Index and release follow the embeddings; the catalog is listed once a day.",
     )
 

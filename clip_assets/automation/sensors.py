@@ -59,7 +59,7 @@ def missing_shards_sensor(of: Collection) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{of.name}_missing_shards",
         target=dg.AssetSelection.assets(of.embeddings_key),
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=of.follow_every_seconds,
         description="New and changed shards are embedded, as many a run as `shards_per_run` says. "
         "Only for the model that is live: the first time is by hand.",
         default_status=sensor_status(of),
