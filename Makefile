@@ -15,7 +15,7 @@ test: $(TEST_READY)
 	@./tests/browser/install_chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
-# Root on Debian: SkyPilot itself on a Slurm of this machine, in namespaces of its own.
+# Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.
 test-sky: $(TEST_READY)
 	@PYTHON=$(BIN)/python tests/skypilot/cluster/cluster run -- python -m pytest tests/skypilot $(ARGS)
 
@@ -34,12 +34,12 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+		{ echo "Python 3.11 or newer is needed. Choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(DEMO_READY): $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing (torch is large; this takes some minutes the first time)"
+	@echo "Installing (torch is large; the first time takes a few minutes)"
 	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e .
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Seconds by the wall and on the processor, the latter being what a loaded machine leaves true."""
+"""Wall time and CPU time; on a loaded machine only CPU time is reliable."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import psycopg
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds; `server` is the processor time of one connection's backend, `client` ours."""
+    """Seconds; `server` is CPU time of one connection's backend, `client` that of this process."""
 
     wall: float
     server: float
@@ -26,7 +26,7 @@ class Spent:
 
 
 def read(connection: psycopg.Connection | None = None) -> Spent:
-    """Now; without a connection, no server counts."""
+    """The current times; without a connection, `server` is 0."""
     server = 0.0
     if connection:
         schedule = Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text()

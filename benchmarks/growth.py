@@ -1,11 +1,10 @@
-"""A trial of one shard, then many shards more: inserted into its graph, or loaded around it.
+"""A trial of one shard, then many more shards: inserted into its graph, or loaded without it.
 
     .venv/bin/python -m benchmarks.growth --rows 60000
 
-The limit of what a detour may take is what it avoids: the ratio is that of the seconds until a
-graph of all rows is there, from the same ten thousand rows and the same commits. The trial is not
-released here, so around means that its graph is dropped; beside a live one its rows are loaded
-again, too.
+Prints how long each way takes until a graph of all rows exists, starting from the same ten thousand
+rows and the same commits, and the ratio of the two. The trial is not released here, so "around"
+means that its graph is dropped; beside a live index its rows would also be loaded again.
 """
 
 import argparse
@@ -29,7 +28,7 @@ NEVER = 10**12
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=60_000, help="that follow the first 10,000")
+    parser.add_argument("--rows", type=int, default=60_000, help="rows after the first 10,000")
     rows = parser.parse_args().rows
     with connect_owner(Settings()) as connection, tempfile.TemporaryDirectory() as folder:
         trial = made_up.Shards(Objects(f"{folder}/trial"), DIM)
@@ -37,7 +36,7 @@ def main() -> None:
         first = [_add(trial, 0)]
         all_of_them = [_add(every, number) for number in range(rows // SHARD_ROWS + 1)]
         seconds = {}
-        for way, many in (("around", growth.MANY_ROWS), ("into the graph", NEVER)):
+        for way, many in (("around the graph", growth.MANY_ROWS), ("into the graph", NEVER)):
             growth.MANY_ROWS = many
             _grow(connection, trial, first, rows)
             start = time.perf_counter()
@@ -46,7 +45,7 @@ def main() -> None:
             print(f"{rows} rows, {way}: {seconds[way]:.0f} s", flush=True)
             connection.execute(f"DROP TABLE clip_assets.images_{index.index_id}".encode())
             connection.execute("TRUNCATE clip_assets.ledger, clip_assets.thumbnail")
-        print(f"ratio {seconds['around'] / seconds['into the graph']:.2f}")
+        print(f"ratio {seconds['around the graph'] / seconds['into the graph']:.2f}")
 
 
 def _add(shards: made_up.Shards, number: int) -> ShardVersion:

@@ -3,11 +3,11 @@
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python -m benchmarks.hnsw --rows 100000 --dim 512
 
-All build with the m and ef_construction that the product takes for so many rows, on all processors,
-and answer on one connection or thread at the smallest ef that reaches recall@10 of 0.99 for text
-and for image queries alike. At that ef the product's own search is timed too: iterative scan,
-details of the rows and their lineage included. Queries are asked once before they are timed, as
-judging does.
+All engines build on all cores with the m and ef_construction that the product uses for this number
+of rows. They answer on one connection or thread, at the smallest ef with a recall@10 of 0.99 for
+both text and image queries. At that ef the product's own search is timed too, including the
+iterative scan, the rows' details and their lineage. Every query runs once before it is timed, as in
+judging.
 """
 
 import argparse
@@ -38,14 +38,14 @@ from clip_assets.settings import Settings
 K = 10
 WANTED = 0.99
 MOST_MS = {100_000: 5.0, 1_000_000: 10.0}
-"""Aimed at for the p99 of one connection, up to so many rows."""
+"""Target for the p99 on one connection, by the largest number of rows it applies to."""
 
 Search = Callable[[NDArray[np.float32], int], list[int]]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """`search` gives the row numbers of the ten nearest to a vector at an ef."""
+    """`search` returns the row numbers of the ten nearest rows to a vector, at an ef."""
 
     name: str
     build_seconds: float
@@ -55,9 +55,9 @@ class Engine:
 
 @dataclass(frozen=True)
 class Rung:
-    """What one engine reaches at one ef; `times` are milliseconds of single queries.
+    """Recall and speed of one engine at one ef; `times` are milliseconds of single queries.
 
-    `processor` is the milliseconds a query costs the processor, ours and the server's together.
+    `processor` is the CPU time of a query in milliseconds, client and server together.
     """
 
     ef: int
@@ -126,7 +126,7 @@ def load(connection: psycopg.Connection, vectors: Vectors) -> Index:
 
 
 def in_postgres(connection: psycopg.Connection, index: Index, rows: int) -> Engine:
-    """The graph alone: a prepared statement that asks for row numbers."""
+    """The graph alone: a prepared statement that selects row numbers."""
     started = time.perf_counter()
     build.build(connection, index, rows, print)
     seconds = time.perf_counter() - started
@@ -151,7 +151,7 @@ def in_postgres(connection: psycopg.Connection, index: Index, rows: int) -> Engi
 def as_searched(
     connection: psycopg.Connection, index: Index, rows: int, build_seconds: float
 ) -> Engine:
-    """The search that the service, the command line and the judge go through."""
+    """The search that the service, the command line and the judge use."""
     graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, 0)
 
     def search(vector: NDArray[np.float32], ef: int) -> list[int]:
@@ -227,7 +227,7 @@ def climb(
         print(
             f"  ef {ef:<4} recall@10 text {recall['text']:.4f}, image {recall['image']:.4f}; "
             f"p50 {np.percentile(times, 50):.2f} ms, p99 {np.percentile(times, 99):.2f} ms, "
-            f"processor {rungs[-1].processor:.2f} ms",
+            f"CPU {rungs[-1].processor:.2f} ms",
             flush=True,
         )
         if rungs[-1].reached:
@@ -249,22 +249,22 @@ def compare(engines: list[Engine], reached: list[Rung]) -> None:
             f"Postgres ÷ {engine.name}: build time "
             f"{ours.build_seconds / engine.build_seconds:.2f}, "
             f"queries/s at ef {first.ef} and {rung.ef} {first.rate / rung.rate:.2f}, "
-            f"by processor time {rung.processor / first.processor:.2f}"
+            f"by CPU time {rung.processor / first.processor:.2f}"
         )
 
 
 def meets(searched: Rung, rows: int) -> None:
-    """How the product's p99 stands to what is aimed at for so many rows, if anything is."""
+    """Print the product's p99, and its ratio to the target if there is one for so many rows."""
     p99 = float(np.percentile(searched.times, 99))
     aim = next((most for upto, most in MOST_MS.items() if rows <= upto), None)
-    beside = f", ratio to {aim:g} ms {p99 / aim:.2f}" if aim else ""
+    beside = f", ratio to the target of {aim:g} ms {p99 / aim:.2f}" if aim else ""
     print(f"our search at recall@10 {min(searched.recall.values()):.4f}: p99 {p99:.2f} ms{beside}")
 
 
 def taken_apart(
     connection: psycopg.Connection, rung: Rung, searched: Rung, queries: Vectors
 ) -> None:
-    """What a query to Postgres spends its time on."""
+    """Print what a query in Postgres spends its CPU time on."""
 
     def processor_ms(query: bytes, values: list[HalfVector | None]) -> float:
         before = clock.read(connection)
@@ -275,12 +275,12 @@ def taken_apart(
     whole = rung.processor
     empty = processor_ms(b"SELECT 1", [None] * len(queries))
     vector = processor_ms(b"SELECT vector_dims(%b::halfvec)", [HalfVector(q) for q in queries])
-    print(f"of the {whole:.2f} ms that a query costs the processor:")
+    print(f"of the {whole:.2f} ms of CPU time per query:")
     for what, spent in (
-        ("an empty round trip, prepared", empty),
-        ("handing the vector over", vector - empty),
-        ("the walk through the graph on its pages", whole - vector),
-        ("besides, in our search: plan, details, lineage", searched.processor - whole),
+        ("an empty prepared round trip", empty),
+        ("sending the vector", vector - empty),
+        ("searching the graph in its pages", whole - vector),
+        ("added by our search: plan, details, lineage", searched.processor - whole),
     ):
         print(f"  {what:<48}{spent:.3f} ms, {spent / whole:.0%}")
 

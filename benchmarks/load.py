@@ -1,15 +1,14 @@
-"""Rows a second into Postgres: ours, against the ways people write first and a physical limit.
+"""Rows per second into Postgres: our load, the usual ways of loading, and a physical limit.
 
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python -m benchmarks.load --rows 50000 --dim 512
 
-The limit is the server's own COPY of files that hold the very same bytes, into the same table with
-the same two unique indexes, in one transaction. Each way takes turns with the limit, so that both
-meet the same machine; the rates are the medians of the turns, the ratio is theirs. On a machine
-busy with other things what counts is the processor time a row costs (the server's is that of this
-one connection): where the server's is that of the limit, and the client's less, nothing but
-Postgres limits the load once each has a processor. What the product does is the line of
-`reconcile`: it reads and verifies shards, and loads several at once.
+The limit is the server's own COPY of files with the same bytes, into the same table with the same
+two unique indexes, in one transaction. Each way takes turns with the limit, so that both run under
+the same conditions; the printed rates are medians over the turns. On a loaded machine, compare the
+CPU time per row instead (the server's is that of one connection). If the server's equals that of
+the limit, and the client's is smaller, then only Postgres limits the load once each has its own
+core. The product itself uses `reconcile`, which reads, verifies and loads several shards at once.
 """
 
 import argparse
@@ -34,6 +33,7 @@ from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import VectorType
 from clip_assets.postgres.connect import another_connection, connect_owner
 from clip_assets.settings import Settings
+from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
 
 SLOW_ROWS = 2_000
@@ -57,21 +57,21 @@ def main() -> None:
         Path(folder).chmod(0o755)  # for the server to read
         register_vector(connection)
         ways = Ways(connection, Path(folder), rows, arguments.dim, arguments.turns)
-        print(f"{'':<64}{'processor µs a row':>32}")
+        print(f"{'':<64}{'CPU µs per row':>32}")
         print(
             f"{'way':<46}{'rows/s':>9}{'limit':>9}{'ratio':>8}"
             f"{'server':>10}{'limit':>8}{'client':>8}"
         )
-        ways.compare("bytes framed before, sent", ways.sent, ways.server_copy, rows)
-        ways.compare("ours: framed from Arrow while sent", ways.framed, ways.server_copy, rows)
-        ways.compare("ours: a shard of parquet, thumbnails too", ways.shard, ways.copies, rows)
-        ways.compare("ours: reconcile, as it is used", ways.reconcile, ways.copies, rows)
-        ways.compare("the same, to as many COPY at once", ways.reconcile, ways.copies_at_once, rows)
+        ways.compare("bytes framed first, then sent", ways.sent, ways.server_copy, rows)
+        ways.compare("ours: framed from Arrow while sending", ways.framed, ways.server_copy, rows)
+        ways.compare("ours: a parquet shard with thumbnails", ways.shard, ways.copies, rows)
+        ways.compare("ours: reconcile, as the product uses it", ways.reconcile, ways.copies, rows)
+        ways.compare("the same, to as many COPYs", ways.reconcile, ways.copies_at_once, rows)
         ways.compare("ADBC: ingest as real[], then cast", ways.adbc, ways.server_copy, rows)
         ways.compare("pgvector-python: COPY row by row", ways.per_row, ways.server_copy)
         ways.compare("text COPY", ways.text_copy, ways.server_copy)
         ways.compare("executemany", ways.executemany, ways.server_copy)
-        ways.compare("ChromaDB: add (builds its HNSW too)", ways.chroma, ways.server_copy)
+        ways.compare("ChromaDB: add (also builds its HNSW)", ways.chroma, ways.server_copy)
         connection.execute("TRUNCATE clip_assets.thumbnail, clip_assets.ledger")
 
 
@@ -128,7 +128,7 @@ class Ways:
         self._run(sql.SQL("DROP TABLE clip_assets.{}").format(of.table))
         tables.create_table(self.connection, of.index_id, of.identity.dim, of.vector_type)
         self._run("TRUNCATE clip_assets.thumbnail, clip_assets.ledger")
-        self._run("CHECKPOINT")  # else one way pays for the pages that another made dirty
+        self._run("CHECKPOINT")  # otherwise one way writes the dirty pages of another
         before = clock.read(self.connection)
         with self.connection.transaction():
             way(count)
@@ -210,9 +210,8 @@ class Ways:
                 "bench", configuration={"hnsw": {"space": "cosine"}}
             )
             rows = self.table.slice(0, count)
-            vectors = rows.column("embedding").combine_chunks().flatten().to_numpy()
             details = rows.select(["uri", "sha256", "width", "height"]).to_pylist()
-            ids, vectors = rows.column("image_id").to_pylist(), vectors.reshape(count, -1)
+            ids, vectors = rows.column("image_id").to_pylist(), parquet.vectors(rows)
             for start in range(0, count, BATCH_ROWS):
                 these = slice(start, start + BATCH_ROWS)
                 collection.add(ids[these], vectors[these], details[these])
@@ -255,7 +254,7 @@ class Ways:
         connection.execute(command.replace("STDIN", f"'{file}'").encode())
 
     def _files(self, shard: str, table: pa.Table) -> Files:
-        """Rows and thumbnails as COPY reads them."""
+        """Files with rows and thumbnails in the format of COPY."""
         batches = table.select(binary.THUMBNAIL_COLUMNS).to_batches(BATCH_ROWS)
         return (
             self._file(f"rows-{shard}", self._framed(table, shard)),

@@ -1,4 +1,4 @@
-"""Peak memory of a process that loads large shards, as many at once as it does, against 300 MB.
+"""Peak memory of a process that loads large shards, several at once; the target is 300 MB.
 
 .venv/bin/python -m benchmarks.load_memory --rows 100000 --shards 2
 """
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def write(folder: Path, rows: int, count: int) -> None:
-    """Shards of one part each, the worst case: what is read whole would show."""
+    """Write shards of one part each: the worst case, in which reading a whole part would show."""
     shards = made_up.Shards(Objects(str(folder)), DIM)
     for number in range(count):
         first = number * rows
@@ -63,7 +63,7 @@ def load(folder: str) -> None:
 
 
 def peak_mb() -> float:
-    """Of this program alone; getrusage counts that of the one it was started from too."""
+    """Peak of this program alone; getrusage would include the program that started it."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 

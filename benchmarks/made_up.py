@@ -1,7 +1,7 @@
-"""Made-up collections for the benchmarks: vectors that lie as CLIP's do, and shards of them.
+"""Synthetic collections for the benchmarks: vectors distributed like CLIP's, and shards of them.
 
-CLIP's vectors fill few of their dimensions (the spectrum falls as a power), stand in a narrow cone,
-and texts stand in another cone than images, which makes text queries the harder ones.
+CLIP's vectors use few of their dimensions (the spectrum follows a power law) and lie in a narrow
+cone; texts lie in another cone than images, which makes text queries harder.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Vectors = NDArray[np.float32]
 
 
 def image_vectors(rows: int, dim: int, seed: int = 0) -> Vectors:
-    """Unit float32[rows, dim]; those of images."""
+    """Unit vectors float32[rows, dim] of images."""
     made = np.empty((rows, dim), np.float32)
     for start in range(0, rows, _CHUNK):
         count = min(_CHUNK, rows - start)
@@ -36,12 +36,12 @@ def image_vectors(rows: int, dim: int, seed: int = 0) -> Vectors:
 
 
 def text_vectors(count: int, dim: int, seed: int = 1_000_000) -> Vectors:
-    """Unit float32[count, dim]; those of texts about images of the same topics."""
+    """Unit vectors float32[count, dim] of texts about the same topics as the images."""
     return _seen(_meanings(count, dim, (seed, 0)), dim, cone=2)
 
 
 def _meanings(count: int, dim: int, seed: tuple[int, int]) -> Vectors:
-    """float32[count, dim] around topics, with a spectrum that falls."""
+    """float32[count, dim] around topics, with a decreasing spectrum."""
     spectrum = (np.arange(1, dim + 1, dtype=np.float32)) ** -0.5
     topics = np.random.default_rng(7).standard_normal((_TOPICS, dim), np.float32)
     noise = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def _seen(meanings: Vectors, dim: int, cone: int) -> Vectors:
 
 
 def image_table(vectors: Vectors, first: int = 0, thumbnail_bytes: int = 0) -> pa.Table:
-    """Rows as the node writes them, numbered from `first`; thumbnails are noise of that size."""
+    """Rows as the node writes them, numbered from `first`; thumbnails are noise of this size."""
     rows, dim = vectors.shape
     ids = [f"folder/image-{number:09d}.jpg" for number in range(first, first + rows)]
     noise = np.random.default_rng(first).bytes(thumbnail_bytes * rows)
@@ -66,7 +66,7 @@ def image_table(vectors: Vectors, first: int = 0, thumbnail_bytes: int = 0) -> p
         ids, [f"s3://bucket/{name}" for name in ids], [f"caption of {name}" for name in ids],
         [hashlib.sha256(name.encode()).hexdigest() for name in ids],
         [640] * rows, [480] * rows, thumbnails,
-        pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dim),
+        parquet.vector_column(vectors),
     ]  # fmt: skip
     schema = parquet.embeddings(dim)
     return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)
@@ -80,7 +80,7 @@ def identity(dim: int) -> ModelIdentity:
 
 @dataclass(frozen=True)
 class Shards:
-    """Writes committed shards of made-up rows into a folder."""
+    """Writes committed shards of synthetic rows into a folder."""
 
     objects: Objects
     dim: int

@@ -1,11 +1,11 @@
-"""CPU-seconds that Dagster takes for a backfill of 200 shards, beside the least it could take.
+"""CPU-seconds that Dagster needs for a backfill of 200 shards, and the minimum it could need.
 
     .venv/bin/python -m benchmarks.orchestration            # about six minutes on two cores
 
-The shards are committed before, so a run has nothing to compute: what is left is the daemon, the
-web server, the run workers with their imports, the checks, and an event a shard. The peer is an
-asset of plain Dagster that does nothing at all, backfilled as one run in the same `dg dev`.
-Counted is every process of it, ended ones too, less what it takes idle in the same time.
+The shards are committed beforehand, so a run has nothing to compute. What remains is the daemon,
+the web server, the run workers with their imports, the checks, and one event per shard. The peer is
+a plain Dagster asset that does nothing, backfilled as one run in the same `dg dev`. The figures
+include every process, also those that ended, minus what `dg dev` uses when idle in the same time.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tests.integration.support import Made, image_table
 
 AIM = 0.2
 SIZES = (Collection.model_fields["shards_per_run"].default, 200)
-IMAGES = 24  # of a shard: enough for a whole contact sheet
+IMAGES = 24  # per shard: enough for a full contact sheet
 IDLE_SECONDS = 30
 NOTHING = """
 import dagster as dg
@@ -53,7 +53,7 @@ def main() -> None:
     shards = parser.parse_args().shards
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the embedded Postgres runs as a user of its own
+        folder.chmod(0o755)  # the embedded Postgres runs as another user
         server = embedded.start(folder / "postgres", cleanup_mode="delete")
         env = environment(folder / "home", server.get_uri())
         project = prepared(folder, shards, env)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def prepared(folder: Path, shards: int, env: dict[str, str]) -> Path:
-    """A project of two collections whose shards are committed, and of an asset without work."""
+    """A project with two collections whose shards are committed, and an asset that does nothing."""
     collections = [
         {
             "collection": f"by_{size}",
@@ -84,7 +84,7 @@ def prepared(folder: Path, shards: int, env: dict[str, str]) -> Path:
 
 
 def committed(objects: Objects, collection: str, shards: int) -> list[str]:
-    """A catalog of made-up shards, each with its commit; returns their keys."""
+    """Write a catalog of synthetic shards, each with its commit; returns their keys."""
     made = Made(objects)
     thumbnail = io.BytesIO()
     Image.open(io.BytesIO(picture(0))).resize((128, 128)).save(thumbnail, "WEBP")
@@ -110,15 +110,15 @@ def measure(dagster: Dagster, shards: int) -> None:
     before = cpu_seconds(server)
     time.sleep(IDLE_SECONDS)
     idle = (cpu_seconds(server) - before) / IDLE_SECONDS
-    print(f"`dg dev` idle takes {idle:.2f} CPU-s a second; it is taken off below")
+    print(f"idle, `dg dev` uses {idle:.2f} CPU-s per second, which is subtracted below")
     floor = backfill(dagster, server, ("nothing",), shards, idle)
-    print(f"{'an asset without work, one run':<34}{floor / shards:7.3f} CPU-s a shard")
+    print(f"{'an asset that does nothing, one run':<36}{floor / shards:7.3f} CPU-s per shard")
     for size in SIZES:
         asset = (f"by_{size}", "made_up_none_fp32", "embeddings")
         each = backfill(dagster, server, asset, shards, idle) / shards
         print(
-            f"{f'embeddings, {size} shards a run':<34}{each:7.3f} CPU-s a shard, aim {AIM}, "
-            f"{each * shards / floor:.2f}x the asset without work",
+            f"{f'embeddings, {size} shards per run':<36}{each:7.3f} CPU-s per shard, target {AIM}, "
+            f"{each * shards / floor:.2f}x the asset that does nothing",
             flush=True,
         )
 
@@ -126,7 +126,7 @@ def measure(dagster: Dagster, shards: int) -> None:
 def backfill(
     dagster: Dagster, server: psutil.Process, asset: tuple[str, ...], shards: int, idle: float
 ) -> float:
-    """CPU-seconds of one backfill of all shards, every run of which succeeded."""
+    """CPU-seconds of one successful backfill of all shards."""
     began, before = time.monotonic(), cpu_seconds(server)
     keys = [f"{number:05d}" for number in range(shards)]
     done = dagster.finish_backfill(dagster.backfill(asset, keys), 900)
@@ -135,7 +135,7 @@ def backfill(
 
 
 def cpu_seconds(root: psutil.Process) -> float:
-    """Of the process and all below it; those that ended are counted where they were waited for."""
+    """CPU-seconds of the process and its descendants; ended ones count if they were waited for."""
     total = 0.0
     for process in [root, *root.children(recursive=True)]:
         try:

@@ -1,10 +1,10 @@
-"""How long Dagster's UI waits for its GraphQL with 5,000 shards, beside the same with 10.
+"""How long Dagster's UI waits for its GraphQL requests with 5,000 shards, compared with 10.
 
     .venv/bin/python -m benchmarks.partitions_ui
 
-Opens the pages in headless Chromium and times each GraphQL request that they make, on two projects
-whose only difference is the number of shards that were materialized. Last come our own sensor and
-check, which list every shard. Without Chromium nothing is measured.
+Opens the pages in headless Chromium and times each GraphQL request they make, in two projects that
+differ only in the number of materialized shards. Also times our own sensor, which lists every
+shard. Needs Chromium.
 """
 
 import argparse
@@ -42,14 +42,14 @@ PAGES = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--visits", type=int, default=3, help="of each page")
+    parser.add_argument("--visits", type=int, default=3, help="visits per page")
     visits = parser.parse_args().visits
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        raise SystemExit("No Chromium here. Install the package `chromium`.")
+        raise SystemExit("Chromium is missing. Install the package `chromium`.")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        root.chmod(0o755)  # the embedded Postgres runs as a user of its own
+        root.chmod(0o755)  # the embedded Postgres runs as another user
         database = embedded.start(root / "postgres", cleanup_mode="delete").get_uri()
         found = [visited(root / str(size), size, database, chromium, visits) for size in SIZES]
     few, many = found
@@ -62,7 +62,7 @@ def main() -> None:
 def visited(
     folder: Path, shards: int, database: str, chromium: str, visits: int
 ) -> dict[str, list[float]]:
-    """Milliseconds of each request by its name, over all visits of all pages."""
+    """Milliseconds of each request, by its name, over all visits to all pages."""
     with project(folder, shards, database) as dagster, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -81,7 +81,7 @@ def visited(
 def settle(page: Page, url: str) -> None:
     page.goto(url, timeout=300_000)
     page.wait_for_load_state("networkidle", timeout=300_000)
-    page.wait_for_timeout(1_500)  # what comes after a page's first answers
+    page.wait_for_timeout(1_500)  # requests that follow the page's first responses
 
 
 def note(times: dict[str, list[float]], request: object) -> None:
@@ -92,7 +92,7 @@ def note(times: dict[str, list[float]], request: object) -> None:
 
 @contextmanager
 def project(folder: Path, shards: int, database: str) -> Iterator[Dagster]:
-    """A collection whose catalog lists so many shards, each with its event."""
+    """A collection whose catalog lists this many shards, each with a materialization."""
     written = write_project(
         folder / "project",
         {

@@ -1,12 +1,13 @@
-"""What a managed job costs before and after its own work, in seconds of wall time.
+"""The overhead of a managed job before and after its own work, in seconds of wall time.
 
     tests/skypilot/cluster/cluster run -- python -m benchmarks.sky_jobs --jobs 3
 
-Launches a bare `true`, one after another, and then as many embedding jobs of 200 small pictures
-with a tiny model. The times are those of SkyPilot's own record, but for the first and the last,
-which are the caller's. Printed against the bare job: how long until the first image is embedded,
-and what a job costs beside its images. At last, as many jobs that sleep are cancelled: how long
-until SkyPilot accepts it, until its controller takes it up, and until the program is gone.
+Launches jobs that run `true`, one after another, and then as many embedding jobs of 200 small
+pictures with a tiny model. The times come from SkyPilot's own records, except for the first and the
+last, which the caller measures. Compared with the job that runs `true`, it prints how long it takes
+until the first image is embedded, and the overhead of a job. Finally it cancels as many jobs that
+sleep and prints how long it takes until SkyPilot accepts, until its controller acts, and until the
+program is gone.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from clip_assets.compute.skypilot.task import task_of
 from clip_assets.model import ModelSpec
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -47,13 +49,13 @@ class Stages:
     """Seconds from one stage of a job to the next."""
 
     accepted: float
-    """from the call until the server had given the job its number"""
+    """from the call until the server assigned the job's id"""
     started: float
-    """from then until the job's command ran: the machine was found and set up"""
+    """from then until the job's command started: finding and setting up the machine"""
     ran: float
     """from then until the job ended"""
     seen: float
-    """from then until a caller that polls knew"""
+    """from then until a polling caller saw it"""
 
     @property
     def total(self) -> float:
@@ -64,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=3)
     count = parser.parse_args().jobs
-    print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"load average of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     names = [field.name for field in fields(Stages)]
     print("".join(f"{name:>10}" for name in [*names, "total"]))
     rows = []
@@ -80,15 +82,15 @@ def main() -> None:
     first, beside = (statistics.median(column) for column in zip(*jobs_done, strict=True))
     until_true_ran = bare[0] + bare[1]
     print(f"first image {first:.1f} s after the call, {first / until_true_ran:.2f} x a bare start")
-    print(f"beside its images a job takes {beside:.1f} s, {beside / bare[-1]:.2f} x a bare job")
+    print(f"overhead of a job {beside:.1f} s, {beside / bare[-1]:.2f} x a bare job")
     waits = zip(*[cancellation() for _ in range(count)], strict=True)
     accepted, taken_up, gone = (statistics.median(column) for column in waits)
-    print(f"a cancel is accepted after {accepted:.1f} s; {taken_up:.1f} s later the controller,")
-    print(f"which looks every 15 s, takes it up; {gone:.1f} s after that the program is gone")
+    print(f"a cancellation is accepted after {accepted:.1f} s; {taken_up:.1f} s later the")
+    print(f"controller, which polls every 15 s, acts; {gone:.1f} s later the program is gone")
 
 
 def bare_task(command: str = "true") -> sky.Task:
-    """The least that a job can do."""
+    """The smallest possible job."""
     resources = {"cpus": 1, "memory": 1}
     return sky.Task.from_yaml_config({"name": "bare", "run": command, "resources": resources})
 
@@ -114,10 +116,10 @@ def stages_of(task: sky.Task) -> Stages:
 
 
 def cancellation() -> tuple[float, float, float]:
-    """Seconds until a cancel is accepted, from then until the controller has taken it up, and from
-    then until the program is gone.
+    """Seconds until a cancellation is accepted, from then until the controller acts, and from then
+    until the program is gone.
 
-    Where the program runs on this machine, as it does on the test cluster.
+    Only for programs that run on this machine, as on the test cluster.
     """
     job_ids, _ = sky.get(jobs.launch(bare_task(f"exec {SLEEP}")))
     while not _sleeping():
@@ -151,7 +153,7 @@ def _sleeping() -> bool:
 
 
 def embedding(folder: Path) -> tuple[float, float]:
-    """Seconds until the first image, and all seconds but those of embedding."""
+    """Seconds until the first image is embedded, and all seconds except those of embedding."""
     (folder / "pictures").mkdir(parents=True)
     for number in range(IMAGES):
         (folder / f"pictures/{number:05d}.png").write_bytes(picture(number))
@@ -179,7 +181,7 @@ def embedding(folder: Path) -> tuple[float, float]:
 
 def _first_image(objects: Objects, seen: list[float]) -> None:
     while True:
-        progress = node_jobs.read_progress(objects, "bench")
+        progress = read_progress(objects, "bench")
         if progress and progress.images_done:
             seen.append(time.time())
             return

@@ -1,8 +1,8 @@
-"""The catalog: every image of a collection, cut once into append-only shards.
+"""The catalog: every image of a collection, divided once into append-only shards.
 
-A shard never changes silently. When a file changes or vanishes the shard gets a new version
-with another digest; vanished images stay as tombstones, so row numbers keep their meaning. New
-images open new shards and leave the old ones alone.
+A shard never changes silently. If a file changes or disappears, its shard gets a new version with
+a new digest; a missing image stays as a tombstone, so row numbers never change. New images go
+into new shards and leave existing shards unchanged.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombst
 
 
 class Shard(BaseModel):
-    """The current version of one shard; `live` of its `rows` are not tombstones."""
+    """The current version of one shard; `live` counts the rows that are not tombstones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,9 +53,9 @@ class Shard(BaseModel):
 
 
 class Catalog(BaseModel):
-    """The head: which version of which shard is current, and a digest of the listing.
+    """The head of the catalog: the current version of each shard, and a digest of the listing.
 
-    It carries the source, so that a node needs nothing but the data URI to read the images.
+    It includes the source, so that a node needs only the data URI to read the images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,27 +70,38 @@ class Catalog(BaseModel):
         return sum(shard.live for shard in self.shards)
 
     def pick(self, keys: Iterable[str]) -> list[Shard]:
-        """The shards with these keys. Raises StoreError for a key that is not there."""
+        """The shards with these keys. Raises StoreError for an unknown key."""
         by_key = {shard.shard: shard for shard in self.shards}
         try:
             return [by_key[key] for key in keys]
         except KeyError as error:
             raise StoreError(
                 f"{self.collection} has no shard {error.args[0]}; it has {len(self.shards)}, "
-                "numbered from 00000. Materialize the catalog, then look at its partitions."
+                "numbered from 00000. Materialize the catalog, then choose from its partitions."
             ) from None
 
 
 def read(objects: Objects) -> Catalog | None:
-    """The head, or None where no catalog was made yet."""
+    """The head, or None if there is no catalog yet."""
     try:
         return Catalog.model_validate_json(objects.get(paths.CATALOG))
     except FileNotFoundError:
         return None
 
 
+def require(objects: Objects, collection: str) -> Catalog:
+    """The head. Raises StoreError if the collection has no catalog yet."""
+    head = read(objects)
+    if head is None:
+        raise StoreError(
+            f"{collection} has no catalog yet: there is no {objects.uri(paths.CATALOG)}. "
+            "Materialize `catalog` first, or without Dagster run clip_assets.node.catalog."
+        )
+    return head
+
+
 def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
-    """The rows of one shard version, schema `parquet.CATALOG`."""
+    """The rows of one shard version, with the schema `parquet.CATALOG`."""
     path = paths.catalog_shard(at)
     return parquet.from_bytes(objects.get(path), objects.uri(path))
 
@@ -102,7 +113,7 @@ def refresh(
     listed: Iterable[ImageRef],
     shard_size: int,
 ) -> Catalog:
-    """Bring the catalog up to the listing and write it; returns the new head.
+    """Update the catalog to match the listing and write it; returns the new head.
 
     Memory holds the listing and the previous rows as Arrow columns, not as Python objects.
     """
@@ -129,10 +140,10 @@ def refresh(
 
 
 def scrub(objects: Objects, head: Catalog, gone: Collection[str]) -> dict[str, Shard]:
-    """Make bare tombstones of these images: no address, no caption, no trace of the file.
+    """Turn these images into bare tombstones: no URI, no caption, no trace of the file.
 
-    Returns the current version of each shard that names any of them, by shard key; the head is
-    left to the caller, so that embeddings can follow before readers look for them.
+    Returns the new version of each affected shard, by shard key. The caller updates the head, so
+    that it can rewrite the embeddings before readers look for them.
     """
     names = pa.table({"image_id": pa.array(sorted(gone), pa.string())})
     found = {}
@@ -159,7 +170,7 @@ def live_refs(rows: pa.Table) -> list[ImageRef]:
 
 
 def listing_digest(listed: Iterable[ImageRef]) -> str:
-    """Changes when any image is added, changed or gone; what the sensor compares."""
+    """Digest that changes if any image is added, changed or removed; the sensor compares it."""
     return _digest(_table(listed))
 
 
@@ -183,7 +194,7 @@ def _without(listing: pa.Table, gone: Collection[str]) -> pa.Table:
 
 
 def _numbered(rows: pa.Table) -> pa.Table:
-    """With the rows' order as a column, since SQL keeps none."""
+    """Add the row number as a column, because SQL does not preserve the order."""
     return rows.append_column("n", pa.array(np.arange(len(rows))))
 
 
@@ -195,7 +206,7 @@ def _known(objects: Objects, before: Catalog) -> pa.Table:
 def _updated(
     before: Catalog, known: pa.Table, listing: pa.Table
 ) -> Iterator[tuple[Shard, pa.Table | None]]:
-    """Each shard with its new rows, or None where nothing changed."""
+    """Each shard with its new rows, or with None if nothing changed."""
     now = _query(
         """
         SELECT k.image_id,
@@ -251,7 +262,7 @@ def _write(objects: Objects, shard: str, version: int, rows: pa.Table) -> Shard:
 
 
 def _digest(rows: pa.Table) -> str:
-    """sha256 over the rows' values, whatever their layout in memory."""
+    """sha256 over the rows' values, independent of their layout in memory."""
     digest = hashlib.sha256()
     for batch in rows.to_batches(max_chunksize=10_000):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -260,7 +271,7 @@ def _digest(rows: pa.Table) -> str:
 
 
 def select(head: Catalog, shards: str) -> list[str]:
-    """Shard keys named by `all`, `7`, or `0..9` (both included), separated by commas.
+    """Shard keys selected by `all`, `7` or `0..9` (both ends included), separated by commas.
 
     Raises StoreError for a key that the catalog does not have.
     """
@@ -270,6 +281,6 @@ def select(head: Catalog, shards: str) -> list[str]:
     for item in shards.split(","):
         first, _, last = item.partition("..")
         if not first.isdigit() or not (last or first).isdigit():
-            raise StoreError(f"`{item}` names no shards; write all, 7, 0..9 or 0..9,12.")
+            raise StoreError(f"`{item}` is not a selection of shards. Use all, 7, 0..9 or 0..9,12.")
         keys += [f"{number:05d}" for number in range(int(first), int(last or first) + 1)]
     return [shard.shard for shard in head.pick(keys)]

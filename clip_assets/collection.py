@@ -1,4 +1,4 @@
-"""One collection and one model, as the YAML names them: what assets and checks are made from."""
+"""The settings of one collection and model, from its YAML; assets and checks are made from them."""
 
 import re
 from datetime import timedelta
@@ -17,53 +17,58 @@ _RESERVED = {"public", "clip_assets", "information_schema"}
 
 
 class Collection(BaseModel):
-    """What to search, with which model, and what is demanded of the result."""
+    """What to search, with which model, and what the result must reach."""
 
     model_config = ConfigDict(frozen=True)
 
-    collection: str = Field(description="its name, and its SQL schema's")
+    collection: str = Field(description="name of the collection, and of its SQL schema")
     spec: ModelSpec = Field(description="the CLIP model and its weights")
     source: SourceConfig | None = Field(None, description="where the images are")
     sky: SkyPilotConfig | None = Field(
-        None, description="run the embedding jobs on SkyPilot, and how"
+        None, description="how to run the embedding jobs on SkyPilot"
     )
     owner: str = Field("team:search", description="a team or an e-mail address")
-    shard_size: int = Field(10_000, ge=1, description="images in a shard, which is a partition")
-    # A run takes Dagster some 5 CPU-seconds, whatever is in it; see benchmarks/orchestration.py.
-    shards_per_run: int = Field(50, ge=1, description="shards in a run, which is a job")
-    part_rows: int = Field(2_000, ge=1, description="images in a file, the unit of resuming")
-    batch_size: int = Field(32, ge=1, description="images at once through the model")
+    shard_size: int = Field(10_000, ge=1, description="images per shard, which is a partition")
+    # Each run costs Dagster about 5 CPU-seconds, whatever it does; see benchmarks/orchestration.py.
+    shards_per_run: int = Field(50, ge=1, description="shards per run, which is a job")
+    part_rows: int = Field(2_000, ge=1, description="images per part, the unit of resuming")
+    batch_size: int = Field(32, ge=1, description="images per batch through the model")
     max_reject_share: float = Field(
         0.01, ge=0, le=1, description="a shard that rejects a larger share of its images fails"
     )
     wanted_recall: float = Field(
-        0.95, gt=0, le=1, description="recall@10 against exact search, to be published"
+        0.95, gt=0, le=1, description="recall@10 against exact search that a release must reach"
     )
     wanted_caption_recall: float | None = Field(
-        None, gt=0, le=1, description="share of captions that find their image among ten"
+        None,
+        gt=0,
+        le=1,
+        description="share of captions whose image must be among their ten nearest",
     )
     vector_type: VectorType = Field(
         VectorType.HALFVEC,
-        description="what pgvector stores: halfvec, the default, or vector, which takes twice the "
-        "space and at most 2,000 dimensions; what halfvec rounds off moves a similarity of unit "
+        description="pgvector type: halfvec (the default), or vector, which needs twice the space "
+        "and supports at most 2,000 dimensions; rounding to halfvec changes the similarity of unit "
         "vectors by less than 0.001",
     )
-    keep_indexes: int = Field(3, ge=2, description="the live one and those to go back to")
-    # Three quarters, when the warning comes, are more than the day between two reconciliations.
+    keep_indexes: int = Field(
+        3, ge=2, description="indexes kept for rollback, the live one included"
+    )
+    # A warning comes after three quarters of this: more than the day between two reconciles.
     fresh_within_hours: int = Field(
-        36, ge=1, description="assets not made for so long are overdue; a warning comes at 3/4"
+        36, ge=1, description="assets not materialized for this long are overdue; warning at 3/4"
     )
     verify_within_days: int = Field(
-        30, ge=1, description="every shard's files are read and compared this often"
+        30, ge=1, description="how often every shard's files are read and compared"
     )
     automate: bool = Field(
-        True, description="keep the live model up to date; switches the sensors on at first"
+        True, description="keep the live model up to date; turns the sensors on by default"
     )
     look_every_seconds: int = Field(
-        300, ge=5, description="how often the source is listed for new images"
+        300, ge=5, description="how often to list the source for new images"
     )
     reconcile_cron: str = Field(
-        "0 3 * * *", description="when to make good what a missed tick left, in UTC"
+        "0 3 * * *", description="when to catch up on missing shards and verify old ones, in UTC"
     )
 
     @field_validator("collection")
@@ -75,8 +80,8 @@ class Collection(BaseModel):
             or name in _RESERVED
         ):
             raise ValueError(
-                f"`{name}` cannot name a collection: lower-case letters, digits and _ only, and "
-                "not a schema of Postgres, because it names the collection's SQL schema too"
+                f"`{name}` cannot name a collection: use only lower-case letters, digits and _, "
+                "and no schema of Postgres, because it is also the name of the SQL schema"
             )
         return name
 
@@ -109,7 +114,7 @@ class Collection(BaseModel):
 
     @property
     def name(self) -> str:
-        """Of the collection and the model together, for sensors and schedules."""
+        """Name of the collection and model together, for sensors and schedules."""
         return f"{self.collection}_{self.model_key}"
 
     @property

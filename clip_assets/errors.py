@@ -1,8 +1,8 @@
-"""Errors that reach a user. Each carries one sentence that names the remedy."""
+"""Errors shown to users. Each message is a sentence that names the remedy."""
 
 
 class ClipAssetsError(Exception):
-    """Base of every error whose text is shown to users as it stands."""
+    """Base of every error whose text is shown to users unchanged."""
 
 
 class SettingsError(ClipAssetsError):
@@ -14,11 +14,11 @@ class SourceError(ClipAssetsError):
 
 
 class StoreError(ClipAssetsError):
-    """Files under the data URI are missing, unreachable or not what their commit says."""
+    """Files under the data URI are missing, unreachable or differ from their commit."""
 
 
 class ModelError(ClipAssetsError):
-    """The model cannot be loaded, or is not the one that was asked for."""
+    """The model cannot be loaded, or is not the requested one."""
 
 
 class TooManyRejectsError(ClipAssetsError):
@@ -30,12 +30,12 @@ class DatabaseError(ClipAssetsError):
 
 
 class ReleaseError(ClipAssetsError):
-    """An index cannot be published, or nothing is published yet."""
+    """An index cannot be published, or no release is live."""
 
 
 class JobError(ClipAssetsError):
-    """An embedding job ended without committing every shard it was given."""
+    """An embedding job ended without committing all its shards."""
 
 
 class HopelessJobError(JobError):
-    """An embedding job that would end the same way if it were tried again as it is."""
+    """An embedding job that would fail again if retried unchanged."""

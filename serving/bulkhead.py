@@ -1,7 +1,7 @@
-"""A few threads with a short, bounded queue before them, for work that must not block the loop.
+"""A few threads with a short, bounded queue, for work that must not block the event loop.
 
-Without the bound, a service at twice its capacity answers everybody, seconds late; with it, it
-answers as many as it can in time and refuses the others at once.
+Without the bound, a service at twice its capacity answers every request seconds late; with it,
+the service answers as many as it can in time and refuses the others at once.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ async def _never() -> bool:
 
 @dataclass(frozen=True)
 class Deadline:
-    """Who work is done for: until when they wait, and whether they are still there.
+    """How long a request may take, and whether its client is still connected.
 
     `until` is in the event loop's time. `notes` collects milliseconds for the access log.
     """
@@ -48,7 +48,7 @@ class Deadline:
 
 
 class Bulkhead:
-    """`threads` calls run at a time, `waiting` more may queue; any other is refused."""
+    """Runs `threads` calls at a time; up to `waiting` more may queue, any further are refused."""
 
     def __init__(self, name: str, threads: int, waiting: int) -> None:
         self._name = name
@@ -60,8 +60,8 @@ class Bulkhead:
     async def run(self, work: Callable[[], T], deadline: Deadline) -> T:
         """The result of `work`, run in a thread of this bulkhead.
 
-        Raises Busy, DeadlineExceeded or ClientGone. Work that outlives the deadline is left
-        to end by itself and keeps its slot until then.
+        Raises Busy, DeadlineExceeded or ClientGone. Work that outlives the deadline keeps running
+        and keeps its slot until it ends.
         """
         await self._enter(deadline)
         started = time.perf_counter()
@@ -70,7 +70,7 @@ class Bulkhead:
         done, _ = await asyncio.wait({future}, timeout=deadline.left)
         deadline.notes[f"{self._name}_ms"] = _ms_since(started)
         if not done:
-            raise DeadlineExceeded(f"The {self._name} did not finish in time; try again shortly.")
+            raise DeadlineExceeded(f"The {self._name} did not finish in time. Try again shortly.")
         return future.result()
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Bulkhead:
 
     async def _enter(self, deadline: Deadline) -> None:
         if self._inside >= self._bound:
-            raise Busy(f"Too many requests wait for the {self._name}; try again shortly.")
+            raise Busy(f"Too many requests are waiting for the {self._name}. Try again shortly.")
         self._inside += 1
         try:
             await self._take_slot(deadline)
@@ -92,7 +92,9 @@ class Bulkhead:
             async with asyncio.timeout_at(deadline.until):
                 await self._slots.acquire()
         except TimeoutError:
-            raise DeadlineExceeded(f"No {self._name} came free in time.") from None
+            raise DeadlineExceeded(
+                f"The {self._name} did not become free in time. Try again shortly."
+            ) from None
         deadline.notes[f"{self._name}_wait_ms"] = _ms_since(asked)
         try:
             gone = await deadline.gone()
@@ -101,12 +103,12 @@ class Bulkhead:
             raise
         if gone:
             self._slots.release()
-            raise ClientGone("The client left before its turn came.")
+            raise ClientGone("The client disconnected before its turn.")
 
     def _leave(self, future: "asyncio.Future[T]") -> None:
         self._slots.release()
         self._inside -= 1
-        # An abandoned call's error has no reader, and asyncio would complain about that.
+        # Nobody awaits an abandoned call; reading its exception keeps asyncio from logging it.
         if not future.cancelled():
             future.exception()
 

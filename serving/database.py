@@ -1,4 +1,4 @@
-"""Postgres as the service sees it: read-only, in threads, never past a deadline."""
+"""The service's access to Postgres: read-only, in threads, never past a deadline."""
 
 import os
 import socket
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 ACQUIRE_SECONDS = 0.5
 PROBE_SECONDS = 0.2
-# After giving up, the pool tries again at the next request or probe. A longer timeout would make
-# it back off, and stay away for as long as the outage lasted.
+# After giving up, the pool reconnects at the next request or probe. With a longer timeout it would
+# back off, and stay disconnected for as long as the outage lasted.
 RECONNECT_SECONDS = 1.0
-# A peer that vanishes without a word would hold a thread for ever.
+# Without keepalives, a peer that vanishes silently would block a thread forever.
 CONNECTION = {
     "autocommit": True,
     "connect_timeout": 2,
@@ -34,14 +34,14 @@ CONNECTION = {
 
 NO_READER = (
     "the database has no index yet, or its user may not act as clip_reader: materialize a "
-    "release, or let an administrator run GRANT clip_reader TO that user"
+    "release, or ask an administrator to run GRANT clip_reader TO that user"
 )
 
 
 class Lease:
-    """The connection that one call holds, so that its deadline can cut the wire from outside.
+    """The connection that one call holds, so that its deadline can close the socket from outside.
 
-    psycopg waits for the server even when told to cancel; on a frozen server that is for ever.
+    psycopg waits for the server even when cancelling; on a frozen server it would wait forever.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Lease:
         with self._lock:
             self._let_go()
             if self._cut:
-                raise OperationalError("the request's time ran out")
+                raise OperationalError("the request's deadline has passed")
             self._wire = socket.socket(fileno=os.dup(connection.fileno()))
 
     def end(self) -> None:
@@ -61,7 +61,7 @@ class Lease:
             self._let_go()
 
     def cut(self) -> None:
-        """Make the call that holds the connection fail now; the pool then discards it."""
+        """Make the call that holds the connection fail now; the pool then drops the connection."""
         with self._lock:
             self._cut = True
             if self._wire:
@@ -75,9 +75,9 @@ class Lease:
 
 
 class Database:
-    """A pool of reader connections, each used in a thread of one bounded bulkhead.
+    """A pool of reader connections, each used in a thread of one bulkhead.
 
-    `fault` says why connections come up but cannot be used; None if they can, or none came up.
+    `fault` says why connections open but cannot be used; None if they can, or if none opened.
     """
 
     def __init__(self, dsn: str, settings: ServingSettings) -> None:
@@ -95,18 +95,18 @@ class Database:
             configure=self._configure,
             check=self._check,
             timeout=ACQUIRE_SECONDS,
-            max_waiting=0,  # the bulkhead is the bound; the pool's own never forgets who gave up
+            max_waiting=0,  # the bulkhead limits waiting; the pool keeps counting waiters that left
             reconnect_timeout=RECONNECT_SECONDS,
             name="serving",
         )
 
     async def run(self, work: Callable[[Connection[TupleRow]], T], deadline: Deadline) -> T:
-        """The result of `work` on a connection, by the deadline's deadline."""
+        """The result of `work` on a connection, by the deadline."""
         return await self._leased(self._bulkhead, work, deadline)
 
     async def probe(self, work: Callable[[Connection[TupleRow]], T]) -> T:
-        """`work` in the time in which a healthy database answers, past any queue; then renew
-        idle connections that a restart of the server broke."""
+        """Run `work` ahead of any queue, in the time a healthy database needs to answer; then
+        replace idle connections that a server restart broke."""
         result = await self._leased(self._watch, work, Deadline.within(PROBE_SECONDS))
         await self._watch.run(self._pool.check, Deadline.within(PROBE_SECONDS))
         return result
@@ -135,7 +135,7 @@ class Database:
             lease.end()
 
     def _check(self, connection: Connection[TupleRow]) -> None:
-        """The lease begins before the pool's check, which waits for ever on a frozen server."""
+        """Start the lease before the pool's check, which waits forever on a frozen server."""
         self._here.lease.hold(connection)
         ConnectionPool.check_connection(connection)
 

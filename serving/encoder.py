@@ -1,11 +1,10 @@
-"""Queries to vectors: by exactly the live release's model, off the event loop, within bounds."""
+"""Encodes queries with exactly the live release's model, off the event loop, in a bulkhead."""
 
-from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
 from typing import Protocol
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +17,7 @@ NORM_TOLERANCE = 1e-3
 
 
 class Model(Protocol):
-    """What is used of `clip_assets.node.encoder.Encoder`."""
+    """The part of `clip_assets.node.encoder.Encoder` that the service uses."""
 
     identity: ModelIdentity
 
@@ -26,39 +25,18 @@ class Model(Protocol):
     def encode_images(self, images: list[Image.Image], /) -> Vector: ...
 
 
-class TextCache:
-    """The vectors of the texts asked last; a page of examples then costs no model."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._vectors: OrderedDict[str, Vector] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, text: str) -> Vector | None:
-        with self._lock:
-            if text in self._vectors:
-                self._vectors.move_to_end(text)
-            return self._vectors.get(text)
-
-    def put(self, text: str, vector: Vector) -> None:
-        with self._lock:
-            self._vectors[text] = vector
-            self._vectors.move_to_end(text)
-            while len(self._vectors) > self._size:
-                self._vectors.popitem(last=False)
-
-
 class QueryEncoder:
-    """One model, its admission and its cache: they come and go together."""
+    """One model with its bulkhead and its cache; they are replaced together."""
 
     def __init__(self, model: Model, bulkhead: Bulkhead, cache_size: int) -> None:
         self.identity = model.identity
         self._model = model
         self._bulkhead = bulkhead
-        self._texts = TextCache(cache_size)
+        # Used on the event loop alone, so it needs no lock.
+        self._texts: LRUCache[str, Vector] = LRUCache(cache_size)
 
     def warm(self) -> None:
-        """Both towers once: a first call is many times slower, and nobody should wait for it."""
+        """Run both towers once: the first call is many times slower, and no user should wait."""
         self._encoded_text("a photo of a cloud")
         self._encoded_image(Image.new("RGB", (64, 64)))
 
@@ -69,13 +47,14 @@ class QueryEncoder:
             deadline.notes["encoder_ms"] = 0.0
             return cached
         vector = await self._bulkhead.run(lambda: self._encoded_text(text), deadline)
-        self._texts.put(text, vector)
+        if self._texts.maxsize:
+            self._texts[text] = vector
         return vector
 
     async def image(self, decode: Callable[[], Image.Image], deadline: Deadline) -> Vector:
-        """Unit vector float32[dim] of an image that is decoded in the encoder's thread.
+        """Unit vector float32[dim] of an image, which is decoded in the encoder's thread.
 
-        Decoding costs as much as encoding does, so the same bound holds it.
+        Decoding costs as much as encoding, so the same bulkhead limits both.
         """
         return await self._bulkhead.run(lambda: self._encoded_image(decode()), deadline)
 
@@ -86,10 +65,10 @@ class QueryEncoder:
         return self._checked(self._model.encode_images([image]))
 
     def _checked(self, vectors: Vector) -> Vector:
-        """The one vector, if a table of unit vectors of this dimension may be asked with it."""
+        """The vector, checked: of this model's dimension, finite and of unit length."""
         if vectors.shape != (1, self.identity.dim) or not np.isfinite(vectors).all():
-            raise ModelError(f"{self.identity.short} gave no usable vector for this query.")
+            raise ModelError(f"{self.identity.short} returned no usable vector for this query.")
         if abs(float(np.linalg.norm(vectors[0])) - 1) > NORM_TOLERANCE:
-            raise ModelError(f"{self.identity.short} gave a vector that is not of unit length.")
+            raise ModelError(f"{self.identity.short} returned a vector that is not of unit length.")
         vector: Vector = vectors[0]
         return vector

@@ -1,4 +1,4 @@
-"""Every refusal of the service, and the one place that turns errors into answers."""
+"""Every refusal of the service, and the one place that turns errors into responses."""
 
 import logging
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
-    """An answer other than 200 that the service gives on purpose."""
+    """An intentional response other than 200."""
 
     status = 400
     code = "bad_request"
@@ -22,28 +22,28 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
 
 
 class NotFound(Refusal):
-    """No such image, thumbnail or collection is served here."""
+    """This service has no such image, thumbnail or collection."""
 
     status = 404
     code = "not_found"
 
 
 class UnusableImage(Refusal):
-    """The uploaded file is not an image that the service decodes."""
+    """The uploaded file is not an image that the service can decode."""
 
     status = 422
     code = "unusable_image"
 
 
 class ClientGone(Refusal):
-    """The client left while its request waited; nobody reads this answer."""
+    """The client disconnected while its request waited; nobody reads this response."""
 
     status = 499
     code = "client_gone"
 
 
 class Unavailable(Refusal):
-    """The service cannot answer now; a later try may."""
+    """The service cannot answer now; a retry may succeed."""
 
     status = 503
     code = "unavailable"
@@ -51,20 +51,20 @@ class Unavailable(Refusal):
 
 
 class NotReady(Unavailable):
-    """There is no release, or its model is not loaded yet."""
+    """No release is live, or its model is not loaded yet."""
 
     code = "not_ready"
     retry_after = 2
 
 
 class Busy(Unavailable):
-    """As many requests wait as the service lets wait."""
+    """The queue is full."""
 
     code = "busy"
 
 
 class DeadlineExceeded(Unavailable):
-    """The request's time ran out."""
+    """The request's deadline has passed."""
 
     code = "deadline_exceeded"
 
@@ -105,7 +105,7 @@ def _http(_: Request, error: Exception) -> JSONResponse:
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """Names the field and the fault; the input itself may be large or private."""
+    """Name the field and the fault, never the input, which may be large or private."""
     assert isinstance(error, RequestValidationError)
     faults = []
     for fault in error.errors():
@@ -117,16 +117,16 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 def _database(_: Request, error: Exception) -> JSONResponse:
     logger.warning("database: %s", error)
-    return _unavailable("database_unavailable", "The database does not answer; try again shortly.")
+    return _unavailable("database_unavailable", "The database does not answer. Try again shortly.")
 
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ReleaseError | ModelError):
         return _unavailable("not_ready", str(error), retry_after=2)
-    logger.error("unforeseen error", exc_info=error)
+    logger.error("unexpected error", exc_info=error)
     return _unknown(request, error)
 
 
 def _unknown(_: Request, __: Exception) -> JSONResponse:
-    """The text of an unforeseen error may hold a path or a secret: the server logs it only."""
-    return _answer(500, "internal", "The service failed; its log says why.")
+    """The text of an unexpected error may contain a path or a secret, so it is only logged."""
+    return _answer(500, "internal", "The service failed. Its log says why.")

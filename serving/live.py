@@ -1,4 +1,4 @@
-"""What the service answers from at this moment, and what keeps it from answering."""
+"""What the service currently answers from, or why it cannot answer."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from serving.database import Database
 from serving.encoder import QueryEncoder
 from serving.errors import NotReady
 
-# One slow answer is not an outage, and two looks apart by a second must notice one.
+# One slow answer is not an outage, but two failed probes a second apart are.
 DATABASE_SILENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A release and the encoder of exactly its model: taken together, once per request."""
+    """A release and the encoder of exactly its model; each request takes both together."""
 
     release: Release
     encoder: QueryEncoder
@@ -22,7 +22,7 @@ class Snapshot:
 
 @dataclass
 class Live:
-    """Changed by the watcher only, each field by one assignment."""
+    """The service's shared state. Only the watcher changes it, each field in one assignment."""
 
     snapshot: Snapshot | None = None
     connected: Database | None = None
@@ -33,7 +33,7 @@ class Live:
     draining: bool = False
 
     def require(self) -> Snapshot:
-        """Raises NotReady while there is nothing to answer from."""
+        """The current snapshot. Raises NotReady while there is none."""
         if self.snapshot is None:
             raise NotReady(f"Not ready: {'; '.join(self.problems().values())}.")
         return self.snapshot
@@ -46,7 +46,7 @@ class Live:
 
     @property
     def pending(self) -> str | None:
-        """Why the newest release is not answered from yet, while an older one is."""
+        """Why the newest release is not served yet while an older one is."""
         return self.model_problem if self.snapshot else None
 
     def problems(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What goes in and comes out of the API, with the words of the documentation."""
+"""The request and response models of the API, with the descriptions shown in its documentation."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -11,7 +11,7 @@ from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hit, Release
 
 MAX_K = 100
-UNTRAINED = "untrained model: results carry no meaning"
+UNTRAINED = "untrained model: results are meaningless"
 
 
 def _without_nul(text: str) -> str:
@@ -35,15 +35,17 @@ CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_n
 
 
 class SearchRequest(BaseModel):
-    """A text, or the id of a stored image whose likes are wanted; never both."""
+    """A text, or the id of a stored image to find similar images for; not both."""
 
     model_config = ConfigDict(extra="forbid")
 
     text: Text | None = None
     image_id: ImageId | None = None
     k: Count = 24
-    filter: Filter | None = Field(None, description="only images that pass")
-    collection: CollectionName | None = Field(None, description="default: the one served here")
+    filter: Filter | None = Field(None, description="return only images that match")
+    collection: CollectionName | None = Field(
+        None, description="default: the collection that this service serves"
+    )
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -53,7 +55,7 @@ class SearchRequest(BaseModel):
 
 
 def filter_of_form(text: str) -> Filter | None:
-    """The filter of a form, where it is a field of JSON. Raises ValueError if it is none."""
+    """The filter of a form, whose field holds JSON. Raises ValueError if it is invalid."""
     return Filter.model_validate_json(text) if text else None
 
 
@@ -61,7 +63,7 @@ class LineageOut(BaseModel):
     """What made this vector."""
 
     run_id: str
-    run_url: str | None = Field(description="the run in the Dagster UI, if the service knows it")
+    run_url: str | None = Field(description="the run in the Dagster UI, if its address is set")
     job_id: str
     shard: str
     version: int
@@ -83,7 +85,7 @@ class ImageOut(BaseModel):
 
     @classmethod
     def of(cls, hit: Hit, dagster_url: AnyHttpUrl | None) -> Self:
-        """The record of a hit; a `HitOut` when called on it."""
+        """The record of a hit; called on `HitOut`, it returns a `HitOut`."""
         fields = {name: getattr(hit, name) for name in cls.model_fields if hasattr(hit, name)}
         lineage = {
             name: getattr(hit.lineage, name)
@@ -96,13 +98,13 @@ class ImageOut(BaseModel):
 
 
 class HitOut(ImageOut):
-    """One image and how near it is to the query."""
+    """One image and its similarity to the query."""
 
     score: float = Field(description="cosine similarity, -1 to 1")
 
 
 class ReleaseOut(BaseModel):
-    """What the service answers from."""
+    """The live release that the service answers from."""
 
     id: int
     collection: str
@@ -139,7 +141,7 @@ class AnswerRelease(BaseModel):
 
 
 class Query(BaseModel):
-    """The query as it was understood."""
+    """The query as the service understood it."""
 
     kind: Literal["text", "image_id", "upload"]
     text: str | None = None
@@ -147,7 +149,7 @@ class Query(BaseModel):
 
 
 class Took(BaseModel):
-    """Milliseconds, without waiting."""
+    """Milliseconds, without time spent in queues."""
 
     encode: float
     search: float
@@ -159,24 +161,24 @@ class SearchAnswer(BaseModel):
     query: Query
     collection: str
     release: AnswerRelease
-    warning: str | None = Field(description="set when the results carry no meaning")
+    warning: str | None = Field(description="set if the results are meaningless")
     took_ms: Took
     complete: bool = Field(
-        description="false if fewer than k were found within the budget of a search, though more "
-        "may match"
+        description="false if search stopped at its limit with fewer than k hits; more images may "
+        "match"
     )
     hits: list[HitOut]
 
 
 class ErrorDetail(BaseModel):
-    """A word for programs and a sentence for people."""
+    """`code` is for programs, `message` for people."""
 
     code: str
     message: str
 
 
 class ErrorOut(BaseModel):
-    """Every answer but a 2xx looks like this."""
+    """The body of every error response."""
 
     error: ErrorDetail
 

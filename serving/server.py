@@ -1,4 +1,4 @@
-"""uvicorn with an orderly end, on a port that is known to be free."""
+"""uvicorn with a graceful shutdown, on a port that is known to be free."""
 
 import asyncio
 import errno
@@ -18,9 +18,9 @@ GRACE_SECONDS = 10
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM: unready first, closed a little later, so that a balancer can look away.
+    """On SIGTERM, reports unready first and closes a little later, so that a load balancer notices.
 
-    Ctrl-C closes at once, and so does a second signal.
+    Ctrl-C or a second signal closes it at once.
     """
 
     def __init__(self, config: uvicorn.Config, live: Live, drain_seconds: float) -> None:
@@ -46,9 +46,9 @@ class DrainingServer(uvicorn.Server):
 
 
 def listen(host: str, port: int, step_over: bool) -> socket.socket:
-    """A listening socket; with `step_over`, on the first free of twenty ports from `port`.
+    """A listening socket; with `step_over`, on the first free one of twenty ports from `port` on.
 
-    Raises SettingsError if the address cannot be had.
+    Raises SettingsError if the address is not available.
     """
     for candidate in range(port, port + (20 if step_over and port else 1)):
         try:
@@ -57,11 +57,11 @@ def listen(host: str, port: int, step_over: bool) -> socket.socket:
             if error.errno != errno.EADDRINUSE:
                 raise SettingsError(f"Cannot listen on {host}:{candidate}: {error}.") from error
             logger.warning("port %s is in use", candidate)
-    raise SettingsError(f"Port {port} of {host} is in use. Give another one with --port.")
+    raise SettingsError(f"Port {port} on {host} is in use. Choose another one with --port.")
 
 
 def address(listening: socket.socket) -> str:
-    """What to type into a browser on this machine."""
+    """The address to open in a browser on this machine."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

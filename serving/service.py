@@ -1,4 +1,4 @@
-"""What every route is given."""
+"""The context that every route receives."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,7 +13,7 @@ from serving.settings import ServingSettings
 
 @dataclass(frozen=True)
 class Context:
-    """One request's view of the service: its limits, what is live, and the deadline's claim."""
+    """What one request sees of the service: settings, live state and the request's deadline."""
 
     settings: ServingSettings
     live: Live
@@ -21,7 +21,7 @@ class Context:
 
 
 async def _context(request: Request) -> Context:
-    """The deadline's time starts when the body has arrived: a slow upload is not a slow answer."""
+    """The deadline starts once the whole body has arrived: a slow upload does not count."""
     settings: ServingSettings = request.app.state.settings
     deadline = Deadline.within(
         settings.deadline_seconds, request.is_disconnected, notes_of(request.scope)

@@ -1,4 +1,4 @@
-"""What one service may be told, from the environment (`CLIP_ASSETS_SERVING_…`) or `.env`."""
+"""The settings of one service, from the environment (`CLIP_ASSETS_SERVING_…`) or `.env`."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ class ServingSettings(BaseSettings):
     )
 
     collection: str | None = Field(None, description="default: the only released collection")
-    dsn: SecretStr | None = Field(None, description="default: DATABASE_URL, or the embedded one")
-    device: str | None = Field(None, description="default: CUDA if there is one, else CPU")
-    dagster_url: AnyHttpUrl | None = Field(None, description="makes run ids into links")
+    dsn: SecretStr | None = Field(None, description="default: DATABASE_URL, or embedded Postgres")
+    device: str | None = Field(None, description="default: CUDA if available, else CPU")
+    dagster_url: AnyHttpUrl | None = Field(None, description="turns run ids into links")
     examples: tuple[str, ...] = (
         "a photo of a cloud",
         "a red fruit",
@@ -30,22 +30,22 @@ class ServingSettings(BaseSettings):
     )
 
     note: str | None = Field(
-        None, description="one line on the page, about the collection or model"
+        None, description="one line shown on the page, about the collection or model"
     )
 
-    deadline_seconds: float = Field(3.0, gt=0, description="from a whole request to its answer")
-    body_seconds: float = Field(30.0, gt=0, description="for a client to send its body")
+    deadline_seconds: float = Field(3.0, gt=0, description="from a complete request to its answer")
+    body_seconds: float = Field(30.0, gt=0, description="time for a client to send its body")
     upload_bytes: int = Field(8 * 2**20, ge=1)
     upload_pixels: int = Field(25_000_000, ge=1)
 
     encoder_threads: int = Field(2, ge=1)
     encoder_waiting: int = Field(16, ge=0)
-    text_cache: int = Field(1_000, ge=0, description="text vectors kept per model")
+    text_cache: int = Field(1_000, ge=0, description="text vectors cached per model")
 
     pool_size: int = Field(8, ge=1)
     database_waiting: int = Field(64, ge=0)
 
-    refresh_seconds: float = Field(1.0, gt=0, description="between two looks at the release")
-    load_retry_seconds: float = Field(30.0, gt=0, description="after a model failed to load")
-    drain_seconds: float = Field(2.0, ge=0, description="unready before closing the door")
+    refresh_seconds: float = Field(1.0, gt=0, description="between two polls of the live release")
+    load_retry_seconds: float = Field(30.0, gt=0, description="before loading a model again")
+    drain_seconds: float = Field(2.0, ge=0, description="reported unready before shutting down")
     private: bool = Field(False, description="keep thumbnails out of shared caches")

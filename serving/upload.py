@@ -1,4 +1,4 @@
-"""An uploaded file to an image, by the decoder that made the index."""
+"""Decodes an uploaded file with the same decoder that made the index."""
 
 from dataclasses import replace
 

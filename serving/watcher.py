@@ -1,4 +1,4 @@
-"""Follows the release: a new model is loaded beside the old one, then both change at once."""
+"""Follows the live release: a new model loads beside the old one, then both switch together."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
-from clip_assets.model import ModelSpec
+from clip_assets.errors import ClipAssetsError, ReleaseError
+from clip_assets.model import ModelSpec, require_same
 from clip_assets.postgres.connect import reader_dsn
 from clip_assets.search import search
 from clip_assets.search.search import Release
@@ -28,7 +28,7 @@ Load = Callable[[ModelSpec, str | None], Model]
 
 
 def load_model(spec: ModelSpec, device: str | None) -> Model:
-    """Imported here, in the loading thread: torch takes seconds, and the page needs none of it."""
+    """Import torch here, in the loading thread: it takes seconds, and the page does not need it."""
     from clip_assets.node import encoder
 
     return encoder.load(spec, device)
@@ -36,7 +36,7 @@ def load_model(spec: ModelSpec, device: str | None) -> Model:
 
 @dataclass(frozen=True)
 class _Loading:
-    """One attempt to load a model: of which release, since when, and its outcome to come."""
+    """One attempt to load a model: the model's identity, when it started, and its result."""
 
     key: str
     since: float
@@ -44,7 +44,7 @@ class _Loading:
 
 
 class Watcher:
-    """Keeps `live` true: database, release and model, looked at about once a second."""
+    """Keeps `live` up to date: polls database, release and model about once a second."""
 
     def __init__(self, settings: ServingSettings, live: Live, load: Load = load_model) -> None:
         self._settings = settings
@@ -54,12 +54,12 @@ class Watcher:
         self._loading: _Loading | None = None
 
     async def run(self) -> None:
-        """Look for ever. One bad look must not be the last, whatever it met."""
+        """Poll forever; an exception must not end the loop."""
         while True:
             try:
                 await self._look()
             except Exception:
-                logger.exception("the look at the release failed; the next one follows")
+                logger.exception("polling the release failed; trying again")
             await asyncio.sleep(self._settings.refresh_seconds)
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Watcher:
         return reader_dsn(Settings())
 
     async def _released(self, database: Database) -> Release | None:
-        """The live release; None, with the reason noted, if there is none to be had."""
+        """The live release, or None; then the reason is noted in `live`."""
         collection = self._settings.collection
         try:
             release = await database.probe(lambda conn: search.live(conn, collection))
@@ -123,7 +123,7 @@ class Watcher:
             logger.info("answering from release %s, %s", release.id, release.identity.short)
 
     def _loaded(self, release: Release) -> QueryEncoder | None:
-        """The encoder of the release's model once it is loaded; starts loading if need be."""
+        """The encoder of the release's model if it is loaded; otherwise starts loading it."""
         loading = self._loading
         if loading is None or loading.key != release.identity.key:
             self._start_loading(release)
@@ -145,14 +145,14 @@ class Watcher:
         self._loading = _Loading(release.identity.key, time.monotonic(), outcome)
 
     def _encoder_of(self, release: Release) -> QueryEncoder:
-        """Loaded, warm and proven to be the model that made the release's vectors."""
+        """The model that made the release's vectors, loaded, verified and warmed up."""
         model = self._load(release.spec, self._settings.device)
-        if model.identity.key != release.identity.key:
-            raise ModelError(
-                f"The release was made by {release.identity.short}, but {release.spec.name} now "
-                f"loads as {model.identity.short}. Restore the weights, or release an index of "
-                "the new ones."
-            )
+        require_same(
+            model.identity,
+            release.identity,
+            f"The loaded model differs from that of release {release.id}",
+            ", or release an index of the loaded model",
+        )
         encoder = QueryEncoder(model, self._bulkhead, self._settings.text_cache)
         encoder.warm()
         return encoder
@@ -161,7 +161,7 @@ class Watcher:
         if isinstance(error, ClipAssetsError):
             problem = str(error)
         else:
-            problem = "the model could not be loaded; the log says why"
+            problem = "the model could not be loaded; see the log"
         if problem != self._live.model_problem:
             logger.error("model: %s", problem, exc_info=error)
         self._live.model_problem = problem

@@ -1,32 +1,55 @@
-"""Lines over the shards, for the Dagster UI."""
+"""How far each shard lies from those before it, as a chart for the Dagster UI."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw
+from clip_assets.assets.chart import COLOURS, INK, MARK, QUIET, legend, markdown, panels
+from clip_assets.quality.drift import Drift
 
-from clip_assets.assets.pictures import embedded
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-_CHART, _EDGE = (720, 220), 24
-_COLORS = ("crimson", "gray", "royalblue")
+_MOST_DOTS = 60
+_NARROWEST_MARK = 1 / 300  # of the chart's width
 
 
-def line_chart(lines: Mapping[str, Sequence[float]], marked: Sequence[int]) -> str:
-    """Markdown with one small PNG of lines over the same steps; `marked` steps stand out."""
-    chart = Image.new("RGB", (_CHART[0], _CHART[1] + 14 * len(lines)), "white")
-    draw = ImageDraw.Draw(chart)
-    width, height = _CHART
-    steps = max(map(len, lines.values()))
-    top = max([value for values in lines.values() for value in values] or [0]) or 1.0
+def drift_chart(shards: Sequence[Drift]) -> str:
+    """Markdown of distances and of the means' lengths by shard; drifted shards are marked."""
+    from matplotlib.ticker import MaxNLocator
 
-    def point(step: int, value: float) -> tuple[float, float]:
-        x = _EDGE + step * (width - 2 * _EDGE) / max(steps - 1, 1)
-        return x, height - _EDGE - value / top * (height - 2 * _EDGE)
+    if not shards:
+        return "_no shard has images_"
+    figure, (distance, length) = panels([2.2, 1.3])
+    numbers = [int(shard.shard) for shard in shards]
+    chance = [shard.expected for shard in shards]
+    _line(
+        distance,
+        numbers,
+        [shard.distance for shard in shards],
+        COLOURS[1],
+        "distance of the mean from earlier shards",
+    )
+    distance.plot(numbers, chance, "--", color=QUIET, label="by chance")
+    _line(length, numbers, [shard.norm for shard in shards], COLOURS[0], "length of the mean")
+    for axes in (distance, length):
+        _mark(axes, [int(shard.shard) for shard in shards if shard.drifted], len(shards))
+        axes.set_xlim(min(numbers) - 0.6, max(numbers) + 0.6)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
+        axes.locator_params("y", nbins=4)
+        legend(axes)
+    length.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    length.set_xlabel("shard", color=INK)
+    return markdown(figure, "drift")
 
-    for step in marked:
-        draw.line([point(step, 0), point(step, top)], fill="orange", width=3)
-    for number, (name, values) in enumerate(lines.items()):
-        color = _COLORS[number % len(_COLORS)]
-        draw.line([point(*step) for step in enumerate(values)], fill=color, width=2)
-        draw.text((_EDGE, height + 14 * number), name, fill=color)
-    draw.text((2, 2), f"{top:.3f}", fill="black")
-    return embedded(chart, "PNG", "drift")
+
+def _line(axes: "Axes", x: Sequence[float], y: Sequence[float], colour: str, label: str) -> None:
+    """Dots show where one shard ends and the next begins, as long as there is room for them."""
+    dots = "o" if len(x) <= _MOST_DOTS else None
+    axes.plot(x, y, marker=dots, markersize=4, color=colour, label=label, clip_on=False)
+
+
+def _mark(axes: "Axes", drifted: Sequence[int], shards: int) -> None:
+    half = max(0.4, shards * _NARROWEST_MARK)
+    for number, shard in enumerate(drifted):
+        label = None if number else "drifted"
+        axes.axvspan(shard - half, shard + half, color=MARK, linewidth=0, zorder=0, label=label)

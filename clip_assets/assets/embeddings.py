@@ -11,7 +11,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardReport
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
-from clip_assets.errors import HopelessJobError, StoreError
+from clip_assets.errors import HopelessJobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
@@ -40,9 +40,7 @@ def embeddings_asset(of: Collection) -> dg.AssetsDefinition:
         compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
         objects = installation.objects(of.collection)
-        head = catalog.read(objects)
-        if head is None:
-            raise StoreError(f"{of.collection} has no catalog yet. Materialize `catalog` first.")
+        head = catalog.require(objects, of.collection)
         client = PipesSkyPilotClient(of.sky) if of.sky else compute
         unfinished = dict.fromkeys(context.partition_keys, "the job ended before it came to it")
         try:

@@ -5,10 +5,10 @@ from typing import Any
 
 import dagster as dg
 import psycopg
-from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG
 
 from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
+from clip_assets.dagster_private import is_automated
 from clip_assets.index import tables, thumbnails
 from clip_assets.judge.comparison import Comparison
 from clip_assets.release import release, retire
@@ -55,8 +55,9 @@ def _is_decided_by_hand(
     context: dg.AssetExecutionContext, connection: psycopg.Connection, of: Collection
 ) -> bool:
     """Automation refreshes the model that is live, and never puts another in its place."""
-    automated = AUTOMATION_CONDITION_TAG in context.run.tags
-    return automated and not is_live(connection, of.collection, of.spec.slug, of.vector_type)
+    return is_automated(context.run) and not is_live(
+        connection, of.collection, of.spec.slug, of.vector_type
+    )
 
 
 def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, Any]:

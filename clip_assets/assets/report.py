@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 import numpy as np
 
-from clip_assets.assets.drift_chart import line_chart
+from clip_assets.assets.drift_chart import drift_chart
 from clip_assets.assets.pictures import pair_sheet
 from clip_assets.automation.conditions import report_condition
 from clip_assets.collection import Collection
@@ -88,18 +88,10 @@ def _pictures(objects: Objects, slug: str, found: Duplicates) -> str:
 
 
 def _drift(shards: Sequence[Drift]) -> str:
-    chart = line_chart(
-        {
-            "distance of the mean from earlier shards": [shard.distance for shard in shards],
-            "by chance": [shard.expected for shard in shards],
-            "length of the mean": [shard.norm for shard in shards],
-        },
-        marked=[number for number, shard in enumerate(shards) if shard.drifted],
-    )
     lines = [
         f"| {shard.shard} | {shard.rows} | {shard.norm:.4f} | {shard.distance:.4f} | "
         f"{shard.expected:.4f} | {'**drifted**' if shard.drifted else ''} |"
         for shard in shards[-_LINES:]
     ]
     head = "| shard | rows | length of mean | distance | by chance | |\n|---|---|---|---|---|---|"
-    return "\n".join([chart, "", head, *lines])
+    return "\n".join([drift_chart(shards), "", head, *lines])

@@ -8,7 +8,6 @@ from clip_assets import catalog
 from clip_assets.assets.chart import Line, recall_chart
 from clip_assets.automation.conditions import search_index_condition
 from clip_assets.collection import Collection
-from clip_assets.errors import StoreError
 from clip_assets.index import build as hnsw
 from clip_assets.index import load, tables, thumbnails
 from clip_assets.judge import judge
@@ -33,9 +32,7 @@ def search_index_asset(of: Collection) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         objects = installation.objects(of.collection)
-        head = catalog.read(objects)
-        if head is None:
-            raise StoreError(f"{of.collection} has no catalog yet. Materialize `catalog` first.")
+        head = catalog.require(objects, of.collection)
         shards = [shard.at for shard in head.shards]
         with installation.connect() as connection:
             done = load.reconcile(

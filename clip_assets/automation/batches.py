@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-)
+from clip_assets.dagster_private import partition_range_tags
 
 
 def batches(shards: Iterable[str], most: int) -> Iterator[list[str]]:
@@ -23,4 +20,4 @@ def batches(shards: Iterable[str], most: int) -> Iterator[list[str]]:
 
 def range_tags(batch: list[str]) -> dict[str, str]:
     """The tags that make a run materialize these neighbours."""
-    return {ASSET_PARTITION_RANGE_START_TAG: batch[0], ASSET_PARTITION_RANGE_END_TAG: batch[-1]}
+    return partition_range_tags(batch[0], batch[-1])

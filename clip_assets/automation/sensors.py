@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.automation.conditions import sensor_status
 from clip_assets.catalog import Shard
 from clip_assets.collection import Collection
+from clip_assets.dagster_private import requested_backfills
 from clip_assets.resources import Installation
 from clip_assets.source.open import open_source
 from clip_assets.status import is_live, missing_shards
@@ -108,10 +108,9 @@ def _busy(instance: dg.DagsterInstance, of: Collection) -> str:
         for run in instance.get_runs(chosen):
             if keys & (run.asset_selection or set()):
                 return f"run {run.run_id[:8]} is at work on this collection, or ended just now"
-    requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
-    for backfill in instance.get_backfills(requested):
-        if keys & set(backfill.asset_selection or ()):
-            return f"backfill {backfill.backfill_id} is at work on this collection"
+    for backfill, assets in requested_backfills(instance):
+        if keys & assets:
+            return f"backfill {backfill} is at work on this collection"
     return ""
 
 

@@ -6,14 +6,16 @@ An asset's freshness is that of its newest event: one refreshed shard makes all 
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster import AssetRecordsFilter, DagsterEventType
+from dagster import AssetRecordsFilter
+
+from clip_assets.dagster_private import newest_materializations
 
 
 def oldest_shards(
     instance: dg.DagsterInstance, embeddings: dg.AssetKey, shards: Sequence[str]
 ) -> list[str]:
     """The shards, those first that were longest not materialized; never counts as longest."""
-    events = _newest_events(instance, embeddings)
+    events = newest_materializations(instance, embeddings)
     return sorted(shards, key=lambda shard: (events.get(shard, 0), shard))
 
 
@@ -21,17 +23,9 @@ def seconds_since(
     instance: dg.DagsterInstance, embeddings: dg.AssetKey, shard: str, now: float
 ) -> float | None:
     """Seconds from the shard's newest materialization to `now`; None if there is none."""
-    event = _newest_events(instance, embeddings, {shard}).get(shard)
+    event = newest_materializations(instance, embeddings, {shard}).get(shard)
     if event is None:
         return None
     chosen = AssetRecordsFilter(embeddings, storage_ids=[event])
     (record,) = instance.fetch_materializations(chosen, limit=1).records
     return now - record.timestamp
-
-
-def _newest_events(
-    instance: dg.DagsterInstance, embeddings: dg.AssetKey, shards: set[str] | None = None
-) -> dict[str, int]:
-    """Number of each shard's newest materialization in the event log; later ones are higher."""
-    kind = DagsterEventType.ASSET_MATERIALIZATION
-    return dict(instance.get_latest_storage_id_by_partition(embeddings, kind, shards))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
-import numpy as np
+import pyarrow as pa
 
 from clip_assets import catalog
 from clip_assets.catalog import Shard
@@ -13,6 +13,7 @@ from clip_assets.errors import ClipAssetsError
 from clip_assets.quality.vectors import inspect
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
+from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
 
 
@@ -56,8 +57,7 @@ def fault(objects: Objects, slug: str, shard: Shard) -> str:
     if commit.rows + commit.rejected != shard.live:
         return f"{commit.rows} rows and {commit.rejected} rejects of {shard.live} images"
     try:
-        tables = [commits.read_part(objects, part, ["embedding"]) for part in commit.parts]
+        parts = [commits.read_part(objects, part, ["embedding"]) for part in commit.parts]
     except ClipAssetsError as error:
         return str(error)
-    columns = [table.column("embedding").combine_chunks().flatten().to_numpy() for table in tables]
-    return inspect(np.concatenate(columns).reshape(-1, commit.identity.dim)).text
+    return inspect(parquet.vectors(pa.concat_tables(parts))).text

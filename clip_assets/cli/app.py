@@ -186,7 +186,7 @@ def search(
     with _explained():
         release, hits = search_live(Settings(), collection, text, image, k)
     if release.identity.untrained:
-        out.print("[yellow]untrained model: results carry no meaning[/yellow]")
+        out.print("[yellow]untrained model: results are meaningless[/yellow]")
     table = Table("score", "image", "caption", "shard", "run", "sha256")
     for hit in hits:
         line = hit.lineage

@@ -13,6 +13,7 @@ from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.catalog import Catalog
 from clip_assets.component.image_collection import ImageCollection
+from clip_assets.dagster_private import implicit_job
 from clip_assets.errors import JobError, SettingsError
 from clip_assets.settings import PROJECT, Settings
 from clip_assets.status import missing_shards
@@ -41,10 +42,7 @@ class Backfill:
 
     @property
     def head(self) -> Catalog:
-        head = catalog.read(self.objects)
-        if head is None:
-            raise SettingsError(f"{self.of.collection} has no catalog, and its file no `source:`.")
-        return head
+        return catalog.require(self.objects, self.of.collection)
 
     def chosen(self, shards: str) -> list[str]:
         """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
@@ -69,9 +67,7 @@ class Backfill:
     def _execute(
         self, key: dg.AssetKey, tags: dict[str, str] | None = None, run_id: str | None = None
     ) -> None:
-        job = self._defs.resolve_implicit_job_def_def_for_assets([key])
-        assert job is not None, "every asset has its implicit job"
-        result = job.execute_in_process(
+        result = implicit_job(self._defs, key).execute_in_process(
             run_config=_QUIET,
             instance=self._instance,
             asset_selection=[key],

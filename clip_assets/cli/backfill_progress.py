@@ -21,7 +21,8 @@ from rich.progress import (
 
 from clip_assets.cli.backfill import Backfill
 from clip_assets.index import progress
-from clip_assets.node.job import id_of, read_progress
+from clip_assets.node.job import id_of
+from clip_assets.node.progress import read_progress
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 

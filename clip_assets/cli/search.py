@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_assets.errors import ModelError, SettingsError
+from clip_assets.errors import SettingsError
+from clip_assets.model import require_same
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.search import search
 from clip_assets.search.search import Hit, Release
@@ -32,11 +33,12 @@ def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float
     from clip_assets.node.decode import Rejected, decode
 
     encoder = encoders.load(release.spec)
-    if encoder.identity.key != release.identity.key:
-        raise ModelError(
-            f"{encoder.identity.short} was loaded, but the release was made by "
-            f"{release.identity.short}. Bring back those weights, or release a new index."
-        )
+    require_same(
+        encoder.identity,
+        release.identity,
+        f"The loaded model differs from that of release {release.id}",
+        ", or release an index of the loaded model",
+    )
     if image is None:
         return encoder.encode_text([text]).reshape(-1)
     try:

@@ -19,7 +19,7 @@ from clip_assets.collection import Collection
 from clip_assets.compute.skypilot import batch, jobs
 from clip_assets.compute.skypilot.batch import Launched
 from clip_assets.errors import JobError
-from clip_assets.node.job import read_progress
+from clip_assets.node.progress import read_progress
 from clip_assets.store.objects import Objects
 
 _POLL_SECONDS = 5.0

@@ -65,7 +65,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         None, description="where the images are; only in one file of the collection"
     )
     sky: SkyPilotConfig | None = Field(
-        None, description="run the embedding jobs on SkyPilot, and how"
+        None, description="how to run the embedding jobs on SkyPilot"
     )
 
     @classmethod

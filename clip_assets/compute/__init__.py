@@ -1,4 +1,4 @@
-"""Where an embedding job runs. Every client takes a job and tells, as it goes, how shards ended."""
+"""Where an embedding job runs. A client takes a job and reports how each shard ends."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import dagster as dg
 
 from clip_assets.errors import JobError
 from clip_assets.node.job import EmbedJob
-from clip_assets.node.report import State
+from clip_assets.node.progress import State
 from clip_assets.store.objects import Objects
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The rented machine of a job; `dollars_per_hour` is None where nobody names a price."""
+    """The machine that SkyPilot provides for a job; `dollars_per_hour` is None if unknown."""
 
     job: str
     url: str
@@ -26,7 +26,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """How one shard of a job ended, as the node told it, and where."""
+    """How one shard of a job ended, as the node reported it, and on which machine."""
 
     shard: str
     state: State
@@ -35,17 +35,17 @@ class ShardReport:
 
 
 class EmbedClient(Protocol):
-    """Runs `python -m clip_assets.node.embed --job URI` somewhere, and waits for it."""
+    """Runs `python -m clip_assets.node.embed --job URI` somewhere and waits for it."""
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
     ) -> Iterator[ShardReport]:
-        """One report a shard, as it ends. Raises JobError if the job could not do its work."""
+        """Yields one report per shard as it ends. Raises JobError if the job failed."""
         ...
 
 
 class Reports:
-    """The shard reports among a Pipes session's custom messages, each handed out once."""
+    """Extracts shard reports from a Pipes session's custom messages, each once."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -60,13 +60,13 @@ class Reports:
 
     @property
     def any_failed(self) -> bool:
-        """Whether the node named a shard that failed: then it, too, ends with an error."""
+        """Whether the node reported a failed shard; its process then exits with an error."""
         return self._failed
 
     def require_any(self) -> None:
-        """Raises JobError if none came: a job that says nothing has not been seen to work."""
+        """Raises JobError if there was no report: silence is not evidence of success."""
         if not self._seen:
             raise JobError(
-                "The job ended without a word about any shard. Look at the run's stderr for what "
-                "the node printed, and run it again: finished parts are kept."
+                "The job ended without reporting any shard. See the run's stderr for what the node "
+                "printed, then run it again: finished parts are kept."
             )

@@ -1,4 +1,4 @@
-"""Run embedding jobs as processes of this machine: the twin of the SkyPilot client."""
+"""Runs embedding jobs as local processes, behind the same interface as the SkyPilot client."""
 
 import os
 import signal
@@ -15,20 +15,20 @@ from clip_assets.compute import Reports, ShardReport
 from clip_assets.errors import JobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.node.program import COULD_NOT_START
 from clip_assets.store.objects import Objects
 
 _STOP_SECONDS = 10
-_COULD_NOT_START = 2
 _LINES_KEPT = 20
 
 
 class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """One subprocess a job, with this interpreter. Terminating the run terminates it."""
+    """Runs each job in a subprocess with this interpreter; terminating the run terminates it."""
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
     ) -> Iterator[ShardReport]:
-        """One report a shard. Raises JobError if the job could not do its work."""
+        """Yields one report per shard. Raises JobError if the job failed."""
         reports = Reports()
         last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         with open_pipes_session(
@@ -47,14 +47,14 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
                     yield from reports.new(session.get_custom_messages())
                 status = process.wait()
         yield from reports.new(session.get_custom_messages())
-        if status == _COULD_NOT_START or status < 0:
+        if status == COULD_NOT_START or status < 0:
             raise JobError(_failure(status, last_lines))
         reports.require_any()
 
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """A process whose stderr is read, and which does not outlive the block."""
+    """A process whose stderr is a pipe, stopped at the end of the block."""
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process

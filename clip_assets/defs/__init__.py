@@ -1,1 +1,1 @@
-"""Definitions that Dagster loads: one folder a collection and model, and the resources."""
+"""Definitions that Dagster loads: one folder per collection and model, and the resources."""

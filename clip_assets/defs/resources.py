@@ -1,4 +1,4 @@
-"""What every collection uses: its resources, and how the steps of a run are executed."""
+"""What every collection shares: the resources, and the executor of runs."""
 
 import dagster as dg
 
@@ -8,9 +8,9 @@ from clip_assets.resources import Installation
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Steps run within the run's own process: the heavy work is done by a job or by Postgres.
+    """Steps run in the run's own process, because a job or Postgres does the heavy work.
 
-    A process for every asset and check would cost three CPU-seconds of imports each.
+    A process per asset and check would cost three CPU-seconds of imports each.
     """
     return dg.Definitions(
         resources={"installation": Installation(), "compute": LocalEmbedClient()},

@@ -1,1 +1,1 @@
-"""Erasure of images, everywhere they are kept, with a receipt."""
+"""Erases images from everywhere they are stored, and writes a receipt."""

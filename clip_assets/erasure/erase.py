@@ -1,12 +1,12 @@
-"""Erase images: from answers at once, then from every file, and say so in a receipt.
+"""Erase images: from search results at once, then from every file; then write a receipt.
 
-    request.json   written first, so that a run cut short is known and its images stay away
+    request.json   written first, so that an interrupted run is known and its images stay away
     database       rows of every index and thumbnails, in one transaction
-    files          a version of each shard without the images, for every model; then the catalog
-    sweep          older versions and every snapshot made before now, from the journal
+    files          a new version of each shard without the images, per model; then the catalog
+    sweep          older versions and all existing snapshots, as listed in the journal
     receipt.json   written last
 
-Every step may run again: a killed run is completed by running it again.
+Every step is idempotent: run a killed erasure again to complete it.
 """
 
 import getpass
@@ -40,9 +40,9 @@ def erase(
     reason: str,
     say: Say,
 ) -> list[Receipt]:
-    """Erase these images and complete whatever erasure was cut short before; gives the receipts.
+    """Erase these images and complete every interrupted erasure; returns the receipts.
 
-    Raises StoreError for an image that the catalog does not know, before anything is touched.
+    Raises StoreError if the catalog does not have an image, before anything changes.
     """
     waiting = erased.open_requests(objects)
     asked = set(image_ids)
@@ -53,7 +53,7 @@ def erase(
 
 
 class _Journal(BaseModel):
-    """What is lost from sight once files are removed."""
+    """What the receipt needs but can no longer be read once files are removed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,7 +64,7 @@ class _Journal(BaseModel):
 
 @dataclass
 class _Erasing:
-    """One erasure at work."""
+    """One erasure in progress."""
 
     connection: psycopg.Connection
     objects: Objects
@@ -77,14 +77,14 @@ class _Erasing:
         database.erase(self.connection, collection, erasure, self.request.image_ids)
         clear_at = datetime.now(UTC)
         self.images = database.read(self.connection, collection, erasure)
-        self.say(f"{len(self.images)} images are absent from every answer")
+        self.say(f"{len(self.images)} images removed from all search results")
         journal = self._journal() or self._rewrite(clear_at)
         for path in journal.delete:
             self.objects.delete(path)
         self.say(f"{len(journal.files)} files rewritten, {len(journal.delete)} removed")
         if any(path.startswith(snapshots.FOLDER) for path in journal.delete):
             self.say(
-                "its snapshots are gone: make one and restart the replicas that began from one"
+                "snapshots deleted: make a new one, then restart replicas that used an old one"
             )
         vacuumed = database.vacuum(self.connection, collection)
         self.say(f"vacuumed {', '.join(vacuumed)}")
@@ -102,9 +102,8 @@ class _Erasing:
         return _Journal.model_validate_json(data)
 
     def _rewrite(self, clear_at: datetime) -> _Journal:
-        """New versions of every shard that names the images, and what they make obsolete."""
-        head = catalog.read(self.objects)
-        assert head, "the request was checked against the catalog"
+        """Write new versions of all shards that contain the images; list what becomes obsolete."""
+        head = catalog.require(self.objects, self.request.collection)
         changed = catalog.scrub(self.objects, head, self._gone)
         database.shut_out_loaders(self.connection, head.collection, [*changed])
         journal = _Journal(answers_clear_at=clear_at)
@@ -138,7 +137,7 @@ class _Erasing:
         database.move_ledger(self.connection, self.request.collection, was, became, new)
 
     def _old_catalogs(self, changed: dict[str, Shard]) -> list[str]:
-        """Older versions of the shards' rows, which have the images' addresses and captions."""
+        """Older catalog files of the shards, which contain the images' URIs and captions."""
         current = {paths.catalog_shard(shard.at) for shard in changed.values()}
         return sorted(
             entry.path
@@ -148,7 +147,7 @@ class _Erasing:
         )
 
     def _snapshots(self) -> list[str]:
-        """All snapshots beside the parquet: each was made before now. The pointer goes first."""
+        """All snapshots beside the parquet, since all were made before now; the pointer first."""
         found = [entry.path for entry in self.objects.list(snapshots.FOLDER)]
         return sorted(found, key=lambda path: (not path.endswith(snapshots.LATEST), path))
 
@@ -190,13 +189,11 @@ def _ask(objects: Objects, collection: str, image_ids: list[str], reason: str) -
 
 
 def _collection_with(connection: psycopg.Connection, objects: Objects, image_ids: set[str]) -> str:
-    """The collection's name, once it is known to have all these images.
+    """The collection's name, after checking that it has all these images.
 
-    The index answers in milliseconds; the catalog's rows are read for what it does not have.
+    The index answers in milliseconds; the catalog is read only for images the index lacks.
     """
-    head = catalog.read(objects)
-    if head is None:
-        raise StoreError(f"{objects.root} has no catalog, and so no image to erase.")
+    head = catalog.require(objects, objects.root)
     unknown = image_ids - database.known(connection, head.collection, image_ids)
     if unknown:
         unknown -= _listed(objects, head, unknown)

@@ -1,7 +1,7 @@
-"""A shard's files without some of its images: a new version, then the old ones removed.
+"""Rewrites a shard without some of its images, and finds the files this makes obsolete.
 
-The rules are those of any commit: parts under names of their own, read back, `commit.json` last.
-Until then readers have the old version whole, and after it the new one whole.
+The rules are those of any commit: write the parts under new paths, verify them, and write
+`commit.json` last. Until then readers see all of the old version, and afterwards all of the new.
 """
 
 import hashlib
@@ -18,15 +18,14 @@ from clip_assets.store import parquet, paths
 from clip_assets.store.commit import Commit, Part
 from clip_assets.store.erased import RewrittenFile
 from clip_assets.store.objects import Objects
+from clip_assets.store.parquet import REJECTS_FOOTER
 from clip_assets.store.paths import ShardVersion
-
-_REJECTS = b"clip_assets.rejects"  # rejects travel in the footers of parts, too
 
 
 def rewrite(
     objects: Objects, slug: str, old: Commit, at: ShardVersion, gone: Collection[str]
 ) -> Commit:
-    """Commit the shard without these images, or return the commit that an earlier run made."""
+    """Commit the shard without these images, or return the commit of an earlier run."""
     found = commits.read(objects, slug, at)
     if found:
         return found
@@ -44,7 +43,7 @@ def rewrite(
         "queries": queries,
         "rows": sum(part.rows for part, _ in made),
         "rejected": rejects.rows,
-        "mean": _mean([table for _, table in made], old.identity.dim),
+        "mean": _mean([table for _, table in made]),
     }
     return commits.write(objects, slug, old.model_copy(update=changes))
 
@@ -60,14 +59,14 @@ def holds(objects: Objects, commit: Commit, gone: Collection[str]) -> bool:
 
 
 def versions(objects: Objects, slug: str, shard: str) -> list[Commit]:
-    """Every commit of the shard by this model, the newest last."""
+    """Every commit of the shard by this model, newest last."""
     found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
     read = [commits.read_path(objects, path) for path in found if path.endswith("/commit.json")]
     return sorted(read, key=lambda commit: (commit.version, paths.commit(slug, commit.at)))
 
 
 def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
-    """The files of `old` whose content changed, `commit.json` among them, by its digest."""
+    """The files of `old` whose content changed, including `commit.json`, compared by digest."""
     by_name = {_name(part): part for part in (*new.parts, new.rejects, new.queries)}
     for was in (*old.parts, old.rejects, old.queries):
         became = by_name.get(_name(was))
@@ -89,7 +88,7 @@ def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
 def obsolete(objects: Objects, slug: str, shard: str, keep: Iterable[ShardVersion]) -> list[str]:
     """Every file of the shard by this model outside the folders of `keep`, commits first.
 
-    Parts of a job that never committed are among them.
+    This includes parts of jobs that never committed.
     """
     kept = tuple(paths.commit(slug, at).removesuffix("commit.json") for at in keep)
     found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
@@ -98,7 +97,7 @@ def obsolete(objects: Objects, slug: str, shard: str, keep: Iterable[ShardVersio
 
 
 def beside(old: Commit, gone: Collection[str]) -> ShardVersion:
-    """Where a commit goes that was behind the catalog already, and stays so."""
+    """The new version of a commit that was older than the catalog, and stays older."""
     text = "\n".join([old.catalog_digest, *sorted(gone)])
     return ShardVersion(old.shard, old.version, hashlib.sha256(text.encode()).hexdigest())
 
@@ -110,31 +109,29 @@ def _name(part: Part) -> str:
 def _rewritten(
     objects: Objects, part: Part, path: str, gone: Collection[str]
 ) -> tuple[Part, pa.Table]:
-    """The file under its new path, read back; the very same bytes where nothing of it goes."""
+    """Write the file to its new path and verify it; unchanged bytes if no row is removed."""
     table = commits.read_part(objects, part)
     kept = _without(table, gone)
     data = objects.get(part.path) if kept.equals(table, check_metadata=True) else None
     data = data or parquet.to_bytes(kept)
-    digest = hashlib.sha256(data).hexdigest()
     objects.put(path, data)
-    if hashlib.sha256(objects.get(path)).hexdigest() != digest:
+    if objects.get(path) != data:
         raise StoreError(f"{objects.uri(path)} was not stored as written. Run again.")
-    return Part(path=path, rows=len(kept), bytes=len(data), sha256=digest), kept
+    return commits.part_of(path, data, len(kept)), kept
 
 
 def _without(table: pa.Table, gone: Collection[str]) -> pa.Table:
     names = pa.array(sorted(gone), pa.string())
     kept = table.filter(pc.invert(pc.is_in(table.column("image_id"), names)))
     footer = table.schema.metadata or {}
-    if _REJECTS not in footer:
+    if REJECTS_FOOTER not in footer:
         return kept
-    rejects = [row for row in json.loads(footer[_REJECTS]) if row["image_id"] not in gone]
-    return kept.replace_schema_metadata({**footer, _REJECTS: json.dumps(rejects).encode()})
+    rejects = [row for row in json.loads(footer[REJECTS_FOOTER]) if row["image_id"] not in gone]
+    return kept.replace_schema_metadata({**footer, REJECTS_FOOTER: json.dumps(rejects).encode()})
 
 
-def _mean(tables: list[pa.Table], dim: int) -> tuple[float, ...]:
-    """As the node computes it."""
-    vectors = [table.column("embedding").combine_chunks().flatten().to_numpy() for table in tables]
-    sums = [part.reshape(-1, dim).sum(axis=0, dtype=np.float64) for part in vectors]
+def _mean(tables: list[pa.Table]) -> tuple[float, ...]:
+    """The mean vector, computed as the node does."""
+    sums = [parquet.vectors(table).sum(axis=0, dtype=np.float64) for table in tables]
     mean = np.sum(sums, axis=0) / max(sum(len(table) for table in tables), 1)
     return tuple(round(float(value), 6) for value in mean)

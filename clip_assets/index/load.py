@@ -12,13 +12,13 @@ from queue import SimpleQueue
 
 import psycopg
 
-from clip_assets.errors import DatabaseError, ModelError, StoreError
+from clip_assets.errors import DatabaseError, StoreError
 from clip_assets.index import erasure, growth, tables
 from clip_assets.index.copy import copy_shard
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index, Ledger
 from clip_assets.index.vector_type import VectorType
-from clip_assets.model import ModelSpec
+from clip_assets.model import ModelSpec, require_same
 from clip_assets.postgres.connect import another_connection
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
@@ -174,9 +174,9 @@ def _load_all(
 
 
 def _require_same_model(commit: Commit, index: Index) -> None:
-    if commit.identity.key != index.identity.key:
-        raise ModelError(
-            f"shard {commit.shard} was embedded by {commit.identity.short}, others by "
-            f"{index.identity.short}. Pin `sha256` in the model block and materialize the shards "
-            "of the other weights again."
-        )
+    require_same(
+        commit.identity,
+        index.identity,
+        f"The model of shard {commit.shard} differs from that of the other shards",
+        ", and materialize the shards of the other model again",
+    )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clip_assets.errors import StoreError
 from clip_assets.quality import duplicates
 from clip_assets.store import commit as commits
+from clip_assets.store import parquet
 from clip_assets.store.commit import Part
 from clip_assets.store.objects import Objects
 
@@ -58,8 +59,7 @@ def find(objects: Objects, slug: str, threshold: float = duplicates.NEAR) -> Dup
     for part in parts:
         table = commits.read_part(objects, part, _COLUMNS)
         mine = rows[(rows >= len(ids)) & (rows < len(ids) + len(table))] - len(ids)
-        column = table.column("embedding").combine_chunks()
-        kept.append(column.flatten().to_numpy().reshape(-1, column.type.list_size)[mine])
+        kept.append(parquet.vectors(table)[mine])
         ids += table.column("image_id").to_pylist()
         hashes += table.column("sha256").to_pylist()
     groups = duplicates.exact(hashes)

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from clip_assets.errors import SettingsError, StoreError
-from clip_assets.model import ModelSpec
+from clip_assets.model import ModelSpec, require_same
 from clip_assets.settings import Settings
 from clip_assets.status import collections
 from clip_assets.store import commit as commits
@@ -27,7 +27,7 @@ from clip_assets.store.objects import Objects, client_options, is_remote
 class Lake:
     """The committed embeddings of one collection and model.
 
-    Raises StoreError if nothing is committed by `slug`, or by different weights; SettingsError if
+    Raises StoreError if nothing is committed by `slug`, or by different models; SettingsError if
     it is left out where there are several models.
     """
 
@@ -38,11 +38,15 @@ class Lake:
         if not found:
             raise StoreError(f"{objects.root} has no embeddings by {self.slug}.")
         self._commits = [commits.read_path(objects, path) for path in found.values()]
-        if len({commit.identity.key for commit in self._commits}) > 1:
-            raise StoreError(
-                f"{objects.root}: the shards of {self.slug} were embedded by different weights, "
-                "whose vectors cannot be compared. Pin `sha256` in the model block and "
-                "materialize the shards of the other weights again."
+        first, *others = self._commits
+        for commit in others:
+            require_same(
+                commit.identity,
+                first.identity,
+                f"{objects.root}: the model of shard {commit.shard} differs from that of "
+                f"{first.shard}",
+                ", and materialize the shards of the other model again",
+                StoreError,
             )
 
     @property
@@ -60,11 +64,13 @@ class Lake:
 
         job = self._objects.get(paths.job(self._commits[0].job_id))
         encoder = load(ModelSpec.model_validate(EmbedJob.model_validate_json(job).model))
-        if encoder.identity.key != self._commits[0].identity.key:
-            raise StoreError(
-                f"{encoder.identity.short} was loaded, but the embeddings were made by "
-                f"{self._commits[0].identity.short}. Bring back the weights that made them."
-            )
+        require_same(
+            encoder.identity,
+            self._commits[0].identity,
+            "The loaded model differs from that of the embeddings",
+            ", or materialize `embeddings` again with the loaded model",
+            StoreError,
+        )
         return encoder
 
     def connect(self) -> duckdb.DuckDBPyConnection:

@@ -1,1 +1,1 @@
-"""What runs beside the GPU. Knows torch and the store; neither Dagster, SkyPilot nor Postgres."""
+"""The programs that run on the GPU machine. They need no Dagster, SkyPilot or Postgres."""

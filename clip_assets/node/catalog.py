@@ -1,50 +1,41 @@
-"""Make or refresh a collection's catalog by hand, before jobs are launched without Dagster.
+"""Create or refresh a collection's catalog, before launching jobs without Dagster.
 
     python -m clip_assets.node.catalog --data s3://bucket/clip --collection photos \\
         --type folder --uri s3://bucket/photos
 
-Prints how many images and shards there are, so that ranges of shards can be handed to jobs.
+Prints the number of images and shards, so that you can give each job a range of shards.
 """
 
-import argparse
-import sys
+from typing import Annotated, Literal
+
+import typer
 
 from clip_assets import catalog
-from clip_assets.errors import ClipAssetsError
+from clip_assets.node.program import explained, program
 from clip_assets.source import source_config
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
 
+Type = Literal["folder", "webdataset", "huggingface"]
 
-def main() -> int:
-    arguments = _arguments()
-    try:
-        source = source_config(arguments.type, arguments.uri)
-        objects = Objects(f"{arguments.data.rstrip('/')}/{arguments.collection}")
-        head = catalog.refresh(
-            objects, arguments.collection, source, open_source(source).list(), arguments.shard_size
-        )
-    except ClipAssetsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def main(
+    *,
+    data: Annotated[str, typer.Option(help="URI of the data folder or bucket prefix.")],
+    collection: Annotated[str, typer.Option(help="Name of the collection.")],
+    uri: Annotated[str, typer.Option(help="Address of the images, or a hub dataset id.")],
+    source_type: Annotated[Type, typer.Option("--type", help="Kind of source.")] = "folder",
+    shard_size: Annotated[int, typer.Option(min=1, help="Images per shard.")] = 10_000,
+) -> None:
+    with explained():
+        source = source_config(source_type, uri)
+        objects = Objects(f"{data.rstrip('/')}/{collection}")
+        head = catalog.refresh(objects, collection, source, open_source(source).list(), shard_size)
     last = len(head.shards) - 1
     print(f"{head.images} images in {len(head.shards)} shards: --shards 0..{last}")
-    return 0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m clip_assets.node.catalog",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", required=True, help="URI of the data folder or bucket prefix")
-    parser.add_argument("--collection", required=True)
-    parser.add_argument("--type", default="folder", choices=["folder", "webdataset", "huggingface"])
-    parser.add_argument("--uri", required=True, help="where the images are, or the hub's dataset")
-    parser.add_argument("--shard-size", type=int, default=10_000, help="images a shard")
-    return parser.parse_args()
-
+app = program(main, __doc__)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="python -m clip_assets.node.catalog")

@@ -1,6 +1,6 @@
-"""From a file's bytes to upright RGB pixels, within limits; and from pixels to a thumbnail.
+"""Decodes a file into upright RGB pixels, within limits, and makes thumbnails.
 
-Anyone may have made the bytes. Whatever Pillow makes of them, `decode` gives pixels or Rejected.
+The bytes are untrusted. Whatever Pillow does with them, `decode` returns pixels or raises Rejected.
 """
 
 import io
@@ -32,7 +32,7 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What `decode` accepts: bytes of the file, pixels, long side over short side, formats."""
+    """What `decode` accepts: size in bytes, pixels, long side over short side, formats."""
 
     max_bytes: int = 128 << 20
     max_pixels: int = 100_000_000
@@ -43,14 +43,14 @@ class Limits:
 PIPELINE = Limits()
 QUERY = Limits(max_bytes=16 << 20, max_pixels=25_000_000, formats=("JPEG", "PNG", "WEBP"))
 
-# Pillow's own guard, set once for the process: it warns above this, and raises above twice it.
+# Pillow's own limit, set once per process: it warns above this, and raises above twice this.
 Image.MAX_IMAGE_PIXELS = PIPELINE.max_pixels
-# Pillow would otherwise find its decoders on first use, in many threads at once.
+# Otherwise Pillow loads its decoders on first use, in many threads at once.
 Image.init()
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict on the input, not a fault of ours
-    """The bytes are no image that the limits allow; `reason` says why in a few words."""
+    """The bytes are not an image within the limits; `reason` says why in a few words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -59,7 +59,7 @@ class Rejected(Exception):  # noqa: N818 - a verdict on the input, not a fault o
 
 @dataclass(frozen=True)
 class Decoded:
-    """Upright RGB pixels; width and height in pixels as a viewer shows the image."""
+    """Upright RGB pixels; width and height are those a viewer shows."""
 
     image: Image.Image
     width: int
@@ -77,13 +77,13 @@ def decode(data: bytes, limits: Limits = PIPELINE) -> Decoded:
     try:
         image.load()
         rgb = _rgb(_upright(image))
-    except Exception as error:  # any class at all: the input chooses which code of Pillow runs
+    except Exception as error:  # any class: the input decides which Pillow code runs
         raise Rejected(_damage(data, error)) from error
     return Decoded(rgb, rgb.width, rgb.height)
 
 
 def thumbnail(image: Image.Image, side: int = 256) -> bytes:
-    """WebP of at most `side` pixels a side, from the pixels alone: no EXIF, profile or comment."""
+    """WebP of at most `side` pixels per side, without EXIF, colour profile or comment."""
     scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -105,7 +105,7 @@ def _opened(data: bytes, limits: Limits) -> Image.Image:
 
 
 def _refuse_shape(image: Image.Image, limits: Limits) -> None:
-    """From the header, before any pixel is decoded: 10 kB of PNG may stand for gigabytes."""
+    """Check the header before decoding any pixel: a 10 kB PNG may expand to gigabytes."""
     short, long = sorted(image.size)
     if short < 1:
         raise Rejected("no pixels")
@@ -118,7 +118,7 @@ def _refuse_shape(image: Image.Image, limits: Limits) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged metadata beside good pixels: show them as they are stored
+    except Exception:  # damaged metadata but good pixels: keep the stored orientation
         turn = None
     return image if turn is None else image.transpose(turn)
 
@@ -135,16 +135,16 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """8 bits of deep greyscale. Pillow's own conversion clips at 255, which is nearly all white."""
+    """Scale deep greyscale to 8 bits. Pillow's own conversion clips at 255: almost all white."""
     full = 65_535.0 if image.mode.startswith("I;16") else _full_scale(image)
     deep = image.convert("I") if image.mode.startswith("I;16") else image
     grey = deep.convert("F").point(lambda value: value * (255 / full) + 0.5).convert("L")
-    grey.info.pop("transparency", None)  # names one 16-bit grey, which no longer exists
+    grey.info.pop("transparency", None)  # refers to a 16-bit value that no longer exists
     return grey
 
 
 def _full_scale(image: Image.Image) -> float:
-    """White of 32-bit samples, which no header names: the smallest usual one that holds them."""
+    """White in 32-bit samples: the smallest usual value that fits, since no header states it."""
     brightest = float(image.getextrema()[1])  # type: ignore[arg-type]
     usual = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
     return next((white for white in usual if brightest <= white), max(brightest, 1.0))

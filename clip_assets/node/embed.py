@@ -4,25 +4,24 @@
     python -m clip_assets.node.embed --data DATA --collection photos --shards 0..9 \\
         --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
-Runs the same under Dagster, under SkyPilot and by hand. A job that dies is started again with
-the same arguments and redoes at most one part. Exit status: 0 when every shard is committed,
-1 when some failed (the others are committed), 2 when nothing could start.
+Runs identically under Dagster, under SkyPilot and by hand. If a job dies, start it again with the
+same arguments; it redoes at most one part. Exit status: 0 if every shard is committed, 1 if some
+failed (the others are committed), 2 if an error ended the job.
 """
 
-import argparse
-import hashlib
-import sys
 import time
-import uuid
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import typer
+from pydantic import ValidationError
 
 from clip_assets import catalog
-from clip_assets.catalog import Catalog, Shard
-from clip_assets.errors import ClipAssetsError, ModelError, StoreError, TooManyRejectsError
-from clip_assets.model import ModelSpec
+from clip_assets.catalog import Shard
+from clip_assets.errors import StoreError, TooManyRejectsError
+from clip_assets.model import ModelSpec, Precision, require_same
 from clip_assets.node import encoder as encoders
 from clip_assets.node import job as jobs
 from clip_assets.node import parts
@@ -30,63 +29,64 @@ from clip_assets.node import queries as text_queries
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.job import EmbedJob
 from clip_assets.node.parts import FinishedPart
-from clip_assets.node.report import Report
+from clip_assets.node.program import explained, program
+from clip_assets.node.progress import ProgressWriter
 from clip_assets.source import ImageRef, Source
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet, paths
-from clip_assets.store.commit import Commit, Part
+from clip_assets.store.commit import Commit
 from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 
 CODE_VERSION = "1"
-"""Raised when the same images and weights would give other parquet."""
+"""Increased when the same images and weights would give different parquet."""
 
 
 def run(objects: Objects, job: EmbedJob) -> int:
     """Embed every shard of the job; returns how many failed.
 
-    A shard with too many rejects fails alone; anything else wrong ends the job, since it would
-    befall the next shard too. Raises ClipAssetsError.
+    A shard with too many rejects fails alone. Any other error ends the job, because it would
+    affect the next shard too. Raises ClipAssetsError.
     """
-    head = _head(objects)
+    head = catalog.require(objects, job.collection)
     shards = head.pick(job.shards)
-    report = Report(objects, job, images=sum(shard.live for shard in shards))
+    progress = ProgressWriter(objects, job, images=sum(shard.live for shard in shards))
     try:
         model = encoders.load(job.model)
-        report.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
+        progress.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
         gone = erased(objects).sha256s
-        work = _Work(objects, job, model, open_source(head.source), report, gone)
+        work = _Work(objects, job, model, open_source(head.source), progress, gone)
         return sum(not work.finish(shard) for shard in shards)
     finally:
-        report.close()
+        progress.close()
 
 
 @dataclass(frozen=True)
 class _Work:
-    """One job at work: what stays the same from shard to shard."""
+    """The state of a running job that all its shards share."""
 
     objects: Objects
     job: EmbedJob
     model: Encoder
     source: Source
-    report: Report
+    progress: ProgressWriter
     erased: frozenset[str]
 
     def finish(self, shard: Shard) -> bool:
-        """Commit the shard, or find it committed; False if it failed."""
+        """Commit the shard unless it is committed already; returns False if it failed."""
         found = commits.read(self.objects, self.job.model.slug, shard.at)
         if found:
-            self._require_same_weights(found)
-            self.report.images(shard.live, encoded=False)
-            self.report.shard(shard.shard, "unchanged")
+            self._require_same_model(found)
+            self.progress.images(shard.live, encoded=False)
+            self.progress.shard(shard.shard, "unchanged")
             return True
         try:
             self._embed(shard)
         except TooManyRejectsError as error:
-            self.report.shard(shard.shard, "failed", str(error))
+            self.progress.shard(shard.shard, "failed", str(error))
             return False
-        self.report.shard(shard.shard, "committed")
+        self.progress.shard(shard.shard, "committed")
         return True
 
     def _embed(self, shard: Shard) -> None:
@@ -110,14 +110,14 @@ class _Work:
         )
 
     def _part(self, shard: Shard, number: int, refs: list[ImageRef]) -> tuple[FinishedPart, bool]:
-        """The part, and whether it was embedded now."""
+        """The part, and whether this call embedded it."""
         path = paths.part(self.job.model.slug, shard.at, number)
         found = parts.find(self.objects, path, self.model)
         if found:
-            self.report.images(len(refs), encoded=False)
+            self.progress.images(len(refs), encoded=False)
             return found, False
         making = parts.Making(
-            self.source, self.model, self.job.batch_size, self.report.one_image, self.erased
+            self.source, self.model, self.job.batch_size, self.progress.one_image, self.erased
         )
         return parts.embed(self.objects, path, refs, making), True
 
@@ -126,8 +126,8 @@ class _Work:
         rows = sum(part.file.rows for part in finished)
         if rows + len(rejected) != shard.live:
             raise StoreError(
-                f"shard {shard.shard}: {rows} rows and {len(rejected)} rejects do not make the "
-                f"catalog's {shard.live} images. Remove its folder and materialize it again."
+                f"shard {shard.shard}: {rows} rows and {len(rejected)} rejects do not add up to "
+                f"the catalog's {shard.live} images. Remove its folder and materialize it again."
             )
         slug = self.job.model.slug
         rejects = pa.Table.from_pylist(rejected, schema=parquet.REJECTS)
@@ -139,8 +139,8 @@ class _Work:
             catalog_digest=shard.digest,
             identity=self.model.identity,
             parts=tuple(part.file for part in finished),
-            rejects=self._put(paths.rejects(slug, shard.at), rejects),
-            queries=self._put(paths.queries(slug, shard.at), queries),
+            rejects=commits.put_part(self.objects, paths.rejects(slug, shard.at), rejects),
+            queries=commits.put_part(self.objects, paths.queries(slug, shard.at), queries),
             rows=rows,
             rejected=len(rejected),
             run_id=self.job.run_id,
@@ -151,12 +151,6 @@ class _Work:
             mean=tuple(round(float(value), 6) for value in mean),
         )
 
-    def _put(self, path: str, table: pa.Table) -> Part:
-        data = parquet.to_bytes(table)
-        self.objects.put(path, data)
-        digest = hashlib.sha256(data).hexdigest()
-        return Part(path=path, rows=len(table), bytes=len(data), sha256=digest)
-
     def _refuse_many_rejects(self, shard: Shard, finished: list[FinishedPart]) -> None:
         rejects = [reject for part in finished for reject in part.rejects]
         if len(rejects) <= self.job.max_reject_share * shard.live:
@@ -164,76 +158,72 @@ class _Work:
         examples = "; ".join(f"{r['image_id']}: {r['reason']}" for r in rejects[:3])
         raise TooManyRejectsError(
             f"{len(rejects)} of {shard.live} images were rejected, more than max_reject_share "
-            f"{self.job.max_reject_share:g} allows ({examples}). Mend the images, or raise the "
-            "share if that is what the collection is like; finished parts are kept."
+            f"{self.job.max_reject_share:g} allows ({examples}). Fix the images, or raise "
+            "max_reject_share if these are expected; finished parts are kept."
         )
 
-    def _require_same_weights(self, found: Commit) -> None:
-        if found.identity.key != self.model.identity.key:
-            raise ModelError(
-                f"shard {found.shard} was committed by {found.identity.short}, but "
-                f"{self.model.identity.short} was loaded under the same name. Pin `sha256` in "
-                "the model block to the weights you mean."
+    def _require_same_model(self, found: Commit) -> None:
+        require_same(
+            self.model.identity,
+            found.identity,
+            f"The loaded model differs from that of shard {found.shard}, which is committed",
+            ", or remove the folder of that shard to embed it again",
+        )
+
+
+def main(  # noqa: PLR0913 - one parameter an option
+    *,
+    job: Annotated[
+        str | None, typer.Option(help="URI of a job.json; the other options are then not needed.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="URI of the data folder or bucket prefix.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Name of the collection.")] = None,
+    shards: Annotated[str, typer.Option(help="all, 7, 0..9 (both included).")] = "all",
+    model: Annotated[
+        str | None, typer.Option(help="open_clip name, hf-hub:org/repo or local-dir:/path.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Tag of open_clip or a checkpoint file.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Of the model's arithmetic.")] = "fp32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 32,
+    max_reject_share: Annotated[
+        float, typer.Option(min=0, max=1, help="A shard that rejects a larger share fails.")
+    ] = 0.01,
+) -> None:
+    with explained():
+        if job:
+            objects, asked = jobs.read(job)
+        elif data and collection and model:
+            objects = Objects(f"{data.rstrip('/')}/{collection}")
+            spec = _spec(model, pretrained or None, precision)
+            keys = tuple(catalog.select(catalog.require(objects, collection), shards))
+            job_id, run_id = jobs.ids_by_hand(spec.slug, keys)
+            asked = EmbedJob(
+                job_id=job_id,
+                run_id=run_id,
+                collection=collection,
+                model=spec,
+                shards=keys,
+                batch_size=batch_size,
+                max_reject_share=max_reject_share,
             )
+        else:
+            raise typer.BadParameter("give --job, or --data, --collection and --model")
+        failed = run(objects, asked)
+    raise typer.Exit(1 if failed else 0)
 
 
-def _head(objects: Objects) -> Catalog:
-    head = catalog.read(objects)
-    if head is None:
-        raise StoreError(f"{objects.root} has no catalog yet. Materialize `catalog` first.")
-    return head
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m clip_assets.node.embed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--job", help="URI of a job.json; the other options are then not needed")
-    parser.add_argument("--data", help="URI of the data folder or bucket prefix")
-    parser.add_argument("--collection")
-    parser.add_argument("--shards", default="all", help="all, 7, 0..9 (both included)")
-    parser.add_argument("--model", help="open_clip name, hf-hub:org/repo or local-dir:/path")
-    parser.add_argument("--pretrained", help="tag of open_clip or a checkpoint file")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--max-reject-share", type=float, default=0.01)
-    arguments = parser.parse_args()
-    if not arguments.job and not (arguments.data and arguments.collection and arguments.model):
-        parser.error("give --job, or --data, --collection and --model")
-    return arguments
-
-
-def _job_of(arguments: argparse.Namespace) -> tuple[Objects, EmbedJob]:
-    if arguments.job:
-        return jobs.read(arguments.job)
-    objects = Objects(f"{arguments.data.rstrip('/')}/{arguments.collection}")
-    job_id = uuid.uuid4().hex
-    return objects, EmbedJob(
-        job_id=job_id,
-        run_id=f"by-hand-{job_id[:8]}",
-        collection=arguments.collection,
-        model=ModelSpec(
-            name=arguments.model,
-            pretrained=arguments.pretrained or None,
-            precision=arguments.precision,
-        ),
-        shards=tuple(catalog.select(_head(objects), arguments.shards)),
-        batch_size=arguments.batch_size,
-        max_reject_share=arguments.max_reject_share,
-    )
-
-
-def main() -> int:
-    arguments = _arguments()
+def _spec(name: str, pretrained: str | None, precision: Precision) -> ModelSpec:
     try:
-        objects, job = _job_of(arguments)
-        return 1 if run(objects, job) else 0
-    except ClipAssetsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return ModelSpec(name=name, pretrained=pretrained, precision=precision)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from error
 
+
+app = program(main, __doc__)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="python -m clip_assets.node.embed")

@@ -1,4 +1,4 @@
-"""An open_clip model that turns images and texts into unit vectors, and knows what it is."""
+"""An open_clip model that encodes images and texts as unit vectors, with its identity."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, ModelSpec
 
 DECODE_VERSION = 1
-"""Raised when `node.decode` changes what pixels a model sees for the same bytes."""
+"""Increased when `node.decode` changes the pixels a model sees for the same bytes."""
 
 _TORCH_DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Encoder:
-    """A loaded model on one device. Inference is safe from several threads."""
+    """A loaded model on one device. Several threads may run inference at once."""
 
     def __init__(self, spec: ModelSpec, model: Any, device: str) -> None:
         self.device = device
@@ -54,24 +54,24 @@ class Encoder:
         return self.encode_tensors([self.preprocess(image) for image in images])
 
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors float32[n, dim] of `n` texts; a text past the context is cut."""
+        """Unit vectors float32[n, dim] of `n` texts; a text beyond the context is truncated."""
         tokens = self._tokenize(list(texts)).to(self.device)
         with torch.inference_mode():
             return _unit(self._model.encode_text(tokens))
 
 
 def load(spec: ModelSpec, device: str | None = None) -> Encoder:
-    """Load `spec` on `device` (default: CUDA if there is one, else CPU).
+    """Load `spec` on `device` (default: CUDA if available, else CPU).
 
-    Raises ModelError if the name is unknown, the weights cannot be had, do not fit, or are not
-    the ones `spec.sha256` names. Never falls back to other weights.
+    Raises ModelError if the name is unknown, or the weights are unavailable, do not fit or do not
+    match `spec.sha256`. Never falls back to other weights.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = Encoder(spec, _load_float32(spec), device)
     if spec.sha256 and spec.sha256 != encoder.identity.weights:
         raise ModelError(
             f"{spec.name}: the weights have sha256 {encoder.identity.weights}, not {spec.sha256}. "
-            "Pin the right checkpoint, or correct `sha256` if the change is meant."
+            "Use the right checkpoint, or change `sha256` if the new weights are intended."
         )
     return encoder
 
@@ -99,7 +99,7 @@ def _tokenizer(spec: ModelSpec) -> Any:
         return open_clip.get_tokenizer(spec.name)
     except (ImportError, NameError, AssertionError) as error:
         raise ModelError(
-            f"{spec.name} has a tokenizer of the transformers package, which is not installed. "
+            f"{spec.name} needs a tokenizer from the transformers package, which is not installed. "
             "Install it with: pip install 'clip-assets[transformers]'"
         ) from error
     except (RuntimeError, OSError, ValueError) as error:
@@ -111,8 +111,8 @@ def _check_name(spec: ModelSpec) -> None:
         folder = Path(spec.name.removeprefix("local-dir:"))
         if not (folder / "open_clip_config.json").is_file():
             raise ModelError(
-                f"{folder} has no open_clip_config.json. Name a folder with that file and a "
-                "checkpoint, as open_clip's own export writes them."
+                f"{folder} has no open_clip_config.json. Give a folder with that file and a "
+                "checkpoint, as open_clip exports them."
             )
         return
     if spec.name.startswith("hf-hub:"):
@@ -127,7 +127,7 @@ def _check_name(spec: ModelSpec) -> None:
     if spec.pretrained and spec.pretrained not in tags and not Path(spec.pretrained).is_file():
         raise ModelError(
             f"{spec.name} has no weights named {spec.pretrained}, and no such file exists. "
-            f"open_clip knows: {', '.join(tags) or 'none; give a checkpoint file'}."
+            f"open_clip has: {', '.join(tags) or 'none; give a checkpoint file'}."
         )
 
 
@@ -135,18 +135,18 @@ def _explained(spec: ModelSpec, error: Exception) -> ModelError:
     text = str(error).strip().split("\n")[0][:300]
     if "state_dict" in text or "size mismatch" in str(error):
         return ModelError(
-            f"The checkpoint {spec.pretrained or spec.name} does not fit {spec.name}: its layers "
-            "have other names or shapes. Name the architecture it was trained with."
+            f"The checkpoint {spec.pretrained or spec.name} does not fit {spec.name}: the names or "
+            "shapes of its layers differ. Give the architecture it was trained with."
         )
     return ModelError(
-        f"{spec.name}: its weights ({spec.pretrained or 'of that name'}) could not be loaded. "
-        "Check that the hub can be reached (HF_HOME, HF_TOKEN, a proxy), or give a local "
+        f"{spec.name}: the weights ({spec.pretrained or 'of that name'}) could not be loaded. "
+        "Check that the hub is reachable (HF_HOME, HF_TOKEN, a proxy), or give a local "
         f"checkpoint as `pretrained: /path/file.safetensors`. ({text})"
     )
 
 
 def _at_precision(spec: ModelSpec, model: Any) -> Any:
-    """The same weights in a model that open_clip built for the precision."""
+    """The same weights in a model that open_clip builds for this precision."""
     if spec.precision == "fp32":
         return model
     lower = open_clip.create_model(
@@ -173,6 +173,7 @@ def _identity(spec: ModelSpec, model: Any) -> ModelIdentity:
         preprocess=preprocess,
         dim=_dim(model),
         untrained=spec.untrained_seed is not None,
+        decode=DECODE_VERSION,
     )
 
 

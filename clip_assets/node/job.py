@@ -1,9 +1,10 @@
-"""What one embedding job is asked to do: a file under the data URI, not a command line.
+"""The description of one embedding job: a file under the data URI, not a command line.
 
-A list of 10,000 shards does not fit an environment variable; a job file has no such limit.
+A list of 10,000 shards does not fit in an environment variable; a job file has no such limit.
 """
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,8 +18,8 @@ from clip_assets.store.objects import Objects
 class EmbedJob(BaseModel):
     """Embed `shards` of one collection with one model.
 
-    `part_rows` is how many catalog rows make one part, the unit of resuming: about a minute of
-    the slowest device. `max_reject_share` fails a shard that rejects a larger share of its
+    `part_rows` is the number of catalog rows per part, the unit of resuming: about a minute of
+    work on the slowest device. A shard fails if it rejects more than `max_reject_share` of its
     images.
     """
 
@@ -35,7 +36,7 @@ class EmbedJob(BaseModel):
 
     @property
     def batch(self) -> str:
-        """The same for every job that was asked for the same shards with the same model."""
+        """Equal for all jobs that were given the same shards and the same model."""
         return self.job_id.split("-")[0]
 
 
@@ -44,28 +45,18 @@ def batch_of(slug: str, shards: Sequence[str]) -> str:
 
 
 def id_of(slug: str, shards: Sequence[str], run_id: str, attempt: int = 0) -> str:
-    """A job's id: it tells batch and run, so a lost worker's job is found again by its name."""
+    """A job's id names its batch and run, so that the job of a lost worker can be found again."""
     return f"{batch_of(slug, shards)}-{run_id[:8]}-{attempt}"
 
 
-class Progress(BaseModel):
-    """How far a job is; replaced about once a second under the data URI."""
-
-    shards: int
-    shards_done: int = 0
-    images: int = 0
-    images_done: int = 0
-    images_per_second: float = 0.0
-
-    @property
-    def eta_seconds(self) -> float | None:
-        if not self.images_per_second:
-            return None
-        return (self.images - self.images_done) / self.images_per_second
+def ids_by_hand(slug: str, shards: Sequence[str]) -> tuple[str, str]:
+    """Ids of a new job and of its run, where no run of Dagster gives one."""
+    run = uuid.uuid4().hex
+    return id_of(slug, shards, run), f"by-hand-{run[:8]}"
 
 
 def write(objects: Objects, job: EmbedJob) -> str:
-    """Put the job file; returns its URI."""
+    """Write the job file; returns its URI."""
     path = paths.job(job.job_id)
     objects.put(path, job.model_dump_json(indent=1).encode())
     return objects.uri(path)
@@ -78,11 +69,4 @@ def read(uri: str) -> tuple[Objects, EmbedJob]:
         objects = Objects(root)
         return objects, EmbedJob.model_validate_json(objects.get(f"jobs/{tail}"))
     except FileNotFoundError as error:
-        raise StoreError(f"{uri} does not exist; give the job.json that was written.") from error
-
-
-def read_progress(objects: Objects, job_id: str) -> Progress | None:
-    try:
-        return Progress.model_validate_json(objects.get(paths.progress(job_id)))
-    except FileNotFoundError:
-        return None
+        raise StoreError(f"{uri} does not exist. Give the URI of an existing job.json.") from error

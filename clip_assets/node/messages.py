@@ -1,6 +1,6 @@
 """Pipes messages as objects under the data URI: they outlive log streams and the run's worker.
 
-A job that is recovered on another machine writes on behind what the first attempt wrote.
+A job that recovers on another machine appends to the messages of the first attempt.
 """
 
 import json
@@ -20,13 +20,13 @@ from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
 JOB_ID = "clip_assets_job_id"
-"""Key of the Pipes parameter that asks for messages in the store instead of a file or a stream."""
+"""Pipes parameter that asks for messages in the store instead of in a file or stream."""
 
 
 class StoreMessageChannel(PipesMessageWriterChannel):
-    """One object a message; they are few, one a shard.
+    """Writes one object per message; there are few, about one per shard.
 
-    Two may write at once: the machine that was taken away can live on for a while.
+    Two jobs may write at once, because a preempted machine can keep running for a while.
     """
 
     def __init__(self, objects: Objects, job_id: str) -> None:
@@ -40,7 +40,7 @@ class StoreMessageChannel(PipesMessageWriterChannel):
 
 
 class MessageWriter(PipesMessageWriter[PipesMessageWriterChannel]):
-    """Writes where the orchestrator's reader asked: to the store, or as Pipes does by itself."""
+    """Writes where the orchestrator's reader asks: to the store, or to Pipes' default channel."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects

@@ -1,10 +1,9 @@
-"""One part of a shard: embedded once, written whole, found again after a restart.
+"""One part of a shard: embedded once, written atomically, and found again after a restart.
 
-A part's rejects travel in its footer, so that rows and rejects become visible in one step even
-when two jobs write the same part (a preempted one may live on for a while). The first one wins.
+A part's rejects are stored in its footer, so that rows and rejects become visible together even
+if two jobs write the same part (a preempted job may keep running). The first writer wins.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,20 +13,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip_assets.errors import ModelError
+from clip_assets.model import ModelIdentity, require_same
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.prepare import Prepared, Reject, prepare
 from clip_assets.source import ImageRef, Source
 from clip_assets.store import parquet
-from clip_assets.store.commit import Part
+from clip_assets.store.commit import Part, part_of
 from clip_assets.store.objects import Objects
 
-_IDENTITY = b"clip_assets.identity"
-_REJECTS = b"clip_assets.rejects"
+_KEY = b"clip_assets.identity"
+_IDENTITY = b"clip_assets.model"
 
 
 @dataclass(frozen=True)
 class FinishedPart:
-    """A part as it is under its final name. `total` is the float64[dim] sum of its vectors."""
+    """A part under its final name; `total` is the float64[dim] sum of its vectors."""
 
     file: Part
     rejects: list[dict[str, str]]
@@ -35,28 +35,36 @@ class FinishedPart:
 
 
 def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
-    """The part that an earlier attempt finished.
+    """The part, if an earlier attempt finished it.
 
-    Raises ModelError if other weights made it, StoreError if it is damaged.
+    Raises ModelError if another model made it, StoreError if it is damaged.
     """
     try:
         data = objects.get(path)
     except FileNotFoundError:
         return None
     table = parquet.from_bytes(data, objects.uri(path))
-    if table.schema.metadata[_IDENTITY].decode() != encoder.identity.key:
-        raise ModelError(
-            f"{objects.uri(path)} was made by other weights under the same name. Pin `sha256` in "
-            "the model block to the weights you mean, or remove that folder to start it again."
-        )
+    _require_same_model(table.schema.metadata, encoder.identity, objects.uri(path))
     return _finished(path, data, table)
+
+
+def _require_same_model(footer: dict[bytes, bytes], loaded: ModelIdentity, where: str) -> None:
+    """Parts of older versions have the key of their model only, and cannot say what differs."""
+    if footer[_KEY].decode() == loaded.key:
+        return
+    claim = f"The loaded model differs from that of {where}"
+    otherwise = ", or remove that folder to start it again"
+    if _IDENTITY in footer:
+        made_by = ModelIdentity.model_validate_json(footer[_IDENTITY])
+        require_same(loaded, made_by, claim, otherwise)
+    raise ModelError(f"{claim}. Restore the model that made it{otherwise}.")
 
 
 @dataclass(frozen=True)
 class Making:
-    """What parts are made with; `on_image` is called as each image is done.
+    """What parts are made with; `on_image` is called after each image.
 
-    `erased` are hashes of files that must not come back, under whatever name.
+    `erased` holds hashes of files that must not come back under any name.
     """
 
     source: Source
@@ -89,7 +97,7 @@ def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making)
 def _batches(
     prepared: Iterable[Prepared | Reject], rejects: list[Reject], making: Making
 ) -> Iterator[list[Prepared]]:
-    """Full batches of accepted images; the same input always makes the same batches."""
+    """Full batches of accepted images; the same input always gives the same batches."""
     batch: list[Prepared] = []
     for item in prepared:
         making.on_image()
@@ -129,23 +137,24 @@ def _table(
         {"image_id": reject.ref.image_id, "uri": reject.ref.uri, "reason": reject.reason}
         for reject in rejects
     ]
-    footer = {_IDENTITY: encoder.identity.key, _REJECTS: json.dumps(reasons)}
+    footer = {
+        _KEY: encoder.identity.key,
+        _IDENTITY: encoder.identity.model_dump_json(),
+        parquet.REJECTS_FOOTER: json.dumps(reasons),
+    }
     schema = parquet.embeddings(encoder.dim)
     columns = [
         pa.array([row[field.name] for row in rows], field.type)
         for field in schema
         if field.name != "embedding"
     ]
-    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+    embedding = parquet.vector_column(vectors)
     return pa.table([*columns, embedding], schema=schema.with_metadata(footer))
 
 
 def _finished(path: str, data: bytes, table: pa.Table) -> FinishedPart:
-    digest = hashlib.sha256(data).hexdigest()
-    vectors = table.column("embedding").combine_chunks().flatten().to_numpy()
-    dim = table.schema.field("embedding").type.list_size
     return FinishedPart(
-        file=Part(path=path, rows=len(table), bytes=len(data), sha256=digest),
-        rejects=json.loads(table.schema.metadata[_REJECTS]),
-        total=vectors.reshape(-1, dim).sum(axis=0, dtype=np.float64),
+        file=part_of(path, data, len(table)),
+        rejects=json.loads(table.schema.metadata[parquet.REJECTS_FOOTER]),
+        total=parquet.vectors(table).sum(axis=0, dtype=np.float64),
     )

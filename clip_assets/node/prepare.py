@@ -1,4 +1,4 @@
-"""From an image's bytes to the tensor a model takes, on all cores, a few batches ahead."""
+"""Turns image bytes into input tensors for the model, on all cores, a few batches ahead."""
 
 import hashlib
 import os
@@ -39,9 +39,9 @@ def prepare(
     preprocess: Callable[[Image], Tensor],
     ahead: int,
 ) -> Iterator[Prepared | Reject]:
-    """Decode in order on threads, at most `ahead` images before the one that is asked for.
+    """Decode in threads and yield in order, at most `ahead` images early.
 
-    Pillow releases the GIL while it decodes and resizes, so threads keep every core busy.
+    Pillow releases the GIL while it decodes and resizes, so threads use every core.
     """
     window: deque[Future[Prepared | Reject]] = deque()
     with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:

@@ -1,7 +1,7 @@
-"""Text queries that travel with a shard, so that recall can be measured without the model.
+"""Text queries stored with each shard, so that recall can be measured without the model.
 
 Recall differs between text and image queries (text vectors lie apart from image vectors), so an
-index must be judged by real text vectors. The node has the model loaded; the index has not.
+index must be judged with real text vectors. The node has the model loaded; the index does not.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ from clip_assets.store import parquet
 PER_SHARD = 200
 _BATCH = 64
 
-# Asked of shards without captions: ordinary things that photo collections hold, in several
-# phrasings, because few queries cannot prove a high recall.
+# Used for shards without captions: common subjects of photo collections, in several phrasings,
+# because a few queries cannot prove a high recall.
 PROMPTS = [
     phrasing.format(thing)
     for phrasing in ("{}", "a photo of {}", "{} from far away", "a drawing of {}")
@@ -29,7 +29,7 @@ PROMPTS = [
 
 
 def table(refs: list[ImageRef], encoder: Encoder) -> pa.Table:
-    """At most PER_SHARD captions, evenly spread over the shard, else the prompts."""
+    """At most PER_SHARD captions, spread evenly over the shard; without captions, the prompts."""
     captioned = [ref for ref in refs if ref.caption]
     chosen = captioned[:: max(1, -(-len(captioned) // PER_SHARD))]
     texts = [ref.caption or "" for ref in chosen] or PROMPTS
@@ -37,6 +37,6 @@ def table(refs: list[ImageRef], encoder: Encoder) -> pa.Table:
     vectors = np.concatenate(
         [encoder.encode_text(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
     )
-    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+    embedding = parquet.vector_column(vectors)
     columns = [pa.array(ids, pa.string()), pa.array(texts, pa.string()), embedding]
     return pa.table(columns, schema=parquet.queries(encoder.dim))

@@ -1,7 +1,7 @@
-"""Whether a shard's images look like those before it: its mean vector against the earlier ones.
+"""Detects drift: compares each shard's mean vector with that of the earlier shards.
 
-A model with other weights, pixels normalised another way or a source that changed all move the mean
-at once, long before anybody notices in the answers.
+Other weights, other preprocessing or a changed source all move the mean immediately, long before
+anyone notices in the search results.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 FACTOR = 3.0
-"""How many times farther than usual a shard must lie to be called drifted."""
+"""A shard has drifted if it is more than this many times farther away than usual."""
 
-_USUAL_FROM = 3  # earlier shards, fewer of which do not say what is usual
+_USUAL_FROM = 3  # earlier shards needed to know what is usual
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One shard: the length of its mean vector, and how far that lies from the earlier mean.
+    """One shard: the length of its mean vector, and its distance from the mean of earlier shards.
 
-    `norm` is near 1 where all images look alike, and is that of the mean, since the vectors
-    themselves have length 1. `expected` is the distance that chance alone would give.
+    `norm` is near 1 if all images look alike (each vector has length 1, their mean less).
+    `expected` is the distance that chance alone would give.
     """
 
     shard: str
@@ -33,9 +33,9 @@ class Drift:
 
 
 def drifts(shards: Sequence[str], rows: Sequence[int], means: NDArray[np.float64]) -> list[Drift]:
-    """Each shard against all before it; `means` is float64[shards, dim] of unit vectors.
+    """Compare each shard with all before it; `means` is float64[shards, dim], one mean per shard.
 
-    The first has nothing before it: its distance is 0. Shards without rows are left out.
+    The first shard has distance 0. Shards without rows are skipped.
     """
     found: list[Drift] = []
     total, count = np.zeros(means.shape[1]), 0
@@ -51,13 +51,13 @@ def drifts(shards: Sequence[str], rows: Sequence[int], means: NDArray[np.float64
             float(np.median(usual)), expected
         )
         found.append(Drift(shard, size, float(np.linalg.norm(mean)), distance, expected, drifted))
-        if not drifted:  # or the next shards would be held against what went wrong
+        if not drifted:  # later shards must not be compared with a faulty one
             total, count = total + mean * size, count + size
     return found
 
 
 def _by_chance(mean: NDArray[np.float64], size: int, earlier: int) -> float:
-    """Unit vectors scatter round their mean with the variance 1 - |mean|²; means of n with that
-    over n."""
+    """Unit vectors scatter around their mean with variance 1 - |mean|²; the mean of n of them
+    with that variance divided by n."""
     variance = max(0.0, 1.0 - float(mean @ mean))
     return float(np.sqrt(variance * (1 / size + 1 / earlier)))

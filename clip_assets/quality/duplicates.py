@@ -1,4 +1,4 @@
-"""The same picture twice: by the bytes of its file, or by what the model sees in it."""
+"""Finds duplicate images: by the bytes of the file, or by similarity of their vectors."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAR = 0.97
-"""Cosine similarity from which two pictures are called near-duplicates."""
+"""Cosine similarity at or above which two images are near-duplicates."""
 
-_BLOCK = 512  # rows a product: 2 MB a thousand others, and large enough for every core
+_BLOCK = 512  # rows per matrix product: 2 MB per 1,000 columns, large enough for every core
 
 
 class Pair(NamedTuple):
@@ -22,7 +22,7 @@ class Pair(NamedTuple):
 
 
 def exact(hashes: Sequence[str]) -> list[list[int]]:
-    """Rows that share a hash, the largest groups first, each in ascending order."""
+    """Groups of rows that share a hash, largest first; rows in a group are ascending."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(hashes):
         rows[digest].append(row)
@@ -33,15 +33,15 @@ def exact(hashes: Sequence[str]) -> list[list[int]]:
 def near(vectors: NDArray[np.float32], threshold: float, most: int) -> list[Pair]:
     """The closest `most` pairs of unit vectors float32[n, dim] at or above the threshold.
 
-    Every pair is looked at, n² / 2 products of dim: some 50,000 rows are seconds, a million is not
-    for this function. Memory holds one block of products and the pairs.
+    Compares every pair, n² / 2 products of length dim: 50,000 rows take seconds, a million rows
+    are too many. Memory holds one block of products and the pairs.
     """
     found: list[Pair] = []
     for start in range(0, len(vectors), _BLOCK):
         block = vectors[start : start + _BLOCK] @ vectors[start:].T
         hits = np.flatnonzero(np.triu(block >= threshold, k=1))
         cosines = block.ravel()[hits]
-        if len(hits) > most:  # many copies of one picture are half a block of pairs
+        if len(hits) > most:  # many copies of one image can give half a block of pairs
             best = np.argpartition(-cosines, most)[:most]
             hits, cosines = hits[best], cosines[best]
         first, second = np.divmod(hits, block.shape[1])
@@ -56,5 +56,5 @@ def near(vectors: NDArray[np.float32], threshold: float, most: int) -> list[Pair
 
 
 def spread(rows: int, most: int) -> NDArray[np.int64]:
-    """Numbers of at most so many rows, evenly over all of them."""
+    """At most `most` row numbers, spread evenly over all rows."""
     return np.unique(np.linspace(0, max(rows - 1, 0), min(rows, most)).astype(np.int64))

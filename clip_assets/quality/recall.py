@@ -1,4 +1,4 @@
-"""recall@k of an approximate search, with a bound that a few lucky queries cannot reach."""
+"""recall@k of an approximate search, with a lower bound that a few lucky queries cannot meet."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 Z_95 = 1.6449
-"""One-sided 95 % quantile of the normal distribution."""
+"""One-sided 95 % quantile of the standard normal distribution."""
 
 
 class Recall(BaseModel):
@@ -21,10 +21,10 @@ class Recall(BaseModel):
 
 
 def mean_recall(reached: Sequence[float], k: int) -> Recall:
-    """From the share of its exact k nearest that each query found.
+    """Recall over queries; `reached` is the share of its exact k nearest that each query found.
 
-    Where the collection has fewer than k images, all of them count as the exact nearest. Of no
-    queries the recall is 1, for nothing was lost, and its bound 0, for nothing was shown.
+    If the collection has fewer than k images, all of them count as the exact nearest. Without
+    queries the mean is 1, because nothing was missed, and the bound 0, because nothing was proved.
     """
     if not reached:
         return Recall(k=k, queries=0, mean=1.0, lower=0.0)
@@ -33,10 +33,10 @@ def mean_recall(reached: Sequence[float], k: int) -> Recall:
 
 
 def wilson_lower(mean: float, n: int) -> float:
-    """Lower bound of a mean of n values within [0, 1] (Wilson, 1927).
+    """Lower bound of the mean of n values in [0, 1] (Wilson, 1927).
 
-    Wilson's interval is for proportions; a value within [0, 1] varies at most as much as a
-    proportion of the same mean, so the bound errs on the safe side here.
+    Wilson's interval is for proportions. Values in [0, 1] vary at most as much as a proportion
+    with the same mean, so here the bound is conservative.
     """
     z2 = Z_95**2
     centre = mean + z2 / (2 * n)

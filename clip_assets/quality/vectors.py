@@ -1,4 +1,4 @@
-"""What a set of embeddings must be like, whatever the images: finite, of unit length, apart."""
+"""Checks that embeddings are finite, of unit length and not all alike."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ UNIT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class VectorFaults:
-    """Counts over one shard. `collapse` is the length of the mean vector, 1 if all are equal."""
+    """Faults of one shard; `collapse` is the length of the mean vector, 1 if all are equal."""
 
     not_finite: int
     not_unit: int
@@ -18,23 +18,23 @@ class VectorFaults:
 
     @property
     def text(self) -> str:
-        """What is wrong, or nothing."""
+        """What is wrong, or an empty string."""
         found = []
         if self.not_finite:
             found.append(f"{self.not_finite} vectors are not finite")
         if self.not_unit:
             found.append(f"{self.not_unit} vectors are not of unit length")
         if self.collapse > COLLAPSED:
-            found.append(f"all vectors point the same way (mean length {self.collapse:.5f})")
+            found.append(f"all vectors point in one direction (mean length {self.collapse:.5f})")
         return "; ".join(found)
 
 
 COLLAPSED = 0.9999
-"""Mean length above which images can hardly be told apart: all within about a degree."""
+"""Mean length above which all vectors lie within about one degree: images are indistinguishable."""
 
 
 def inspect(vectors: NDArray[np.float32]) -> VectorFaults:
-    """Inspect float32[n, dim]. A single vector cannot be told from a collapse, so it passes."""
+    """Inspect float32[n, dim]. A single vector always looks collapsed, so it passes."""
     finite = np.isfinite(vectors).all(axis=1)
     norms = np.linalg.norm(vectors[finite], axis=1)
     collapse = float(np.linalg.norm(vectors[finite].mean(axis=0))) if finite.sum() > 1 else 0.0

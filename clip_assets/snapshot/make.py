@@ -1,9 +1,9 @@
-"""Make a snapshot of a live release: copied to a scratch Postgres, indexed and judged there.
+"""Make a snapshot of the live release: copy it to a scratch Postgres, index and judge it there.
 
-The rows are copied, not the server's files: the release may live in any Postgres, beside other
-collections and dead rows, and a replica must get nothing else. The HNSW is built here, once, so
-that replicas start in the time it takes to fetch it; it is another graph than the live one, and
-so it is judged again, by the parquet's own queries, before anybody may start from it.
+Rows are copied, not the server's files: the release may be in any Postgres, beside other
+collections and dead rows, none of which a replica must get. The HNSW is built here, once, so that
+replicas start as soon as they have fetched it. It is not the same graph as the live one, so it is
+judged again, with the queries in the parquet, before the snapshot is packed.
 """
 
 import secrets
@@ -36,11 +36,11 @@ def make(
 ) -> Manifest:
     """Snapshot the collection's live release in `source` into `to`.
 
-    Raises ReleaseError if nothing is live or the copy is found wanting, StoreError if `to` holds
-    snapshots of another collection.
+    Raises ReleaseError if nothing is live or the copy fails its judgement, StoreError if `to`
+    has snapshots of another collection.
     """
     _require_same_collection(to, collection)
-    search.live(source, collection)  # nothing to copy is known before a Postgres is started
+    search.live(source, collection)  # raises before a Postgres is started if nothing is live
     objects = Objects(settings.collection_uri(collection))
     with scratch(settings.home) as cluster:
         with connect(cluster.dsn) as target:
@@ -52,7 +52,7 @@ def make(
 def seal(cluster: Scratch, collection: str, to: Objects, step: Step) -> Manifest:
     """Stop the scratch Postgres, in which the collection is live, and pack it into `to`.
 
-    The pointer to the newest snapshot moves last.
+    The pointer to the newest snapshot is updated last.
     """
     _require_same_collection(to, collection)
     with connect(cluster.dsn) as connection:
@@ -79,7 +79,7 @@ def seal(cluster: Scratch, collection: str, to: Objects, step: Step) -> Manifest
 
 
 def next_release(to: Objects) -> int:
-    """A number for the release of an index that is built for a snapshot and lives nowhere else."""
+    """The release number for an index that is built only for a snapshot."""
     before = manifests.latest(to)
     return before.release + 1 if before else 1
 
@@ -88,14 +88,14 @@ def _require_same_collection(to: Objects, collection: str) -> None:
     before = manifests.latest(to)
     if before and before.collection != collection:
         raise StoreError(
-            f"{to.root} holds snapshots of {before.collection}. Give {collection} another folder."
+            f"{to.root} has snapshots of {before.collection}. Use another folder for {collection}."
         )
 
 
 def _copy(
     source: psycopg.Connection, target: psycopg.Connection, collection: str, step: Step
 ) -> Release:
-    """The live release's rows, ledger, thumbnails and index, as of one moment."""
+    """Copy the live release's rows, ledger, thumbnails and index from one database snapshot."""
     with source.transaction(), target.transaction():
         source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         live = search.live(source, collection)
@@ -113,7 +113,7 @@ def _copy(
 
 @dataclass(frozen=True)
 class _Copy:
-    """Rows on their way from one database to another; `most` is how many a table can have."""
+    """Copies rows from one database to another; `most` is the largest number of rows in a table."""
 
     source: psycopg.Connection
     target: psycopg.Connection
@@ -121,7 +121,7 @@ class _Copy:
     step: Step
 
     def rows(self, into: str, out: str, **names: sql.Composable) -> None:
-        """Fill the table `into` by the statement `out`."""
+        """Fill the table `into` from the statement `out`."""
         found = self.target.execute(statement("columns"), {"table": into}).fetchall()
         columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in found)
         where = sql.Identifier(into)
@@ -136,7 +136,7 @@ class _Copy:
 
 
 def _publish(target: psycopg.Connection, objects: Objects, live: Release, step: Step) -> None:
-    """Build, judge and publish the copy as the release it is a copy of."""
+    """Build, judge and publish the copy, with the run and date of the original release."""
     index = tables.find(target, live.collection, live.spec.slug)
     step("building the HNSW", 0, 0)
     build.build(target, index, live.rows)

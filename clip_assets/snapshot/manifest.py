@@ -1,4 +1,4 @@
-"""`manifest.json`: written last, it makes a snapshot exist; `latest.json` points at the newest."""
+"""`manifest.json`, written last, makes a snapshot valid; `latest.json` points at the newest one."""
 
 import hashlib
 from datetime import datetime
@@ -18,7 +18,7 @@ _MANIFEST = "manifest.json"
 
 
 class Piece(BaseModel):
-    """One file of the snapshot: a stretch of the compressed tar, checked before it is unpacked."""
+    """One file of the snapshot: a section of the compressed tar, verified before it is unpacked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ class Piece(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a snapshot holds, and what it runs on; `bytes` is its size unpacked."""
+    """What a snapshot contains and which engine it needs; `bytes` is its unpacked size."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +46,7 @@ class Manifest(BaseModel):
 
 
 class Latest(BaseModel):
-    """The pointer: which snapshot a replica takes that is given the folder of all."""
+    """The pointer to the snapshot that a replica uses if it is given the folder of snapshots."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,11 +61,11 @@ def piece(snapshot: str, number: int) -> str:
 
 
 def write(objects: Objects, manifest: Manifest) -> None:
-    """Make the snapshot exist, then the newest."""
+    """Write the manifest, then make the snapshot the newest one."""
     data = manifest.model_dump_json(indent=1).encode()
     path = f"{manifest.snapshot}/{_MANIFEST}"
     if not objects.create(path, data):
-        raise StoreError(f"{objects.uri(path)} exists already. Make the snapshot again.")
+        raise StoreError(f"{objects.uri(path)} already exists. Make the snapshot again.")
     pointer = Latest(
         collection=manifest.collection,
         release=manifest.release,
@@ -76,20 +76,20 @@ def write(objects: Objects, manifest: Manifest) -> None:
 
 
 def latest(objects: Objects) -> Latest | None:
-    """The pointer, or None where no snapshot was made yet."""
+    """The pointer, or None if there is no snapshot yet."""
     try:
         return Latest.model_validate_json(objects.get(LATEST))
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise StoreError(f"{objects.uri(LATEST)} is damaged. Make a snapshot again.") from error
+        raise StoreError(f"{objects.uri(LATEST)} is damaged. Make a new snapshot.") from error
 
 
 def read(uri: str) -> tuple[Objects, Manifest]:
-    """The snapshot that `uri` names: a folder of snapshots means the newest of them.
+    """The snapshot that `uri` names; if `uri` is a folder of snapshots, the newest of them.
 
-    The objects given back are those of the folder of snapshots. Raises StoreError if there is
-    none, or its manifest is not the one that was written.
+    The returned objects are those of the folder of snapshots. Raises StoreError if there is no
+    snapshot, or its manifest was changed.
     """
     objects = Objects(uri)
     pointer = latest(objects)
@@ -98,8 +98,8 @@ def read(uri: str) -> tuple[Objects, Manifest]:
     data = _manifest(objects, pointer.snapshot)
     if hashlib.sha256(data).hexdigest() != pointer.manifest_sha256:
         raise StoreError(
-            f"{objects.uri(pointer.snapshot)} has not the manifest that was written. Make a "
-            "snapshot again, or name another one."
+            f"{objects.uri(pointer.snapshot)} cannot be used: its manifest was changed. Make a new "
+            "snapshot, or name another one."
         )
     return objects, _parsed(objects, pointer.snapshot, data)
 
@@ -126,6 +126,6 @@ def _parsed(objects: Objects, snapshot: str, data: bytes) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         raise StoreError(
-            f"{objects.uri(snapshot)} is not a snapshot this version can read. Make one with this "
-            "version."
+            f"{objects.uri(snapshot)} is not a snapshot that this version can read. Make one with "
+            "this version."
         ) from error

@@ -11,7 +11,7 @@ from clip_assets.snapshot.archive import Step
 
 @contextmanager
 def bars(out: Console) -> Iterator[Step]:
-    """One bar for each thing that is done, in the order in which they begin."""
+    """One bar per step, in the order in which the steps start."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=out) as progress:

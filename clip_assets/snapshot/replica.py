@@ -1,4 +1,4 @@
-"""A serving replica's own Postgres: a snapshot fetched, checked, unpacked and started."""
+"""A replica's own Postgres: fetches a snapshot, verifies, unpacks and starts it."""
 
 import shutil
 import subprocess
@@ -14,13 +14,13 @@ from clip_assets.snapshot.engine import engine, own, sync
 from clip_assets.snapshot.manifest import Manifest
 from clip_assets.store.objects import Objects
 
-_MARGIN = 1.1  # of the disk: a tar is a little larger than its files, and the server writes a log
+_MARGIN = 1.1  # of disk space: the tar is a little larger than its files, and the server logs
 
 
 def start(uri: str, folder: Path, step: Step) -> str:
-    """Address of a Postgres that holds the snapshot `uri` names, kept below `folder`.
+    """Address of a running Postgres with the snapshot that `uri` names, stored below `folder`.
 
-    A snapshot that was fetched before is started as it is. Raises StoreError if the snapshot is
+    A snapshot that was fetched before is not fetched again. Raises StoreError if the snapshot is
     missing or damaged, DatabaseError if it does not fit this machine or does not start.
     """
     objects, wanted = manifests.read(uri)
@@ -33,8 +33,8 @@ def start(uri: str, folder: Path, step: Step) -> str:
         dsn = str(embedded.start(cluster).get_uri())
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise DatabaseError(
-            f"The snapshot in {cluster} did not start. See `log` in that folder, or remove the "
-            "folder to fetch it again."
+            f"The snapshot in {cluster} did not start. See `log` in that folder; remove the folder "
+            "to fetch the snapshot again."
         ) from error
     with connect(dsn) as connection:
         migrate(connection)
@@ -42,13 +42,13 @@ def start(uri: str, folder: Path, step: Step) -> str:
 
 
 def _fetch(objects: Objects, wanted: Manifest, cluster: Path, step: Step) -> None:
-    """Under a temporary name until it is whole, so that a fetch cut short leaves nothing usable."""
+    """Fetch into a temporary folder and rename it last, so that no partial cluster is started."""
     cluster.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cluster.parent).free
     if free < wanted.bytes * _MARGIN:
         raise DatabaseError(
-            f"{cluster.parent} has {free >> 20} MiB free and the snapshot needs "
-            f"{wanted.bytes >> 20}. Set CLIP_ASSETS_HOME to a larger disk."
+            f"{cluster.parent} has {free >> 20} MiB free, but the snapshot needs "
+            f"{wanted.bytes >> 20} MiB. Set CLIP_ASSETS_HOME to a folder on a larger disk."
         )
     temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=cluster.parent))
     try:
@@ -63,7 +63,7 @@ def _fetch(objects: Objects, wanted: Manifest, cluster: Path, step: Step) -> Non
 def _rename(temporary: Path, cluster: Path) -> None:
     try:
         temporary.rename(cluster)
-    except OSError:  # another process on this machine was first; its copy is as good
+    except OSError:  # another process on this machine was first; use its copy
         if not cluster.exists():
             raise
 
@@ -73,6 +73,6 @@ def _require_fit(wanted: Manifest) -> None:
     if not here.fits(wanted.engine):
         raise DatabaseError(
             f"The snapshot {wanted.snapshot} was made by {wanted.engine.text}; this is "
-            f"{here.text}. Make a snapshot with this installation, or install the versions of "
-            "constraints.txt on both."
+            f"{here.text}. Make a snapshot with this installation, or install the versions in "
+            "constraints.txt on both machines."
         )

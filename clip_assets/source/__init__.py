@@ -14,7 +14,10 @@ SourceConfig = Annotated[
 
 
 def source_config(kind: str, uri: str) -> SourceConfig:
-    """The `source:` block for images of a kind at a place; raises pydantic's ValidationError."""
+    """The `source:` block for images of this kind at this address.
+
+    Raises pydantic's ValidationError.
+    """
     place = "dataset" if kind == "huggingface" else "uri"
     adapter: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
     return adapter.validate_python({"type": kind, place: uri})
@@ -24,8 +27,8 @@ def source_config(kind: str, uri: str) -> SourceConfig:
 class ImageRef:
     """Where one image's bytes are.
 
-    `offset` and `size` (bytes) locate a member of a tar; `row` a row of a parquet shard; all
-    None means the whole object. `etag` changes when the content does.
+    `offset` and `size` (bytes) locate a member of a tar; `row` locates a row of a parquet file.
+    If all three are None, the image is the whole object. `etag` changes when the content does.
     """
 
     image_id: str
@@ -45,5 +48,5 @@ class Source(Protocol):
         ...
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        """The bytes of each image in order, or the error that kept one from being read."""
+        """The bytes of each image in order, or the error that made it unreadable."""
         ...

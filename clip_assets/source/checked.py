@@ -1,4 +1,4 @@
-"""What every listing must keep: at least one image, and a usable id of its own for each."""
+"""Checks every listing: at least one image, and a unique, usable id for each."""
 
 from array import array
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ from clip_assets.source import ImageRef, Source
 
 
 class Checked:
-    """A source whose listing ends in SourceError if it is empty or names two images alike.
+    """A source whose listing raises SourceError if it is empty or repeats an id.
 
-    Duplicates are known only once the listing is exhausted. They are found through 8 bytes per
-    image, where a set of ids would hold over a hundred; the second listing that then finds out
-    which images they were happens only on the way to the error.
+    Repeats are detected at the end of the listing, by an 8-byte hash per image; a set of ids
+    would need over 100 bytes each. The source is listed a second time only to name the repeated
+    images in the error.
     """
 
     def __init__(self, source: Source, where: str) -> None:

@@ -27,14 +27,14 @@ class FolderConfig(_Config):
 
 
 class WebDatasetConfig(_Config):
-    """Tar shards in the WebDataset layout; captions from the sibling .txt or .json."""
+    """Tar files in the WebDataset layout; captions from the .txt or .json beside each image."""
 
     type: Literal["webdataset"]
     uri: str
 
 
 class HuggingFaceConfig(_Config):
-    """A dataset of the Hugging Face hub, or a local folder with the same file layout."""
+    """A dataset on the Hugging Face hub, or a local folder with the same file layout."""
 
     type: Literal["huggingface"]
     dataset: str = Field(description="hub id such as org/name, or a local folder")

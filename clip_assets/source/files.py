@@ -1,4 +1,4 @@
-"""The files of a dataset, wherever they are; here, in a folder laid out as on the hub."""
+"""A dataset's files: the interface, and its implementation for a local folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +18,16 @@ class Files(Protocol):
     def uri(self, path: str) -> str: ...
 
     def open(self, entry: Entry) -> IO[bytes] | Ranged:
-        """The file for reading a little of it here and there."""
+        """The file, opened for random access."""
         ...
 
     def fetch(self, path: str) -> tuple[Path, str]:
-        """The whole file on this machine, and its version tag ('' if unknown)."""
+        """The whole file as a local path, and its version tag ('' if unknown)."""
         ...
 
 
 class LocalFiles:
-    """A folder, such as a clone of the dataset."""
+    """A local folder, such as a clone of the dataset."""
 
     def __init__(self, folder: str) -> None:
         self._objects = Objects(folder)

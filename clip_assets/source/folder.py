@@ -11,9 +11,9 @@ from clip_assets.store.objects import Entry, Objects
 
 
 class Folder:
-    """Images by their path below the root, which is their id; captions from sibling .txt files.
+    """Images whose id is their path below the root; captions come from .txt files beside them.
 
-    Names that begin with a dot are left out, as are folders that do.
+    Files and folders whose names begin with a dot are skipped.
     """
 
     def __init__(self, config: FolderConfig) -> None:
@@ -49,8 +49,8 @@ class Folder:
             return None
         except OSError as error:
             raise SourceError(
-                f"{self._objects.uri(path)}: the caption cannot be read ({error}). "
-                "Make it readable, or remove it."
+                f"{self._objects.uri(path)}: cannot read the caption ({error}). "
+                "Make the file readable, or remove it."
             ) from error
 
     def _bytes(self, ref: ImageRef) -> bytes | OSError:
@@ -61,23 +61,23 @@ class Folder:
 
 
 def refuse_missing(objects: Objects) -> None:
-    """Raises SourceError for a local root that is no folder."""
+    """Raises SourceError if a local root is not a folder."""
     if objects.folder and not objects.folder.is_dir():
         raise SourceError(
             f"{objects.root} is not a folder on this machine. Check the path in the collection's "
-            "YAML; a relative one starts where the command runs."
+            "YAML; a relative path is resolved from the directory the command runs in."
         )
 
 
 def visible(objects: Objects) -> Iterator[Entry]:
-    """Entries without a name or folder that begins with a dot."""
+    """Entries whose path has no file or folder name that begins with a dot."""
     try:
         for entry in objects.list():
             if not entry.path.startswith(".") and "/." not in entry.path:
                 yield entry
     except OSError as error:
         raise SourceError(
-            f"{objects.root} cannot be listed ({error}). Make it readable for this user."
+            f"Cannot list {objects.root} ({error}). Make it readable for this user."
         ) from error
 
 

@@ -21,12 +21,15 @@ from clip_assets.settings import Settings
 from clip_assets.source.ranged import Ranged
 from clip_assets.store.objects import Entry
 
-TIMEOUT = 10.0  # seconds; the hub's client waits for ever by default
-_REMEDY = "set HF_TOKEN, in the environment or in ~/.env, to a token that may read it"
+TIMEOUT = 10.0  # seconds; by default the hub's client waits forever
+_REMEDY = "set HF_TOKEN, in the environment or in ~/.env, to a token with read access"
 
 
 class HubFiles:
-    """A dataset on the hub. Listing reads ranges; `fetch` downloads once into the hub's cache."""
+    """A dataset on the hub.
+
+    `open` reads byte ranges; `fetch` downloads the file once into the hub's cache.
+    """
 
     def __init__(self, dataset: str, revision: str) -> None:
         token = Settings().hf_token
@@ -58,7 +61,7 @@ class HubFiles:
                 revision=self._revision,
                 etag_timeout=TIMEOUT,
             )
-        # The cache keeps one file per content, named by its hash, behind links by path.
+        # The cache stores each content once, named by its hash; `name` is a symlink to it.
         link = Path(name)
         return link, link.resolve().name if link.is_symlink() else ""
 
@@ -76,7 +79,7 @@ class HubFiles:
         with _explained(self._dataset, self._revision):
             answer = get_session().get(url, headers=headers, timeout=TIMEOUT)
             hf_raise_for_status(answer)
-        whole = answer.status_code == 200  # a server may answer a range with everything
+        whole = answer.status_code == 200  # a server may ignore the range and send everything
         return answer.content[offset : offset + size] if whole else answer.content
 
 
@@ -94,16 +97,16 @@ def _explained(dataset: str, revision: str) -> Iterator[None]:
 def _sentence(error: Exception, dataset: str, revision: str) -> str:
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, GatedRepoError):
-        return f"{dataset} is gated: accept its terms on its page, then {_REMEDY}."
+        return f"{dataset} is gated: accept the terms on its page, then {_REMEDY}."
     if isinstance(error, RepositoryNotFoundError):
-        return f"{dataset} is not on the hub, or private: check the name, or {_REMEDY}."
+        return f"{dataset} is not on the hub, or is private: check the name, or {_REMEDY}."
     if status in (401, 403):
-        return f"The hub refuses to show {dataset}: {_REMEDY}."
+        return f"The hub denies access to {dataset}: {_REMEDY}."
     if isinstance(error, RevisionNotFoundError):
         return f"{dataset} has no revision {revision!r}: set `revision` to one it has."
     if isinstance(error, HFValidationError):
-        return f"{dataset!r} is neither a folder here nor a hub id of the form org/name."
+        return f"{dataset!r} is neither a local folder nor a hub id of the form org/name."
     return (
-        f"The Hugging Face hub cannot be reached for {dataset} ({str(error)[:200]}). Check the "
-        "network, or give `dataset` the folder of a local copy."
+        f"Cannot reach the Hugging Face hub for {dataset} ({str(error)[:200]}). Check the "
+        "network, or set `dataset` to a folder with a local copy."
     )

@@ -1,4 +1,4 @@
-"""Images in the parquet shards of a Hugging Face dataset."""
+"""Images in the parquet files of a Hugging Face dataset."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ from clip_assets.store.objects import Entry, local_path
 
 
 class HuggingFace:
-    """One split of a dataset; an image is a row.
+    """One split of a dataset; each row is an image.
 
-    Its id is the id column's value, or the file's path without `.parquet` and the row number.
+    Its id is the value of the id column, or the file's path without `.parquet` plus the row number.
     """
 
     def __init__(self, config: HuggingFaceConfig) -> None:
@@ -42,7 +42,7 @@ class HuggingFace:
 
 
 class _Current:
-    """The parquet file that is being read, or the error that keeps it from being read."""
+    """The parquet file being read, or the error that prevents reading it."""
 
     def __init__(self, files: Files, column: str) -> None:
         self._files, self._name = files, column
@@ -83,7 +83,7 @@ def _files(config: HuggingFaceConfig) -> Files:
     folder = local_path(config.dataset)
     if config.dataset.startswith(("/", ".", "~", "file:")) or folder.is_dir():
         return LocalFiles(str(folder))
-    from clip_assets.source.hub import HubFiles  # half a second that only the hub is worth
+    from clip_assets.source.hub import HubFiles  # takes half a second to import
 
     return HubFiles(config.dataset, config.revision)
 
@@ -110,7 +110,7 @@ def _parquet(files: Files, entry: Entry) -> Iterator[Any]:
     except (OSError, ValueError, pa.ArrowException) as error:
         raise SourceError(
             f"{files.uri(entry.path)} cannot be used: {error}. Correct the column names in the "
-            "collection's YAML, or download the file again."
+            "collection's YAML; if the file is damaged, download it again."
         ) from error
 
 
@@ -122,7 +122,7 @@ def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig) -> None:
 
 
 def _names(parquet: Any, config: HuggingFaceConfig) -> Iterator[tuple[str, str | None]]:
-    """Id (empty where there is none) and caption of each row; no image bytes are read."""
+    """Id (empty if missing) and caption of each row; reads no image bytes."""
     columns = [name for name in (config.id_column, config.caption_column) if name is not None]
     if not columns:
         yield from (("", None) for _ in range(parquet.metadata.num_rows))

@@ -1,4 +1,4 @@
-"""Which files of a Hugging Face dataset hold one split of one configuration."""
+"""Finds the files of a Hugging Face dataset that hold one split of one configuration."""
 
 import re
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ _SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "te
 
 
 def shards(paths: Iterable[str], config: str, split: str, where: str) -> list[str]:
-    """The split's parquet files in order, by the hub's usual names.
+    """The split's parquet files in order, found by the hub's naming conventions.
 
-    `train-00000-of-00002.parquet`, `train.parquet` and `train/0000.parquet`, in the root or in
-    `data/`, below the configuration's folder if it is not the default one. For the default
-    configuration, files that name no split at all are all `train`.
+    Matches `train-00000-of-00002.parquet`, `train.parquet` and `train/0000.parquet`, in the root
+    or in `data/`; a configuration other than `default` has its own folder. In the default
+    configuration, if no file names a split, all files are `train`.
 
-    Raises SourceError listing the parquet files there are.
+    Raises SourceError listing the parquet files that exist.
     """
     parquet = sorted(path for path in paths if path.endswith(".parquet"))
     for prefix in _prefixes(config):
@@ -39,7 +39,7 @@ def _prefixes(config: str) -> tuple[str, ...]:
 
 
 def _in_split(path: str, split: str) -> bool:
-    """`partial-` is what the hub calls the converted first part of a very large split."""
+    """The hub prefixes `partial-` when it converted only the first part of a very large split."""
     return bool(re.fullmatch(rf"(partial-)?{re.escape(split)}((-|/)[^/]*)?\.parquet", path))
 
 

@@ -1,4 +1,4 @@
-"""From a collection's `source:` block to its images."""
+"""Opens the source that a collection's `source:` block describes."""
 
 from clip_assets.source import Source, SourceConfig
 from clip_assets.source.checked import Checked
@@ -11,8 +11,8 @@ from clip_assets.source.webdataset import WebDataset
 def open_source(config: SourceConfig) -> Source:
     """The source that `config` describes.
 
-    Raises SourceError or StoreError, each with a remedy, if it is not there or not reachable;
-    a bucket is first asked when it is listed or read.
+    Raises SourceError or StoreError, each with a remedy, if it is missing or unreachable; a
+    bucket is contacted only when it is listed or read.
     """
     if isinstance(config, FolderConfig):
         return Checked(Folder(config), f"{config.uri} ({', '.join(config.extensions)})")

@@ -1,17 +1,18 @@
-"""A file read by ranges, for formats whose index is spread through the file."""
+"""A file read by byte ranges, for formats whose index is spread across the file."""
 
 import io
 from collections.abc import Callable
 
-SMALLEST, LARGEST = 64 << 10, 4 << 20  # bytes of one request
-NEAR = 256 << 10  # bytes; skipping less than this costs more in round trips than it saves
+SMALLEST, LARGEST = 64 << 10, 4 << 20  # bytes per request
+NEAR = 256 << 10  # bytes; skipping a shorter gap costs more in round trips than it saves
 
 
 class Ranged(io.RawIOBase):
-    """A seekable file over `fetch(offset, size)`, holding one window of it.
+    """A seekable file over `fetch(offset, size)` that keeps one window of it in memory.
 
-    Reads that follow one another closely double the window up to 4 MiB; a jump shrinks it to
-    64 KiB. So walking a tar of small images costs few requests, of large ones little traffic.
+    Sequential reads double the window, up to 4 MiB; a jump resets it to 64 KiB. Reading the
+    headers of a tar thus takes few requests if its images are small, and little traffic if they
+    are large.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:

@@ -1,4 +1,4 @@
-"""Reading many objects at once while keeping their order."""
+"""Reads many objects in parallel and returns them in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 from clip_assets.errors import SourceError
 from clip_assets.store.objects import Objects
 
-# A guard for memory, far above what a decoder accepts: one stray 40 GB file among the images
-# must become a reject, not the end of the machine.
+# Protects memory; far above what the decoder accepts. A stray 40 GB file among the images must
+# become a reject instead of exhausting the machine.
 LARGEST = 256 << 20
 
 Item = TypeVar("Item")
@@ -19,9 +19,10 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int = 16, ahead: int = 32
 ) -> Iterator[Result]:
-    """`work` of each item in order, computed by threads at most `ahead` items before its turn.
+    """Results of `work` in the order of `items`, computed by threads at most `ahead` items early.
 
-    An exception is raised in its item's turn; closing the iterator drops the work not begun.
+    An exception is raised at its item's position. Closing the iterator cancels work that has not
+    started.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="source") as pool:
         waiting: deque[Future[Result]] = deque()
@@ -38,25 +39,25 @@ def in_order(
 
 
 class Rooted(Protocol):
-    """Whatever names its files by absolute URIs."""
+    """Names its files by absolute URIs."""
 
     def uri(self, path: str) -> str: ...
 
 
 def path_below(files: Rooted, uri: str) -> str:
-    """The path that `files.uri` made `uri` from."""
+    """The path for which `files.uri` returned `uri`."""
     root = files.uri("x")[:-1]
     if not uri.startswith(root):
         raise SourceError(
-            f"{uri} is not below {root}, where the collection is. Materialize the catalog again."
+            f"{uri} is not below {root}, the collection's source. Materialize the catalog again."
         )
     return uri[len(root) :]
 
 
 def readable(objects: Objects, error: OSError) -> OSError:
-    """The error as a short reason for a reject.
+    """The error reduced to a short reason for a reject.
 
-    Raises SourceError instead if the whole folder is gone: that is no fault of one image.
+    Raises SourceError instead if the whole folder is gone: then no single image is at fault.
     """
     if objects.folder and not objects.folder.is_dir():
         raise SourceError(

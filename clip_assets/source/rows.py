@@ -1,4 +1,4 @@
-"""One parquet file's columns, read forward in small batches."""
+"""Reads the image column of one parquet file in small batches."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-BATCH = 64  # rows of images held at once, about 10 MB of photos
+BATCH = 64  # rows of images in memory at once, about 10 MB of photos
 
 
 class ImageColumn:
     """The bytes of an image column, by row.
 
-    Going forward reads on; going back, or into another row group, starts that group again. At
-    most one batch is held: a row group may be larger than memory.
+    Moving forward continues reading; moving back, or to another row group, restarts that group.
+    At most one batch is in memory, because a row group may be larger than memory.
     """
 
     def __init__(self, path: Path, column: str) -> None:
-        # A file may hold one row group of 100,000 images: buffered, pages are read one by one.
+        # A file may be one row group of 100,000 images; buffered reads fetch it page by page.
         self._file = pq.ParquetFile(
             path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
         )
@@ -38,7 +38,7 @@ class ImageColumn:
         self._file.close()
 
     def __getitem__(self, row: int) -> bytes | None:
-        """Bytes of one image; None where the row has none. Raises OSError if it is not there."""
+        """Bytes of one image; None if the row has none. Raises OSError if it cannot be read."""
         if row >= self._starts[-1]:
             raise OSError("no such row")
         group = bisect_right(self._starts, row) - 1
@@ -69,9 +69,9 @@ class ImageColumn:
 
 
 def leaf(schema: pa.Schema, column: str) -> str:
-    """Name under which parquet keeps the image bytes of `column`.
+    """Name of the parquet leaf column with the image bytes of `column`.
 
-    Raises ValueError, saying what there is, if the column holds no images.
+    Raises ValueError, naming what exists, if the column holds no images.
     """
     if column not in schema.names:
         raise ValueError(f"no column {column!r}; it has {', '.join(schema.names)}")

@@ -1,4 +1,4 @@
-"""The members of a tar, from its headers."""
+"""Lists the members of a tar by reading its headers."""
 
 import tarfile
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a tar: its bytes are `size` bytes from `offset`; `data` if they were wanted."""
+    """A file inside a tar: `size` bytes from `offset`; `data` holds them if they were wanted."""
 
     name: str
     offset: int
@@ -24,27 +24,27 @@ class Member:
 def members(
     file: IO[bytes] | Ranged, where: str, wanted: Callable[[str, int], bool]
 ) -> Iterator[Member]:
-    """Files and hard links as they are stored, with their bytes where `wanted(name, size)`.
+    """Files and hard links in stored order, with their bytes if `wanted(name, size)`.
 
-    Raises SourceError naming the tar if it is cut short or damaged.
+    Raises SourceError naming the tar if it is truncated or damaged.
     """
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             yield from _walk(tar, wanted)
             file.seek(tar.offset)
-            # tarfile takes a damaged header, or none, for the end; only a block of zeros is one.
+            # tarfile treats a damaged or missing header as the end; only a block of zeros is one.
             if file.read(BLOCK) != bytes(BLOCK):
-                raise tarfile.ReadError(f"no member and no end at byte {tar.offset}")
+                raise tarfile.ReadError(f"neither a member nor the end at byte {tar.offset}")
     except (tarfile.TarError, OSError, ValueError, IndexError) as error:
         raise SourceError(
-            f"{where} is not a tar, or is cut short or damaged ({error}). Copy or write it again."
+            f"{where} is not a tar, or is truncated or damaged ({error}). Copy or create it again."
         ) from error
 
 
 def _walk(tar: tarfile.TarFile, wanted: Callable[[str, int], bool]) -> Iterator[Member]:
     known: dict[str, Member] = {}
     while (info := tar.next()) is not None:
-        # tarfile keeps every header otherwise, about 1 kB per member; typeshed hides the list.
+        # Otherwise tarfile keeps every header, about 1 kB per member; typeshed hides the list.
         tar.members.clear()  # type: ignore[attr-defined]
         if info.isreg():
             content = tar.extractfile(info) if wanted(info.name, info.size) else None

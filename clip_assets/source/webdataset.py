@@ -1,4 +1,4 @@
-"""WebDataset tar shards: files that share a name up to its first dot are one sample."""
+"""WebDataset tars: files whose names agree up to the first dot form one sample."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +23,10 @@ _KEY_AND_EXTENSION = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$")
 
 
 class WebDataset:
-    """Images in tars, each one range read away.
+    """Images in tars, each read with one range request.
 
-    An image's id is the tar's path without `.tar`, then its key, and its extension only where
-    a sample has several images.
+    An image's id is the tar's path without `.tar`, then the sample's key, then the extension if
+    the sample has several images.
     """
 
     def __init__(self, config: WebDatasetConfig) -> None:
@@ -38,7 +38,7 @@ class WebDataset:
     def list(self) -> Iterator[ImageRef]:
         tars = sorted(self._tars(), key=lambda entry: entry.path)
         refs = partial(_refs, self._objects)
-        # Headers of remote tars cost round trips, so several tars are walked at a time.
+        # Headers of remote tars cost round trips, so several tars are listed in parallel.
         yield from chain.from_iterable(in_order(refs, tars, threads=8, ahead=8))
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
@@ -65,7 +65,7 @@ class WebDataset:
 
 @dataclass
 class _Sample:
-    """What shares one key: images by extension, captions by the kind of file they were in."""
+    """The files that share one key: images by extension, captions by file type."""
 
     images: list[tuple[str, Member]] = field(default_factory=list)
     captions: dict[str, str | None] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def _samples(files: Iterable[Member]) -> dict[str, _Sample]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and lower-case extension; two empty strings for a hidden file or one without."""
+    """Key and lower-case extension; two empty strings if the file is hidden or has neither."""
     found = _KEY_AND_EXTENSION.match(name.removeprefix("./"))
     return (found[1], found[2].lower()) if found else ("", "")
 
@@ -134,7 +134,7 @@ def _opened(objects: Objects, tar: Entry) -> IO[bytes] | Ranged:
 
 
 def _bytes(objects: Objects, ref: ImageRef, path: str, etag: str) -> bytes:
-    # In a rewritten tar the offsets are another image's, so nothing is read from one.
+    # In a rewritten tar the offsets may point at another image, so nothing is read from it.
     if ref.etag.rpartition(":")[0] != etag:
         raise OSError("the tar has changed since it was catalogued")
     if ref.offset is None or not ref.size:
@@ -166,6 +166,6 @@ def _existing(objects: Objects, path: str) -> Entry:
 def _refuse_compressed(uri: str) -> None:
     if _COMPRESSED.search(uri):
         raise SourceError(
-            f"{uri} is compressed, so its images cannot be read one by one. Unpack it to a plain "
-            ".tar (gunzip, say); the images in it are compressed already."
+            f"{uri} is compressed, so its images cannot be read individually. Decompress it to a "
+            "plain .tar (for example with gunzip); the images themselves are already compressed."
         )

@@ -1,1 +1,1 @@
-"""Files under the data URI: their names, their schemas, and how they become visible whole."""
+"""Files under the data URI: their paths, their schemas, and how writes become visible."""

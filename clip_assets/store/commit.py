@@ -1,4 +1,4 @@
-"""`commit.json`: the one file that makes a shard's parts visible. Readers trust nothing else."""
+"""`commit.json`: the file that makes a shard's parts visible. Readers trust nothing else."""
 
 import hashlib
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ class Part(BaseModel):
 
 
 class Commit(BaseModel):
-    """What one job made of one version of one shard.
+    """What one job wrote for one version of one shard.
 
     `rows` + `rejected` equals the shard's live catalog rows. `seconds` is the wall time of the
-    attempt that committed; parts it found finished cost it nothing.
+    attempt that committed; it excludes parts that an earlier attempt finished.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,13 +60,13 @@ class Commit(BaseModel):
 
     @property
     def digest(self) -> str:
-        """sha256 over the parts' and rejects' hashes: the content, whoever made it."""
+        """sha256 over the hashes of all files: identifies the content, whichever job wrote it."""
         hashes = [part.sha256 for part in (*self.parts, self.rejects, self.queries)]
         return hashlib.sha256("\n".join([self.identity.weights, *hashes]).encode()).hexdigest()
 
 
 def write(objects: Objects, slug: str, commit: Commit) -> Commit:
-    """Create the commit, or return the one that another writer created first."""
+    """Create the commit, or return the one another writer created first."""
     path = paths.commit(slug, commit.at)
     if objects.create(path, commit.model_dump_json(indent=1).encode()):
         return commit
@@ -74,7 +74,7 @@ def write(objects: Objects, slug: str, commit: Commit) -> Commit:
 
 
 def read(objects: Objects, slug: str, at: ShardVersion) -> Commit | None:
-    """The commit of exactly this version of the shard, if there is one."""
+    """The commit of exactly this version of the shard, or None."""
     path = paths.commit(slug, at)
     try:
         return _parse(objects, path)
@@ -83,7 +83,7 @@ def read(objects: Objects, slug: str, at: ShardVersion) -> Commit | None:
 
 
 def slugs(objects: Objects) -> list[str]:
-    """The models that have any commit."""
+    """Slugs of the models that have at least one commit."""
     entries = objects.list(paths.EMBEDDINGS)
     found = {e.path.split("/")[1] for e in entries if e.path.endswith("/commit.json")}
     return sorted(found)
@@ -92,7 +92,7 @@ def slugs(objects: Objects) -> list[str]:
 def newest(objects: Objects, slug: str) -> dict[str, str]:
     """Path of the newest commit of each shard, by shard key; one listing, no file is read.
 
-    A commit never changes, so its path says all that a reader has to compare.
+    A commit never changes, so comparing paths is enough to detect a new one.
     """
     found: dict[str, tuple[int, str]] = {}
     for entry in objects.list(paths.embeddings(slug)):
@@ -104,14 +104,27 @@ def newest(objects: Objects, slug: str) -> dict[str, str]:
 
 
 def read_path(objects: Objects, path: str) -> Commit:
-    """The commit at a path that `newest` gave."""
+    """The commit at a path returned by `newest`."""
     return _parse(objects, path)
+
+
+def part_of(path: str, data: bytes, rows: int) -> Part:
+    """The part whose file at `path` holds `data`."""
+    digest = hashlib.sha256(data).hexdigest()
+    return Part(path=path, rows=rows, bytes=len(data), sha256=digest)
+
+
+def put_part(objects: Objects, path: str, table: pa.Table) -> Part:
+    """Write the rows as one file of a shard; readers see it once a commit names it."""
+    data = parquet.to_bytes(table)
+    objects.put(path, data)
+    return part_of(path, data, len(table))
 
 
 def read_part(objects: Objects, part: Part, columns: list[str] | None = None) -> pa.Table:
     """The rows of one committed part.
 
-    Raises StoreError if its bytes are not the ones that were committed.
+    Raises StoreError if its bytes differ from the committed ones.
     """
     try:
         data = objects.get(part.path)
@@ -124,9 +137,9 @@ def read_part(objects: Objects, part: Part, columns: list[str] | None = None) ->
 
 @contextmanager
 def part_on_disk(objects: Objects, part: Part) -> Iterator[Path]:
-    """The file of one committed part, for who must not hold all of it in memory.
+    """The file of one committed part, for callers that cannot hold all of it in memory.
 
-    Raises StoreError if its bytes are not the ones that were committed.
+    Raises StoreError if its bytes differ from the committed ones.
     """
     try:
         with objects.on_disk(part.path) as path:
@@ -148,7 +161,7 @@ def _missing(objects: Objects, part: Part) -> StoreError:
 
 def _tampered(objects: Objects, part: Part) -> StoreError:
     return StoreError(
-        f"{objects.uri(part.path)} is not the file that was committed. Remove its folder and "
+        f"{objects.uri(part.path)} differs from the file that was committed. Remove its folder and "
         "materialize the shard again."
     )
 
@@ -158,6 +171,6 @@ def _parse(objects: Objects, path: str) -> Commit:
         return Commit.model_validate_json(objects.get(path))
     except ValidationError as error:
         raise StoreError(
-            f"{objects.uri(path)} is not a commit this version can read. Remove its folder and "
-            f"materialize the shard again. ({error.error_count()} fields differ)"
+            f"{objects.uri(path)} is not a commit that this version can read. Remove its folder "
+            f"and materialize the shard again. ({error.error_count()} fields differ)"
         ) from error

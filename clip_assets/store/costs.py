@@ -1,4 +1,4 @@
-"""What each rented job cost, kept beside its job file; `clip-assets status` adds them up."""
+"""The cost of each SkyPilot job, stored beside its job file; `clip-assets status` sums them."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,9 +7,9 @@ from clip_assets.store.objects import Objects
 
 
 class Cost(BaseModel):
-    """`dollars` is the price of the machine times the job's running time, set-up included.
+    """`dollars` is the price of the machine times the job's running time, setup included.
 
-    It is None where nobody names a price.
+    It is None if no price is known.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,7 +26,7 @@ def write(objects: Objects, job_id: str, cost: Cost) -> None:
 
 
 def read_all(objects: Objects) -> list[Cost]:
-    """Of every job that ever ran for the collection."""
+    """Costs of all jobs that ever ran for the collection."""
     found = sorted(entry.path for entry in objects.list(paths.JOBS))
     return [
         Cost.model_validate_json(objects.get(path))

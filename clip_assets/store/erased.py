@@ -1,6 +1,6 @@
-"""Erasures as files: what was asked for, written first, and the receipt, written last.
+"""Erasures as files: the request, written first, and the receipt, written last.
 
-Both stay: they are what keeps a later catalog from listing the image again, and a later job from
+Both are kept: they stop a later catalog from listing the image again, and a later job from
 embedding the same file under another name.
 """
 
@@ -15,7 +15,7 @@ FOLDER = "erasures"
 
 
 class Request(BaseModel):
-    """Which images are to go, who asked and why; written before anything is touched."""
+    """Which images to erase, who asked and why; written before anything changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,10 +28,10 @@ class Request(BaseModel):
 
 
 class ErasedImage(BaseModel):
-    """One image that is gone: `sha256` of its file, None if it was never embedded.
+    """One erased image; `sha256` is that of its file, or None if it was never embedded.
 
-    `indexes` are those that had a row of it. `copy_of_asked` is true of a file with the same bytes
-    as one that was asked for, under another name.
+    `indexes` are those that had a row for it. `copy_of_asked` is true if the image was not
+    requested itself but has the same bytes as one that was.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +43,7 @@ class ErasedImage(BaseModel):
 
 
 class RewrittenFile(BaseModel):
-    """A file that held the image, and the one that takes its place without it."""
+    """A file that contained the image, and the file without it that replaces it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class RewrittenFile(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What was done, complete; holds hashes of what was erased and nothing of its content.
+    """Everything that was done; holds hashes of what was erased, none of its content.
 
     `vacuumed` names the tables whose dead rows were removed from heap and HNSW.
     """
@@ -72,7 +72,7 @@ class Receipt(BaseModel):
 
 
 class Erased(NamedTuple):
-    """What must not come back: names of images, and hashes of files under whatever name."""
+    """What must not come back: image ids, and hashes of files under any name."""
 
     image_ids: frozenset[str]
     sha256s: frozenset[str]
@@ -87,12 +87,12 @@ def receipt_path(erasure: str) -> str:
 
 
 def journal_path(erasure: str) -> str:
-    """What the receipt will say of files, kept while they are being removed."""
+    """Path of what the receipt will say about files, kept while they are being removed."""
     return f"{FOLDER}/{erasure}/journal.json"
 
 
 def erased(objects: Objects) -> Erased:
-    """Everything that was ever asked to be erased from the collection."""
+    """Everything ever requested to be erased from the collection."""
     ids = {name for request in requests(objects) for name in request.image_ids}
     images = [image for receipt in receipts(objects) for image in receipt.images]
     hashes = {image.sha256 for image in images if image.sha256}
@@ -100,7 +100,7 @@ def erased(objects: Objects) -> Erased:
 
 
 def requests(objects: Objects) -> list[Request]:
-    """In the order of their names, which begin with the date."""
+    """All requests, oldest first: their names begin with the date."""
     found = sorted(e.path for e in objects.list(FOLDER) if e.path.endswith("/request.json"))
     return [Request.model_validate_json(objects.get(path)) for path in found]
 
@@ -111,6 +111,6 @@ def receipts(objects: Objects) -> list[Receipt]:
 
 
 def open_requests(objects: Objects) -> list[Request]:
-    """Those without a receipt: a run that was cut short."""
+    """Requests without a receipt: their erasure was interrupted."""
     done = {receipt.request.erasure for receipt in receipts(objects)}
     return [request for request in requests(objects) if request.erasure not in done]

@@ -1,7 +1,7 @@
 """Bytes under a URI: a folder, or a prefix in S3, GCS or Azure, through obstore.
 
-Every write is whole or absent. On a local disk obstore renames but does not fsync, so local
-writes are our own: temporary name, fsync, then link (create-only) or rename.
+A write is either complete or absent. On a local disk obstore renames but does not fsync, so we
+write local files ourselves: temporary name, fsync, then link (create-only) or rename.
 """
 
 import os
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
 TEMPORARY = ".tmp-"
-# obstore tells these apart by text only; the last three are the clouds' metadata services,
-# which are asked when nothing else names an identity.
+# obstore distinguishes these by text only. The last three are the clouds' metadata services,
+# which are tried when no other credentials are set.
 _NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 _NO_CREDENTIALS = (
     "redential",
@@ -39,7 +39,7 @@ _CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One listed object: path below the root, size in bytes, the store's version tag."""
+    """One listed object: path below the root, size in bytes, version tag of the store."""
 
     path: str
     size: int
@@ -51,15 +51,15 @@ def is_remote(uri: str) -> bool:
 
 
 def local_path(uri: str) -> Path:
-    """Folder behind a `file://` URI or a plain path."""
+    """The folder that a `file://` URI or a plain path names."""
     return Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser()
 
 
 class Objects:
     """The objects below one root URI.
 
-    Raises StoreError for an unknown scheme, missing credentials, a missing bucket and anything
-    else the store answers with, except FileNotFoundError for an object that is not there.
+    Raises FileNotFoundError for a missing object, and StoreError for anything else that goes
+    wrong: an unknown scheme, missing credentials, a missing bucket, an error of the store.
     """
 
     def __init__(self, root: str) -> None:
@@ -83,11 +83,11 @@ class Objects:
             self._store = LocalStore(self.folder) if self.folder.is_dir() else LocalStore()
 
     def uri(self, path: str) -> str:
-        """Absolute URI of `path`: a plain path on a local disk, else scheme and bucket."""
+        """Absolute URI of `path`: a plain path on a local disk, else with scheme and bucket."""
         return str(self.folder / path) if self.folder else f"{self.root}/{path}"
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Entries below `prefix` in no particular order; temporary files are left out."""
+        """Entries below `prefix` in no particular order, without temporary files."""
         if self.folder:
             yield from self._list_folder(prefix)
             return
@@ -97,7 +97,7 @@ class Objects:
                     yield Entry(meta["path"], meta["size"], (meta["e_tag"] or "").strip('"'))
 
     def get(self, path: str, limit: int | None = None) -> bytes:
-        """The whole object. Raises OSError, before reading it, if it is larger than `limit`."""
+        """The whole object. Raises OSError before reading if it is larger than `limit` bytes."""
         if limit is not None and self.folder:
             _refuse_larger((self.folder / path).stat().st_size, limit)
         if self.folder:
@@ -109,7 +109,7 @@ class Objects:
             return bytes(answer.bytes())
 
     def stat(self, path: str) -> Entry:
-        """Size and version tag of one object, as `list` gives them."""
+        """Size and version tag of one object, as `list` returns them."""
         if self.folder:
             return _local_entry(path, (self.folder / path).stat())
         with _explained(self.uri(path)):
@@ -117,7 +117,7 @@ class Objects:
         return Entry(path, meta["size"], (meta["e_tag"] or "").strip('"'))
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` on."""
+        """`size` bytes starting at `offset`."""
         if self.folder:
             with (self.folder / path).open("rb") as file:
                 file.seek(offset)
@@ -127,7 +127,7 @@ class Objects:
 
     @contextmanager
     def on_disk(self, path: str) -> Iterator[Path]:
-        """The object as a local file: the very one, or a temporary copy if it is remote."""
+        """The object as a local file; if it is remote, a temporary copy."""
         if self.folder:
             yield self.folder / path
             return
@@ -139,7 +139,7 @@ class Objects:
             yield Path(copy.name)
 
     def put(self, path: str, data: bytes) -> None:
-        """Write or replace `path` in one step."""
+        """Write or replace `path` atomically."""
         if self.folder:
             with _whole_file(self.folder / path, data) as temporary:
                 temporary.replace(self.folder / path)
@@ -148,7 +148,7 @@ class Objects:
             obstore.put(self._store, path, data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write `path` unless it exists; False when another writer was first."""
+        """Write `path` unless it exists; returns False if another writer was first."""
         if self.folder:
             with _whole_file(self.folder / path, data) as temporary:
                 try:
@@ -164,7 +164,7 @@ class Objects:
         return True
 
     def delete(self, path: str) -> None:
-        """Remove `path`; one that is not there is as good as removed."""
+        """Remove `path`; does nothing if it does not exist."""
         if self.folder:
             (self.folder / path).unlink(missing_ok=True)
             _remove_empty_folders((self.folder / path).parent, self.folder)
@@ -197,7 +197,7 @@ class Objects:
 
 
 def client_options() -> "ClientConfig":
-    """How to talk to a store. Only an S3-compatible server named on http:// goes unencrypted."""
+    """Client options for a store. Only an S3-compatible server at http:// is unencrypted."""
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     return {"allow_http": plain, "timeout": "120s"}
 
@@ -212,7 +212,7 @@ def _local_entry(path: str, status: os.stat_result) -> Entry:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """None if the file is gone by now; a dangling link is listed, so that its reader hears."""
+    """None if the file is gone by now. A dangling link is listed, so that reading it fails."""
     for stat in (path.stat, path.lstat):
         try:
             return stat()
@@ -228,7 +228,7 @@ def _raise_unless_gone(error: OSError) -> None:
 
 @contextmanager
 def _whole_file(target: Path, data: bytes) -> Iterator[Path]:
-    """A fsynced temporary file beside `target`, removed at the end if still there."""
+    """An fsynced temporary file beside `target`, removed at the end if it still exists."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=target.parent)
@@ -246,16 +246,16 @@ def _whole_file(target: Path, data: bytes) -> Iterator[Path]:
     except OSError as error:
         raise StoreError(
             f"Cannot write {target}: {error.strerror}. Free some space, or set CLIP_ASSETS_DATA "
-            "to a disk or bucket that has it; finished parts are kept."
+            "to a disk or bucket with more; finished parts are kept."
         ) from error
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:
-    """As in a bucket, where a prefix without objects does not exist."""
+    """Keep local folders like a bucket, where a prefix without objects does not exist."""
     while folder != root:
         try:
             folder.rmdir()
-        except OSError:  # it holds something, or another process removed it
+        except OSError:  # it is not empty, or another process removed it
             return
         folder = folder.parent
 
@@ -270,7 +270,7 @@ def _fsync_folder(folder: Path) -> None:
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turns obstore's errors into one sentence with a remedy."""
+    """Replace obstore's errors by one sentence with a remedy."""
     try:
         yield
     except AlreadyExistsError:
@@ -278,11 +278,11 @@ def _explained(uri: str) -> Iterator[None]:
     except (BaseError, OSError) as error:
         text = str(error).split("\n\nDebug source")[0].replace("\n", " ")
         if any(word in text for word in _NO_BUCKET):
-            remedy = "The bucket does not exist; check its name and region."
+            remedy = "The bucket does not exist. Check its name and region."
         elif isinstance(error, FileNotFoundError):
             raise
         elif any(word in text for word in _NO_CREDENTIALS):
-            remedy = "No usable credentials; set the cloud's usual variables or log in."
+            remedy = "No usable credentials. Set the cloud's usual variables, or log in."
         else:
             remedy = "Check the address and the network, then run again."
         raise StoreError(f"{uri}: {remedy} ({text[:300]})") from error

@@ -1,18 +1,24 @@
-"""The parquet schemas, and writing and reading them with page checksums.
+"""The parquet schemas, and functions to write and read them with page checksums.
 
-pyarrow's defaults read a flipped bit silently wrong; page checksums catch it.
+With pyarrow's defaults a flipped bit is read as wrong data without an error; page checksums
+detect it.
 """
 
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from clip_assets.errors import StoreError
 
 _READ_BYTES = 1 << 20
+
+REJECTS_FOOTER = b"clip_assets.rejects"
+"""Key of a part's rejects in its footer, as JSON: a list of the rows of `REJECTS`."""
 
 CATALOG = pa.schema(
     [
@@ -37,7 +43,7 @@ REJECTS = pa.schema(
 
 
 def queries(dim: int) -> pa.Schema:
-    """Texts with their vectors, for measuring recall; `image_id` is the image a caption is of."""
+    """Texts and their vectors, for measuring recall; a caption has the `image_id` it describes."""
     return pa.schema(
         [
             pa.field("image_id", pa.string()),
@@ -63,11 +69,23 @@ def embeddings(dim: int) -> pa.Schema:
     )
 
 
+def vectors(table: pa.Table) -> NDArray[np.float32]:
+    """The column `embedding` as float32[rows, dim]; no copy if the column is in one piece."""
+    column = table.column("embedding").combine_chunks()
+    matrix: NDArray[np.float32] = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    return matrix
+
+
+def vector_column(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """float32[rows, dim] as a column `embedding`."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
 def to_bytes(table: pa.Table) -> bytes:
     """The table as one parquet file; the same table gives the same bytes.
 
-    Vectors and pictures are stored as they are: compression takes some 3 % off a file, and an
-    exact search in DuckDB would take half as long again.
+    Vectors and thumbnails are not compressed: that would save about 3 % of the file and make an
+    exact search in DuckDB take 1.5 times as long.
     """
     sink = io.BytesIO()
     pq.write_table(
@@ -86,7 +104,7 @@ def _shrinks(kind: pa.DataType) -> bool:
 
 
 def from_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
-    """The table in `data`, checksums verified.
+    """The table in `data`, with its checksums verified.
 
     Raises StoreError naming `where` if any byte of the columns read is damaged.
     """
@@ -99,9 +117,9 @@ def from_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.
 
 
 def batches(file: Path, where: str, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """The columns of a file, at most so many rows at a time, checksums verified.
+    """The columns of a file in batches of at most `rows` rows, with checksums verified.
 
-    Pages are decoded as they are reached, so memory holds a batch whatever the file's size.
+    Pages are decoded one after the other, so memory holds one batch, whatever the file's size.
     Raises StoreError naming `where` if any byte of the columns read is damaged.
     """
     try:
@@ -115,5 +133,5 @@ def batches(file: Path, where: str, columns: list[str], rows: int) -> Iterator[p
 
 def _damaged(where: str, error: Exception) -> StoreError:
     return StoreError(
-        f"{where} is damaged ({error}). Remove the folder it is in and materialize the shard again."
+        f"{where} is damaged ({error}). Remove its folder and materialize the shard again."
     )

@@ -1,4 +1,4 @@
-"""Every path name below `{data}/{collection}`, in one place."""
+"""Every path below `{data}/{collection}`, in one place."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ JOBS = "jobs"
 
 
 class ShardVersion(NamedTuple):
-    """One content of one shard: the shard's key, its version and the digest of its rows."""
+    """One version of one shard: the shard's key, its version and the digest of its rows."""
 
     shard: str
     version: int
@@ -24,7 +24,7 @@ def catalog_shard(at: ShardVersion) -> str:
 
 
 def embeddings(slug: str, shard: str = "") -> str:
-    """Folder of a model's embeddings, or of one shard's versions within it."""
+    """Folder of a model's embeddings, or of one shard's versions inside it."""
     return f"{EMBEDDINGS}/{slug}/{shard}".rstrip("/")
 
 
@@ -61,5 +61,5 @@ def message(job_id: str, number: int) -> str:
 
 
 def costs(job_id: str) -> tuple[str, str]:
-    """Where a job's cost is written, and where versions before 0.2 wrote it."""
+    """Path of a job's cost, and the path that versions before 0.2 used."""
     return f"{JOBS}/{job_id}/cost.json", f"{JOBS}/{job_id}/bill.json"

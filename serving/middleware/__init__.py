@@ -1,1 +1,1 @@
-"""Pure ASGI layers round the whole application."""
+"""Pure ASGI middleware around the whole application."""

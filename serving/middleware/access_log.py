@@ -1,4 +1,4 @@
-"""One line of JSON per request: never its query, its image or its address."""
+"""Logs one line of JSON per request, without its query, its image or its client's address."""
 
 import json
 import logging
@@ -15,13 +15,13 @@ _NOTES = "serving.notes"
 
 
 def notes_of(scope: Scope) -> dict[str, Any]:
-    """Where a request's handlers write what its line is to say."""
+    """The dict in which a request's handlers collect fields for its log line."""
     notes: dict[str, Any] = scope.setdefault(_NOTES, {})
     return notes
 
 
 class AccessLog:
-    """Time each request and log it, with an id that the client is told too."""
+    """Time and log each request, with an id that the response also carries."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,6 +48,6 @@ class AccessLog:
 
 
 def _line(scope: Scope, line: dict[str, Any]) -> dict[str, Any]:
-    """The route rather than the path: a path may hold an image's name."""
+    """Log the route instead of the path, because a path may contain an image's name."""
     route = getattr(scope.get("route"), "path", None)
     return {"method": scope["method"], "route": route, **line, **notes_of(scope)}

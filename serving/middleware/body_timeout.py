@@ -1,4 +1,4 @@
-"""A client that drips its body byte by byte must not hold a connection for ever."""
+"""Keeps a client that sends its body byte by byte from holding a connection forever."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyTimeout:
-    """Give up with 408 when a request's body takes longer than `seconds`."""
+    """Respond with 408 if a request's body takes longer than `seconds` to arrive."""
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app

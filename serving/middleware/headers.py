@@ -26,7 +26,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Tell browsers to run nothing but our own files, and to lend the page to nobody."""
+    """Tell browsers to run only our own files and to let no other site embed the page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,21 +1,21 @@
-"""The one answer that the framework writes in plain text, in the shape of all others."""
+"""Gives 413, which the framework sends as plain text, the shape of all other errors."""
 
 import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY = json.dumps(
-    {"error": {"code": "too_large", "message": "The body is larger than this address reads."}}
+    {"error": {"code": "too_large", "message": "The request body is larger than the limit."}}
 ).encode()
 HEADERS = [
     (b"content-type", b"application/json"),
     (b"content-length", str(len(BODY)).encode()),
-    (b"connection", b"close"),  # what was not read of the body still fills the connection
+    (b"connection", b"close"),  # the unread rest of the body is still in the connection
 ]
 
 
 class TooLarge:
-    """Rewrite 413. The body limit answers it past every exception handler."""
+    """Rewrite 413 responses. The body limit sends them past every exception handler."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,1 +1,1 @@
-"""The doors of the service, one file per noun."""
+"""The routes of the service, one file per resource."""

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what does it answer from."""
+"""Liveness, readiness, and the live release."""
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -11,29 +11,29 @@ router = APIRouter(tags=["service"])
 
 
 class Alive(BaseModel):
-    """The process answers; nothing else was asked."""
+    """The process responds; nothing else was checked."""
 
     alive: bool = True
 
 
 class Ready(BaseModel):
-    """Whether searches are answered, and otherwise why not, by part."""
+    """Whether searches are answered; if not, why, by component."""
 
     ready: bool
     problems: dict[str, str] = Field(examples=[{"database": "the database does not answer"}])
-    pending: str | None = Field(None, description="why a newer release does not answer yet")
+    pending: str | None = Field(None, description="why a newer release is not served yet")
 
 
 @router.get("/livez")
 async def livez() -> Alive:
-    """200 while the process serves. Touches neither database nor model."""
+    """200 while the process is running. Uses neither the database nor the model."""
     return Alive()
 
 
 @router.get("/readyz", responses={503: {"model": Ready}})
 async def readyz(context: ContextDep, response: Response) -> Ready:
-    """200 when the model is warm, the database answers in 200 ms and a release of that model
-    is live. Reads what the watcher saw last, so it costs nothing and never waits."""
+    """200 if the model is warm, the database answers within 200 ms and a release of that model
+    is live. Reports what the watcher last saw, so it is cheap and never waits."""
     problems = context.live.problems()
     response.status_code = 503 if problems else 200
     return Ready(ready=not problems, problems=problems, pending=context.live.pending)

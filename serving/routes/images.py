@@ -1,4 +1,4 @@
-"""The record of an image, and its thumbnail by content."""
+"""The record of an image, and its thumbnail by content hash."""
 
 from typing import Annotated
 
@@ -41,7 +41,7 @@ async def thumbnail(
     context: ContextDep,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """A small WebP of the image with this content; the address never changes its meaning."""
+    """A small WebP of the image with this content hash. The content of a URL never changes."""
     headers = _forever(sha256, context.settings)
     if headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
@@ -49,7 +49,7 @@ async def thumbnail(
         lambda connection: index.thumbnail(connection, sha256), context.deadline
     )
     if webp is None:
-        raise NotFound("No thumbnail of this content is kept.")
+        raise NotFound("There is no thumbnail with this content hash.")
     return Response(webp, media_type="image/webp", headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""The page. It needs neither model nor database: its script asks for everything else."""
+"""The search page. It needs neither model nor database: its script fetches everything else."""
 
 from pathlib import Path
 

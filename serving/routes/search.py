@@ -1,4 +1,4 @@
-"""Search by a text, by a stored image or by an uploaded one."""
+"""Search by a text, by a stored image or by an uploaded image."""
 
 from typing import Annotated, Any
 
@@ -36,26 +36,26 @@ JSON_BYTES = 64 * 2**10
 FORM_OVERHEAD = 64 * 2**10
 
 EXAMPLES = {
-    "text": Example(summary="By a text", value={"text": "a photo of a cloud", "k": 5}),
+    "text": Example(summary="By text", value={"text": "a photo of a cloud", "k": 5}),
     "filter": Example(
-        summary="Among some of the images",
+        summary="With a filter",
         value={
             "text": "a photo of a cloud",
             "filter": {"uri_prefix": "s3://bucket/photos/2024/", "min_width": 1200},
         },
     ),
-    "like": Example(summary="More like a stored image", value={"image_id": "travel/cloud"}),
+    "like": Example(summary="Similar to a stored image", value={"image_id": "travel/cloud"}),
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorOut, "description": "No such image or collection is served here"},
-    413: {"model": ErrorOut, "description": "The body is larger than the service reads"},
-    422: {"model": ErrorOut, "description": "The query cannot be understood"},
+    404: {"model": ErrorOut, "description": "This service has no such image or collection"},
+    413: {"model": ErrorOut, "description": "The request body is larger than the limit"},
+    422: {"model": ErrorOut, "description": "The query is invalid"},
     503: {"model": ErrorOut, "description": "Not ready or busy; see Retry-After"},
 }
 
 
 def router(settings: ServingSettings) -> APIRouter:
-    """The routes; each has its own bound on the body."""
+    """The routes; each has its own limit on the size of the body."""
     routes = APIRouter(prefix="/v1", tags=["search"], responses=REFUSALS)
     routes.post("/search", max_body_size=JSON_BYTES)(search)
     routes.post(
@@ -69,7 +69,7 @@ def router(settings: ServingSettings) -> APIRouter:
 async def search(
     query: Annotated[SearchRequest, Body(openapi_examples=EXAMPLES)], context: ContextDep
 ) -> SearchAnswer:
-    """Images nearest to a text, or to a stored image, which is itself left out."""
+    """Images nearest to a text, or to a stored image; that image itself is not among the hits."""
     snapshot = _snapshot(context, query.collection)
     if query.text is not None:
         vector = await snapshot.encoder.text(query.text, context.deadline)
@@ -89,7 +89,7 @@ async def search_by_upload(
         str, Form(alias="filter", max_length=JSON_BYTES, description="the `filter` as JSON")
     ] = "",
 ) -> SearchAnswer:
-    """Images nearest to an uploaded one. The file is neither stored nor logged."""
+    """Images nearest to an uploaded image. The file is neither stored nor logged."""
     snapshot = _snapshot(context, collection)
     passing = _filter(only)
     data = await file.read()
@@ -103,7 +103,7 @@ def _snapshot(context: Context, collection: str | None) -> Snapshot:
     snapshot = context.live.require()
     served = snapshot.release.collection
     if collection not in (None, served):
-        raise NotFound(f"This service answers from the collection {served} only.")
+        raise NotFound(f"This service serves only the collection {served}.")
     return snapshot
 
 
@@ -127,7 +127,7 @@ async def _nearest(
 async def _like(
     context: Context, snapshot: Snapshot, image_id: str, k: int, only: Filter | None
 ) -> Hits:
-    """The image is its own nearest neighbour, so one more is asked for and it is dropped."""
+    """The image is its own nearest neighbour, so search for one more hit and drop the image."""
 
     def neighbours(connection: Connection[TupleRow]) -> Hits | None:
         vector = index.vector_of(connection, snapshot.release, image_id)

@@ -1,6 +1,6 @@
-// Where the page is: `?q=` or `?like=`, with filters, and `&show=` for an open picture. Whatever can
-// be linked to is in the address, so links and "back" work. A dropped picture cannot: it is kept here, under
-// a number in its history entry, until the page is left.
+// The state of the page, kept in its address: `?q=` or `?like=`, filters, and `&show=` for an open
+// picture, so that links and "back" work. An uploaded picture does not fit in an address: it is kept
+// here until the page is left, under a number stored in its history entry.
 
 const uploads = new Map();
 
@@ -30,7 +30,7 @@ export function link({ q, like, show, filter }) {
   return parts.length ? `/?${new URLSearchParams(parts)}` : "/";
 }
 
-// `opened`: an entry of ours lies below this one, so closing the picture may go back to it.
+// `opened`: the previous history entry is ours, so closing the picture may go back to it.
 export function go(place) {
   history.pushState({ upload: place.upload, opened: Boolean(place.show) }, "", link(place));
 }

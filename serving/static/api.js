@@ -1,8 +1,8 @@
-// The three questions that the page asks of the service.
+// The three API calls that the page makes.
 
 export class Refused extends Error {
   constructor(response, body) {
-    super(body?.error?.message ?? `The service answered ${response.status}.`);
+    super(body?.error?.message ?? `The service responded with status ${response.status}.`);
     this.status = response.status;
     this.again = response.status === 503 ? Number(response.headers.get("Retry-After")) || 2 : 0;
   }

@@ -1,4 +1,4 @@
-// One picture in a dialog: what it is, what made its vector, and where to go from it.
+// The dialog for one picture: its details, the lineage of its vector, and actions.
 
 import { link } from "./address.js";
 import { make, title } from "./elements.js";
@@ -41,9 +41,9 @@ function facts(rows) {
 function copyButton(address) {
   const button = make("button", { type: "button" }, "Copy link");
   button.addEventListener("click", async () => {
-    // Browsers keep the clipboard from pages that came without TLS from another machine.
+    // Browsers deny the clipboard to pages loaded without TLS from another machine.
     const copied = await navigator.clipboard?.writeText(address).then(() => true, () => false);
-    button.textContent = copied ? "Copied" : "Copy it from here";
+    button.textContent = copied ? "Copied" : "Copy the link below";
     if (copied || button.nextSibling) return;
     button.after(make("input", { class: "address", readonly: "", value: address, "aria-label": "Link" }));
   });

@@ -1,4 +1,4 @@
-// Elements from data. Strings become text nodes, so a hostile caption stays a caption.
+// Creates elements. Strings become text nodes, so markup in a caption is never interpreted.
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

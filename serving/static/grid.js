@@ -1,4 +1,4 @@
-// Pictures in rows, each in its own shape, or their outlines while they load.
+// Rows of pictures in their own aspect ratios, or placeholders while they load.
 
 import { make, title } from "./elements.js";
 
@@ -30,7 +30,7 @@ function picture(hit, href) {
 
 function tile(shape, name, ...children) {
   const item = make("li", { class: name }, ...children);
-  // A panorama would take a row to itself and a tower would vanish: both are cut to a fair shape.
+  // Crop extreme shapes: a panorama would fill a row, and a very tall picture would be too narrow.
   item.style.setProperty("--shape", Math.min(2.4, Math.max(0.6, shape)));
   return item;
 }

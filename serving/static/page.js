@@ -1,4 +1,4 @@
-// The page: shows what the address says, and changes the address when something is asked.
+// The page: renders what the address says, and changes the address on every search.
 
 import { FILTERS, closeShown, go, goUpload, here, link, placeIn, results } from "./address.js";
 import { record, release, search } from "./api.js";
@@ -42,7 +42,7 @@ async function begin(place) {
     skeletons(at.grid);
     showSource(place);
     await ask(place, FIRST);
-  } else if (matchMedia("(pointer: fine)").matches) at.q.focus(); // touch would raise a keyboard
+  } else if (matchMedia("(pointer: fine)").matches) at.q.focus(); // on touch a keyboard would open
 }
 
 async function ask(place, k) {
@@ -62,16 +62,16 @@ function showAnswer(place, k, { hits, took_ms, warning, complete }) {
   pictures(at.grid, hits, (hit) => link({ ...place, show: hit.image_id }));
   warn(warning);
   const took = Math.max(1, Math.round(took_ms.encode + took_ms.search));
-  const rest = complete ? "" : "; there may be more, which take longer to look for";
-  if (hits.length) say(`${count(hits.length, "picture")}, nearest first, in ${took} ms${rest}`);
-  else say(`Nothing was found${rest}.`, "empty");
+  const rest = complete ? "" : ". Search stopped at its limit; more images may match";
+  if (hits.length) say(`${count(hits.length, "picture")}, most similar first, in ${took} ms${rest}`);
+  else say(`No pictures found${rest}.`, "empty");
   at.more.hidden = hits.length < k || k >= MOST;
   at.more.onclick = () => ask(place, Math.min(MOST, 2 * k));
 }
 
 function failed(error, again) {
-  const message = error.status ? error.message : "The service cannot be reached.";
-  if (error.again) setTimeout(again, error.again * 1000 * (1 + Math.random())); // not all at once
+  const message = error.status ? error.message : "Cannot reach the service.";
+  if (error.again) setTimeout(again, error.again * 1000 * (1 + Math.random())); // spread retries
   else at.grid.replaceChildren();
   say(error.again ? `${message} Trying again…` : message, error.again ? "" : "error");
 }
@@ -81,7 +81,7 @@ async function showSource({ like, file }) {
   const image = file ? { caption: file.name, thumbnail: URL.createObjectURL(file) }
     : like && await record(like).catch(() => null);
   if (!image || shown.of !== of) return;
-  at.source.replaceChildren(make("img", { src: image.thumbnail, alt: "" }), make("span", {}, `Like “${title(image)}”`));
+  at.source.replaceChildren(make("img", { src: image.thumbnail, alt: "" }), make("span", {}, `Similar to “${title(image)}”`));
   at.source.hidden = false;
 }
 
@@ -99,7 +99,7 @@ async function showDetail(place) {
   }
 }
 
-// Closed because the address changed, not by somebody who closed it: see the listener below.
+// Closes the dialog because the address changed, not because the user closed it; see the listener below.
 function shut() {
   at.detail.close("address");
 }
@@ -140,7 +140,7 @@ document.addEventListener("click", (event) => {
   if (!anchor || anchor.origin !== location.origin || anchor.pathname !== "/") return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const stays = at.grid.contains(anchor); // an upload's pictures open over its own results
+  const stays = at.grid.contains(anchor); // a hit of an upload opens over the upload's results
   go({ ...placeIn(anchor.search), upload: stays ? here().upload : null });
   show();
 });

@@ -1,4 +1,4 @@
-// The three ways a picture gets into the page: chosen, pasted or dropped.
+// The three ways to search with a picture: choose a file, paste it or drop it.
 
 export function onPicture(input, take) {
   input.addEventListener("change", () => {

@@ -1,16 +1,15 @@
 """Dagster's GraphQL API, as its UI uses it: what a person clicks, in one call each."""
 
-import json
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import httpx
 
 _OPERATIONS = {
     found.group(1): found.group(0)
@@ -55,15 +54,12 @@ class Dagster:
     def ask(self, operation: str, **variables: Any) -> Any:
         """The one field that the operation asks for. Raises NotAnsweredError."""
         body = {"query": _OPERATIONS[operation], "variables": variables}
-        request = urllib.request.Request(
-            f"{self.url}/graphql", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                answer = json.load(response)
-        except urllib.error.HTTPError as error:
-            raise NotAnsweredError(error.read().decode()) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            response = httpx.post(f"{self.url}/graphql", json=body, timeout=60)
+            answer = response.raise_for_status().json()
+        except httpx.HTTPStatusError as error:
+            raise NotAnsweredError(error.response.text) from error
+        except httpx.HTTPError as error:
             raise NotAnsweredError(str(error)) from error
         if "errors" in answer:
             raise NotAnsweredError(str(answer["errors"]))

@@ -147,6 +147,16 @@ def test_dg_scaffolds_a_collection_that_loads(python: str, tmp_path: Path) -> No
     }
 
 
+def test_dg_help_names_the_options_of_a_new_collection() -> None:
+    """`dg scaffold defs clip_assets.ImageCollection --help` lists the scaffolder's options."""
+    done = subprocess.run(
+        dg("scaffold", "defs", "clip_assets.ImageCollection", "--help"),
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    options = re.findall(r"--[a-z]+", done.stdout)
+    assert {"--uri", "--kind", "--model", "--pretrained"} <= set(options)
+
+
 def test_component_documents_itself() -> None:
     """What `dg list components` and the UI's docs show: a summary, an owner, every field."""
     spec = ImageCollection.get_spec()
@@ -160,7 +170,7 @@ def test_collection_that_cannot_be_a_schema_is_refused(python: str, tmp_path: Pa
     """A collection's name that Postgres could not take as a schema is refused with the rule."""
     status, text = _dg_check(python, "defs", tmp_path, {**GOOD, "collection": "My-Photos"})
     assert status == 1
-    assert "`My-Photos` cannot name a collection: lower-case letters, digits and _ only" in text
+    assert "`My-Photos` cannot name a collection: use only lower-case letters, digits and _" in text
 
 
 def test_definitions_load_without_a_warning() -> None:

@@ -1,4 +1,4 @@
-"""Chromium from the system's packages, and the service that the other tests ask too."""
+"""Chromium from the system's packages, and the service that the serving tests use."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ ARGUMENTS = [
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        pytest.skip("THE PAGE IS NOT TESTED: no Chromium here. Install the package `chromium`.")
+        pytest.skip("THE PAGE IS NOT TESTED: Chromium is missing. Install the package `chromium`.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, searchable: Searchable) -> Iterator[Page]:
-    """A page of its own that must end without a complaint of the browser or a dialog."""
+    """A new page; the test fails if the browser logs anything or opens a dialog."""
     context = browser.new_context(base_url=searchable.url, viewport={"width": 1280, "height": 800})
     page = context.new_page()
     complaints: list[str] = []

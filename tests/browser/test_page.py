@@ -1,4 +1,4 @@
-"""The page in a real browser."""
+"""The search page in a real browser."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -31,7 +31,7 @@ def _query(page: Page) -> dict[str, list[str]]:
 
 
 def test_a_typed_query_shows_pictures(page: Page, searchable: Searchable) -> None:
-    """Every picture is there, really loaded, each with its score."""
+    """Every picture is shown and loaded, each with its score."""
     _ask(page, "a gold ellipse")
     expect(page.locator(GRID)).to_have_count(len(searchable.pictures))
     page.wait_for_function(
@@ -42,11 +42,11 @@ def test_a_typed_query_shows_pictures(page: Page, searchable: Searchable) -> Non
 
 
 def test_a_filter_is_part_of_the_address(page: Page, searchable: Searchable) -> None:
-    """Typed under Filter it narrows the pictures; the address opens the same view again, and an
-    opened picture keeps it."""
+    """A filter narrows the pictures, reloading the address restores it, and opening a picture
+    keeps it."""
     _ask(page, "an ellipse")
     page.get_by_text("Filter", exact=True).click()
-    page.get_by_label("Caption has").fill("gold")
+    page.get_by_label("Caption contains").fill("gold")
     page.keyboard.press("Enter")
     gold = [picture.image_id for picture in searchable.pictures if "gold" in str(picture.caption)]
     expect(page.locator(GRID)).to_have_count(len(gold))
@@ -54,23 +54,23 @@ def test_a_filter_is_part_of_the_address(page: Page, searchable: Searchable) -> 
     assert set(_shown(page)) == set(gold)
     page.reload()
     expect(page.locator(GRID)).to_have_count(len(gold))
-    expect(page.get_by_label("Caption has")).to_have_value("gold")
+    expect(page.get_by_label("Caption contains")).to_have_value("gold")
     page.locator(GRID).first.click()
     expect(page.locator("#detail")).to_be_visible()
     assert _query(page)["words"] == ["gold"]
 
 
-def test_the_page_says_what_it_searches(page: Page, searchable: Searchable) -> None:
-    """Collection, size, model and time stand on it, and that this model means nothing."""
+def test_the_page_names_the_release_it_searches(page: Page, searchable: Searchable) -> None:
+    """It shows collection, size, model and date, and warns about an untrained model."""
     page.goto("/")
     expect(page.locator("#release")).to_contain_text("sample · 12 images")
     expect(page.locator("#release")).to_contain_text(searchable.encoder.identity.short)
     expect(page.locator("#warning")).to_be_visible()
-    expect(page.locator("#warning")).to_have_text("untrained model: results carry no meaning")
+    expect(page.locator("#warning")).to_have_text("untrained model: results are meaningless")
 
 
-def test_the_start_shows_what_the_examples_find(page: Page) -> None:
-    """Before anything is asked, pictures of the collection stand under the example queries."""
+def test_the_start_page_shows_hits_of_the_examples(page: Page) -> None:
+    """Before any search, pictures are shown below each example query."""
     page.goto("/")
     page.wait_for_selector(".shelf img.seen")
     page.get_by_role("link", name="a photo of a cloud").first.click()
@@ -79,7 +79,7 @@ def test_the_start_shows_what_the_examples_find(page: Page) -> None:
 
 
 def test_a_picture_opens_with_its_lineage(page: Page) -> None:
-    """Run, shard, model and hash are in the dialog; the run links to the Dagster UI."""
+    """The dialog shows run, shard, model and hash; the run links to the Dagster UI."""
     _ask(page, "a gold ellipse")
     page.locator(GRID).first.click()
     dialog = page.get_by_role("dialog")
@@ -92,7 +92,7 @@ def test_a_picture_opens_with_its_lineage(page: Page) -> None:
 
 
 def test_more_like_this_searches_with_the_picture(page: Page, searchable: Searchable) -> None:
-    """The dialog closes, the address names the picture, and it is not among its likes."""
+    """The dialog closes, the address names the picture, and the hits do not include it."""
     _ask(page, "a gold ellipse")
     first = _shown(page)[0]
     page.locator(GRID).first.click()
@@ -104,8 +104,8 @@ def test_more_like_this_searches_with_the_picture(page: Page, searchable: Search
     assert first not in _shown(page)
 
 
-def test_a_link_shows_the_same_to_somebody_else(page: Page) -> None:
-    """The address of a query with an open picture reproduces both in a new window."""
+def test_a_link_reproduces_the_view_in_a_new_window(page: Page) -> None:
+    """The address of a query with an open picture restores both."""
     _ask(page, "a gold ellipse")
     page.locator(GRID).nth(2).click()
     title = page.locator("#detail-title").text_content()
@@ -120,8 +120,8 @@ def test_a_link_shows_the_same_to_somebody_else(page: Page) -> None:
     expect(other.get_by_role("searchbox")).to_have_value("a gold ellipse")
 
 
-def test_back_and_forward_go_through_what_was_seen(page: Page) -> None:
-    """Query, picture and likes are steps of the history."""
+def test_back_and_forward_revisit_each_view(page: Page) -> None:
+    """Query, opened picture and similar pictures are steps of the history."""
     _ask(page, "a gold ellipse")
     page.locator(GRID).first.click()
     page.get_by_role("link", name="More like this").click()
@@ -135,8 +135,8 @@ def test_back_and_forward_go_through_what_was_seen(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
-def test_an_uploaded_picture_finds_its_like(page: Page, searchable: Searchable) -> None:
-    """Choosing a file searches with it; its results open, close and survive "back"."""
+def test_an_uploaded_picture_finds_its_original(page: Page, searchable: Searchable) -> None:
+    """Choosing a file searches with it; the hits can be opened and closed, and survive "back"."""
     page.goto("/")
     picture = searchable.pictures[4]
     page.locator("#file").set_input_files(
@@ -152,8 +152,8 @@ def test_an_uploaded_picture_finds_its_like(page: Page, searchable: Searchable) 
     expect(page.locator("#source")).to_contain_text("mine.png")
 
 
-def test_a_dropped_picture_is_searched_with(page: Page, searchable: Searchable) -> None:
-    """Dropping a file anywhere on the page does the same."""
+def test_dropping_a_picture_searches_with_it(page: Page, searchable: Searchable) -> None:
+    """A file may be dropped anywhere on the page."""
     page.goto("/")
     picture = searchable.pictures[5]
     page.evaluate(
@@ -170,8 +170,8 @@ def test_a_dropped_picture_is_searched_with(page: Page, searchable: Searchable) 
     assert _shown(page)[0] == picture.image_id
 
 
-def test_hostile_names_are_only_text(page: Page, searchable: Searchable) -> None:
-    """Markup in a caption and in an id is shown letter by letter, and runs nothing."""
+def test_markup_in_names_is_shown_as_text(page: Page, searchable: Searchable) -> None:
+    """HTML in a caption or an id is displayed literally and never executed."""
     for picture in searchable.pictures[10:]:
         page.goto("/?q=ellipse")
         page.wait_for_selector(GRID)
@@ -184,8 +184,8 @@ def test_hostile_names_are_only_text(page: Page, searchable: Searchable) -> None
     assert page.locator("img[onerror]").count() == 0
 
 
-def test_the_keyboard_is_enough(page: Page) -> None:
-    """Type, tab to a picture, open it, close it: no mouse."""
+def test_the_page_works_with_the_keyboard_alone(page: Page) -> None:
+    """Typing a query, tabbing to a picture, opening and closing it need no mouse."""
     page.goto("/")
     page.keyboard.type("a gold ellipse")
     page.keyboard.press("Enter")
@@ -202,8 +202,8 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 768, 1920])
-def test_nothing_runs_out_of_the_window(page: Page, width: int) -> None:
-    """At phone, tablet and desktop width the page scrolls down, never sideways."""
+def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
+    """Its content fits the width of a phone, a tablet and a desktop."""
     page.set_viewport_size({"width": width, "height": 800})
     for path in ("/", "/?q=ellipse", "/?q=ellipse&show=shapes/00-crimson.png"):
         page.goto(path)

@@ -163,7 +163,7 @@ def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
     _kill_worker(workshop, run)
     dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", 180)
     (retry,) = dagster.runs_of("dagster/parent_run_id", run)
-    went_on = f"going on with SkyPilot job {job}"
+    went_on = f"re-attached to SkyPilot job {job}"
     dagster.wait(lambda: workshop.says(retry, went_on), "the retry to find the job", PATIENCE)
     assert workshop.sky_job(retry) == job
     assert [one.id for one in _ours()] == [job]

@@ -1,4 +1,4 @@
-"""The catalog is cut once, grows at its end, and never changes silently."""
+"""The catalog divides images into shards once, appends new ones, and never changes silently."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -38,20 +38,20 @@ def image_ids(objects: Objects, head: Catalog) -> list[str]:
     ]
 
 
-def test_same_listing_changes_nothing(objects: Objects) -> None:
-    """Refreshing over an unchanged source gives the same head."""
+def test_an_unchanged_listing_changes_nothing(objects: Objects) -> None:
+    """Refreshing the catalog of an unchanged source gives the same head."""
     assert refresh(objects, refs(0, 25)) == refresh(objects, refs(0, 25))
 
 
-def test_order_is_the_listing_order(objects: Objects) -> None:
-    """Rows stand in the order the source listed them, over shard borders."""
+def test_images_keep_the_order_of_the_listing(objects: Objects) -> None:
+    """Rows are in the order in which the source lists them, across shards."""
     head = refresh(objects, refs(0, 25))
     assert image_ids(objects, head) == [ref.image_id for ref in refs(0, 25)]
     assert [shard.rows for shard in head.shards] == [10, 10, 5]
 
 
-def test_new_images_open_new_shards(objects: Objects) -> None:
-    """Images that sort before the others still land behind them; old shards stay as they are."""
+def test_new_images_go_into_new_shards(objects: Objects) -> None:
+    """Even images that sort before the others are appended; existing shards do not change."""
     before = refresh(objects, refs(10, 25))
     after = refresh(objects, refs(0, 25))
     assert after.shards[:2] == before.shards
@@ -59,8 +59,8 @@ def test_new_images_open_new_shards(objects: Objects) -> None:
     assert image_ids(objects, after)[-10:] == [ref.image_id for ref in refs(0, 10)]
 
 
-def test_changed_image_makes_a_new_version_of_its_shard_only(objects: Objects) -> None:
-    """A changed file changes the digest of its shard and no other."""
+def test_a_changed_image_gives_only_its_shard_a_new_version(objects: Objects) -> None:
+    """A changed file changes the digest of its shard and of no other."""
     before = refresh(objects, refs(0, 25))
     listed = refs(0, 25)
     listed[12] = replace(listed[12], etag="changed")
@@ -70,8 +70,8 @@ def test_changed_image_makes_a_new_version_of_its_shard_only(objects: Objects) -
     assert after.listing != before.listing
 
 
-def test_vanished_image_stays_as_a_tombstone(objects: Objects) -> None:
-    """Rows keep their number; a vanished image is no longer live, and lives again if it returns."""
+def test_a_missing_image_becomes_a_tombstone(objects: Objects) -> None:
+    """Rows keep their numbers; if the image returns, its row is live again."""
     refresh(objects, refs(0, 20))
     gone = refresh(objects, refs(1, 20))
     assert (gone.shards[0].rows, gone.shards[0].live) == (10, 9)
@@ -80,12 +80,12 @@ def test_vanished_image_stays_as_a_tombstone(objects: Objects) -> None:
     assert (back.shards[0].version, back.images) == (3, 20)
 
 
-def test_select(objects: Objects) -> None:
-    """Ranges name both ends; a shard that is not there is an error that says what there is."""
+def test_shards_are_selected_by_number_and_range(objects: Objects) -> None:
+    """Ranges include both ends; an unknown shard is an error that says how many exist."""
     head = refresh(objects, refs(0, 45))
     assert catalog.select(head, "0..1,4") == ["00000", "00001", "00004"]
     assert len(catalog.select(head, "all")) == 5
     with pytest.raises(StoreError, match="no shard 00005; it has 5"):
         catalog.select(head, "3..5")
-    with pytest.raises(StoreError, match="names no shards"):
+    with pytest.raises(StoreError, match="is not a selection of shards"):
         catalog.select(head, "some")

@@ -1,23 +1,32 @@
 """Every run worker imports the code location; it must stay light."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
+ROOMS = ("clip_assets", "serving", "tests", "benchmarks")
 
 
 def test_code_location_is_light() -> None:
-    """Loading all definitions imports none of torch, open_clip and sky."""
+    """Loading all definitions imports none of torch, open_clip, sky and matplotlib."""
     script = (
         "import sys; from clip_assets.definitions import defs; defs(); "
-        "print([m for m in ('torch', 'open_clip', 'sky') if m in sys.modules])"
+        "print([m for m in ('torch', 'open_clip', 'sky', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
         cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_dagster_internals_are_used_in_one_file() -> None:
+    """Only `dagster_private` imports what Dagster does not promise to keep."""
+    files = [file for room in ROOMS for file in (PROJECT / room).rglob("*.py")]
+    users = [file.name for file in files if re.search(r"\bdagster\._", file.read_text())]
+    assert users == ["dagster_private.py"] * 2
 
 
 def test_sky_folder_holds_yaml_only() -> None:

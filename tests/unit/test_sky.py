@@ -1,4 +1,4 @@
-"""The task files are SkyPilot's own: SkyPilot parses them."""
+"""SkyPilot itself can parse the task files."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ SKY = Path(__file__).parents[2] / "sky"
 
 
 @pytest.mark.parametrize("file", sorted(SKY.glob("*.yaml")), ids=lambda file: file.stem)
-def test_skypilot_parses(file: Path) -> None:
-    """Every task file makes a SkyPilot task once its required variables are given."""
+def test_skypilot_parses_every_task_file(file: Path) -> None:
+    """With its required variables set, every file gives a SkyPilot task."""
     config = yaml.safe_load(file.read_text())
     given = {
         kind: [(name, "x") for name, value in (config.get(kind) or {}).items() if value is None]
@@ -21,11 +21,11 @@ def test_skypilot_parses(file: Path) -> None:
         config, env_overrides=given["envs"], secrets_overrides=given["secrets"]
     )
     assert task.name == file.stem.replace("_", "-")
-    assert task.run or (task.service and task.service.pool), "only a pool waits for jobs"
+    assert task.run or (task.service and task.service.pool), "only a pool has nothing to run"
 
 
-def test_serving_has_a_probe_and_a_port() -> None:
-    """SkyServe knows when a replica is ready, and where."""
+def test_the_service_has_a_readiness_probe() -> None:
+    """SkyServe can tell when a replica is ready, and may start up to four."""
     config = yaml.safe_load((SKY / "serve_vectordb.yaml").read_text())
     task = sky.Task.from_yaml_config(config, secrets_overrides=[("DATABASE_URL", "postgres://x")])
     assert task.service
@@ -34,8 +34,8 @@ def test_serving_has_a_probe_and_a_port() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(SKY.glob("*_vector*.yaml")), ids=lambda file: file.stem)
-def test_keys_are_secrets(file: Path) -> None:
-    """What opens a door is never a plain variable, which SkyPilot would show."""
+def test_credentials_are_secrets(file: Path) -> None:
+    """Credentials are never plain variables, which SkyPilot shows in its logs and dashboard."""
     config = yaml.safe_load(file.read_text())
     keys = {"HF_TOKEN", "DATABASE_URL"}
     assert keys & set(config["secrets"])

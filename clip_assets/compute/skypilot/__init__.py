@@ -1,1 +1,1 @@
-"""Embedding jobs as SkyPilot managed jobs. Nothing else of the product imports `sky`."""
+"""Runs embedding jobs as SkyPilot managed jobs. No other package imports `sky`."""

@@ -1,4 +1,4 @@
-"""Many managed jobs by one command and without Dagster: a collection's shards, range by range."""
+"""Launches many managed jobs with one command, without Dagster: one job per range of shards."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Launched:
-    """A managed job and its shards. `job_id` names its job file; None if it ran already."""
+    """A managed job and its shards. `job_id` names its job file; None if it was running already."""
 
     sky_job: int
     name: str
@@ -26,7 +26,7 @@ class Launched:
 def launch(
     of: Collection, objects: Objects, shards: Sequence[str], shards_per_job: int
 ) -> Iterator[Launched]:
-    """Submit one job for each `shards_per_job` shards; one that runs already is left to run."""
+    """Submit one job per `shards_per_job` shards; a job that is already running is kept."""
     config = of.sky or SkyPilotConfig()
     prefix = f"clip-by-hand-{of.collection}-"
     running = {job.name: job.id for job in jobs.unfinished(prefix) if job.attachable}

@@ -1,4 +1,4 @@
-"""`PipesSkyPilotClient`: one batch of shards becomes one SkyPilot managed job."""
+"""`PipesSkyPilotClient`: runs one batch of shards as one SkyPilot managed job."""
 
 from collections.abc import Iterator
 
@@ -18,13 +18,13 @@ from clip_assets.store.costs import Cost
 from clip_assets.store.objects import Objects
 
 JOB_TAG = "clip_assets/sky_job"
-"""Tag of a run: the id of the managed job it waits for."""
+"""Run tag with the id of the managed job that the run waits for."""
 
 
 class PipesSkyPilotClient:
-    """Launches a managed job, or goes on with the one that a lost worker of this batch left.
+    """Launches a managed job, or re-attaches to the job of a lost worker of the same batch.
 
-    Terminating the run cancels its job and no other.
+    Terminating the run cancels only its own job.
     """
 
     def __init__(self, config: SkyPilotConfig) -> None:
@@ -33,7 +33,7 @@ class PipesSkyPilotClient:
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
     ) -> Iterator[ShardReport]:
-        """One report a shard, as it ends. Raises JobError if the job could not do its work."""
+        """Yields one report per shard as it ends. Raises JobError if the job failed."""
         prefix = names.of_collection(context.instance, job.collection)
         left = next((j for j in jobs.unfinished(f"{prefix}{job.batch}-") if j.attachable), None)
         name = left.name if left else f"{prefix}{job.job_id}"
@@ -61,7 +61,7 @@ class PipesSkyPilotClient:
 
 def _tell(context: dg.AssetExecutionContext, sky_job: int, name: str, *, attached: bool) -> None:
     context.instance.add_run_tags(context.run_id, {JOB_TAG: str(sky_job)})
-    how = "going on with" if attached else "launched"
+    how = "re-attached to" if attached else "launched"
     context.log.info(f"{how} SkyPilot job {sky_job} ({name}): {jobs.dashboard(sky_job)}")
 
 

@@ -1,4 +1,4 @@
-"""The `sky:` block of a collection: its embedding jobs run on SkyPilot, and how."""
+"""The `sky:` block of a collection: how its embedding jobs run on SkyPilot."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ _SECRETS = (
 class SkyPilotConfig(BaseModel, dg.Resolvable):
     """How SkyPilot runs a collection's embedding jobs.
 
-    `resources` is laid over those of the task file, key by key; null takes a key out. `pool`
-    sends jobs to a running `sky jobs pool` instead of machines of their own. `secrets` are
-    names of environment variables: those that are set here travel as SkyPilot secrets. `mounts`
-    are buckets by the path where a job sees them, for images that only a mount can reach. A job
-    that lost its machine more than `max_recoveries` times is cancelled, and so is one that no
-    run has waited for since `orphan_minutes` after its launch.
+    `resources` overrides those of the task file, key by key; null removes a key. `pool` sends
+    jobs to a running `sky jobs pool` instead of to new machines. `secrets` names environment
+    variables; those that are set here are passed as SkyPilot secrets. `mounts` maps paths in the
+    job to buckets, for images that can only be read through a mount. A job that lost its machine
+    more than `max_recoveries` times is cancelled, and so is a job older than `orphan_minutes`
+    that no run waits for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

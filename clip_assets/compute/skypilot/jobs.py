@@ -1,4 +1,4 @@
-"""SkyPilot's managed jobs, as far as a client needs them. The API server may be far away."""
+"""The part of SkyPilot's managed-jobs API that the client needs. The API server may be remote."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +20,13 @@ _ENDING = ("CANCELLING", "WINDING_DOWN")
 
 
 class SkyUnreachableError(JobError):
-    """SkyPilot's API server does not answer; what it was told before still holds."""
+    """SkyPilot's API server does not answer; jobs it accepted earlier may still run."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """One managed job as SkyPilot's queue shows it. `seconds` it has run, recoveries left out."""
+    """One managed job as SkyPilot's queue shows it; `seconds` is its running time without
+    recoveries."""
 
     id: int
     name: str
@@ -42,12 +43,12 @@ class JobState:
 
     @property
     def attachable(self) -> bool:
-        """Whether it still has work before it."""
+        """Whether a run can still re-attach to the job."""
         return not self.terminal and self.status not in _ENDING
 
 
 def launch(task: "sky.Task", name: str, pool: str | None) -> int:
-    """Submit a job; returns its id. An interrupt takes the request back."""
+    """Submit a job; returns its id. An interrupt cancels the request."""
     import sky
     from sky import jobs
 
@@ -63,22 +64,22 @@ def launch(task: "sky.Task", name: str, pool: str | None) -> int:
 
 
 def state(job_id: int) -> JobState:
-    """Raises JobError if SkyPilot knows no such job."""
+    """The job's current state. Raises JobError if SkyPilot has no such job."""
     found = _queue(job_ids=[job_id])
     if not found:
-        raise JobError(f"SkyPilot has no managed job {job_id} any more. Materialize again.")
+        raise JobError(f"SkyPilot no longer has managed job {job_id}. Materialize again.")
     return found[0]
 
 
 def unfinished(name: str) -> list[JobState]:
-    """Jobs that have not ended and whose name begins with `name`, newest first."""
+    """Jobs that have not ended and whose name starts with `name`, newest first."""
     found = _queue(name_match=name, skip_finished=True)
     alive = [job for job in found if job.name.startswith(name) and not job.terminal]
     return sorted(alive, key=lambda job: -job.id)
 
 
 def cancel(job_ids: list[int]) -> None:
-    """Returns when SkyPilot has accepted it; the machines go down after that."""
+    """Cancel the jobs; returns once SkyPilot accepts, before the machines are down."""
     import sky
     from sky import jobs
 
@@ -87,7 +88,7 @@ def cancel(job_ids: list[int]) -> None:
 
 
 def log_lines(job_id: int) -> Iterator[str]:
-    """What the job prints, while it runs and across recoveries; ends when it has ended."""
+    """The lines the job prints, across recoveries; ends when the job has ended."""
     from sky import jobs
 
     for line in jobs.tail_logs(job_id=job_id, follow=True, preload_content=False):
@@ -96,7 +97,7 @@ def log_lines(job_id: int) -> Iterator[str]:
 
 
 def dashboard(job_id: int) -> str:
-    """Where the job is looked at."""
+    """URL of the job in SkyPilot's dashboard."""
     from sky.server import common
 
     return f"{common.get_server_url()}/dashboard/jobs/{job_id}"
@@ -132,7 +133,7 @@ def _state(record: "ManagedJobRecord") -> JobState:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Raises SkyUnreachableError where the API server is away."""
+    """Raises SkyUnreachableError if the API server cannot be reached."""
     from sky import exceptions
 
     try:
@@ -143,5 +144,5 @@ def _reached() -> Iterator[None]:
         ConnectionError,
     ) as error:
         raise SkyUnreachableError(
-            f"SkyPilot's API server does not answer ({error}). `sky api status` tells why."
+            f"SkyPilot's API server does not answer ({error}). Check it with `sky api status`."
         ) from error

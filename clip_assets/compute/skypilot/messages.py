@@ -1,11 +1,10 @@
-"""Reads what the node wrote under the data URI, when it is asked to."""
+"""Reads the Pipes messages that the node wrote under the data URI, on each `poll`."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dagster import PipesMessageReader
-from dagster._core.pipes.context import PipesMessageHandler
+from dagster import PipesMessageHandler, PipesMessageReader
 from dagster_pipes import PipesParams
 
 from clip_assets.node.messages import JOB_ID
@@ -14,10 +13,10 @@ from clip_assets.store.objects import Objects
 
 
 class StoreMessageReader(PipesMessageReader):
-    """Reads on at each `poll`, in the caller's thread; a new reader starts from the beginning.
+    """Reads new messages on each `poll`, in the caller's thread; a new reader starts at the first.
 
-    Unlike Dagster's blob store readers it has no counter to lose and does not stop at the first
-    attempt's farewell: a recovered job speaks again.
+    Unlike Dagster's blob store readers it keeps no counter that could be lost, and it does not
+    stop when the first attempt closes: a recovered job sends more messages.
     """
 
     def __init__(self, objects: Objects, job_id: str) -> None:
@@ -31,7 +30,7 @@ class StoreMessageReader(PipesMessageReader):
         yield {JOB_ID: self._job_id}
 
     def poll(self) -> None:
-        """Hand over the messages that came since the last time, in order."""
+        """Handle the messages that arrived since the last call, in order."""
         assert self._handler is not None, "polled within a session"
         listed = {entry.path for entry in self._objects.list(paths.messages(self._job_id))}
         for path in sorted(listed - self._seen):
@@ -39,4 +38,4 @@ class StoreMessageReader(PipesMessageReader):
             self._seen.add(path)
 
     def no_messages_debug_text(self) -> str:
-        return f"Looked for messages below {self._objects.uri(paths.messages(self._job_id))}."
+        return f"No messages found below {self._objects.uri(paths.messages(self._job_id))}."

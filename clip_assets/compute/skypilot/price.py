@@ -1,4 +1,4 @@
-"""What a job's machine costs, by SkyPilot's own prices."""
+"""The price of a job's machine, from SkyPilot's price list."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def machine(job: JobState) -> Machine | None:
-    """The machine that the job runs on, or None while it has none."""
+    """The machine the job runs on, or None while it has none."""
     if not job.machine or not job.infra:
         return None
     accelerators = job.record.accelerators or {}
@@ -27,7 +27,7 @@ def machine(job: JobState) -> Machine | None:
 
 
 def _dollars_per_hour(job: JobState) -> float | None:
-    """None where this machine's SkyPilot has no price for it, such as a Kubernetes of one's own."""
+    """None if SkyPilot has no price for the machine, for example on your own Kubernetes."""
     from sky import Resources
 
     record = job.record
@@ -46,12 +46,12 @@ def _dollars_per_hour(job: JobState) -> float | None:
 
 
 def _instance_type(described: str) -> str | None:
-    """`1x[Spot](gpus=T4:1, cpus=4, mem=16, g4dn.xlarge, disk=64)` names it among the others."""
+    """The word without `=` in `1x[Spot](gpus=T4:1, cpus=4, mem=16, g4dn.xlarge, disk=64)`."""
     return next((word for word in _words(described) if "=" not in word), None)
 
 
 def _slurm_type(job: JobState, described: str) -> str:
-    """Slurm has no instance types; SkyPilot names one after what was asked for."""
+    """Slurm has no instance types; SkyPilot builds a name from the requested resources."""
     from sky.provision.slurm.utils import SlurmInstanceType
 
     asked = dict(word.split("=", 1) for word in _words(described) if "=" in word)

@@ -1,4 +1,4 @@
-"""From `sky/compute_vectors.yaml` to the SkyPilot task of one job."""
+"""Builds the SkyPilot task of one job from `sky/compute_vectors.yaml`."""
 
 import os
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import sky
 
 _MACHINE_KEYS = ("setup", "workdir", "file_mounts")
-"""What a pool's workers already have."""
+"""Keys that a pool's workers have already applied."""
 
 
 def task_of(config: SkyPilotConfig, envs: Mapping[str, str]) -> "sky.Task":
-    """The task with `envs` and secrets filled in; variables of the file left null become empty.
+    """The task with `envs` and secrets filled in; variables that are still null become empty.
 
-    Raises SettingsError if the file is not there or SkyPilot cannot read it.
+    Raises SettingsError if the file is missing or SkyPilot cannot parse it.
     """
     import sky
 
@@ -41,7 +41,7 @@ def _document(config: SkyPilotConfig) -> dict[str, Any]:
     try:
         document: dict[str, Any] = yaml.safe_load(Path(config.task).read_text())
     except OSError as error:
-        raise SettingsError(f"`sky.task` {config.task}: {error.strerror}.") from error
+        raise SettingsError(f"Cannot read `sky.task` {config.task}: {error.strerror}.") from error
     resources = {**(document.get("resources") or {}), **config.resources}
     document["resources"] = {key: value for key, value in resources.items() if value is not None}
     if config.mounts:

@@ -1,4 +1,4 @@
-"""Follows one managed job to its end: its status, its log, what the node says of its shards."""
+"""Follows one managed job to its end: its status, its log and the node's shard reports."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ _LOG_SECONDS = 10.0
 
 
 class Watch:
-    """One job while it runs. `state` and `machine` are the last that were seen."""
+    """Watches one running job; `state` and `machine` are the last ones seen."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Watch:
         self.machine: Machine | None = None
 
     def reports(self, max_recoveries: int) -> Iterator[ShardReport]:
-        """Shards as they end, until the job has. Raises JobError if it was preempted too often."""
+        """Yields shards as they end, until the job ends. Raises JobError if preempted too often."""
         log = Thread(target=_copy_log, args=(self.state.id,), daemon=True)
         log.start()
         while True:
@@ -51,7 +51,7 @@ class Watch:
         log.join(_LOG_SECONDS)
 
     def require_success(self) -> None:
-        """Raises JobError if the job could not do its work, or never said a word."""
+        """Raises JobError if the job failed or reported nothing."""
         problem = outcome.failure(self.state, shards_failed=self._told.any_failed)
         if problem:
             raise problem
@@ -67,7 +67,7 @@ class Watch:
 
 
 def _state(last: JobState) -> JobState:
-    """The job's state now; an API server that is away for a while is waited for."""
+    """The job's current state; waits through a short outage of the API server."""
     silent_since = time.monotonic()
     while True:
         try:
@@ -76,19 +76,19 @@ def _state(last: JobState) -> JobState:
             if time.monotonic() - silent_since > _SILENCE_SECONDS:
                 raise JobError(
                     f"SkyPilot's API server has not answered for {_SILENCE_SECONDS:.0f} s "
-                    f"({error}). Job {last.id} may still run: materialize again once the server "
-                    "answers, and the run goes on with it."
+                    f"({error}). Job {last.id} may still be running: materialize again once the "
+                    "server answers, and the run re-attaches to it."
                 ) from error
             time.sleep(_POLL_SECONDS)
 
 
 def _copy_log(job_id: int) -> None:
-    """To stderr, which Dagster keeps as the run's compute log."""
+    """Copy the job's log to stderr, which Dagster stores as the run's compute log."""
     try:
         for line in jobs.log_lines(job_id):
             sys.stderr.write(line)
     except Exception as error:
-        sys.stderr.write(f"SkyPilot's log stream broke off: {error}\n")
+        sys.stderr.write(f"SkyPilot's log stream ended early: {error}\n")
 
 
 def _line(job: JobState, machine: Machine | None) -> str:

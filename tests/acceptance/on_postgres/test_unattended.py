@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from dagster._core.test_utils import freeze_time
 
 from clip_assets.postgres.connect import connect
 from clip_assets.search import search
 from clip_assets.search.search import Release
 from tests.acceptance.on_postgres.conftest import SHARD_SIZE, Workshop
+from tests.dagster_private import freeze_time
 
 pytestmark = pytest.mark.dagster_ui
 

@@ -20,6 +20,7 @@ from clip_assets.lake.duplicates import find, thumbnails
 from clip_assets.model import ModelSpec
 from clip_assets.resources import Installation
 from clip_assets.source.config import FolderConfig
+from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import COLLECTION, Made, image_table
@@ -76,12 +77,11 @@ def test_a_planted_shard(tmp_path: Path) -> None:
         shard = f"{number:05d}"
         table = image_table(shard, 200, number, made.model.dim)
         if number == 7:
-            column = table.column("embedding").combine_chunks()
-            vectors = column.flatten().to_numpy().reshape(len(table), -1) + centre
+            vectors = parquet.vectors(table) + centre
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         else:
-            vectors = table.column("embedding").combine_chunks().flatten().to_numpy()
-        mean = vectors.reshape(len(table), -1).mean(axis=0)
+            vectors = parquet.vectors(table)
+        mean = vectors.mean(axis=0)
         commit = made.add(shard, table=table)
         path = made.objects.root + "/" + commit.parts[0].path.rsplit("/", 1)[0] + "/commit.json"
         changed = commit.model_copy(update={"mean": tuple(mean.tolist())})

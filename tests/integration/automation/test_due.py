@@ -11,7 +11,6 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
-from dagster._core.test_utils import freeze_time
 
 from clip_assets.automation.schedules import reconcile_schedule
 from clip_assets.automation.sensors import missing_shards_sensor
@@ -24,6 +23,7 @@ from clip_assets.source.config import FolderConfig
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
+from tests.dagster_private import freeze_time
 from tests.integration.support import Made, Model, publish
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")

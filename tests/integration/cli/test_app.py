@@ -49,7 +49,9 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, terminal_width=200, env={"COLUMNS": "200"})
+    return CliRunner(mix_stderr=False).invoke(
+        app, arguments, terminal_width=200, env={"COLUMNS": "200"}
+    )
 
 
 def _commands() -> dict[str, Any]:
@@ -122,7 +124,7 @@ def test_help_teaches_by_example(command: str) -> None:
 
 def test_no_arguments() -> None:
     """Called without a command it shows all of them."""
-    result = CliRunner().invoke(app, [])
+    result = CliRunner(mix_stderr=False).invoke(app, [])
     assert all(command in result.output for command in COMMANDS)
 
 
@@ -141,7 +143,7 @@ def test_search_by_text(live: search.Release) -> None:
     """A table with score, caption and lineage; an untrained model is called so."""
     result = run("search", "a photo of a cloud", "--k", "3")
     assert result.exit_code == 0, result.output
-    assert "untrained model: results carry no meaning" in result.stdout
+    assert "untrained model: results are meaningless" in result.stdout
     assert len(re.findall(r"\d\.\d{3} .*\d{5}\.png.*picture number", result.stdout)) == 3
     assert f"release {live.id} by {live.identity.short}" in result.stdout
 

@@ -1,4 +1,4 @@
-"""Thirty pictures, two of them the same file, live in a database of the test's own."""
+"""Thirty pictures, two of them identical, live in a database of the test's own."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ ERASED, COPY, OTHER = "00007.png", "00023.png", "00008.png"
 
 @dataclass(frozen=True)
 class Photos:
-    """The collection: its files, the pictures it was made from, and its database."""
+    """A collection: its files, the source pictures and its database."""
 
     objects: Objects
     pictures: Path
@@ -47,7 +47,7 @@ class Photos:
     def publish(
         self, connection: psycopg.Connection, vector_type: VectorType = VectorType.HALFVEC
     ) -> Release:
-        """Reconciled, built, judged and live."""
+        """Reconcile, build, judge and publish."""
         index = load.reconcile(
             connection,
             self.objects,
@@ -78,7 +78,7 @@ def embedded(
 
 @pytest.fixture
 def photos(embedded: Path, tmp_path: Path, database: str, tiny_spec: ModelSpec) -> Photos:
-    """Live; files and database are the test's own, the pictures everybody's."""
+    """A live collection; its files and database belong to the test, the pictures are shared."""
     data = tmp_path / "data" / COLLECTION
     shutil.copytree(embedded / "data" / COLLECTION, data)
     made = Photos(Objects(str(data)), embedded / "pictures", database, tiny_spec)

@@ -1,4 +1,4 @@
-"""Erased is erased: from answers, tables, files, older versions and whatever comes later."""
+"""An erased image is gone from search, tables, files and older versions, and never comes back."""
 
 import hashlib
 import shutil
@@ -33,7 +33,7 @@ GONE = {ERASED, COPY}
 
 
 def quiet(line: str) -> None:
-    """Takes no notice."""
+    """Discards progress messages."""
 
 
 def erase_one(connection: psycopg.Connection, photos: Photos) -> Receipt:
@@ -45,8 +45,10 @@ def _found(connection: psycopg.Connection, query: str, *values: object) -> set[s
     return {row[0] for row in connection.execute(query, values)}
 
 
-def test_absent_from_every_answer(connection: psycopg.Connection, photos: Photos) -> None:
-    """Not found by the same image, by its id, in SQL views and functions, nor as a thumbnail."""
+def test_an_erased_image_is_gone_from_every_answer(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """It is gone from search, lookup by id, SQL views and functions, and thumbnails."""
     live = search.live(connection)
     vector = search.vector_of(connection, live, ERASED)
     assert vector is not None
@@ -67,9 +69,11 @@ def test_absent_from_every_answer(connection: psycopg.Connection, photos: Photos
     assert search.thumbnail(connection, sha256) is None
 
 
-def test_absent_in_one_transaction(connection: psycopg.Connection, photos: Photos) -> None:
-    """The database's part alone, before any file is touched, empties the answers; the ledger
-    still fits the table."""
+def test_one_transaction_removes_it_from_all_answers(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """The database step alone, before any file changes, removes it; the ledger still matches the
+    table."""
     database.erase(connection, COLLECTION, "e", [ERASED])
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     index = tables.find(connection, COLLECTION, photos.spec.slug)
@@ -77,9 +81,11 @@ def test_absent_in_one_transaction(connection: psycopg.Connection, photos: Photo
     assert sum(rows for _, _, rows in tables.ledger(connection, index).values()) == IMAGES - 2
 
 
-def test_absent_from_indexes_of_both_types(connection: psycopg.Connection, photos: Photos) -> None:
-    """Beside an index of halfvec, one of vector forgets the image too; both ledgers still fit
-    their tables, and what is left may be published."""
+def test_it_is_removed_from_indexes_of_both_vector_types(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """Indexes of halfvec and of vector both lose the image, and both ledgers still match their
+    tables."""
     photos.publish(connection, VectorType.VECTOR)
     database.erase(connection, COLLECTION, "e", [ERASED])
     for vector_type in VectorType:
@@ -90,13 +96,15 @@ def test_absent_from_indexes_of_both_types(connection: psycopg.Connection, photo
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 
-def test_a_rollback_after_it(connection: psycopg.Connection, photos: Photos) -> None:
-    """The release before the live one can still be gone back to, and has the image no more."""
+def test_a_rollback_after_an_erasure_does_not_bring_it_back(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """The previous release is still a rollback target, without the image."""
     before = search.live(connection)
     live = photos.publish(connection, VectorType.VECTOR)
     erase_one(connection, photos)
     index = tables.find(connection, COLLECTION, photos.spec.slug, VectorType.VECTOR)
-    assert search.live(connection) == live, "what is live is judged anew"
+    assert search.live(connection) == live, "the live release stays live"
     assert index.judgement
     assert index.judgement["content"] == live.content != tables.content(connection, live.index_id)
     back = release.roll_back(connection, COLLECTION)
@@ -104,8 +112,8 @@ def test_a_rollback_after_it(connection: psycopg.Connection, photos: Photos) -> 
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 
-def test_absent_from_the_parquet(connection: psycopg.Connection, photos: Photos) -> None:
-    """DuckDB finds neither row nor reject, and no committed text query is about the image."""
+def test_it_is_removed_from_the_parquet(connection: psycopg.Connection, photos: Photos) -> None:
+    """DuckDB finds neither a row nor a reject, and no committed text query is about the image."""
     erase_one(connection, photos)
     with Lake(photos.objects).connect() as lake:
         rows = lake.execute("SELECT image_id FROM embeddings").fetchall()
@@ -118,7 +126,7 @@ def test_absent_from_the_parquet(connection: psycopg.Connection, photos: Photos)
 
 
 def _traces(photos: Photos) -> set[str]:
-    """Files of the collection that have the image's address, its caption or its hash."""
+    """Files of the collection that contain the image's URI, its caption or its hash."""
     folder = photos.objects.folder
     assert folder
     sha256 = hashlib.sha256((photos.pictures / ERASED).read_bytes()).hexdigest()
@@ -138,8 +146,10 @@ def _uncompressed(path: Path) -> bytes:
     return repr((table.to_pydict(), table.schema.metadata)).encode()
 
 
-def test_no_file_has_a_trace(connection: psycopg.Connection, photos: Photos) -> None:
-    """Address, caption and hash are in no file but the receipt, which has the hash alone."""
+def test_no_file_but_the_receipt_has_a_trace(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """URI, caption and hash are in no file, except for the hash in the receipt."""
     before = _traces(photos)
     assert len(before) >= 4, "catalog, part and queries of two images"
     receipt = erase_one(connection, photos)
@@ -149,7 +159,7 @@ def test_no_file_has_a_trace(connection: psycopg.Connection, photos: Photos) -> 
 
 
 def test_the_receipt_is_complete(connection: psycopg.Connection, photos: Photos) -> None:
-    """Who, when, why, which images, which files became which, and what was deleted where."""
+    """It says who, when and why, which images, which files replaced which, and what was deleted."""
     slug = photos.spec.slug
     old = commits.read_path(photos.objects, commits.newest(photos.objects, slug)["00000"])
     receipt = erase_one(connection, photos)
@@ -177,7 +187,7 @@ def test_the_receipt_is_complete(connection: psycopg.Connection, photos: Photos)
 
 
 def _backfill(connection: psycopg.Connection, photos: Photos) -> None:
-    """What `clip-assets backfill` does: catalog, embeddings, index, release."""
+    """The steps of `clip-assets backfill`: catalog, embeddings, index, release."""
     head = photos.head
     listed = open_source(head.source).list()
     head = catalog.refresh(photos.objects, COLLECTION, head.source, listed, 10)
@@ -189,8 +199,8 @@ def _backfill(connection: psycopg.Connection, photos: Photos) -> None:
     photos.publish(connection)
 
 
-def test_a_backfill_does_not_revive_it(connection: psycopg.Connection, photos: Photos) -> None:
-    """The file is still in the source: neither by its name nor under a new one does it return."""
+def test_a_backfill_does_not_bring_it_back(connection: psycopg.Connection, photos: Photos) -> None:
+    """Although the file is still in the source, it returns neither under its name nor another."""
     erase_one(connection, photos)
     versions = commits.newest(photos.objects, photos.spec.slug)
     renamed = photos.pictures / "99999.png"
@@ -209,8 +219,10 @@ def test_a_backfill_does_not_revive_it(connection: psycopg.Connection, photos: P
         ]
 
 
-def test_nothing_is_computed_again(connection: psycopg.Connection, photos: Photos) -> None:
-    """Catalog, embeddings and index agree at once: no shard is behind and none is reloaded."""
+def test_an_erasure_causes_no_new_computation(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """Catalog, embeddings and index agree at once: no shard is embedded or loaded again."""
     erase_one(connection, photos)
     done = load.reconcile(connection, photos.objects, COLLECTION, photos.spec, photos.current)
     assert (done.loaded, len(done.unchanged)) == ([], 3)
@@ -223,10 +235,10 @@ def test_nothing_is_computed_again(connection: psycopg.Connection, photos: Photo
     assert status.current
 
 
-def test_a_load_of_older_files_honours_tombstones(
+def test_loading_an_older_commit_leaves_it_out(
     connection: psycopg.Connection, photos: Photos
 ) -> None:
-    """A loader that still holds the old commit leaves the erased image out."""
+    """A loader that still has the old commit does not load the erased image."""
     database.erase(connection, COLLECTION, "e", [ERASED])
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     connection.execute(f"TRUNCATE clip_assets.{tables.table_name(index.index_id)}")
@@ -237,8 +249,8 @@ def test_a_load_of_older_files_honours_tombstones(
     assert judge._damaged_shards(connection, index) == ()
 
 
-def test_snapshots_go_too(connection: psycopg.Connection, photos: Photos) -> None:
-    """A snapshot made before the erasure holds the image: it is deleted, its pointer first."""
+def test_snapshots_made_earlier_are_deleted(connection: psycopg.Connection, photos: Photos) -> None:
+    """Older snapshots contain the image, so they are deleted, their pointer first."""
     for name in ("snapshots/latest.json", "snapshots/one/manifest.json", "snapshots/one/piece"):
         photos.objects.put(name, b"{}")
     receipt = erase_one(connection, photos)
@@ -250,23 +262,29 @@ def test_snapshots_go_too(connection: psycopg.Connection, photos: Photos) -> Non
     assert not [*photos.objects.list("snapshots")]
 
 
-def test_readers_do_not_see_the_list(connection: psycopg.Connection, photos: Photos) -> None:
-    """The names of what was to be forgotten are not for analysts."""
+def test_readers_cannot_read_the_list_of_erased_images(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """Analysts must not see the names of erased images."""
     connection.execute("SET ROLE clip_reader")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT * FROM clip_assets.erased")
 
 
-def test_an_unknown_image(connection: psycopg.Connection, photos: Photos) -> None:
-    """A misspelt id is refused before anything is touched, the known ones with it."""
+def test_an_unknown_image_refuses_the_whole_request(
+    connection: psycopg.Connection, photos: Photos
+) -> None:
+    """A misspelt id is an error before anything changes; known ids in the request stay, too."""
     with pytest.raises(StoreError, match=r"photos has no image nothing\.png"):
         erase(connection, photos.objects, [ERASED, "nothing.png"], "", quiet)
     assert not [*photos.objects.list(erased.FOLDER)]
     assert ERASED in _found(connection, "SELECT image_id FROM photos.images")
 
 
-def test_the_command(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`clip-assets erase` names the receipt; without ids it says that nothing was cut short."""
+def test_the_command_prints_the_path_of_the_receipt(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ids, `clip-assets erase` says that no erasure was interrupted."""
     assert photos.objects.folder
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(photos.objects.folder.parent))
     result = CliRunner().invoke(app, ["erase", COLLECTION, ERASED, "--reason", "by request"])

@@ -1,4 +1,4 @@
-"""A killed erasure is completed by running it again, wherever it was photos."""
+"""A killed erasure is completed by running it again, wherever it was killed."""
 
 import hashlib
 import os
@@ -17,8 +17,8 @@ from clip_assets.store import erased
 from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, Photos
 from tests.integration.support import COLLECTION
 
-# The process kills itself with the signal nothing can catch, at the n-th write or removal of a
-# file; a fresh process then finds what is left of it.
+# The process sends itself SIGKILL at the n-th write or removal of a file; a new process then finds
+# what is left.
 KILLED = """
 import os, signal, sys
 import psycopg
@@ -54,7 +54,7 @@ def _run(photos: Photos, at: int) -> "subprocess.CompletedProcess[str]":
 
 
 def _hashes(photos: Photos) -> dict[str, str]:
-    """Of every file of the embeddings, by path."""
+    """sha256 of every file of the embeddings, by path."""
     return {
         entry.path: hashlib.sha256(photos.objects.get(entry.path)).hexdigest()
         for entry in photos.objects.list("embeddings")
@@ -62,9 +62,9 @@ def _hashes(photos: Photos) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("at", [2, 3, 8, 13, 14, 15, 16, 17, 27, 28])
-def test_completed_by_the_next_run(photos: Photos, at: int) -> None:
-    """Whatever write it died at: the next run leaves the same end as an undisturbed one, and one
-    receipt that tells of all of it."""
+def test_the_next_run_completes_a_killed_erasure(photos: Photos, at: int) -> None:
+    """Whichever write it was killed at, the next run gives the same result as an uninterrupted
+    one, and one complete receipt."""
     before = _hashes(photos)
     ended = _run(photos, at)
     assert ended.returncode == -signal.SIGKILL, ended.stderr

@@ -321,7 +321,7 @@ def test_a_tampered_part_is_refused(connection: psycopg.Connection, made: Made) 
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)
-    with pytest.raises(StoreError, match="is not the file that was committed"):
+    with pytest.raises(StoreError, match="differs from the file that was committed"):
         reconcile(connection, made)
     assert fingerprint(connection, index) == before
 
@@ -351,10 +351,10 @@ def test_a_vector_that_is_not_finite_is_refused(connection: psycopg.Connection, 
 
 
 def test_two_models_under_one_name(connection: psycopg.Connection, made: Made) -> None:
-    """Commits of other weights under the same slug are refused, with what to pin."""
+    """Commits of other weights under the same slug are refused, with both hashes to pin."""
     impostor = Made(made.objects, Model(weights="e" * 64))
     impostor.add("00007")
-    with pytest.raises(ModelError, match="Pin `sha256`"):
+    with pytest.raises(ModelError, match=r"shard 00007 .* weights .sha256 e+ instead .* pin it"):
         reconcile(connection, made)
 
 

@@ -1,4 +1,4 @@
-"""The node program, run as a user or a job runs it: whole parts, nothing lost, nothing twice."""
+"""The node program, run as a user or a job runs it: complete parts, nothing lost or repeated."""
 
 import random
 import signal
@@ -17,6 +17,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node import embed
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
+from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -30,7 +31,7 @@ Collection = Callable[..., Objects]
 
 @pytest.fixture
 def collection(tmp_path: Path, write_pictures: Callable[..., Path]) -> Collection:
-    """Makes the objects of a collection over one folder of pictures, its catalog written."""
+    """Creates collections over one folder of pictures; each has its catalog."""
     pictures = write_pictures(tmp_path / "pictures", IMAGES)
 
     def make(name: str = "photos") -> Objects:
@@ -71,10 +72,10 @@ def hashes(objects: Objects, spec: ModelSpec) -> list[str]:
     return [part.sha256 for number in (0, 1) for part in commit_of(objects, spec, number).parts]
 
 
-def test_every_image_is_embedded_and_traceable(
+def test_every_image_is_embedded_in_catalog_order(
     collection: Collection, tiny_spec: ModelSpec
 ) -> None:
-    """Rows stand in catalog order with caption, hash, size, thumbnail and a unit vector."""
+    """Each row has the image's caption, hash, size, thumbnail and unit vector."""
     objects = collection()
     assert embed.run(objects, job_of(tiny_spec)) == 0
     commit = commit_of(objects, tiny_spec)
@@ -85,13 +86,15 @@ def test_every_image_is_embedded_and_traceable(
     assert rows[0]["caption"] == "picture number 5"
     assert (rows[0]["width"], rows[0]["height"]) == (40, 40)
     assert np.linalg.norm(rows[0]["embedding"]) == pytest.approx(1, abs=1e-6)
-    progress = jobs.read_progress(objects, "job")
+    progress = read_progress(objects, "job")
     assert progress
     assert (progress.shards_done, progress.images_done) == (2, IMAGES)
 
 
-def test_killed_in_mid_shard_and_run_again(collection: Collection, tiny_spec: ModelSpec) -> None:
-    """After SIGKILL at two different moments the parts are those of an unbroken run."""
+def test_a_killed_job_run_again_writes_the_same_parts(
+    collection: Collection, tiny_spec: ModelSpec
+) -> None:
+    """After SIGKILL in the middle of a shard, twice, the parts equal those of one full run."""
     whole = collection("whole")
     assert embed.run(whole, job_of(tiny_spec)) == 0
     broken = collection("broken")
@@ -113,19 +116,21 @@ def _wait_for_parts(objects: Objects, spec: ModelSpec, count: int) -> None:
         if sum("/part-" in entry.path for entry in entries) >= count:
             return
         time.sleep(0.005)
-    raise TimeoutError(f"no {count} parts after a minute")
+    raise TimeoutError(f"fewer than {count} parts after a minute")
 
 
-def test_second_run_computes_nothing(collection: Collection, tiny_spec: ModelSpec) -> None:
-    """A committed shard is found, and its commit keeps the first run's name."""
+def test_a_second_run_computes_nothing(collection: Collection, tiny_spec: ModelSpec) -> None:
+    """A committed shard is kept, and its commit still names the first run."""
     objects = collection()
     embed.run(objects, job_of(tiny_spec))
     assert embed.run(objects, job_of(tiny_spec, run_id="later")) == 0
     assert commit_of(objects, tiny_spec).run_id == "run"
 
 
-def test_two_jobs_at_once(collection: Collection, tiny_spec: ModelSpec) -> None:
-    """A preempted job that lives on beside its successor does no harm: both end well."""
+def test_two_jobs_on_the_same_shards_both_succeed(
+    collection: Collection, tiny_spec: ModelSpec
+) -> None:
+    """A preempted job that keeps running beside its successor does no harm."""
     whole, objects = collection("whole"), collection("both")
     embed.run(whole, job_of(tiny_spec))
     both = [run_program(objects, job_of(tiny_spec, job_id=name)) for name in ("a", "b")]
@@ -136,7 +141,7 @@ def test_two_jobs_at_once(collection: Collection, tiny_spec: ModelSpec) -> None:
 def test_rejects_are_listed_with_their_reason(
     collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    """Rows and rejects make the catalog's images; each reject says why."""
+    """Rows and rejects add up to the catalog's images; each reject says why."""
     folder = tmp_path / "pictures"
     (folder / "00003.png").write_bytes(b"")
     (folder / "00004.png").write_bytes((folder / "00005.png").read_bytes()[:60])
@@ -153,10 +158,10 @@ def test_rejects_are_listed_with_their_reason(
     }
 
 
-def test_too_many_rejects_fail_their_shard_alone(
+def test_too_many_rejects_fail_only_their_shard(
     collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    """A shard above the allowed share is not committed and says so; its neighbour is."""
+    """A shard with more rejects than allowed fails with a message; the next one is committed."""
     for number in range(3):
         (tmp_path / "pictures" / f"{number:05d}.png").write_bytes(b"<html>not an image</html>")
     objects = collection()
@@ -174,17 +179,25 @@ def test_too_many_rejects_fail_their_shard_alone(
 def test_other_weights_under_the_same_name_are_refused(
     collection: Collection, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parts of one set of weights are never completed with those of another."""
+    """A shard never mixes parts made by different weights."""
     objects = collection()
     embed.run(objects, job_of(tiny_spec, shards=("00000",)))
     other = tiny_spec.model_copy(update={"untrained_seed": 1})
     monkeypatch.setattr(ModelSpec, "slug", tiny_spec.slug)
-    with pytest.raises(ModelError, match="Pin `sha256`"):
+    with pytest.raises(ModelError, match=r"shard 00000, which is committed .* in its weights"):
+        embed.run(objects, job_of(other, shards=("00000",)))
+    head = catalog.read(objects)
+    assert head
+    assert objects.folder
+    (objects.folder / paths.commit(tiny_spec.slug, head.shards[0].at)).unlink()
+    with pytest.raises(ModelError, match=r"part-00000.parquet .* weights .* pin it with `sha256`"):
         embed.run(objects, job_of(other, shards=("00000",)))
 
 
-def test_damaged_part_of_an_earlier_attempt(collection: Collection, tiny_spec: ModelSpec) -> None:
-    """A part that was damaged after it was written is not built upon."""
+def test_a_damaged_part_of_an_earlier_attempt_is_an_error(
+    collection: Collection, tiny_spec: ModelSpec
+) -> None:
+    """A part that was damaged after it was written is never committed."""
     objects = collection()
     embed.run(objects, job_of(tiny_spec))
     commit = commit_of(objects, tiny_spec)
@@ -192,14 +205,16 @@ def test_damaged_part_of_an_earlier_attempt(collection: Collection, tiny_spec: M
     (objects.folder / paths.commit(tiny_spec.slug, commit.at)).unlink()
     path = objects.folder / commit.parts[0].path
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[len(data) // 4] ^= 1  # among the rows; the footer of so small a file begins later
     path.write_bytes(data)
     with pytest.raises(StoreError, match="damaged"):
         embed.run(objects, job_of(tiny_spec))
 
 
-def test_no_room_on_the_disk(collection: Collection, tiny_spec: ModelSpec) -> None:
-    """A write that the disk refuses ends in one sentence; with room the run ends well."""
+def test_a_full_disk_ends_the_job_with_one_sentence(
+    collection: Collection, tiny_spec: ModelSpec
+) -> None:
+    """The error says what to do; with enough space the same job succeeds."""
     objects = collection()
     command = command_of(objects, job_of(tiny_spec))
     limited = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *command]
@@ -211,10 +226,10 @@ def test_no_room_on_the_disk(collection: Collection, tiny_spec: ModelSpec) -> No
     assert embed.run(objects, job_of(tiny_spec)) == 0
 
 
-def test_by_hand_without_dagster(
+def test_the_node_programs_run_without_dagster(
     tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
 ) -> None:
-    """Flags instead of a job file do the same; a wrong shard says what there is."""
+    """Flags work like a job file; an unknown shard is an error that says how many exist."""
     objects = Objects(str(tmp_path / "data" / "photos"))
     pictures = write_pictures(tmp_path / "pictures", IMAGES)
     where = ["--data", str(tmp_path / "data"), "--collection", "photos"]
@@ -235,7 +250,7 @@ def test_by_hand_without_dagster(
 
 
 def _exported(objects: Objects, tiny_spec: ModelSpec) -> str:
-    """The tiny model with its seeded weights saved, as a folder that open_clip loads."""
+    """Saves the tiny model with its seeded weights as a folder that open_clip can load."""
     from safetensors.torch import save_file
 
     from clip_assets.node.encoder import load

@@ -1,4 +1,4 @@
-"""One service with a dozen pictures, for all tests that only ask."""
+"""One running service with twelve pictures, shared by all tests that only send requests."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,7 +19,7 @@ from tests.integration.serving.support import (
 
 @pytest.fixture(scope="session")
 def tiny(tiny_spec: ModelSpec) -> encoder.Encoder:
-    """A real model, small and untrained."""
+    """A small, untrained, real model."""
     return encoder.load(tiny_spec, "cpu")
 
 

@@ -1,4 +1,4 @@
-"""A service to ask: a few pictures in a real index, and a real server on a free port."""
+"""A service for tests: a few pictures in a real index, and a real server on a free port."""
 
 import hashlib
 import io
@@ -25,6 +25,7 @@ from clip_assets.index.vector_type import VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.decode import thumbnail
 from clip_assets.node.encoder import Encoder
+from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
 from serving.settings import ServingSettings
 from serving.watcher import Load, load_model
@@ -53,7 +54,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Searchable:
-    """A running service, what it indexed, and the model it did that with."""
+    """A running service, the pictures in its index, and the model that made their vectors."""
 
     url: str
     pictures: list[Picture]
@@ -61,7 +62,7 @@ class Searchable:
 
 
 def settings(dsn: str, **values: Any) -> ServingSettings:
-    """Settings of a test: nothing is read from the files of whoever runs it."""
+    """Settings for a test, without the .env files of the user who runs it."""
     return ServingSettings(_env_file=None, dsn=SecretStr(dsn), **values)
 
 
@@ -82,7 +83,7 @@ def publish(
     pictures: Sequence[Picture],
     vectors: NDArray[np.float32],
 ) -> None:
-    """Make the pictures with these vectors the live release of the collection `sample`."""
+    """Publish the pictures with these vectors as the live release of the collection `sample`."""
     index = tables.ensure(connection, "sample", spec, identity, VectorType.HALFVEC)
     for row, (picture, vector) in enumerate(zip(pictures, vectors, strict=True)):
         _insert(connection, index, row, picture, vector)
@@ -92,9 +93,10 @@ def publish(
         "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
         "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
     }  # fmt: skip
-    added = connection.execute(statement("add_release"), release).fetchone()
+    added = connection.execute(release_statement("add_release"), release).fetchone()
     assert added
-    connection.execute(statement("point_at"), {"collection": "sample", "release_id": added[0]})
+    pointer = {"collection": "sample", "release_id": added[0]}
+    connection.execute(release_statement("point_at"), pointer)
 
 
 def _insert(
@@ -131,7 +133,7 @@ def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int
 
 @contextmanager
 def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]:
-    """The service on a free loopback port; gives its address."""
+    """Runs the service on a free loopback port; yields its address."""
     app = create_app(settings, load)
     config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
@@ -155,7 +157,7 @@ def readiness(url: str) -> tuple[int, dict[str, Any]]:
 def wait_until_ready(
     url: str, *, model: str | None = None, release: int | None = None, seconds: float = 60
 ) -> None:
-    """Until the service answers, from that model and that release if they are given."""
+    """Wait until the service is ready, with that model and that release if they are given."""
 
     def ready() -> bool:
         if readiness(url)[0] != 200:
@@ -167,7 +169,7 @@ def wait_until_ready(
 
 
 def wait_until_unready(url: str, reason: str, seconds: float = 60) -> None:
-    """Until the service is unready for a reason with these words."""
+    """Wait until the service is unready and its reason contains this text."""
     _wait(lambda: reason in str(readiness(url)[1]["problems"]), url, seconds)
 
 

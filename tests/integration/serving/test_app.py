@@ -1,4 +1,4 @@
-"""Every answer's headers and errors, the documentation, and what the page needs."""
+"""Headers and errors of every response, the API documentation, and the page."""
 
 import time
 
@@ -24,10 +24,10 @@ from tests.integration.serving.support import Searchable, settings
         ("POST", "/v1/search", 422, "no-store"),
     ],
 )
-def test_every_answer_is_guarded(
+def test_every_response_has_security_headers_and_a_request_id(
     searchable: Searchable, method: str, path: str, status: int, cached: str
 ) -> None:
-    """Headers and a request id on each route, errors included; no CORS anywhere."""
+    """This includes error responses; no route allows CORS."""
     headers = {"Origin": "http://elsewhere"}
     response = httpx.request(method, searchable.url + path, headers=headers)
     assert response.status_code == status
@@ -37,8 +37,8 @@ def test_every_answer_is_guarded(
     assert "access-control-allow-origin" not in response.headers
 
 
-def test_an_unforeseen_error_tells_nothing() -> None:
-    """500 is a sentence with the same headers; the exception's text stays in the log."""
+def test_an_unexpected_error_reveals_nothing() -> None:
+    """500 has the same headers and a generic message; the exception's text is only logged."""
     app = create_app(settings("postgresql://127.0.0.1:1/none"))
 
     @app.get("/broken")
@@ -52,8 +52,8 @@ def test_an_unforeseen_error_tells_nothing() -> None:
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
 
-def test_too_large_a_body_is_answered_like_any_other_error() -> None:
-    """413 comes from outside of the routes, and still has headers and a sentence."""
+def test_413_has_the_shape_of_every_other_error() -> None:
+    """413 is sent before any route runs, and still has the headers and a message."""
     client = TestClient(create_app(settings("postgresql://127.0.0.1:1/none")))
     response = client.post("/v1/search", content=b"x" * 2**20)
     assert response.status_code == 413
@@ -62,7 +62,7 @@ def test_too_large_a_body_is_answered_like_any_other_error() -> None:
 
 
 def test_the_page_needs_neither_model_nor_database() -> None:
-    """It is there within milliseconds of a start that reaches nothing."""
+    """It is served within milliseconds even if the service cannot reach anything."""
     with TestClient(create_app(settings("postgresql://127.0.0.1:1/none"))) as client:
         client.get("/")
         started = time.perf_counter()
@@ -74,7 +74,7 @@ def test_the_page_needs_neither_model_nor_database() -> None:
 
 
 def test_the_documentation_has_examples(searchable: Searchable) -> None:
-    """OpenAPI names each route's tag, an example of each search and the shape of errors."""
+    """OpenAPI has a tag for each route, an example of each kind of search and the error schema."""
     api = httpx.get(f"{searchable.url}/openapi.json").json()
     search = api["paths"]["/v1/search"]["post"]
     assert search["tags"] == ["search"]

@@ -1,4 +1,4 @@
-"""The service's connections: whose rights they have, and what becomes of a slow one."""
+"""The service's database connections: their privileges, and what happens to slow statements."""
 
 import asyncio
 import time
@@ -29,8 +29,8 @@ def _on_one_connection(dsn: str, *calls: Callable[[Connection[TupleRow]], T]) ->
     return asyncio.run(scenario())
 
 
-def test_the_service_is_a_reader(new_database: Callable[[], str]) -> None:
-    """Its role is clip_reader, read-only, with a time limit on each statement."""
+def test_the_service_connects_as_a_reader(new_database: Callable[[], str]) -> None:
+    """Its role is clip_reader, read-only, with a timeout for each statement."""
     asked = (
         "SELECT current_user, current_setting('transaction_read_only'), "
         "current_setting('statement_timeout')"
@@ -49,8 +49,8 @@ def test_the_service_is_a_reader(new_database: Callable[[], str]) -> None:
         "COPY (SELECT 1) TO PROGRAM 'true'",
     ],
 )
-def test_a_reader_changes_nothing(new_database: Callable[[], str], statement: str) -> None:
-    """Writes, definitions and the server's files are refused, even where read-only is lifted."""
+def test_a_reader_cannot_change_anything(new_database: Callable[[], str], statement: str) -> None:
+    """Writes, DDL and file access are refused, even if the session turns read-only off."""
 
     def attempt(connection: Connection[TupleRow]) -> None:
         connection.execute("SET default_transaction_read_only = off")
@@ -60,10 +60,10 @@ def test_a_reader_changes_nothing(new_database: Callable[[], str], statement: st
         _on_one_connection(new_database(), attempt)
 
 
-def test_a_slow_statement_is_abandoned_and_its_thread_comes_free(
+def test_a_slow_statement_is_cut_at_its_deadline(
     new_database: Callable[[], str],
 ) -> None:
-    """The deadline leaves at the deadline, and the only connection serves again within a second."""
+    """The caller returns at the deadline, and the only thread is free again within a second."""
 
     async def scenario() -> None:
         dsn = new_database()

@@ -1,4 +1,4 @@
-"""Records and thumbnails."""
+"""Image records and thumbnails."""
 
 import io
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from tests.integration.serving.support import Searchable
 
 
 def test_every_image_has_a_record_under_its_id(searchable: Searchable) -> None:
-    """Slashes, dots, markup and right-to-left marks in an id survive the address."""
+    """Slashes, dots, markup and right-to-left marks in an id work in the URL."""
     for picture in searchable.pictures:
         address = f"{searchable.url}/v1/images/{quote(picture.image_id, safe='')}"
         record = httpx.get(address).json()
@@ -23,13 +23,13 @@ def test_every_image_has_a_record_under_its_id(searchable: Searchable) -> None:
 
 
 @pytest.mark.parametrize(("image_id", "status"), [("none", 404), ("a%00b", 422), ("%ff", 404)])
-def test_an_unknown_id_has_no_record(searchable: Searchable, image_id: str, status: int) -> None:
-    """Unknown ids and ids that cannot be are refused, never a server error."""
+def test_an_unknown_id_is_not_found(searchable: Searchable, image_id: str, status: int) -> None:
+    """Unknown and impossible ids give a client error, never a server error."""
     assert httpx.get(f"{searchable.url}/v1/images/{image_id}").status_code == status
 
 
-def test_a_thumbnail_is_kept_for_ever_by_its_content(searchable: Searchable) -> None:
-    """A WebP with a strong ETag that caches need never ask for again."""
+def test_a_thumbnail_may_be_cached_forever(searchable: Searchable) -> None:
+    """It is a WebP with a strong ETag and an immutable Cache-Control."""
     picture = searchable.pictures[0]
     response = httpx.get(f"{searchable.url}/thumbnails/{picture.sha256}.webp")
     assert response.headers["content-type"] == "image/webp"
@@ -37,8 +37,8 @@ def test_a_thumbnail_is_kept_for_ever_by_its_content(searchable: Searchable) -> 
     assert Image.open(io.BytesIO(response.content)).size == picture.image.size
 
 
-def test_a_thumbnail_that_is_known_is_not_sent_again(searchable: Searchable) -> None:
-    """If-None-Match with its ETag gets 304 and no body; with another, the picture."""
+def test_a_cached_thumbnail_is_not_sent_again(searchable: Searchable) -> None:
+    """If-None-Match with its ETag gets 304 without a body; another ETag gets the picture."""
     address = f"{searchable.url}/thumbnails/{searchable.pictures[0].sha256}.webp"
     tag = httpx.get(address).headers["etag"]
     same = httpx.get(address, headers={"If-None-Match": f'"other", {tag}'})
@@ -57,10 +57,8 @@ def test_a_thumbnail_that_is_known_is_not_sent_again(searchable: Searchable) -> 
         ("%00" * 64, 422),
     ],
 )
-def test_a_thumbnail_is_looked_up_never_opened(
-    searchable: Searchable, name: str, status: int
-) -> None:
-    """Only 64 lower-case hex digits are a name, and nothing else reaches the database."""
+def test_a_thumbnail_name_must_be_a_sha256(searchable: Searchable, name: str, status: int) -> None:
+    """Anything but 64 lower-case hex digits is refused and never reaches the database."""
     response = httpx.get(f"{searchable.url}/thumbnails/{name}.webp")
     assert response.status_code == status
     assert "error" in response.json()

@@ -1,4 +1,4 @@
-"""Without its database the service answers 503 in bounded time, and comes back by itself."""
+"""Without its database the service answers 503 within its deadline, and recovers by itself."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ def _seconds_until(url: str, status: int) -> float:
 
 
 def test_a_frozen_database_is_503_by_the_deadline(wire: Wire, url: str) -> None:
-    """Nobody waits past the deadline, readiness turns within seconds, and all heals."""
+    """No request waits past its deadline, readiness follows within seconds, and all recovers."""
     wire.deaf()
     answers = [_ask(url) for _ in range(4)]
     assert {status for status, _ in answers} == {503}
@@ -68,7 +68,7 @@ def test_a_frozen_database_is_503_by_the_deadline(wire: Wire, url: str) -> None:
 
 
 def test_a_dead_database_is_503_at_once(wire: Wire, url: str) -> None:
-    """Refused connections are told in under a second, however long the outage lasts."""
+    """Requests fail in under a second, however long the outage lasts."""
     wire.cut()
     outage = time.monotonic()
     while time.monotonic() - outage < 6:
@@ -81,7 +81,7 @@ def test_a_dead_database_is_503_at_once(wire: Wire, url: str) -> None:
 
 
 def test_a_database_that_was_never_there_is_503() -> None:
-    """A service that reaches nothing is alive, unready, and says so without the address."""
+    """The service is alive but unready, and its message does not contain the database address."""
     with running(settings("postgresql://someone:secret@127.0.0.1:1/none")) as url:
         time.sleep(1.5)
         assert httpx.get(f"{url}/livez").status_code == 200

@@ -1,4 +1,4 @@
-"""The service as it is started: its address, its log, its end."""
+"""The service as a process: the address it prints, its log, its shutdown."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def _address(process: "subprocess.Popen[str]") -> str:
     return line.split()[-1]
 
 
-def test_it_prints_where_it_is_and_logs_each_request(
+def test_it_prints_its_address_and_logs_each_request(
     process: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
     """The first line is the address; each request is a line of JSON without its query."""
@@ -55,10 +55,10 @@ def test_it_prints_where_it_is_and_logs_each_request(
     assert "private" not in log
 
 
-def test_a_terminated_service_is_unready_before_it_is_gone(
+def test_a_terminated_service_is_unready_before_it_exits(
     process: "subprocess.Popen[str]",
 ) -> None:
-    """After SIGTERM it still answers for the drain time, unready, and then ends."""
+    """After SIGTERM it keeps answering, unready, for the drain time, and then exits."""
     address = _address(process)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.4)
@@ -69,9 +69,9 @@ def test_a_terminated_service_is_unready_before_it_is_gone(
 
 
 def test_a_fresh_installation_starts_its_own_postgres() -> None:
-    """With nothing set the embedded server comes up, and what is missing is said."""
+    """Without settings the embedded server starts, and the service says what is missing."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # run by root, the server is another user
+        Path(folder).chmod(0o755)  # started by root, the server runs as another user
         environment = {**os.environ, "CLIP_ASSETS_HOME": f"{folder}/home"}
         command = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
         try:
@@ -82,7 +82,7 @@ def test_a_fresh_installation_starts_its_own_postgres() -> None:
 
 
 def test_a_busy_port_is_one_sentence() -> None:
-    """Exit code 1 and the remedy, no traceback."""
+    """The process exits with 1 and says what to do, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [*COMMAND[:-1], str(taken.getsockname()[1])]
         ended = subprocess.run(
@@ -94,7 +94,7 @@ def test_a_busy_port_is_one_sentence() -> None:
 
 
 def test_help_teaches_by_example() -> None:
-    """--help shows commands to copy."""
+    """`--help` shows commands to copy."""
     command = [sys.executable, "-m", "serving", "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "python -m serving --port 9000" in ended.stdout

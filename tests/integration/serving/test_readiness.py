@@ -1,4 +1,4 @@
-"""When the service answers, from what, and what it says while it does not."""
+"""When the service is ready, which release it serves, and what it says while it is not ready."""
 
 import threading
 from collections import Counter
@@ -37,8 +37,8 @@ def _model(url: str) -> str:
     return model
 
 
-def test_a_ready_service_says_what_it_answers_from(searchable: Searchable) -> None:
-    """Model, rows, time and ef_search of the live release."""
+def test_a_ready_service_names_its_release(searchable: Searchable) -> None:
+    """It gives model, rows and ef_search of the live release."""
     assert readiness(searchable.url) == (200, {"ready": True, "problems": {}, "pending": None})
     release = httpx.get(f"{searchable.url}/v1/release").json()
     assert release["model"] == searchable.encoder.identity.short
@@ -50,7 +50,7 @@ def test_a_ready_service_says_what_it_answers_from(searchable: Searchable) -> No
 def test_a_service_becomes_ready_with_the_first_release(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
-    """Before it: alive, unready with the remedy, searches 503. After it: ready by itself."""
+    """Before: alive, unready with the remedy, and searches get 503. After: ready by itself."""
     dsn = new_database()
     with running(settings(dsn, refresh_seconds=0.1)) as url:
         status, answer = readiness(url)
@@ -65,23 +65,23 @@ def test_a_service_becomes_ready_with_the_first_release(
         wait_until_ready(url)
 
 
-def test_another_model_than_the_release_was_made_by_is_refused(
+def test_a_model_that_did_not_make_the_release_is_refused(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
-    """A query encoded by other weights never reaches the table, and the reason is said."""
+    """A query encoded by other weights never reaches the database, and the error says why."""
     dsn = new_database()
     _publish(dsn, tiny, tiny_spec, tiny.identity.model_copy(update={"weights": "f" * 64}))
     with running(settings(dsn, refresh_seconds=0.1)) as url:
-        wait_until_unready(url, "now loads as")
+        wait_until_unready(url, "The loaded model differs from that of release 1")
         response = httpx.post(f"{url}/v1/search", json={"text": "x"})
         assert response.status_code == 503
-        assert tiny.identity.short in response.json()["error"]["message"]
+        assert tiny.identity.weights in response.json()["error"]["message"]
 
 
-def test_a_new_model_is_loaded_beside_the_one_that_answers(
+def test_the_old_release_answers_while_a_new_model_loads(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
-    """While the new model loads the old release answers; then both change together."""
+    """Once the new model is loaded, model and release switch together."""
     dsn, may_load = new_database(), threading.Event()
     other = tiny_spec.model_copy(update={"untrained_seed": 8})
 
@@ -109,11 +109,11 @@ def test_a_new_model_is_loaded_beside_the_one_that_answers(
         assert answer["release"]["model"] == second.identity.short
 
 
-def test_a_switch_with_eight_clients(
+def test_no_answer_fails_or_mixes_models_while_releases_switch(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
-    """While the release moves between two models, every answer over HTTP is the one that its
-    release gives in quiet: none fails, none is empty, none is of two models."""
+    """While eight clients search and the release switches between two models, every answer equals
+    the one its release gives when idle: none fails, none is empty, none mixes models."""
     dsn, quiet = new_database(), {}
     answers: Counter[tuple[int, str]] = Counter()
     wrong: Counter[str] = Counter()
@@ -169,7 +169,7 @@ def test_a_switch_with_eight_clients(
 def test_a_refreshed_release_of_the_same_model_needs_no_loading(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
-    """Only the release changes; the warm model stays."""
+    """Only the release changes; the loaded model stays."""
     dsn, loads = new_database(), []
 
     def load(spec: ModelSpec, device: str | None) -> Model:
@@ -191,10 +191,10 @@ def test_a_refreshed_release_of_the_same_model_needs_no_loading(
         assert loads == [tiny_spec]
 
 
-def test_a_model_that_could_not_be_loaded_is_tried_again(
+def test_a_model_that_failed_to_load_is_tried_again(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
-    """The reason is said meanwhile, without the text of an unforeseen error."""
+    """Meanwhile readiness says why, without the text of an unexpected error."""
     dsn, attempts = new_database(), []
 
     def load(spec: ModelSpec, device: str | None) -> Model:
@@ -212,7 +212,7 @@ def test_a_model_that_could_not_be_loaded_is_tried_again(
 
 
 def test_a_database_without_an_index_says_what_to_do(new_database: Callable[[], str]) -> None:
-    """Missing tables are told apart from a database that does not answer."""
+    """Missing tables give another message than a database that does not answer."""
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP SCHEMA clip_assets CASCADE")

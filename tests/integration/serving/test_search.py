@@ -1,4 +1,4 @@
-"""Asking the service, and what it answers."""
+"""Searching over HTTP."""
 
 import io
 import json
@@ -28,14 +28,14 @@ def _ids(answer: dict[str, Any]) -> list[str]:
 
 
 def _exact(service: Searchable, text: str, k: int) -> list[str]:
-    """The ids that a comparison with every picture gives."""
+    """Ids of the nearest pictures by brute force."""
     stored = service.encoder.encode_images([picture.image for picture in service.pictures])
     scores = stored @ service.encoder.encode_text([text])[0]
     return [service.pictures[i].image_id for i in np.argsort(-scores)[:k]]
 
 
 def test_a_text_finds_what_exact_search_finds(searchable: Searchable) -> None:
-    """Hits come nearest first, and are those of a comparison with every picture."""
+    """Hits come nearest first and equal those of a brute-force comparison."""
     answer = _search(searchable, text="a gold ellipse", k=5)
     scores = [hit["score"] for hit in answer["hits"]]
     assert scores == sorted(scores, reverse=True)
@@ -46,7 +46,7 @@ WIDE = {"min_width": 96}
 
 
 def test_a_filter_narrows_every_kind_of_query(searchable: Searchable) -> None:
-    """Text, stored image and upload find only what passes, and say that this was all."""
+    """Text, stored image and upload return only images that match, and report `complete`."""
     wide = {p.image_id for p in searchable.pictures if p.image.width >= 96}
     asked = sorted(wide)[0]
     picture = searchable.pictures[0]
@@ -65,7 +65,7 @@ def test_a_filter_narrows_every_kind_of_query(searchable: Searchable) -> None:
 def test_an_answer_that_was_cut_short_says_so(
     searchable: Searchable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the search's budget ends before all that match were found."""
+    """`complete` is false if search stops at its limit before it has found k images."""
     none = Budget(exact_factor=0, scan_tuples=1, rescue_rows=0)
     monkeypatch.setattr(index_search, "Graph", partial(Graph, budget=none))
     answer = _search(searchable, text="a gold ellipse", k=11, filter=WIDE)
@@ -73,8 +73,8 @@ def test_an_answer_that_was_cut_short_says_so(
     assert 0 < len(answer["hits"]) < 11
 
 
-def test_filters_by_words_and_place(searchable: Searchable) -> None:
-    """Words of the caption in any case, and the start of the address."""
+def test_filters_by_words_uri_prefix_and_shard(searchable: Searchable) -> None:
+    """Words match the caption in any case; the prefix matches the start of the URI."""
     answer = _search(searchable, text="x", filter={"words": "GOLD"})
     assert {hit["caption"] for hit in answer["hits"]} == {"a gold ellipse"}
     answer = _search(searchable, text="x", filter={"uri_prefix": "images/shapes/0"})
@@ -82,8 +82,8 @@ def test_filters_by_words_and_place(searchable: Searchable) -> None:
     assert _search(searchable, text="x", filter={"shards": ["nowhere"]})["hits"] == []
 
 
-def test_the_api_describes_the_filter(searchable: Searchable) -> None:
-    """Each part stands in the OpenAPI document with its meaning."""
+def test_the_api_documents_every_filter(searchable: Searchable) -> None:
+    """Each field of the filter has a description in the OpenAPI document."""
     document = httpx.get(f"{searchable.url}/openapi.json").json()
     parts = document["components"]["schemas"]["Filter"]["properties"]
     assert set(parts) == set(Filter.model_fields)
@@ -91,16 +91,16 @@ def test_the_api_describes_the_filter(searchable: Searchable) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["{", "[]", '{"caption": "x"}', '{"min_width": "wide"}'])
-def test_a_filter_that_is_none_is_refused_in_forms_too(searchable: Searchable, wrong: str) -> None:
-    """422 with the field's name, before the file is decoded."""
+def test_an_invalid_filter_in_a_form_is_refused(searchable: Searchable, wrong: str) -> None:
+    """The response is 422 and names the field; the file is not decoded."""
     url = f"{searchable.url}/v1/search/image"
     response = httpx.post(url, files={"file": ("x", b"no image")}, data={"filter": wrong})
     assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
     assert "filter" in response.json()["error"]["message"]
 
 
-def test_a_hit_says_what_made_it(searchable: Searchable) -> None:
-    """Run, job, shard, model and device stand in each hit; the run links to the Dagster UI."""
+def test_a_hit_has_its_lineage(searchable: Searchable) -> None:
+    """Each hit names run, job, shard, model and device; the run links to the Dagster UI."""
     hit = _search(searchable, text="a gold ellipse", k=1)["hits"][0]
     assert hit["lineage"] == {
         "run_id": "run-embed",
@@ -113,17 +113,17 @@ def test_a_hit_says_what_made_it(searchable: Searchable) -> None:
     }
 
 
-def test_an_answer_says_that_an_untrained_model_means_nothing(searchable: Searchable) -> None:
-    """The warning stands beside release, collection and times."""
+def test_an_answer_warns_about_an_untrained_model(searchable: Searchable) -> None:
+    """The answer also has release, collection and times."""
     answer = _search(searchable, text="a gold ellipse")
-    assert answer["warning"] == "untrained model: results carry no meaning"
+    assert answer["warning"] == "untrained model: results are meaningless"
     assert answer["collection"] == "sample"
     assert answer["release"]["untrained"] is True
     assert set(answer["took_ms"]) == {"encode", "search"}
 
 
-def test_more_like_an_image_leaves_it_out(searchable: Searchable) -> None:
-    """The image asked with is not among its own likes, and k are found without it."""
+def test_images_similar_to_an_image_exclude_that_image(searchable: Searchable) -> None:
+    """The answer has k hits, none of which is the queried image."""
     asked = searchable.pictures[3].image_id
     answer = _search(searchable, image_id=asked, k=11)
     assert asked not in _ids(answer)
@@ -133,7 +133,7 @@ def test_more_like_an_image_leaves_it_out(searchable: Searchable) -> None:
 
 @pytest.mark.parametrize("number", [2, 11])
 def test_an_uploaded_copy_finds_its_original(searchable: Searchable, number: int) -> None:
-    """The same pixels, sent as a file, are their own nearest neighbour."""
+    """The first hit of an uploaded file is the image with the same pixels."""
     picture = searchable.pictures[number]
     response = httpx.post(
         f"{searchable.url}/v1/search/image",
@@ -146,8 +146,8 @@ def test_an_uploaded_copy_finds_its_original(searchable: Searchable, number: int
     assert hits[0]["score"] > 0.999
 
 
-def test_the_collection_may_be_named(searchable: Searchable) -> None:
-    """The one served here is accepted; another is a 404 that names it."""
+def test_only_the_served_collection_is_accepted(searchable: Searchable) -> None:
+    """Another collection gives 404, and the message names the served one."""
     assert _search(searchable, text="x", collection="sample", k=1)["hits"]
     query = {"text": "x", "collection": "others"}
     response = httpx.post(f"{searchable.url}/v1/search", json=query)
@@ -173,10 +173,10 @@ def test_the_collection_may_be_named(searchable: Searchable) -> None:
         ({"text": "a", "filter": {"words": "nul\0"}}, "NUL"),
     ],
 )
-def test_a_bad_query_is_told_what_is_wrong(
+def test_an_invalid_query_names_the_field(
     searchable: Searchable, query: dict[str, object], about: str
 ) -> None:
-    """Each bad field is named, with 422 and without repeating the input."""
+    """The response is 422, names each invalid field and does not repeat the input."""
     headers = {"Content-Type": "application/json"}
     content = json.dumps(query)
     response = httpx.post(f"{searchable.url}/v1/search", content=content, headers=headers)
@@ -185,8 +185,8 @@ def test_a_bad_query_is_told_what_is_wrong(
     assert about in error["message"]
 
 
-def test_json_that_is_none_is_refused(searchable: Searchable) -> None:
-    """A broken body gets a sentence too."""
+def test_malformed_json_is_refused(searchable: Searchable) -> None:
+    """A malformed body gets 422 and a message."""
     headers = {"Content-Type": "application/json"}
     response = httpx.post(f"{searchable.url}/v1/search", content=b"{", headers=headers)
     assert response.status_code == 422
@@ -195,7 +195,7 @@ def test_json_that_is_none_is_refused(searchable: Searchable) -> None:
 
 @pytest.mark.parametrize("image_id", ["no/such.png", "../../etc/passwd", "' OR 1=1 --", "%00"])
 def test_an_unknown_image_is_not_found(searchable: Searchable, image_id: str) -> None:
-    """Whatever an id looks like, it is only ever compared with ids."""
+    """Whatever an id looks like, it is only compared with stored ids."""
     response = httpx.post(f"{searchable.url}/v1/search", json={"image_id": image_id})
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "not_found"
@@ -223,10 +223,10 @@ def _bomb() -> bytes:
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "PNG"),
     ],
 )
-def test_a_file_that_is_no_usable_image_is_told_why(
+def test_an_unusable_upload_is_refused_with_its_reason(
     searchable: Searchable, data: bytes, about: str
 ) -> None:
-    """Format, size and damage are named; nothing of it is a server error."""
+    """The message names wrong format, size or damage; none of these is a server error."""
     response = httpx.post(f"{searchable.url}/v1/search/image", files={"file": ("x.jpg", data)})
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (422, "unusable_image")
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_usable_image_is_told_why(
 
 
 def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
-    """413, with and without a Content-Length, on both search routes."""
+    """Both search routes answer 413, with or without a Content-Length."""
     head = b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n"
     for path in ("/v1/search", "/v1/search/image"):
         for content in (head + b"x" * (9 * 2**20), iter([head, *[b"x" * 65536] * 144])):
@@ -244,8 +244,8 @@ def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
             assert response.json()["error"]["code"] == "too_large"
 
 
-def test_a_form_has_one_file(searchable: Searchable) -> None:
-    """No file and two files are both refused."""
+def test_a_form_must_have_exactly_one_file(searchable: Searchable) -> None:
+    """A form without a file and a form with two files are both refused."""
     url = f"{searchable.url}/v1/search/image"
     assert httpx.post(url, data={"k": "3"}).status_code == 422
     two = [("file", ("a", b"1")), ("file", ("b", b"2"))]

@@ -1,4 +1,4 @@
-"""Clients that send too slowly, or less than they said."""
+"""Clients that send too slowly, or less than they announced."""
 
 import json
 import socket
@@ -13,8 +13,8 @@ HEAD = (
 )
 
 
-def test_a_body_that_does_not_come_is_408() -> None:
-    """A client that promises more than it sends is answered when its time is over."""
+def test_an_incomplete_body_gets_408() -> None:
+    """A client that sends less than its Content-Length gets 408 after the timeout."""
     with running(settings(NOWHERE, body_seconds=0.4)) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as client:

@@ -1,4 +1,4 @@
-"""A wire to Postgres that a test can cut or make deaf."""
+"""A proxy in front of Postgres that a test can freeze or cut."""
 
 import select
 import socket
@@ -11,8 +11,8 @@ import psycopg.conninfo
 class Wire:
     """Forwards a loopback port to the server of a connection string.
 
-    `deaf`: connections stay and new ones are taken, but nothing goes through, as with a frozen
-    server. `cut`: connections end and new ones are refused, as with a dead one.
+    `deaf`: connections stay open and new ones are accepted, but no data passes, as with a frozen
+    server. `cut`: connections close and new ones are refused, as with a dead server.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -31,7 +31,7 @@ class Wire:
         self._flows.set()
 
     def cut(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)  # close alone lets a waiting accept have one
+        self._listening.shutdown(socket.SHUT_RDWR)  # close() alone lets a pending accept succeed
         self._listening.close()
         for end in self._open:
             with suppress(OSError):

@@ -31,7 +31,7 @@ IMAGES = 30
 
 @dataclass(frozen=True)
 class Live:
-    """A live release: the database it is in, and the data folder it was made from."""
+    """A live release, its database, and the data folder it was made from."""
 
     dsn: str
     data: Path
@@ -40,7 +40,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot of it; `root` is the folder that holds all snapshots of the collection."""
+    """A snapshot of it; `root` is the folder with all snapshots of the collection."""
 
     root: Path
     manifest: Manifest
@@ -48,7 +48,7 @@ class Snapshot:
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Callable[[], Path]]:
-    """Makes folders that the server's own user may enter, which pytest's are not."""
+    """Creates folders that the server's own user may enter, unlike pytest's."""
     made: list[Path] = []
 
     def make_folder() -> Path:
@@ -83,7 +83,7 @@ def publish(
     spec: ModelSpec,
     vector_type: VectorType = VectorType.HALFVEC,
 ) -> Live:
-    """What is embedded in `objects`, live in the database."""
+    """Publish what is embedded in `objects` in the database."""
     head = catalog.read(objects)
     assert head
     current = [shard.at for shard in head.shards]
@@ -115,7 +115,7 @@ def snapshot(made_once: Snapshot, tmp_path: Path) -> Snapshot:
 
 @pytest.fixture
 def home(open_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty installation: another machine, as far as the code can tell."""
+    """An empty installation; to the code it looks like another machine."""
     folder = open_folder()
     monkeypatch.setenv("CLIP_ASSETS_HOME", str(folder))
     yield folder
@@ -125,7 +125,7 @@ def home(open_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def quiet(what: str, done: int, total: int) -> None:
-    """Takes no notice of progress."""
+    """Discards progress."""
 
 
 def nearest(dsn: str, vector_of: str, k: int = 10) -> list[search.Hit]:

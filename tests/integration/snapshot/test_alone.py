@@ -1,4 +1,4 @@
-"""From parquet to a served page with no database: the two commands of the SkyPilot tasks."""
+"""From parquet to a running service without a database: the two commands of the SkyPilot tasks."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.integration.support import COLLECTION
 
 
 def _build(live: Live, spec: ModelSpec, to: Path) -> str:
-    # An untrained model cannot be named on the command line: it has no weights to ask for.
+    # The command line has no option for an untrained model.
     program = (
         "import sys; from clip_assets.cli import index as m; "
         f"from clip_assets.model import ModelSpec; m._spec = lambda a: {spec!r}; sys.exit(m.main())"
@@ -28,8 +28,10 @@ def _build(live: Live, spec: ModelSpec, to: Path) -> str:
     ).stdout  # fmt: skip
 
 
-def test_build_and_serve(live: Live, home: Path, tmp_path: Path, tiny_spec: ModelSpec) -> None:
-    """Built twice, the releases are numbered on, nothing is left behind, and the newest answers."""
+def test_a_snapshot_can_be_built_and_served_without_a_database(
+    live: Live, home: Path, tmp_path: Path, tiny_spec: ModelSpec
+) -> None:
+    """A second build gets the next release number, leaves no files behind, and is served."""
     to = tmp_path / "snapshots"
     for release in (1, 2):
         said = _build(live, tiny_spec, to)

@@ -29,8 +29,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_from_bucket_to_replica(bucket: str, live: Live, home: Path) -> None:
-    """Made into a bucket and started from it, by its folder and by its name."""
+def test_a_replica_starts_from_a_snapshot_in_a_bucket(bucket: str, live: Live, home: Path) -> None:
+    """The snapshot may be named itself or by the folder of snapshots."""
     settings = Settings(home=home, data=str(live.data))
     with psycopg.connect(live.dsn, autocommit=True) as connection:
         made = make.make(connection, settings, COLLECTION, Objects(bucket), quiet)

@@ -1,4 +1,4 @@
-"""Making a snapshot: whole or not at all, each under a name of its own, only what was judged."""
+"""A snapshot is made completely or not at all, has a unique name, and has passed its judgement."""
 
 from pathlib import Path
 
@@ -22,10 +22,10 @@ def settings(live: Live, home: Path) -> Settings:
     return Settings(home=home, data=str(live.data))
 
 
-def test_again_gives_another_snapshot(
+def test_a_second_snapshot_does_not_replace_the_first(
     snapshot: Snapshot, live: Live, settings: Settings, home: Path
 ) -> None:
-    """The second has a new name and becomes the newest; the first stays as it was."""
+    """The second has a new name and becomes the newest; the first stays usable."""
     objects = Objects(str(snapshot.root))
     with psycopg.connect(live.dsn, autocommit=True) as connection:
         second = make.make(connection, settings, COLLECTION, objects, quiet)
@@ -36,10 +36,10 @@ def test_again_gives_another_snapshot(
     assert nearest(replica.start(first, home / "replicas", quiet), "00003.png")
 
 
-def test_of_an_index_of_vector(
+def test_a_snapshot_keeps_the_vector_type(
     live: Live, settings: Settings, database: str, tmp_path: Path, home: Path
 ) -> None:
-    """A replica of it answers from a column of that type, as the release does."""
+    """A replica of an index of vector answers from a column of vector, as the release does."""
     objects = Objects(str(live.data / COLLECTION))
     wide = publish(database, objects, live.data, live.release.spec, VectorType.VECTOR)
     with psycopg.connect(wide.dsn, autocommit=True) as connection:
@@ -53,7 +53,7 @@ def test_of_an_index_of_vector(
 def test_nothing_is_left_of_the_scratch_postgres(
     live: Live, settings: Settings, home: Path, tmp_path: Path
 ) -> None:
-    """Neither files nor a process stay behind."""
+    """Neither files nor a process remain."""
     with psycopg.connect(live.dsn, autocommit=True) as connection:
         make.make(connection, settings, COLLECTION, Objects(str(tmp_path)), quiet)
     assert [*home.iterdir()] == []
@@ -62,7 +62,7 @@ def test_nothing_is_left_of_the_scratch_postgres(
 def test_the_pointer_moves_last(
     snapshot: Snapshot, live: Live, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut short before its manifest, a snapshot changes nothing for those who start from it."""
+    """If a snapshot is interrupted before its manifest, replicas still get the previous one."""
 
     def power_cut(*_: object) -> None:
         raise KeyboardInterrupt
@@ -75,24 +75,30 @@ def test_the_pointer_moves_last(
     assert manifest.read(str(snapshot.root))[1] == snapshot.manifest
 
 
-def test_nothing_live(database: str, settings: Settings, tmp_path: Path) -> None:
-    """Without a release there is nothing to make a snapshot of."""
+def test_without_a_release_there_is_no_snapshot(
+    database: str, settings: Settings, tmp_path: Path
+) -> None:
+    """The error says that nothing is released yet."""
     nothing = pytest.raises(ReleaseError, match="Nothing is released yet")
     with psycopg.connect(database, autocommit=True) as connection, nothing:
         make.make(connection, settings, COLLECTION, Objects(str(tmp_path)), quiet)
 
 
-def test_another_collections_folder(snapshot: Snapshot, live: Live, settings: Settings) -> None:
-    """Two collections in one folder would move each other's pointer."""
+def test_the_folder_of_another_collection_is_refused(
+    snapshot: Snapshot, live: Live, settings: Settings
+) -> None:
+    """Two collections in one folder would overwrite each other's pointer."""
     path = snapshot.root / manifest.LATEST
     path.write_text(path.read_text().replace(COLLECTION, "other"))
-    refused = pytest.raises(StoreError, match="holds snapshots of other")
+    refused = pytest.raises(StoreError, match="has snapshots of other")
     with psycopg.connect(live.dsn, autocommit=True) as connection, refused:
         make.make(connection, settings, COLLECTION, Objects(str(snapshot.root)), quiet)
 
 
-def test_a_copy_found_wanting(live: Live, settings: Settings, tmp_path: Path) -> None:
-    """Rows that are not the committed ones are not packed."""
+def test_a_copy_that_fails_its_judgement_is_not_packed(
+    live: Live, settings: Settings, tmp_path: Path
+) -> None:
+    """Rows that differ from the committed ones fail the judgement."""
     damage = f"UPDATE clip_assets.{live.release.table} SET image_id = 'x' WHERE image_id = %s"
     with psycopg.connect(live.dsn, autocommit=True) as connection:
         connection.execute(damage, ["00003.png"])
@@ -104,10 +110,10 @@ def test_a_copy_found_wanting(live: Live, settings: Settings, tmp_path: Path) ->
     assert manifest.latest(Objects(str(tmp_path))) is None
 
 
-def test_the_command_says_how_to_go_on(
+def test_the_command_says_how_to_start_a_replica(
     live: Live, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`clip-assets snapshot` ends with the command that starts a replica from it."""
+    """`clip-assets snapshot` prints the command that starts a replica from it."""
     monkeypatch.setenv("DATABASE_URL", live.dsn)
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(live.data))
     to = str(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""A replica answers from a snapshot as the release it was made of does, or not at all."""
+"""A replica answers exactly as the release its snapshot was made of, or does not start."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ ASKED = {"image_id": "00007.png", "k": 10}
 
 @pytest.fixture
 def served(snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
-    """A service as its own process, which has the snapshot and no database; and its home."""
+    """A service process with the snapshot and without a database, and its home folder."""
     environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
     environment["CLIP_ASSETS_SNAPSHOT"] = str(snapshot.root)
     environment["CLIP_ASSETS_SERVING_DRAIN_SECONDS"] = "0"
@@ -54,8 +54,8 @@ def _ask(url: str) -> dict[str, object]:
     return body
 
 
-def test_the_same_answer_over_http(served: tuple[str, Path], live: Live) -> None:
-    """Hits, scores, lineage, release id and its date are those of the live release."""
+def test_a_replica_gives_the_same_answer_over_http(served: tuple[str, Path], live: Live) -> None:
+    """Hits, scores, lineage, release id and date equal those of the live release."""
     url, _ = served
     with running(serving_settings(live.dsn)) as original:
         wait_until_ready(original, seconds=180)
@@ -68,7 +68,7 @@ def test_the_same_answer_over_http(served: tuple[str, Path], live: Live) -> None
 
 
 def test_a_terminated_replica_stops_its_postgres(snapshot: Snapshot, home: Path) -> None:
-    """SIGTERM ends the service and the Postgres that it started; the next start fetches nothing."""
+    """SIGTERM ends the service and the Postgres it started; the next start fetches nothing."""
     command = [sys.executable, "-m", "serving", "--port", "0", "--snapshot", str(snapshot.root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -83,16 +83,18 @@ def test_a_terminated_replica_stops_its_postgres(snapshot: Snapshot, home: Path)
     assert nearest(replica.start(str(snapshot.root), home / "replicas", quiet), "00007.png")
 
 
-def test_one_snapshot_by_its_name(snapshot: Snapshot, home: Path, live: Live) -> None:
-    """The folder of one snapshot names it, whatever the newest is."""
+def test_a_replica_can_start_from_a_named_snapshot(
+    snapshot: Snapshot, home: Path, live: Live
+) -> None:
+    """The folder of one snapshot is used as given, without the pointer to the newest."""
     (snapshot.root / manifest.LATEST).unlink()
     uri = f"{snapshot.root}/{snapshot.manifest.snapshot}"
     dsn = replica.start(uri, home / "replicas", quiet)
     assert nearest(dsn, "00007.png") == nearest(live.dsn, "00007.png")
 
 
-def test_a_replica_holds_one_release_and_no_more(snapshot: Snapshot, home: Path) -> None:
-    """Neither other collections nor a log of the maker travel along; readers can read."""
+def test_a_replica_has_nothing_but_its_release(snapshot: Snapshot, home: Path) -> None:
+    """It has only the released rows and default settings, and clip_reader can read them."""
     dsn = replica.start(str(snapshot.root), home / "replicas", quiet)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SET ROLE clip_reader")
@@ -102,7 +104,7 @@ def test_a_replica_holds_one_release_and_no_more(snapshot: Snapshot, home: Path)
         wal_level = connection.execute("SHOW wal_level").fetchone()
     assert counted == (snapshot.manifest.rows,)
     assert set(locales) == {("C", "C")}
-    assert wal_level == ("replica",), "the maker's settings stay with the maker"
+    assert wal_level == ("replica",), "settings of the scratch server must not be in the snapshot"
 
 
 def _flip(path: Path) -> None:
@@ -112,39 +114,39 @@ def _flip(path: Path) -> None:
 
 
 def _refused(uri: object, home: Path, error: type[ClipAssetsError], match: str) -> None:
-    """Refused with these words, before any Postgres was started or a folder left to start."""
+    """Assert that starting fails with this message and leaves no folder behind."""
     with pytest.raises(error, match=match):
         replica.start(str(uri), home / "replicas", quiet)
     assert [*home.glob("replicas/*")] == []
 
 
-def test_a_damaged_piece(snapshot: Snapshot, home: Path) -> None:
-    """One flipped bit is found before the database starts."""
+def test_a_damaged_piece_is_refused(snapshot: Snapshot, home: Path) -> None:
+    """One flipped bit is detected before the database starts."""
     _flip(snapshot.root / snapshot.manifest.pieces[-1].path)
     _refused(snapshot.root, home, StoreError, r"piece-\d+.tar.zst is damaged")
 
 
-def test_a_missing_piece(snapshot: Snapshot, home: Path) -> None:
-    """A piece that is gone is named."""
+def test_a_missing_piece_is_named(snapshot: Snapshot, home: Path) -> None:
+    """The error has the path of the missing piece."""
     (snapshot.root / snapshot.manifest.pieces[0].path).unlink()
     _refused(snapshot.root, home, StoreError, r"piece-00000.tar.zst is missing")
 
 
-def test_a_changed_manifest(snapshot: Snapshot, home: Path) -> None:
-    """A manifest that is not the one the pointer names is refused, valid as it may be."""
+def test_a_changed_manifest_is_refused(snapshot: Snapshot, home: Path) -> None:
+    """A manifest whose hash differs from the one in the pointer is refused, even if valid."""
     path = snapshot.root / snapshot.manifest.snapshot / "manifest.json"
     path.write_text(snapshot.manifest.model_copy(update={"rows": 1}).model_dump_json())
-    _refused(snapshot.root, home, StoreError, "not the manifest that was written")
+    _refused(snapshot.root, home, StoreError, "its manifest was changed")
 
 
-def test_no_snapshot(tmp_path: Path, home: Path) -> None:
-    """A folder without one says how to make one."""
+def test_a_folder_without_snapshots_is_refused(tmp_path: Path, home: Path) -> None:
+    """The error says how to make one."""
     _refused(tmp_path / "nothing", home, StoreError, "Make one with `clip-assets snapshot`")
 
 
 @pytest.mark.parametrize("part", ["postgres", "pgvector", "machine"])
-def test_another_engine(snapshot: Snapshot, home: Path, part: str) -> None:
-    """Files of another Postgres, pgvector or machine are refused with both sides named."""
+def test_files_of_another_engine_are_refused(snapshot: Snapshot, home: Path, part: str) -> None:
+    """If Postgres, pgvector or the processor differs, the error names both engines."""
     engine = snapshot.manifest.engine.model_copy(update={part: "9.9"})
     changed = snapshot.manifest.model_copy(update={"engine": engine})
     (snapshot.root / manifest.LATEST).unlink()
@@ -154,17 +156,17 @@ def test_another_engine(snapshot: Snapshot, home: Path, part: str) -> None:
     _refused(folder, home, DatabaseError, match)
 
 
-def test_too_small_a_disk(snapshot: Snapshot, home: Path) -> None:
-    """A disk that cannot hold the snapshot is told before anything is fetched."""
+def test_a_disk_that_is_too_small_is_an_error(snapshot: Snapshot, home: Path) -> None:
+    """The free space is checked before anything is fetched."""
     changed = snapshot.manifest.model_copy(update={"bytes": 1 << 60})
     (snapshot.root / manifest.LATEST).unlink()
     folder = snapshot.root / changed.snapshot
     (folder / "manifest.json").write_text(changed.model_dump_json())
-    _refused(folder, home, DatabaseError, "MiB free and the snapshot needs")
+    _refused(folder, home, DatabaseError, "MiB free, but the snapshot needs")
 
 
 def _packed(objects: Objects, *members: tuple[str, bytes, bytes]) -> Piece:
-    """A hostile archive: names, types and contents as given."""
+    """Packs a hostile archive with these names, types and contents."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:
         for name, kind, content in members:
@@ -188,8 +190,8 @@ def _packed(objects: Objects, *members: tuple[str, bytes, bytes]) -> Piece:
         ("pipe", tarfile.FIFOTYPE),
     ],
 )
-def test_a_hostile_archive(tmp_path: Path, name: str, kind: bytes) -> None:
-    """Nothing is written outside the folder, and nothing but files and folders within it."""
+def test_a_hostile_archive_is_refused(tmp_path: Path, name: str, kind: bytes) -> None:
+    """Nothing is written outside the folder, and only files and folders inside it."""
     objects = Objects(str(tmp_path / "bucket"))
     into = tmp_path / "into"
     into.mkdir()
@@ -199,8 +201,8 @@ def test_a_hostile_archive(tmp_path: Path, name: str, kind: bytes) -> None:
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["piece", "fine"]
 
 
-def test_a_bomb(tmp_path: Path) -> None:
-    """An archive that unpacks to more than its manifest says is cut short."""
+def test_an_archive_larger_than_its_manifest_says_is_refused(tmp_path: Path) -> None:
+    """Unpacking stops at the size in the manifest."""
     objects = Objects(str(tmp_path / "bucket"))
     pieces = [_packed(objects, ("zeros", tarfile.REGTYPE, bytes(1 << 20)))]
     with pytest.raises(StoreError, match="does not belong"):
@@ -208,7 +210,7 @@ def test_a_bomb(tmp_path: Path) -> None:
     assert not (tmp_path / "zeros").exists()
 
 
-def test_a_manifest_is_what_it_says(snapshot: Snapshot) -> None:
-    """What the README promises of a snapshot stands in its manifest."""
+def test_the_stored_manifest_equals_the_returned_one(snapshot: Snapshot) -> None:
+    """`manifest.json` parses to the manifest that `make` returned."""
     text = (snapshot.root / snapshot.manifest.snapshot / "manifest.json").read_text()
     assert Manifest.model_validate(json.loads(text)) == snapshot.manifest

@@ -65,8 +65,8 @@ def _folder(uri: str = "s3://photos/set") -> Source:
     return open_source(FolderConfig(uri=uri))
 
 
-def test_a_folder_in_a_bucket(bucket: Bucket) -> None:
-    """Listing, captions and bytes are those of a local folder, whatever the keys look like."""
+def test_a_bucket_prefix_is_read_like_a_folder(bucket: Bucket) -> None:
+    """Listing, captions and bytes equal those of a local folder, also for unusual keys."""
     files = {"b.jpg": b"b", "a b/ü%41#?+.JPG": b"a", "a b/ü%41#?+.txt": b"odd", "empty.png": b""}
     _filled(bucket, {f"set/{name}": data for name, data in files.items()})
     _filled(bucket, {"set/folder.jpg/": b"", "set/.trash/x.jpg": b"", "settings.jpg": b""})
@@ -82,8 +82,8 @@ def test_a_folder_in_a_bucket(bucket: Bucket) -> None:
     assert [read[name] for name in ("a b/ü%41#?+.JPG", "b.jpg", "empty.png")] == [b"a", b"b", b""]
 
 
-def test_tars_in_a_bucket(bucket: Bucket) -> None:
-    """Tars below a prefix, or one tar, are listed by headers and read by ranges."""
+def test_tars_in_a_bucket_are_read_by_ranges(bucket: Bucket) -> None:
+    """Works for all tars below a prefix and for a single tar."""
     members = {f"{number:02d}.jpg": bytes([number]) * 3000 for number in range(40)}
     _filled(bucket, {"set/a.tar": _tar(members | {"07.txt": b"seven"}), "set/b.tar": _tar(members)})
     source = open_source(WebDatasetConfig(type="webdataset", uri="s3://photos/set"))
@@ -95,8 +95,8 @@ def test_tars_in_a_bucket(bucket: Bucket) -> None:
     assert one == refs[40]
 
 
-def test_a_missing_object_is_an_error_in_its_place(bucket: Bucket) -> None:
-    """An object deleted since it was listed is a reject; the others are read."""
+def test_a_deleted_object_is_reported_and_the_others_are_read(bucket: Bucket) -> None:
+    """An object deleted since the listing becomes a reject."""
     _filled(bucket, {"set/a.jpg": b"a", "set/b.jpg": b"b"})
     source = _folder()
     refs = list(source.list())
@@ -105,26 +105,26 @@ def test_a_missing_object_is_an_error_in_its_place(bucket: Bucket) -> None:
     assert (str(gone), read) == ("no such file", b"b")
 
 
-def test_a_vanished_bucket_is_no_reject(bucket: Bucket) -> None:
-    """When the bucket itself is gone, reading stops instead of rejecting every image."""
+def test_a_vanished_bucket_stops_the_read(bucket: Bucket) -> None:
+    """If the bucket itself is gone, reading raises instead of rejecting every image."""
     _filled(bucket, {"set/a.jpg": b"a"})
     source = _folder()
     refs = list(source.list())
     _emptied(bucket).delete()
-    with pytest.raises(StoreError, match=r"photos.*The bucket does not exist; check its name"):
+    with pytest.raises(StoreError, match=r"photos.*The bucket does not exist\. Check its name"):
         list(source.read(refs))
 
 
 @pytest.mark.usefixtures("bucket")
 def test_a_missing_bucket_is_named() -> None:
-    """A bucket that was never there is one sentence with the remedy."""
+    """A bucket that does not exist is an error that names it and the remedy."""
     with pytest.raises(StoreError, match=r"s3://nowhere.*The bucket does not exist"):
         list(_folder("s3://nowhere/set").list())
 
 
 @pytest.mark.usefixtures("bucket")
-def test_missing_credentials_are_said_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without keys and without a metadata service the listing fails in seconds, with a remedy."""
+def test_missing_credentials_fail_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without keys or a metadata service the listing fails within seconds, with a remedy."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
@@ -135,8 +135,8 @@ def test_missing_credentials_are_said_soon(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("bucket")
-def test_an_endpoint_that_is_down_is_said_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that refuses the connection is named together with what to check."""
+def test_an_unreachable_endpoint_fails_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the address and says what to check."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match="Check the address and the network"):
         list(_folder().list())

@@ -1,4 +1,4 @@
-"""The whole road with images and parquet in a bucket: an S3-compatible server on loopback."""
+"""The whole pipeline with images and parquet in a bucket: an S3-compatible server on loopback."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ IMAGES = 24
 def bucket(
     tmp_path: Path, write_pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """URI of a bucket that holds pictures below `photos/`."""
+    """URI of a bucket with pictures below `photos/`."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -51,8 +51,10 @@ def bucket(
     server.stop()
 
 
-def test_images_and_parquet_in_a_bucket(bucket: str, database: str, tiny_spec: ModelSpec) -> None:
-    """Catalogued, embedded, indexed, released and asked, with nothing on the local disk."""
+def test_the_whole_pipeline_runs_on_a_bucket(
+    bucket: str, database: str, tiny_spec: ModelSpec
+) -> None:
+    """Catalog, embeddings, index, release and search work with nothing on the local disk."""
     objects = Objects(Settings().collection_uri("photos"))
     source = source_config("folder", f"{bucket}/photos")
     head = catalog.refresh(objects, "photos", source, open_source(source).list(), shard_size=10)
@@ -86,8 +88,8 @@ def test_images_and_parquet_in_a_bucket(bucket: str, database: str, tiny_spec: M
     assert found == ("00007.png",)
 
 
-def test_a_name_in_a_bucket_is_given_once(bucket: str) -> None:
-    """The second writer of a part is told so, by the store itself."""
+def test_create_never_overwrites_in_a_bucket(bucket: str) -> None:
+    """`create` returns False to the second writer, because the store itself refuses the write."""
     objects = Objects(f"{bucket}/clip/photos")
     assert objects.create("part", b"first")
     assert not objects.create("part", b"second")

@@ -1,7 +1,6 @@
 """What is shown in the Dagster UI: pictures that carry themselves, small enough for an event."""
 
 import base64
-import hashlib
 import io
 import re
 from pathlib import Path
@@ -10,25 +9,16 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from clip_assets.assets.chart import Line, recall_chart
 from clip_assets.assets.rejects import rejects_sheet
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
 from clip_assets.store import parquet
-from clip_assets.store.commit import Commit, Part
+from clip_assets.store.commit import Commit, put_part
 from clip_assets.store.objects import Objects
 from tests.conftest import picture
 from tests.integration.support import Made
 
 AT_MOST = 200_000
-
-
-def test_recall_is_drawn_where_it_was_measured() -> None:
-    """The chart is one PNG in the markdown, whatever number of ef_search was tried."""
-    for points in ([(40, 1.0)], [(40, 0.91), (64, 0.94), (100, 0.97)]):
-        text = recall_chart([Line("text queries", points)], wanted=0.95, chosen=points[-1][0])
-        assert _pictures(text)[0].format == "PNG"
-        assert len(text) < AT_MOST
 
 
 def test_rejects_are_shown_with_their_reasons(tmp_path: Path) -> None:
@@ -74,10 +64,8 @@ def _sheet(folder: Path, reasons: dict[str, str]) -> str:
 
 
 def _commit(objects: Objects, rejected: list[dict[str, str]]) -> Commit:
-    data = parquet.to_bytes(pa.Table.from_pylist(rejected, schema=parquet.REJECTS))
-    objects.put("rejects.parquet", data)
-    digest = hashlib.sha256(data).hexdigest()
-    part = Part(path="rejects.parquet", rows=len(rejected), bytes=len(data), sha256=digest)
+    table = pa.Table.from_pylist(rejected, schema=parquet.REJECTS)
+    part = put_part(objects, "rejects.parquet", table)
     made = Made(objects).add("00000", 4)
     return made.model_copy(update={"rejects": part, "rejected": len(rejected)})
 

@@ -1,4 +1,4 @@
-"""What needs no SkyPilot machine: names, tasks, outcomes, prices and messages."""
+"""Parts of the SkyPilot client that need no cluster: names, tasks, outcomes, prices, messages."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ from clip_assets.store.objects import Objects
 @pytest.mark.parametrize(
     ("status", "remedy", "kind"),
     [
-        ("FAILED_NO_RESOURCE", "no cloud had the machine", HopelessJobError),
+        ("FAILED_NO_RESOURCE", "no cloud had the requested machine", HopelessJobError),
         ("FAILED_PRECHECKS", "`sky check`", HopelessJobError),
         ("FAILED_SETUP", "its setup failed", HopelessJobError),
         ("FAILED", "its program failed", JobError),
@@ -37,23 +37,25 @@ from clip_assets.store.objects import Objects
         ("CANCELLED", "cancelled outside this run", HopelessJobError),
     ],
 )
-def test_every_bad_end_names_its_remedy(status: str, remedy: str, kind: type[JobError]) -> None:
-    """Each of SkyPilot's ways to fail is told apart, with SkyPilot's own reason; a retry follows
-    only where the same job may end better."""
+def test_every_failed_status_names_its_remedy(
+    status: str, remedy: str, kind: type[JobError]
+) -> None:
+    """Each failed status has its own message with SkyPilot's reason; the job is retried only if a
+    retry may succeed."""
     told = outcome.failure(_state(status=status, reason="because"), shards_failed=False)
     assert type(told) is kind
     assert remedy in str(told)
     assert str(told).endswith("SkyPilot says: because")
 
 
-def test_a_program_that_named_its_failed_shards_did_its_work() -> None:
-    """Exit status 1 with named shards is no failure of the job; nor is success."""
+def test_a_job_that_reported_its_failed_shards_did_not_fail() -> None:
+    """Exit status 1 with reported shards is not a failure of the job, nor is success."""
     assert outcome.failure(_state(status="FAILED"), shards_failed=True) is None
     assert outcome.failure(_state(status="SUCCEEDED"), shards_failed=False) is None
 
 
-def test_ten_thousand_shards_fit_a_task(tmp_path: Path) -> None:
-    """The environment names a job file, however many shards the job has."""
+def test_ten_thousand_shards_fit_into_a_task(tmp_path: Path) -> None:
+    """The environment contains only the URI of a job file, however many shards the job has."""
     job = _job(tuple(f"{number:05d}" for number in range(10_000)))
     uri = jobs.write(Objects(str(tmp_path / "photos")), job)
     task = task_of(SkyPilotConfig(), {"JOB": uri})
@@ -61,8 +63,8 @@ def test_ten_thousand_shards_fit_a_task(tmp_path: Path) -> None:
     assert jobs.read(uri)[1].shards == job.shards
 
 
-def test_resources_are_laid_over_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`resources` replaces key by key and null takes out; set secrets travel as secrets only."""
+def test_resources_override_those_of_the_task_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`resources` overrides key by key, null removes a key, and secrets are passed as secrets."""
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
     config = SkyPilotConfig(resources={"accelerators": "L4:2", "any_of": None, "use_spot": True})
     task = task_of(config, {"JOB": "x"})
@@ -74,30 +76,30 @@ def test_resources_are_laid_over_the_files(monkeypatch: pytest.MonkeyPatch) -> N
     assert "hf_canary" not in json.dumps(task.envs)
 
 
-def test_spot_comes_before_on_demand() -> None:
-    """The file as it stands asks for the cheapest of several GPUs, spot or not."""
+def test_the_task_file_allows_spot_and_on_demand_gpus() -> None:
+    """Unchanged, it requests the cheapest of several GPUs, spot or on-demand."""
     asked = list(task_of(SkyPilotConfig(), {"JOB": "x"}).resources)
     assert {resource.use_spot for resource in asked} == {True, False}
     assert {name for resource in asked for name in resource.accelerators} >= {"T4", "L4", "A100"}
 
 
-def test_buckets_are_mounted_where_the_block_says() -> None:
-    """`mounts` become SkyPilot's own bucket mounts."""
+def test_mounts_become_bucket_mounts() -> None:
+    """`mounts` in the `sky:` block become SkyPilot's own bucket mounts."""
     task = task_of(SkyPilotConfig(mounts={"/images": "s3://bucket-of-photos"}), {"JOB": "x"})
     mount = task.storage_mounts["/images"]
     assert mount.source == "s3://bucket-of-photos"
     assert mount.mode.value == "MOUNT"
 
 
-def test_a_pools_job_brings_no_setup_of_its_own() -> None:
-    """Workers of a pool are set up already, so their jobs carry neither code nor set-up."""
+def test_a_job_for_a_pool_has_no_setup() -> None:
+    """Workers of a pool are set up already, so their jobs have neither workdir nor setup."""
     task = task_of(SkyPilotConfig(pool="gpus"), {"JOB": "x"})
     assert task.setup is None
     assert task.workdir is None
 
 
 def test_a_missing_task_file_is_named(tmp_path: Path) -> None:
-    """A wrong `sky.task` says which file is not there; a broken one what SkyPilot minds."""
+    """A missing `sky.task` file is named; for an invalid one the error has SkyPilot's reason."""
     with pytest.raises(SettingsError, match="No such file"):
         task_of(SkyPilotConfig(task=str(tmp_path / "none.yaml")), {})
     (tmp_path / "broken.yaml").write_text(yaml.safe_dump({"run": "true", "resorces": {}}))
@@ -105,8 +107,8 @@ def test_a_missing_task_file_is_named(tmp_path: Path) -> None:
         task_of(SkyPilotConfig(task=str(tmp_path / "broken.yaml")), {})
 
 
-def test_names_tell_instances_and_runs_apart() -> None:
-    """Two Dagster instances never share a prefix, and a name leads back to its run."""
+def test_job_names_identify_instance_and_run() -> None:
+    """Two Dagster instances never share a prefix, and the run can be found from the name."""
     with dg.instance_for_test() as one:
         prefix = names.of_collection(one, "photos")
         assert prefix == names.of_collection(one, "photos")
@@ -124,13 +126,15 @@ def test_names_tell_instances_and_runs_apart() -> None:
         ("-", None),
     ],
 )
-def test_the_instance_type_is_read_from_skypilots_words(described: str, found: str | None) -> None:
-    """SkyPilot's queue describes a machine in one string; the type is in it, where there is one."""
+def test_the_instance_type_is_parsed_from_skypilots_description(
+    described: str, found: str | None
+) -> None:
+    """SkyPilot's queue describes a machine in one string, which may contain its type."""
     assert price._instance_type(described) == found
 
 
-def test_a_recovered_job_speaks_on_behind_its_first_attempt(tmp_path: Path) -> None:
-    """Messages of both attempts arrive once each, in order, and none overwrites another."""
+def test_a_recovered_job_appends_its_messages(tmp_path: Path) -> None:
+    """Messages of both attempts arrive once, in order, and none overwrites another."""
     objects = Objects(str(tmp_path / "photos"))
     handler = SimpleNamespace(handled=[])
     handler.handle_message = handler.handled.append
@@ -148,14 +152,14 @@ def test_a_recovered_job_speaks_on_behind_its_first_attempt(tmp_path: Path) -> N
     assert params == {JOB_ID: "job"}
 
 
-def test_silence_is_a_failure() -> None:
-    """A job that never said a word about a shard has not been seen to work."""
-    with pytest.raises(JobError, match="without a word"):
+def test_a_job_that_reports_nothing_has_failed() -> None:
+    """Without a report about any shard there is no evidence that the job worked."""
+    with pytest.raises(JobError, match="without reporting any shard"):
         Reports().require_any()
 
 
-def test_bills_add_up(tmp_path: Path) -> None:
-    """Every job's cost is kept beside its job file."""
+def test_costs_of_all_jobs_are_kept(tmp_path: Path) -> None:
+    """Every job's cost is stored beside its job file, and all can be summed."""
     objects = Objects(str(tmp_path / "photos"))
     for number in range(3):
         cost = Cost(job=str(number), infra="AWS", accelerator="T4", gpu_seconds=60.0, dollars=0.01)

@@ -27,7 +27,7 @@ def _file(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def _black_png(width: int, height: int) -> bytes:
-    """A 1-bit PNG written row by row: 100 megapixels are a few kilobytes."""
+    """A 1-bit PNG, compressed row by row: 100 megapixels take a few kilobytes."""
     rows = zlib.compressobj(9)
     row = bytes(1 + (width + 7) // 8)
     body = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
@@ -49,23 +49,23 @@ def _reason(data: bytes, limits: Limits | None = None) -> str:
     return caught.value.reason
 
 
-def test_an_ordinary_jpeg_keeps_its_pixels() -> None:
-    """RGB JPEGs decode to exactly what Pillow alone gives, so vectors are the model's own."""
+def test_an_rgb_jpeg_decodes_exactly_as_pillow_does() -> None:
+    """The pixels equal Pillow's own, so vectors are those the model's authors would get."""
     data = _file(_photo(), "JPEG")
     assert np.array_equal(_pixels(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_decodes_to_rgb(kind: str) -> None:
-    """Each format of the pipeline gives RGB pixels and the size a viewer shows."""
+    """Each supported format gives RGB pixels and the size a viewer shows."""
     found = decode(_file(_photo(), kind))
     assert (found.image.mode, found.image.size) == ("RGB", (64, 48))
     assert (found.width, found.height) == (64, 48)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_cut_file_is_rejected(kind: str) -> None:
-    """However little of a file is there, it is rejected as its format, not shown half grey."""
+def test_a_truncated_file_is_rejected(kind: str) -> None:
+    """A truncated file is rejected with its format named; it is never decoded half grey."""
     data = _file(_photo(), kind)
     for keep in (12, 100, len(data) // 2):
         assert _reason(data[:keep]) in (f"truncated {kind}", f"damaged {kind}")
@@ -83,13 +83,13 @@ def test_a_cut_file_is_rejected(kind: str) -> None:
         (b"\xff\xd8\xff" + bytes(50), "damaged JPEG"),
     ],
 )
-def test_what_is_no_image_says_so(data: bytes, reason: str) -> None:
-    """Files that are empty or something else are told from damaged images."""
+def test_a_file_that_is_not_an_image_is_rejected_as_such(data: bytes, reason: str) -> None:
+    """Empty files, other file types and damaged images get different reasons."""
     assert _reason(data) == reason
 
 
-def test_queries_take_three_formats() -> None:
-    """What the pipeline reads beyond JPEG, PNG and WEBP is refused from a stranger."""
+def test_uploads_may_only_be_jpeg_png_or_webp() -> None:
+    """Formats that only the pipeline decodes are rejected for uploaded queries."""
     for kind in FORMATS[:3]:
         assert decode(_file(_photo(), kind), QUERY).width == 64
     for kind in FORMATS[3:]:
@@ -106,10 +106,10 @@ def test_queries_take_three_formats() -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_bombs_are_refused_by_their_header(
+def test_decompression_bombs_are_rejected_by_their_header(
     size: tuple[int, int], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Extreme shapes and sizes are refused before one pixel is decoded."""
+    """Extreme shapes and sizes are rejected before any pixel is decoded."""
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("decoded"))
     assert _reason(_black_png(*size)) == reason
 
@@ -121,20 +121,20 @@ def test_bombs_are_refused_by_their_header(
         for action in ("ignore", "error")
     ],
 )
-def test_a_bomb_is_refused_whatever_becomes_of_warnings(_action: str) -> None:
-    """The reason does not depend on what the process does with Pillow's warnings."""
+def test_a_decompression_bomb_is_rejected_under_any_warning_filter(_action: str) -> None:
+    """The reason is the same whether the process ignores Pillow's warnings or raises them."""
     assert _reason(_black_png(12_000, 12_000)) == "too many pixels (144 million, at most 100)"
 
 
-def test_limits_are_those_given() -> None:
-    """Bytes and pixels are held to the limits of the call."""
+def test_the_limits_of_the_call_apply() -> None:
+    """Limits on bytes and pixels are those passed to `decode`."""
     data = _file(_photo(), "PNG")
     assert _reason(data, Limits(max_bytes=100)) == "file too large (over 0 MiB)"
     assert _reason(data, Limits(max_pixels=3000)).startswith("too many pixels")
 
 
-def test_sixteen_bit_grey_is_scaled() -> None:
-    """Black stays black, white is white, and 257 grey levels are one of ours."""
+def test_16_bit_grey_is_scaled_to_8_bits() -> None:
+    """Black stays black, white stays white, and 257 grey levels become one."""
     ramp = np.linspace(0, 65_535, 256 * 4, dtype=np.uint16).reshape(4, 256)
     for kind in ("PNG", "TIFF"):
         found = _pixels(_file(Image.fromarray(ramp), kind))[..., 0].astype(int)
@@ -142,8 +142,8 @@ def test_sixteen_bit_grey_is_scaled() -> None:
         assert (found.min(), found.max()) == (0, 255)
 
 
-def test_float_and_32_bit_grey_are_scaled() -> None:
-    """TIFFs of floats from 0 to 1, or of 16-bit values in 32 bits, use the whole range."""
+def test_float_and_32_bit_grey_are_scaled_to_8_bits() -> None:
+    """TIFFs with floats from 0 to 1, or 16-bit values in 32 bits, fill the whole 8-bit range."""
     floats = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     for values in (floats, (floats * 65_535).astype(np.int32)):
         found = _pixels(_file(Image.fromarray(values), "TIFF"))
@@ -153,8 +153,8 @@ def test_float_and_32_bit_grey_are_scaled() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied(kind: str, orientation: int) -> None:
-    """A rotated photo is decoded upright, and its size is the upright one."""
+def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
+    """A rotated photo is decoded upright, and its size is that of the upright image."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     tags = {"tiffinfo": {0x0112: orientation}} if kind == "TIFF" else {"exif": exif.tobytes()}
@@ -164,14 +164,14 @@ def test_orientation_is_applied(kind: str, orientation: int) -> None:
     assert decode(data).width == (64 if orientation < 5 else 48)
 
 
-def test_damaged_metadata_does_not_cost_the_image() -> None:
-    """Pixels are kept although the EXIF block beside them is garbage."""
+def test_an_image_with_damaged_metadata_is_still_decoded() -> None:
+    """The pixels are used although the EXIF block is garbage."""
     assert decode(_file(_photo(), "JPEG", exif=b"Exif\0\0garbage" + bytes(20))).width == 64
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
-def test_transparency_is_white(mode: str) -> None:
-    """What is hidden under full transparency does not show, however it is written."""
+def test_transparent_pixels_become_white(mode: str) -> None:
+    """Colours hidden under full transparency do not show, however transparency is stored."""
     options: dict[str, Any] = {}
     if mode in ("RGBA", "LA"):
         image = Image.new(mode, (8, 8), (0,) * len(mode))
@@ -181,20 +181,20 @@ def test_transparency_is_white(mode: str) -> None:
     assert (_pixels(_file(image, "PNG", **options)) == 255).all()
 
 
-def test_half_transparency_is_half_white() -> None:
-    """Partial transparency is blended with white."""
+def test_partial_transparency_is_blended_with_white() -> None:
+    """A half-transparent black pixel becomes mid-grey."""
     data = _file(Image.new("RGBA", (8, 8), (0, 0, 0, 128)), "PNG")
     assert decode(data).image.getpixel((0, 0)) == (127, 127, 127)
 
 
-def test_cmyk_is_not_inverted() -> None:
-    """Printers' JPEGs keep their colours."""
+def test_cmyk_jpegs_are_not_inverted() -> None:
+    """JPEGs made for print keep their colours."""
     data = _file(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG")
     assert decode(data).image.getpixel((8, 8)) == (255, 0, 0)
 
 
-def test_an_animation_is_its_first_frame() -> None:
-    """Of an animated GIF, WebP or PNG the first frame counts."""
+def test_an_animation_is_decoded_as_its_first_frame() -> None:
+    """Animated GIF, WebP and PNG files give their first frame."""
     later = [Image.new("RGB", (8, 8), "blue")]
     for kind in ("GIF", "WEBP", "PNG"):
         data = _file(Image.new("RGB", (8, 8), "red"), kind, save_all=True, append_images=later)
@@ -203,8 +203,8 @@ def test_an_animation_is_its_first_frame() -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_any_bytes_give_pixels_or_a_reason(kind: str) -> None:
-    """Flipped and overwritten bytes end in an image or in Rejected, never in anything else."""
+def test_damaged_bytes_give_pixels_or_rejected(kind: str) -> None:
+    """Randomly overwritten bytes give an image or raise Rejected, never another exception."""
     random = Random(kind)
     data = _file(_photo(), kind)
     for _ in range(150):
@@ -217,8 +217,8 @@ def test_any_bytes_give_pixels_or_a_reason(kind: str) -> None:
             assert 0 < len(rejected.reason) < 80
 
 
-def test_threads_agree() -> None:
-    """Decoding good and bad files in many threads gives what one thread gives."""
+def test_decoding_in_threads_gives_the_same_result() -> None:
+    """Decoding good and bad files in many threads gives the same results as in one."""
     files = [_file(_photo(), kind) for kind in FORMATS] + [b"<html>", _black_png(60_000, 1)]
 
     def outcome(data: bytes) -> bytes | str:
@@ -231,8 +231,8 @@ def test_threads_agree() -> None:
         assert list(pool.map(outcome, files * 20)) == [outcome(data) for data in files] * 20
 
 
-def test_a_thumbnail_is_pixels_only() -> None:
-    """A thumbnail is a small WebP without EXIF, profile or comment, and always the same."""
+def test_a_thumbnail_has_no_metadata() -> None:
+    """A thumbnail is a small WebP without EXIF, profile or comment, and deterministic."""
     exif = Image.Exif()
     exif[0x010E] = "a secret place"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -245,8 +245,8 @@ def test_a_thumbnail_is_pixels_only() -> None:
     assert found == thumbnail(decode(data).image)
 
 
-def test_thumbnails_keep_their_shape() -> None:
-    """Small images are not enlarged, and a sliver keeps at least one pixel."""
+def test_thumbnails_keep_the_aspect_ratio() -> None:
+    """Small images are not enlarged, and a very thin image stays at least one pixel wide."""
     sizes = {(10, 8): (10, 8), (1000, 10): (256, 3), (10, 2000): (1, 256)}
     for size, expected in sizes.items():
         found = thumbnail(Image.new("RGB", size))

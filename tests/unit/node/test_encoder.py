@@ -1,4 +1,4 @@
-"""A model is what was asked for, or an error; and its pixels are open_clip's own."""
+"""The encoder loads exactly the requested model or fails, and preprocesses as open_clip does."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ def tiny(tiny_spec: ModelSpec) -> Encoder:
     return load(tiny_spec, "cpu")
 
 
-def test_vectors_are_unit(tiny: Encoder) -> None:
-    """Text and image vectors are float32 of length one."""
+def test_vectors_have_unit_length(tiny: Encoder) -> None:
+    """Text and image vectors are float32 of length 1."""
     image = tiny.encode_images([Image.new("RGB", (60, 40), "red")])
     text = tiny.encode_text(["a cloud", "a dog"])
     assert image.dtype == text.dtype == np.float32
@@ -28,8 +28,8 @@ def test_vectors_are_unit(tiny: Encoder) -> None:
     assert np.allclose(np.linalg.norm([*image, *text], axis=1), 1, atol=1e-6)
 
 
-def test_preprocessing_is_open_clips_to_the_bit(tiny_spec: ModelSpec, tiny: Encoder) -> None:
-    """The tensor equals the one open_clip's own transform makes of the same image."""
+def test_preprocessing_matches_open_clip_bit_for_bit(tiny_spec: ModelSpec, tiny: Encoder) -> None:
+    """The tensor equals the one that open_clip's own transform gives for the same image."""
     _, _, theirs = open_clip.create_model_and_transforms(tiny_spec.name, load_weights=False)
     noise = np.random.default_rng(0).integers(0, 255, (97, 61, 3), np.uint8)
     image = Image.fromarray(noise)
@@ -37,49 +37,51 @@ def test_preprocessing_is_open_clips_to_the_bit(tiny_spec: ModelSpec, tiny: Enco
 
 
 def test_identity_does_not_depend_on_precision(tiny_spec: ModelSpec, tiny: Encoder) -> None:
-    """An index made in bf16 on a GPU answers queries encoded in fp32 on a CPU."""
+    """An index made in bf16 on a GPU accepts queries encoded in fp32 on a CPU."""
     lower = load(tiny_spec.model_copy(update={"precision": "bf16"}), "cpu")
     assert lower.identity.key == tiny.identity.key
     cosine = lower.encode_text(["a cloud"]) @ tiny.encode_text(["a cloud"]).T
     assert cosine > 0.999
 
 
-def test_other_weights_are_another_identity(tiny_spec: ModelSpec, tiny: Encoder) -> None:
-    """The same architecture with other weights is not the same model."""
+def test_other_weights_have_another_identity(tiny_spec: ModelSpec, tiny: Encoder) -> None:
+    """The same architecture with different weights is a different model."""
     other = load(tiny_spec.model_copy(update={"untrained_seed": 1}), "cpu")
     assert other.identity.key != tiny.identity.key
 
 
-def test_pinned_hash(tiny_spec: ModelSpec, tiny: Encoder) -> None:
-    """Weights with any other hash than the pinned one are refused."""
+def test_weights_that_differ_from_the_pinned_hash_are_refused(
+    tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """Weights load only if their hash equals the pinned `sha256`."""
     pinned = tiny_spec.model_copy(update={"sha256": tiny.identity.weights})
     assert load(pinned, "cpu").identity == tiny.identity
-    with pytest.raises(ModelError, match="Pin the right checkpoint"):
+    with pytest.raises(ModelError, match="Use the right checkpoint"):
         load(tiny_spec.model_copy(update={"sha256": "0" * 64}), "cpu")
 
 
-def test_unknown_model_names_near_ones() -> None:
-    """A misspelt name is an error that offers the names it may have been."""
+def test_an_unknown_model_name_suggests_similar_ones() -> None:
+    """A misspelt name is an error that suggests similar names."""
     with pytest.raises(ModelError, match=r"no model named ViT-B-23.*ViT-B-32"):
         load(ModelSpec(name="ViT-B-23", pretrained="openai"))
 
 
-def test_unknown_weights_list_the_known_ones() -> None:
-    """A tag that open_clip does not know is an error that lists those it does."""
+def test_an_unknown_weights_tag_lists_the_known_ones() -> None:
+    """A tag that open_clip does not know is an error that lists the known tags."""
     with pytest.raises(ModelError, match="laion2b_s34b_b79k"):
         load(ModelSpec(name="ViT-B-32", pretrained="nonsense"))
 
 
-def test_no_hub_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without the hub and without a checkpoint there is no model, and no substitute for it."""
+def test_unavailable_weights_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the hub and without a local checkpoint, no other weights are substituted."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"could not be loaded.*give a local checkpoint"):
         load(ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"))
 
 
-def test_checkpoint_that_does_not_fit(tmp_path: Path) -> None:
-    """A checkpoint of another architecture is refused in one sentence."""
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    """The error says in one sentence that the checkpoint does not fit."""
     file = tmp_path / "other.safetensors"
     save_file({"visual.proj": torch.zeros(3, 3)}, file)
     with pytest.raises(ModelError, match="does not fit ViT-S-32"):

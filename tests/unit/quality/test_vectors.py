@@ -1,4 +1,4 @@
-"""Each way in which vectors go wrong is seen."""
+"""Every kind of faulty vector is detected."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +12,22 @@ def sound() -> NDArray[np.float32]:
 
 
 def test_sound_vectors_pass() -> None:
-    """Random unit vectors have no fault."""
+    """Random unit vectors have no faults."""
     assert inspect(sound()).text == ""
 
 
-def test_not_finite() -> None:
-    """A single NaN is counted."""
+def test_vectors_that_are_not_finite_are_counted() -> None:
+    """A single NaN makes a vector faulty."""
     vectors = sound()
     vectors[3, 5] = np.nan
     assert inspect(vectors).text == "1 vectors are not finite"
 
 
-def test_not_normalised() -> None:
-    """Vectors whose normalisation was skipped are counted."""
+def test_vectors_that_are_not_normalised_are_counted() -> None:
+    """Vectors of another length than 1 are faulty."""
     assert inspect(sound() * 3).not_unit == 100
 
 
-def test_collapse() -> None:
-    """A model that gives every image the same vector is seen."""
-    assert "same way" in inspect(np.repeat(sound()[:1], 50, axis=0)).text
+def test_a_collapsed_model_is_detected() -> None:
+    """A model that gives every image the same vector is faulty."""
+    assert "in one direction" in inspect(np.repeat(sound()[:1], 50, axis=0)).text

@@ -1,4 +1,4 @@
-"""The bound on work: what it admits, refuses, abandons and skips."""
+"""The bulkhead limits work: it queues a few calls, refuses the rest, and keeps deadlines."""
 
 import asyncio
 import threading
@@ -20,8 +20,8 @@ async def _hold(
     return tasks
 
 
-def test_work_past_the_bound_is_refused_at_once() -> None:
-    """With one thread busy and two waiting, a fourth call is refused within milliseconds."""
+def test_a_call_is_refused_at_once_if_the_queue_is_full() -> None:
+    """With one thread busy and two calls waiting, a fourth call is refused within milliseconds."""
 
     async def scenario() -> None:
         bulkhead, release = Bulkhead("encoder", 1, 2), threading.Event()
@@ -38,7 +38,7 @@ def test_work_past_the_bound_is_refused_at_once() -> None:
 
 
 def test_a_deadline_ends_the_wait_for_a_thread() -> None:
-    """A call that never gets a thread ends at its deadline and gives its place back."""
+    """A call that gets no thread fails at its deadline and leaves the queue."""
 
     async def scenario() -> None:
         bulkhead, release = Bulkhead("encoder", 1, 1), threading.Event()
@@ -54,8 +54,8 @@ def test_a_deadline_ends_the_wait_for_a_thread() -> None:
     asyncio.run(scenario())
 
 
-def test_abandoned_work_keeps_its_thread_but_not_its_caller() -> None:
-    """A deadline leaves at the deadline; the slot stays taken until the work is really over."""
+def test_work_past_its_deadline_keeps_its_thread_but_not_its_caller() -> None:
+    """The caller returns at the deadline; the slot stays taken until the work really ends."""
 
     async def scenario() -> None:
         bulkhead, release = Bulkhead("database", 1, 0), threading.Event()
@@ -70,8 +70,8 @@ def test_abandoned_work_keeps_its_thread_but_not_its_caller() -> None:
     asyncio.run(scenario())
 
 
-def test_clients_that_left_cost_no_work() -> None:
-    """Of twenty callers who left while they waited, none is worked for."""
+def test_no_work_is_done_for_disconnected_clients() -> None:
+    """Twenty calls whose clients disconnected while waiting do no work."""
 
     async def gone() -> bool:
         return True
@@ -91,7 +91,7 @@ def test_clients_that_left_cost_no_work() -> None:
 
 
 def test_an_error_of_the_work_reaches_the_caller() -> None:
-    """The work's own exception comes out unchanged, and the bulkhead goes on."""
+    """The work's own exception is raised unchanged, and the bulkhead stays usable."""
 
     async def scenario() -> None:
         bulkhead = Bulkhead("encoder", 1, 0)
@@ -102,8 +102,8 @@ def test_an_error_of_the_work_reaches_the_caller() -> None:
     asyncio.run(scenario())
 
 
-def test_the_access_log_learns_how_long_it_took() -> None:
-    """Waiting and working are noted apart, in milliseconds."""
+def test_waiting_and_working_time_are_noted_separately() -> None:
+    """The access log gets both, in milliseconds."""
 
     async def scenario() -> None:
         deadline = Deadline.within(1)

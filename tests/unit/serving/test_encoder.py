@@ -1,4 +1,4 @@
-"""Queries become vectors once, and only vectors that a table may be asked with."""
+"""Each text is encoded once, and only valid vectors reach the database."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from PIL import Image
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity
 from serving.bulkhead import Bulkhead, Deadline
-from serving.encoder import QueryEncoder, TextCache
+from serving.encoder import QueryEncoder
 
 IDENTITY = ModelIdentity(name="m", pretrained=None, weights="w", preprocess="p", dim=2)
 
 
 class CountingModel:
-    """Answers each text with `answer(text)` and counts the calls."""
+    """Encodes each text as `answer(text)` and records the calls."""
 
     identity = IDENTITY
 
@@ -41,41 +41,37 @@ def _encode(model: CountingModel, *texts: str, cache: int = 2) -> list[NDArray[n
     return asyncio.run(scenario())
 
 
-def test_a_text_is_encoded_once() -> None:
-    """The same text again costs the model nothing and gives the same vector."""
+def test_a_repeated_text_is_encoded_once() -> None:
+    """The second time, the vector comes from the cache."""
     model = CountingModel(lambda _: [1.0, 0.0])
     first, again = _encode(model, "a cloud", "a cloud")
     assert model.calls == ["a cloud"]
     assert first is again
 
 
-def test_the_text_asked_longest_ago_is_forgotten_first() -> None:
-    """The cache stays within its size and keeps what was used last."""
-    cache, vector = TextCache(2), np.zeros(2, np.float32)
-    cache.put("a", vector)
-    cache.put("b", vector)
-    cache.get("a")
-    cache.put("c", vector)
-    assert cache.get("b") is None
-    assert cache.get("a") is not None
+def test_the_cache_drops_the_least_recently_used_text() -> None:
+    """The cache stays within its size and keeps the texts used last."""
+    model = CountingModel(lambda _: [1.0, 0.0])
+    _encode(model, "a", "b", "a", "c", "a", "b", cache=2)
+    assert model.calls == ["a", "b", "c", "b"]
 
 
 def test_a_cache_of_size_zero_keeps_nothing() -> None:
-    """Caching can be switched off."""
+    """A size of zero turns caching off."""
     model = CountingModel(lambda _: [1.0, 0.0])
     _encode(model, "a", "a", cache=0)
     assert model.calls == ["a", "a"]
 
 
 @pytest.mark.parametrize("vector", [[1.0], [np.nan, 0.0], [3.0, 4.0], [0.0, 0.0]])
-def test_a_bad_vector_never_reaches_the_table(vector: list[float]) -> None:
-    """Wrong dimension, a non-number or another length than one is refused before any SQL."""
+def test_an_invalid_vector_never_reaches_the_database(vector: list[float]) -> None:
+    """A vector of the wrong dimension, with NaN or not of length 1 is refused before any SQL."""
     with pytest.raises(ModelError):
         _encode(CountingModel(lambda _: vector), "a")
 
 
-def test_a_warm_encoder_has_used_both_towers() -> None:
-    """Warming runs a text and an image; a model that cannot do one is found before it serves."""
+def test_warming_up_runs_both_towers() -> None:
+    """A model that cannot encode a text or an image fails before it serves requests."""
     model = CountingModel(lambda _: [1.0])
     with pytest.raises(ModelError):
         QueryEncoder(model, Bulkhead("encoder", 1, 1), 0).warm()

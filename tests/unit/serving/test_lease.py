@@ -1,4 +1,4 @@
-"""A deadline cuts the wire of exactly the call that it belongs to."""
+"""A deadline closes the socket of exactly the call it belongs to."""
 
 import socket
 
@@ -9,7 +9,7 @@ from serving.database import Lease
 
 
 class Wire:
-    """As much of a connection as a lease takes hold of."""
+    """The part of a connection that a lease uses: its socket."""
 
     def __init__(self) -> None:
         self.here, self.there = socket.socketpair()
@@ -25,16 +25,16 @@ class Wire:
             return False
 
 
-def test_a_held_connection_is_cut() -> None:
-    """Cutting ends the wire at once, seen from the other side."""
+def test_cutting_closes_the_held_connection() -> None:
+    """The peer sees the connection closed at once."""
     lease, wire = Lease(), Wire()
     lease.hold(wire)  # type: ignore[arg-type]
     lease.cut()
     assert wire.is_cut()
 
 
-def test_a_connection_given_back_is_left_alone() -> None:
-    """A deadline that comes too late does not harm the next user of the connection."""
+def test_cutting_after_the_lease_ended_does_nothing() -> None:
+    """A deadline that fires too late does not affect the next user of the connection."""
     lease, wire = Lease(), Wire()
     lease.hold(wire)  # type: ignore[arg-type]
     lease.end()
@@ -42,8 +42,8 @@ def test_a_connection_given_back_is_left_alone() -> None:
     assert not wire.is_cut()
 
 
-def test_nothing_more_can_be_held_after_the_cut() -> None:
-    """A call whose time is over gets no further connection."""
+def test_no_connection_can_be_held_after_the_cut() -> None:
+    """A call whose deadline has passed gets no further connection."""
     lease = Lease()
     lease.cut()
     with pytest.raises(psycopg.OperationalError):

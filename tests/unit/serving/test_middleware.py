@@ -1,4 +1,4 @@
-"""The layers round the application."""
+"""The middleware around the application."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def _nothing() -> Message:
 
 
 def test_every_answer_carries_the_security_headers() -> None:
-    """All of them, whatever the application sends."""
+    """All of them are set, whatever the application sends."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -37,10 +37,10 @@ def test_every_answer_carries_the_security_headers() -> None:
     assert names >= {name.lower() for name in HEADERS}
 
 
-def test_a_request_is_one_line_of_json_without_its_query(
+def test_a_request_is_logged_as_one_line_of_json_without_its_query(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Status, bytes and notes are there; neither path nor query string is."""
+    """The line has status, bytes and notes, but neither path nor query string."""
 
     async def send(message: Message) -> None:
         pass
@@ -54,8 +54,8 @@ def test_a_request_is_one_line_of_json_without_its_query(
     assert "q=me" not in record.message
 
 
-def test_a_body_that_never_ends_is_given_up() -> None:
-    """A client that drips gets 408 when the time for the whole body is over."""
+def test_a_body_that_arrives_too_slowly_gets_408() -> None:
+    """The limit is on the time for the whole body, so sending byte by byte does not extend it."""
 
     async def drip() -> Message:
         await asyncio.sleep(0.02)
@@ -73,8 +73,8 @@ def test_a_body_that_never_ends_is_given_up() -> None:
     assert raised.value.status_code == 408
 
 
-def test_a_client_may_stay_longer_than_its_body() -> None:
-    """Once the body is read, waiting for the client to leave has no limit."""
+def test_the_body_timeout_ends_with_the_body() -> None:
+    """Once the body is read, waiting for the client to disconnect has no limit."""
 
     async def scenario() -> None:
         messages = [await _nothing(), {"type": "http.disconnect"}]

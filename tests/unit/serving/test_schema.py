@@ -1,4 +1,4 @@
-"""What the API accepts."""
+"""Which queries the API accepts."""
 
 import pytest
 from pydantic import AnyHttpUrl, ValidationError
@@ -6,8 +6,8 @@ from pydantic import AnyHttpUrl, ValidationError
 from serving.schema import SearchRequest, _run_url
 
 
-def test_a_query_is_a_text_or_an_image() -> None:
-    """One of the two is enough, and 24 hits are the default."""
+def test_a_query_is_either_a_text_or_an_image_id() -> None:
+    """Either one is enough; `k` defaults to 24."""
     assert SearchRequest(text=" a cloud ").text == "a cloud"
     assert SearchRequest(image_id="a/b.jpg").k == 24
 
@@ -28,13 +28,13 @@ def test_a_query_is_a_text_or_an_image() -> None:
         {"text": "a", "model": "another"},
     ],
 )
-def test_anything_else_is_refused(query: dict[str, object]) -> None:
-    """Both, neither, blanks, NUL, bounds and unknown fields are invalid."""
+def test_an_invalid_query_is_refused(query: dict[str, object]) -> None:
+    """Both or neither, blanks, NUL, values out of range and unknown fields are invalid."""
     with pytest.raises(ValidationError):
         SearchRequest.model_validate(query)
 
 
-def test_a_run_becomes_a_link_only_where_the_ui_is_known() -> None:
-    """The run id is escaped; without a Dagster address there is no link."""
+def test_a_run_has_a_link_only_if_the_address_of_dagster_is_set() -> None:
+    """The run id is escaped in the link."""
     assert _run_url(None, "r") is None
     assert _run_url(AnyHttpUrl("http://ui:3000"), "a/b?c") == "http://ui:3000/runs/a%2Fb%3Fc"

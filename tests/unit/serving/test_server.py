@@ -1,4 +1,4 @@
-"""The port, and the address that is printed."""
+"""Choosing the port, and printing the address."""
 
 import socket
 
@@ -9,15 +9,15 @@ from serving.server import address, listen
 
 
 def test_a_busy_port_is_an_error_that_names_it() -> None:
-    """Who asks for a port gets that one or a sentence."""
+    """A requested port is used, or the error says that it is in use."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"{port}.*in use"):
             listen("127.0.0.1", port, step_over=False)
 
 
-def test_a_busy_port_can_be_stepped_over() -> None:
-    """With step_over the next free port is taken."""
+def test_with_step_over_the_next_free_port_is_used() -> None:
+    """A busy port is not an error then."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with listen("127.0.0.1", port, step_over=True) as listening:
@@ -25,12 +25,12 @@ def test_a_busy_port_can_be_stepped_over() -> None:
 
 
 def test_an_address_of_another_machine_is_an_error() -> None:
-    """An address that cannot be had is a sentence, not a traceback."""
+    """An address that is not available gives one sentence, not a traceback."""
     with pytest.raises(SettingsError, match="Cannot listen"):
         listen("192.0.2.1", 0, step_over=True)
 
 
-def test_the_printed_address_can_be_typed() -> None:
-    """It names the port that was really taken."""
+def test_the_printed_address_has_the_actual_port() -> None:
+    """With port 0 it names the port that was chosen."""
     with listen("127.0.0.1", 0, step_over=False) as listening:
         assert address(listening) == f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -19,7 +19,7 @@ class _Listed:
 
 
 def test_two_images_with_one_id_are_both_named() -> None:
-    """The error says where each of the two is, whatever kind of place that is."""
+    """The error says where both images are: a file, a row of parquet or a byte in a tar."""
     row = ImageRef("7", "hf://x/0.parquet", "t", row=3)
     member = ImageRef("7", "s3://b/1.tar", "t", offset=512, size=9)
     other = ImageRef("8", "s3://b/1.tar", "t", offset=1536, size=9)
@@ -30,6 +30,6 @@ def test_two_images_with_one_id_are_both_named() -> None:
 
 @pytest.mark.parametrize("image_id", ["", "a\0b", "\udcff.jpg"])
 def test_an_unusable_id_is_refused(image_id: str) -> None:
-    """An id that parquet or Postgres could not keep is refused where it is first seen."""
+    """An id that parquet or Postgres cannot store is refused during the listing."""
     with pytest.raises(SourceError, match="no usable id"):
         list(Checked(_Listed(ImageRef(image_id, "/a", "t")), "x").list())

@@ -29,7 +29,7 @@ ADDRESS = re.compile(
 
 @dataclass
 class Hub:
-    """What a hub on loopback holds and has been asked: the hub's HTTP, as its client speaks it."""
+    """A fake hub on loopback: the files it serves and the requests it received."""
 
     files: dict[str, bytes]
     asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
@@ -105,7 +105,7 @@ def _parquet() -> bytes:
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    """What HF_ENDPOINT does, which the hub's client reads once, when it is imported."""
+    """Same effect as HF_ENDPOINT, which the hub's client reads only once, at import."""
     address = f"http://127.0.0.1:{port}"
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
     monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -133,8 +133,8 @@ def _source(dataset: str = "org/photos", revision: str = "main") -> Source:
     return open_source(config)
 
 
-def test_listing_reads_a_little_of_each_file(hub: Hub) -> None:
-    """Ids are listed through ranges of the id column, without downloading the images."""
+def test_listing_downloads_only_the_id_column(hub: Hub) -> None:
+    """Ids are read with range requests, without downloading the images."""
     refs = list(_source().list())
     assert [ref.image_id for ref in refs] == [str(number) for number in range(200)]
     assert refs[3].uri == f"hf://datasets/org/photos@main/{SHARD}"
@@ -147,7 +147,7 @@ def test_listing_reads_a_little_of_each_file(hub: Hub) -> None:
 
 
 def test_reading_downloads_each_file_once(hub: Hub) -> None:
-    """The bytes are those of the hub's rows, the token goes along, the cache is used again."""
+    """Reads return the rows' bytes, send the token, and reuse the cache."""
     source = _source()
     refs = list(source.list())
     expected = [hashlib.sha256(bytes([n])).digest() * 400 for n in (5, 199, 0)]
@@ -156,8 +156,8 @@ def test_reading_downloads_each_file_once(hub: Hub) -> None:
     assert {token for _, _, token in hub.asked} == {"Bearer hf_secret"}
 
 
-def test_a_changed_file_is_not_read_by_row(hub: Hub) -> None:
-    """When the branch has moved on, the old rows are errors, never another image."""
+def test_rows_of_a_changed_file_are_errors(hub: Hub) -> None:
+    """If the branch has moved, catalogued rows raise errors instead of returning other images."""
     source = _source()
     refs = list(source.list())[:2]
     hub.files[SHARD] = hub.files[SHARD][:-4] + b"PAR2"
@@ -166,7 +166,7 @@ def test_a_changed_file_is_not_read_by_row(hub: Hub) -> None:
 
 
 def test_a_removed_file_rejects_its_rows(hub: Hub) -> None:
-    """A shard that the branch no longer has is an error for each of its rows."""
+    """If the branch no longer has a file, each of its rows is an error."""
     source = _source()
     refs = list(source.list())[:2]
     del hub.files[SHARD]
@@ -176,37 +176,41 @@ def test_a_removed_file_rejects_its_rows(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("dataset", "revision", "said"),
     [
-        ("org/gated", "main", "is gated: accept its terms on its page, then set HF_TOKEN"),
-        ("org/private", "main", "is not on the hub, or private: check the name, or set HF_TOKEN"),
+        ("org/gated", "main", "is gated: accept the terms on its page, then set HF_TOKEN"),
+        (
+            "org/private",
+            "main",
+            "is not on the hub, or is private: check the name, or set HF_TOKEN",
+        ),
         ("org/photos", "v9", "has no revision 'v9': set `revision`"),
-        ("org/broken", "main", "The Hugging Face hub cannot be reached"),
-        ("not a/hub id", "main", "is neither a folder here nor a hub id of the form org/name"),
+        ("org/broken", "main", "Cannot reach the Hugging Face hub"),
+        ("not a/hub id", "main", "is neither a local folder nor a hub id of the form org/name"),
     ],
 )
 @pytest.mark.usefixtures("hub")
 def test_each_refusal_names_its_remedy(dataset: str, revision: str, said: str) -> None:
-    """Gated, private, misspelt and broken datasets are told apart."""
+    """Gated, private, misspelt and broken datasets each get their own message."""
     with pytest.raises(SourceError, match=said):
         list(_source(dataset, revision).list())
 
 
-def test_offline_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no hub in reach the listing fails in seconds and offers the local copy."""
+def test_an_unreachable_hub_fails_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a connection the listing fails in seconds and suggests a local copy."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         _use(monkeypatch, closed.getsockname()[1])
         began = monotonic()
-        with pytest.raises(SourceError, match=r"cannot be reached .* local copy"):
+        with pytest.raises(SourceError, match=r"Cannot reach .* local copy"):
             list(_source().list())
         assert monotonic() - began < 5
 
 
-def test_a_silent_hub_is_left_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub that takes the connection and says nothing does not hang the listing."""
+def test_a_hub_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that accepts the connection but sends nothing does not hang the listing."""
     monkeypatch.setattr("clip_assets.source.hub.TIMEOUT", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         _use(monkeypatch, silent.getsockname()[1])
-        with pytest.raises(SourceError, match="cannot be reached"):
+        with pytest.raises(SourceError, match="Cannot reach"):
             list(_source().list())

@@ -42,8 +42,8 @@ def _source(folder: Path, **options: Any) -> Source:
     return open_source(HuggingFaceConfig(type="huggingface", dataset=str(folder), **options))
 
 
-def test_rows_are_images_in_order(dataset: Path) -> None:
-    """Without an id column an image is named by its file and row, file by file."""
+def test_each_row_is_an_image_named_by_file_and_row(dataset: Path) -> None:
+    """Without an id column, images are named by file and row, in file order."""
     refs = list(_source(dataset).list())
     assert len(refs) == 207
     assert refs[6].image_id == "data/train-00000-of-00002/00000006"
@@ -52,24 +52,24 @@ def test_rows_are_images_in_order(dataset: Path) -> None:
     assert (refs[8].row, refs[8].offset, refs[8].size, refs[8].caption) == (1, None, None, None)
 
 
-def test_id_and_caption_columns(dataset: Path) -> None:
-    """Ids are the id column as text; of several captions the first is taken."""
+def test_ids_and_captions_come_from_the_configured_columns(dataset: Path) -> None:
+    """Ids are the id column as text; if a row has several captions, the first is used."""
     refs = list(_source(dataset, id_column="key", caption_column="texts").list())
     assert (refs[2].image_id, refs[2].caption) == ("2", "number 2")
     assert (refs[-1].image_id, refs[-1].caption) == ("299", "number 299")
 
 
 @pytest.mark.parametrize("order", [range(207), range(206, -1, -1), [0, 206, 3, 150, 2, 2, 206]])
-def test_reads_in_the_order_asked_for(dataset: Path, order: Sequence[int]) -> None:
-    """Across files, row groups and batches, forwards, backwards and at random."""
+def test_images_are_read_in_the_requested_order(dataset: Path, order: Sequence[int]) -> None:
+    """Holds across files, row groups and batches: forwards, backwards and at random."""
     source = _source(dataset, id_column="key")
     refs = list(source.list())
     wanted = [refs[number] for number in order]
     assert list(source.read(wanted)) == [_image(int(ref.image_id)) for ref in wanted]
 
 
-def test_a_plain_binary_column(tmp_path: Path) -> None:
-    """Images may be plain bytes, in a column of any name and large binary as well."""
+def test_an_image_column_may_be_plain_binary(tmp_path: Path) -> None:
+    """Images may be plain bytes, including large_binary, in a column of any name."""
     table = pa.table({"jpg": pa.array([b"1", None], pa.large_binary())})
     pq.write_table(table, tmp_path / "train.parquet")
     source = _source(tmp_path, image_column="jpg")
@@ -78,8 +78,8 @@ def test_a_plain_binary_column(tmp_path: Path) -> None:
     assert str(empty) == "the row holds no image bytes"
 
 
-def test_a_changed_file_is_not_read_by_row(dataset: Path) -> None:
-    """After a parquet file changed, its rows are errors, never another image."""
+def test_rows_of_a_changed_file_are_errors(dataset: Path) -> None:
+    """Once a parquet file has changed, its rows raise errors instead of returning other images."""
     source = _source(dataset)
     refs = list(source.list())[5:9]
     _shard(dataset / "data/train-00000-of-00002.parquet", range(50, 57), rows_per_group=4)
@@ -88,8 +88,8 @@ def test_a_changed_file_is_not_read_by_row(dataset: Path) -> None:
     assert others == [_image(100), _image(101)]
 
 
-def test_damage_is_kept_to_its_row_group(tmp_path: Path) -> None:
-    """A damaged row group rejects its own rows; the others are read."""
+def test_a_damaged_row_group_rejects_only_its_own_rows(tmp_path: Path) -> None:
+    """Rows in the other row groups are still read."""
     path = tmp_path / "train.parquet"
     images = [{"bytes": bytes([n]) * 1000, "path": ""} for n in range(6)]
     table = pa.table({"image": pa.array(images, IMAGE)})
@@ -105,7 +105,7 @@ def test_damage_is_kept_to_its_row_group(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_rejects_its_rows(dataset: Path) -> None:
-    """A shard that is gone is an error for each of its rows."""
+    """Each row of a file that is gone is an error; rows of other files are read."""
     source = _source(dataset)
     refs = list(source.list())[5:9]
     (dataset / "data/train-00000-of-00002.parquet").unlink()
@@ -124,14 +124,16 @@ def test_a_missing_file_rejects_its_rows(dataset: Path) -> None:
         ({"split": "test"}, "no parquet files of configuration 'default', split 'test'"),
     ],
 )
-def test_columns_that_are_not_there(dataset: Path, options: dict[str, str], said: str) -> None:
-    """A wrong column or split is named together with what there is."""
+def test_a_wrong_column_or_split_is_named(
+    dataset: Path, options: dict[str, str], said: str
+) -> None:
+    """The error names the missing column or split, and those that exist."""
     with pytest.raises(SourceError, match=said):
         list(_source(dataset, **options).list())
 
 
 def test_a_repeated_or_missing_id_is_refused(tmp_path: Path) -> None:
-    """Ids must be there and differ; the error names the rows."""
+    """Ids must be present and unique; the error names the rows."""
     for keys, said in (([1, 2, 1], "row 0 and .* row 2"), ([1, None], "no usable id")):
         images = pa.array([{"bytes": b"x", "path": ""}] * len(keys), IMAGE)
         pq.write_table(pa.table({"image": images, "key": keys}), tmp_path / "train.parquet")
@@ -139,14 +141,14 @@ def test_a_repeated_or_missing_id_is_refused(tmp_path: Path) -> None:
             list(_source(tmp_path, id_column="key").list())
 
 
-def test_what_is_no_parquet_is_named(dataset: Path) -> None:
-    """A file with the right name and the wrong content fails the listing by name."""
+def test_a_file_that_is_not_parquet_is_named(dataset: Path) -> None:
+    """A file with the right name but the wrong content fails the listing, which names it."""
     (dataset / "data/train-00001-of-00002.parquet").write_bytes(b"<html>not found</html>")
     with pytest.raises(SourceError, match=r"train-00001-of-00002\.parquet cannot be used"):
         list(_source(dataset).list())
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    """A path that does not exist is an error, not a question to the hub."""
+    """A local path that does not exist is an error; the hub is not contacted."""
     with pytest.raises(SourceError, match="is not a folder on this machine"):
         _source(tmp_path / "nowhere")

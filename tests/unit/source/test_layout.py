@@ -29,8 +29,10 @@ DATA = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"
         (["b.parquet", "a.parquet"], "default", "train", ["a.parquet", "b.parquet"]),
     ],
 )
-def test_finds_the_split(paths: list[str], config: str, split: str, expected: list[str]) -> None:
-    """Each of the hub's usual layouts gives the split's files, in order and once."""
+def test_every_usual_layout_gives_the_files_of_the_split(
+    paths: list[str], config: str, split: str, expected: list[str]
+) -> None:
+    """Each of the hub's usual layouts gives the split's files, in order and without repeats."""
     assert shards(paths, config, split, "org/name") == expected
 
 
@@ -42,7 +44,7 @@ def test_finds_the_split(paths: list[str], config: str, split: str, expected: li
         (["images.zip"], "no parquet files at all"),
     ],
 )
-def test_a_split_that_is_not_there_lists_what_is(paths: list[str], said: str) -> None:
-    """The error names the files there are, and never passes a test split off as train."""
+def test_a_missing_split_is_an_error_that_lists_the_files(paths: list[str], said: str) -> None:
+    """The error names the files that exist; a test split is never used as train."""
     with pytest.raises(SourceError, match=said):
         shards(paths, "default", "train", "org/name")

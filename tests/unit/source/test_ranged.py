@@ -27,8 +27,8 @@ def _walked(path: Path) -> _Counted:
     return counted
 
 
-def test_reads_like_a_file() -> None:
-    """Any order of seeks and reads gives what a file in memory gives."""
+def test_seeks_and_reads_behave_like_a_file() -> None:
+    """Any sequence of seeks and reads returns what an in-memory file returns."""
     random = Random(1)
     ours, real = Ranged(_Counted(CONTENT), len(CONTENT)), io.BytesIO(CONTENT)
     for _ in range(500):
@@ -38,28 +38,28 @@ def test_reads_like_a_file() -> None:
         assert ours.tell() == min(real.tell(), max(offset, len(CONTENT)))
 
 
-def test_small_members_cost_few_requests(
+def test_a_tar_of_small_images_takes_few_requests(
     tmp_path: Path, write_tar: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
-    """A tar of small images is read in few large pieces, not one per header."""
+    """Headers are read in a few large requests, not one request per header."""
     names = [f"{number}.jpg" for number in range(400)]
     counted = _walked(write_tar(tmp_path / "a.tar", dict.fromkeys(names, bytes(50_000))))
     assert counted.requests <= 8 + len(counted.content) // LARGEST
 
 
-def test_large_members_are_skipped(
+def test_listing_a_tar_skips_the_bytes_of_large_images(
     tmp_path: Path, write_tar: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
-    """A tar of large images costs a small fraction of its bytes."""
+    """Listing a tar of large images transfers a small fraction of its bytes."""
     names = [f"{number}.jpg" for number in range(8)]
     counted = _walked(write_tar(tmp_path / "a.tar", dict.fromkeys(names, bytes(3_000_000))))
     assert counted.bytes < len(counted.content) / 20
 
 
-def test_tarfile_agrees(
+def test_offsets_and_sizes_match_tarfile(
     tmp_path: Path, write_tar: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
-    """Offsets and sizes are where tarfile itself finds them, for long names too."""
+    """Offsets and sizes equal those that tarfile reports, including for long names."""
     path = write_tar(tmp_path / "a.tar", {"n" * 300 + ".jpg": b"1", "b/ü.jpg": b"22"})
     with tarfile.open(path) as tar:
         expected = [(info.name, info.offset_data, info.size) for info in tar]

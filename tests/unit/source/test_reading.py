@@ -6,8 +6,8 @@ import pytest
 from clip_assets.source.reading import in_order
 
 
-def test_reads_only_so_far_ahead() -> None:
-    """Items are taken from their iterator as results are, so memory stays bounded."""
+def test_reading_ahead_is_bounded() -> None:
+    """Items are consumed only as results are taken, so memory stays bounded."""
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -20,16 +20,16 @@ def test_reads_only_so_far_ahead() -> None:
     assert len(taken) == 14
 
 
-def test_an_exception_comes_in_its_turn() -> None:
-    """What was computed before the item that failed is still handed out."""
+def test_an_exception_is_raised_in_its_items_turn() -> None:
+    """Results of the items before the one that failed are still returned."""
     results = in_order(lambda number: 6 // number, [1, 2, 0, 3])
     assert [next(results), next(results)] == [6, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)
 
 
-def test_closing_drops_what_has_not_begun() -> None:
-    """A reader that stops early does not wait for the read-ahead it no longer wants."""
+def test_closing_cancels_work_that_has_not_started() -> None:
+    """A reader that stops early does not wait for images it no longer needs."""
     begun: list[int] = []
 
     def work(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Writes are whole or absent, and a name is given once."""
+"""Writes are complete or absent, and create-only writes never overwrite."""
 
 import os
 from pathlib import Path
@@ -9,16 +9,16 @@ from clip_assets.errors import StoreError
 from clip_assets.store.objects import TEMPORARY, Objects
 
 
-def test_create_gives_a_name_once(tmp_path: Path) -> None:
-    """The second writer of a name is told so, and the first one's bytes stay."""
+def test_create_never_overwrites(tmp_path: Path) -> None:
+    """`create` returns False to the second writer, and the first writer's bytes stay."""
     objects = Objects(str(tmp_path))
     assert objects.create("a/b", b"first")
     assert not objects.create("a/b", b"second")
     assert objects.get("a/b") == b"first"
 
 
-def test_put_replaces(tmp_path: Path) -> None:
-    """put leaves the new bytes and no temporary file."""
+def test_put_replaces_the_object(tmp_path: Path) -> None:
+    """`put` leaves the new bytes and no temporary file."""
     objects = Objects(str(tmp_path))
     objects.put("a", b"old")
     objects.put("a", b"new")
@@ -27,15 +27,17 @@ def test_put_replaces(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"{TEMPORARY}*"))
 
 
-def test_leftovers_of_a_killed_writer_are_not_listed(tmp_path: Path) -> None:
-    """A temporary file that was never renamed is invisible to readers."""
+def test_temporary_files_of_a_killed_writer_are_not_listed(tmp_path: Path) -> None:
+    """Readers do not see a temporary file that was never renamed."""
     (tmp_path / f"{TEMPORARY}x").write_bytes(b"half")
     assert list(Objects(str(tmp_path)).list()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full says so with the remedy, and no file appears under the name."""
+def test_a_full_disk_is_reported_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says that the disk is full and what to do; no file is left behind."""
     real = os.fdopen
 
     def full(handle: int, mode: str):  # type: ignore[no-untyped-def]
@@ -48,7 +50,7 @@ def test_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_scheme() -> None:
-    """A URI nobody can read is refused with the schemes that work."""
+def test_an_unknown_scheme_is_refused() -> None:
+    """A URI with an unsupported scheme is an error that names the supported ones."""
     with pytest.raises(StoreError, match="use a folder, s3://, gs:// or az://"):
         Objects("ftp://host/images")

@@ -1,4 +1,4 @@
-"""A flipped bit never goes unseen."""
+"""Parquet files are deterministic, and a flipped bit never goes unnoticed."""
 
 import random
 
@@ -23,13 +23,13 @@ def embeddings() -> pa.Table:
     return pa.table(columns, schema=parquet.embeddings(DIM))
 
 
-def test_same_table_same_bytes() -> None:
+def test_the_same_table_gives_the_same_bytes() -> None:
     """Writing is deterministic, so files can be compared by hash."""
     assert parquet.to_bytes(embeddings()) == parquet.to_bytes(embeddings())
 
 
-def test_flipped_bits_are_found() -> None:
-    """Of 100 files with one bit flipped somewhere, none reads as another table."""
+def test_a_flipped_bit_never_changes_what_is_read() -> None:
+    """Each of 100 files with one flipped bit raises an error or reads as the original table."""
     table = embeddings()
     data = parquet.to_bytes(table)
     places = random.Random(0)
@@ -40,11 +40,11 @@ def test_flipped_bits_are_found() -> None:
             found = parquet.from_bytes(bytes(damaged), "part")
         except (StoreError, ValueError):
             continue
-        assert found.equals(table), "a flipped bit changed the table unseen"
+        assert found.equals(table), "a flipped bit changed the table without an error"
 
 
-def test_damage_names_the_file_and_the_remedy() -> None:
-    """The error says which file, and what to do."""
+def test_a_damaged_file_is_named_with_its_remedy() -> None:
+    """The error says which file is damaged and what to do."""
     data = parquet.to_bytes(embeddings())
     with pytest.raises(StoreError, match=r"part-7 is damaged.*materialize the shard again"):
         parquet.from_bytes(data[: len(data) // 2], "part-7")

@@ -1,4 +1,4 @@
-"""What a job tells while it runs: a progress file, shards to Dagster, lines to stderr."""
+"""Progress of a running job: a progress file, shards to Dagster, lines to stderr."""
 
 import os
 import sys
@@ -6,8 +6,9 @@ import time
 from typing import Any, Literal
 
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
+from pydantic import BaseModel
 
-from clip_assets.node.job import EmbedJob, Progress
+from clip_assets.node.job import EmbedJob
 from clip_assets.node.messages import MessageWriter
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
@@ -16,8 +17,26 @@ State = Literal["committed", "unchanged", "failed"]
 _EVERY_SECONDS = 1.0
 
 
-class Report:
-    """Reports of one job. Without Dagster around it, only the files and the lines are written."""
+class Progress(BaseModel):
+    """What the progress file holds; it is replaced about once a second under the data URI."""
+
+    shards: int
+    shards_done: int = 0
+    images: int = 0
+    images_done: int = 0
+    images_per_second: float = 0.0
+
+
+def read_progress(objects: Objects, job_id: str) -> Progress | None:
+    """How far the job is, or None if it has not started."""
+    try:
+        return Progress.model_validate_json(objects.get(paths.progress(job_id)))
+    except FileNotFoundError:
+        return None
+
+
+class ProgressWriter:
+    """Tells how far one job is. Dagster hears of it only if it launched the job."""
 
     def __init__(self, objects: Objects, job: EmbedJob, images: int) -> None:
         self._objects, self._job = objects, job
@@ -29,7 +48,7 @@ class Report:
             self._pipes = open_dagster_pipes(message_writer=MessageWriter(objects))
 
     def images(self, count: int, *, encoded: bool) -> None:
-        """`count` more images are done; `encoded` ones cost time, found ones did not."""
+        """`count` more images are done; `encoded` is false if an earlier attempt did them."""
         self._encoded += count * encoded
         elapsed = time.monotonic() - self._started
         self._progress.images_done += count
@@ -41,7 +60,7 @@ class Report:
         self.images(1, encoded=True)
 
     def shard(self, shard: str, state: State, message: str = "") -> None:
-        """One shard has ended; `message` says why where it failed."""
+        """One shard has ended; `message` says why it failed."""
         if state != "failed":
             self._progress.shards_done += 1
         self._write()
