@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -10,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from PIL import Image, ImageDraw
+from psycopg.conninfo import conninfo_to_dict
 
 from clip_assets.model import ModelSpec
 from clip_assets.postgres import embedded
@@ -20,6 +22,9 @@ from tests.warm.python import warm_python
 # Before torch is imported, here and in every process of a test: a thread of OpenMP that waits for
 # the others spins, and takes the processor from the tests that run beside.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+FLEETING = ["fsync", "synchronous_commit", "full_page_writes", "autovacuum"]
+"""Off in the server of the tests: none of its databases has to outlive a power cut or grow old."""
 
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
 
@@ -33,6 +38,18 @@ def _own_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(autouse=True)
+def _no_dagster_of_another_test() -> Iterator[None]:
+    """Dagster keeps the storage of an instance that is gone if contexts ended out of order."""
+    if "dagster" not in sys.modules:
+        yield
+        return
+    from dagster._core.storage.defs_state.base import set_defs_state_storage
+
+    with set_defs_state_storage(None):
+        yield
+
+
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Path of a Python that starts at once, for programs as processes of their own."""
@@ -42,28 +59,35 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def new_database() -> Callable[[], str]:
-    """Makes migrated databases, each a copy of one template; gives their address."""
+def new_database() -> Callable[..., str]:
+    """Makes databases, each a copy of a migrated one or of one that is named by its address.
+
+    Gives the address of the new one. Nobody may be connected to the database that is copied.
+    """
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to the server's user
     folder.chmod(0o755)
     server = embedded.start(folder / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in FLEETING:
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
         connection.execute("CREATE DATABASE template_of_tests")
-    with connect(server.get_uri(database="template_of_tests")) as template:
-        migrate(template)
+    template = str(server.get_uri(database="template_of_tests"))
+    with connect(template) as connection:
+        migrate(connection)
 
-    def make() -> str:
-        name = f"test_{next(numbers)}"
+    def make(source: str = template) -> str:
+        name, copied = f"test_{next(numbers)}", conninfo_to_dict(source)["dbname"]
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {copied}")
         return str(server.get_uri(database=name))
 
     return make
 
 
 @pytest.fixture
-def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+def database(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of a fresh database, which DATABASE_URL names too."""
     address = new_database()
     monkeypatch.setenv("DATABASE_URL", address)

@@ -1,7 +1,7 @@
-"""Stands in for `python`: what it is asked to run becomes a process of `tests/warm/server.py`.
+"""Stands in for `python`: what it is asked to run becomes a process of `server.py`.
 
-It passes on the signals that it gets and ends as that process ends. It imports little, to start at
-once, and leaves what it cannot ask for to the real interpreter. `python.py` writes its first lines.
+It passes on the signals that it gets, and ends as that process ends. It imports little, to start
+at once, and leaves to the real interpreter what the server cannot do.
 """
 
 import array
@@ -14,51 +14,57 @@ import sys
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 
 
-def main(arguments: list[str]) -> None:
-    files = [int(name) for name in os.listdir("/proc/self/fd")]
-    files = [number for number in files if _is_open(number)]
+def main(path: str, python: str) -> None:
+    """The server listens at `path`; `python` is the real interpreter."""
+    executable, *arguments = sys.argv
+    files = _open_files()
     server = socket.socket(socket.AF_UNIX)
-    if arguments[:1] == ["-B"]:  # no files of byte code: the server writes none beside the sources
+    if arguments[:1] == ["-B"]:  # the server writes no byte code beside the sources either
         del arguments[0]
-    try:
-        if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-m", "-c")):
-            raise OSError("options of the interpreter itself")
-        server.connect(SOCKET)
-    except OSError:
+    if not _can_run(arguments) or server.connect_ex(path) != 0:
         server.close()
-        os.execv(PYTHON, [PYTHON, *arguments])
-    body = json.dumps(
-        {
-            "arguments": arguments,
-            "environment": dict(os.environ),
-            "folder": os.getcwd(),
-            "executable": sys.argv[0],
-            "files": files,
-        }
-    ).encode()
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
-    server.sendmsg([len(body).to_bytes(4, "little")], ancillary)
-    server.sendall(body)
+        os.execv(python, [python, *arguments])
+    _ask(server, executable, arguments, files)
     for name in FORWARDED:
         signal.signal(getattr(signal, name), lambda number, _: server.send(bytes([number])))
     for file in files:  # else a reader would wait for this process too
         os.close(file)
-    code = int.from_bytes(server.recv(4), "little", signed=True)
-    if code < 0:
-        if -code != signal.SIGKILL:
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
+    _end(int.from_bytes(server.recv(4), "little", signed=True))
 
 
-def _is_open(number: int) -> bool:
-    """The listing itself had a file, which is closed by now."""
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
+def _can_run(arguments: list[str]) -> bool:
+    """Not an interactive session, and no other option of the interpreter."""
+    return bool(arguments) and (arguments[0] in ("-m", "-c") or not arguments[0].startswith("-"))
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _open_files() -> list[int]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # pathlib takes long to import
+        try:
+            os.fstat(int(name))
+        except OSError:  # the listing itself
+            continue
+        found.append(int(name))
+    return found
+
+
+def _ask(server: socket.socket, executable: str, arguments: list[str], files: list[int]) -> None:
+    request = {
+        "arguments": arguments,
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),  # noqa: PTH109
+        "executable": executable,
+        "files": files,
+    }
+    body = json.dumps(request).encode()
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
+    server.sendmsg([len(body).to_bytes(4, "little")], [rights])
+    server.sendall(body)
+
+
+def _end(code: int) -> None:
+    if code >= 0:
+        os._exit(code)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)

@@ -9,9 +9,9 @@ import os
 os.environ["FRESHNESS_DAEMON_INTERVAL_SECONDS"] = "2"
 os.environ["DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS"] = "2"
 
-import dagster._daemon.asset_daemon  # noqa: E402
-import dagster._daemon.controller  # noqa: E402
-import dagster._daemon.sensor  # noqa: E402
+import dagster._daemon.asset_daemon
+import dagster._daemon.controller
+import dagster._daemon.sensor
 
 dagster._daemon.controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2  # backfills
 dagster._daemon.sensor.MIN_INTERVAL_LOOP_TIME = 1

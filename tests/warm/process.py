@@ -11,6 +11,7 @@ import threading
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 FIRST_FREE = 1000
@@ -73,7 +74,7 @@ def _become(request: Request) -> None:
     sys.modules["__main__"] = fresh = ModuleType("__main__")
     option, *rest = request.arguments
     folders = {"-m": request.folder, "-c": ""}
-    first = folders.get(option, os.path.dirname(os.path.abspath(option)))
+    first = folders.get(option, str(Path(option).resolve().parent))
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:1] = [first, *filter(None, added)]
     if option == "-m":

@@ -10,8 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLIENT = Path(__file__).with_name("client.py")
 PROJECT = Path(__file__).parents[2]
+_EXECUTABLE = """#!{python} -IS
+import sys
+
+sys.path.insert(0, {project!r})
+from tests.warm.client import main
+
+main({path!r}, {python!r})
+"""
 _START_SECONDS = 300
 
 
@@ -39,11 +46,10 @@ def warm_python(shared: Path) -> Iterator[str]:
 def _start() -> str:
     """Folder of a server that is just starting, with the executable beside its socket."""
     place = Path(tempfile.mkdtemp(prefix="warm-"))
-    python = place / "python"
-    places = f"SOCKET = {str(place / 'socket')!r}\nPYTHON = {sys.executable!r}\n"
-    python.write_text(f"#!{sys.executable} -IS\n{places}{CLIENT.read_text()}")
+    path, python = str(place / "socket"), place / "python"
+    python.write_text(_EXECUTABLE.format(python=sys.executable, project=str(PROJECT), path=path))
     python.chmod(0o755)
-    command = [sys.executable, "-m", "tests.warm.server", str(place / "socket")]
+    command = [sys.executable, "-m", "tests.warm.server", path]
     with (place / "log").open("wb") as log:
         subprocess.Popen(
             command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
