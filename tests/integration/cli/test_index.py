@@ -1,7 +1,6 @@
 """`python -m clip_assets.cli.index` does without Dagster what two of its assets do."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +14,24 @@ from clip_assets.source import source_config
 from clip_assets.source.open import open_source
 from tests.integration.support import COLLECTION, Made
 
+ByHand = Callable[..., "subprocess.CompletedProcess[str]"]
 
-def by_hand(made: Made, *more: str) -> "subprocess.CompletedProcess[str]":
-    assert made.objects.folder
-    spec = made.model.spec
-    return subprocess.run(
-        [sys.executable, "-m", "clip_assets.cli.index", "--data", str(made.objects.folder.parent),
-         "--collection", COLLECTION, "--model", spec.name, "--pretrained", str(spec.pretrained),
-         *more],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+
+@pytest.fixture
+def by_hand(python: str) -> ByHand:
+    """Runs the program on a collection, with more options."""
+
+    def run(made: Made, *more: str) -> "subprocess.CompletedProcess[str]":
+        assert made.objects.folder
+        spec = made.model.spec
+        return subprocess.run(
+            [python, "-m", "clip_assets.cli.index", "--data", str(made.objects.folder.parent),
+             "--collection", COLLECTION, "--model", spec.name, "--pretrained", str(spec.pretrained),
+             *more],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return run
 
 
 @pytest.fixture
@@ -35,7 +42,9 @@ def listed(made: Made, write_pictures: Callable[..., Path], tmp_path: Path) -> M
     return made
 
 
-def test_it_loads_judges_and_publishes(connection: psycopg.Connection, listed: Made) -> None:
+def test_it_loads_judges_and_publishes(
+    by_hand: ByHand, connection: psycopg.Connection, listed: Made
+) -> None:
     """One command brings what is committed live; the next one finds nothing to load, and one of
     another type an index of its own to load."""
     first = by_hand(listed)
@@ -47,13 +56,15 @@ def test_it_loads_judges_and_publishes(connection: psycopg.Connection, listed: M
     assert search.live(connection, COLLECTION).vector_type == VectorType.VECTOR
 
 
-def test_it_publishes_nothing_that_is_found_wanting(listed: Made, database: str) -> None:
+def test_it_publishes_nothing_that_is_found_wanting(
+    by_hand: ByHand, listed: Made, database: str
+) -> None:
     """What is not reached is an error that says what was measured."""
     refused = by_hand(listed, "--caption-recall", "0.5")
     assert refused.returncode == 2
     assert "\nerror: Not published: captions find their own image in 0.0" in refused.stderr
 
 
-def test_without_a_catalog_it_says_what_to_run(made: Made, database: str) -> None:
+def test_without_a_catalog_it_says_what_to_run(by_hand: ByHand, made: Made, database: str) -> None:
     """The error names the command that makes the catalog."""
     assert "Run clip_assets.node.catalog first" in by_hand(made).stderr

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,7 @@ from tests.integration.snapshot.conftest import IMAGES, Live
 from tests.integration.support import COLLECTION
 
 
-def _build(live: Live, spec: ModelSpec, to: Path) -> str:
+def _build(python: str, live: Live, spec: ModelSpec, to: Path) -> str:
     # The command line has no option for an untrained model.
     program = (
         "import sys; from clip_assets.cli import index as m; "
@@ -23,26 +22,26 @@ def _build(live: Live, spec: ModelSpec, to: Path) -> str:
     )
     arguments = ["--snapshot", "--to", str(to), "--data", str(live.data), "--collection"]
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments, COLLECTION, "--model", "tiny"],
-        check=True, text=True, capture_output=True, timeout=180, env=os.environ,
+        [python, "-c", program, *arguments, COLLECTION, "--model", "tiny"],
+        check=True, text=True, capture_output=True, timeout=600, env=os.environ,
     ).stdout  # fmt: skip
 
 
 def test_a_snapshot_can_be_built_and_served_without_a_database(
-    live: Live, home: Path, tmp_path: Path, tiny_spec: ModelSpec
+    python: str, live: Live, home: Path, tmp_path: Path, tiny_spec: ModelSpec
 ) -> None:
     """A second build gets the next release number, leaves no files behind, and is served."""
     to = tmp_path / "snapshots"
     for release in (1, 2):
-        said = _build(live, tiny_spec, to)
+        said = _build(python, live, tiny_spec, to)
         assert f"release {release} is live: {IMAGES} images" in said
         assert [*home.iterdir()] == []
-    command = [sys.executable, "-m", "serving", "--port", "0", "--snapshot", str(to)]
+    command = [python, "-m", "serving", "--port", "0", "--snapshot", str(to)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
-        wait_until_ready(url, seconds=180)
+        wait_until_ready(url, seconds=600)
         asked = {"image_id": "00007.png", "k": 5}
         answer = httpx.post(f"{url}/v1/search", json=asked, timeout=60).json()
     finally:
