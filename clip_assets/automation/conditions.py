@@ -93,7 +93,7 @@ def automation_sensor(
         name=f"{collection.name_with_model}_automation",
         target=selection | dg.AssetSelection.checks_for_assets(*keys),
         default_status=sensor_status(collection),
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=collection.follow_every_seconds,
         description="Index and release follow the embeddings; the catalog is listed once a day.",
     )
 

@@ -59,7 +59,7 @@ def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{collection.name_with_model}_missing_shards",
         target=dg.AssetSelection.assets(collection.embeddings_key),
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=collection.follow_every_seconds,
         description="New and changed shards are embedded, as many a run as `shards_per_run` says. "
         "Only for the model that is live: the first time is by hand.",
         default_status=sensor_status(collection),

@@ -53,6 +53,7 @@ class Workshop:
 @pytest.fixture(scope="session")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory,
+    python: str,
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
@@ -79,7 +80,8 @@ def workshop(
         },
     )
     database = new_database()
-    with dg_dev(project, environment(folder / "home", database), folder / "dg_dev.log") as dagster:
+    env = environment(folder / "home", database)
+    with dg_dev(python, project, env, folder / "dg_dev.log") as dagster:
         yield Workshop(dagster, folder, database)
 
 

@@ -1,7 +1,6 @@
 """A Dagster project as a user of `clip_assets.ImageCollection` has it, and `dg dev` over it."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,18 +24,29 @@ directory_type = "project"
 root_module = "{PACKAGE}"
 """
 _DEFINITIONS = """
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
 
 
 @dg.definitions
+@cache
 def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
 """
 _RESOURCES = "from clip_assets.defs.resources import resources\n"
-_START_SECONDS = 120
-_STOP_SECONDS = 20
+# Runs are dequeued soon, and a busy machine has time to start them.
+_OF_TESTS = {
+    "run_coordinator": {
+        "module": "dagster",
+        "class": "QueuedRunCoordinator",
+        "config": {"dequeue_interval_seconds": 1},
+    },
+    "code_servers": {"local_startup_timeout": 600},
+}
+_START_SECONDS = 600
+_STOP_SECONDS = 60
 
 
 def write_project(folder: Path, *collections: dict[str, Any]) -> Path:
@@ -68,7 +78,8 @@ def environment(
     """An installation of its own: its data, its database, its Dagster storage."""
     dagster_home = home / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(PROJECT / instance, dagster_home / "dagster.yaml")
+    settings = yaml.safe_load((PROJECT / instance).read_text()) | _OF_TESTS
+    (dagster_home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     binaries = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -81,18 +92,18 @@ def environment(
     }
 
 
-def dg(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("dg")), *arguments]
+def dg(python: str, *arguments: str) -> list[str]:
+    return [python, str(Path(sys.executable).with_name("dg")), *arguments]
 
 
 @contextmanager
-def dg_dev(project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
+def dg_dev(python: str, project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
     """`dg dev` on a free loopback port, healthy on entry and gone on exit."""
     port = _free_port()
     dagster = Dagster(f"http://127.0.0.1:{port}")
     with log.open("wb") as out:
         process = subprocess.Popen(
-            dg("dev", "--host", "127.0.0.1", "--port", str(port)),
+            dg(python, "dev", "--host", "127.0.0.1", "--port", str(port)),
             cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip

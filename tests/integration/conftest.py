@@ -8,11 +8,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judge import judge
 from clip_assets.store.objects import Objects
 from tests.integration.support import Made, Model, publish
+
+FEW_QUERIES = 40
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,32 @@ class Released:
     folder: Path
 
 
+@pytest.fixture(autouse=True)
+def _few_queries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judgement by few queries will do, but for tests of judging: a query takes milliseconds."""
+    if request.node.get_closest_marker("all_queries") is None:
+        monkeypatch.setattr(judge, "QUERIES", FEW_QUERIES)
+
+
+@pytest.fixture(scope="session")
+def four_shards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Made], Made]:
+    """Adds four shards of fifty images to a collection, the files of each model written once."""
+
+    @cache
+    def written(model: Model) -> Path:
+        folder = tmp_path_factory.mktemp("four_shards")
+        made = Made(Objects(str(folder)), model)
+        for number in range(4):
+            made.add(f"{number:05d}")
+        return folder
+
+    def add(made: Made) -> Made:
+        shutil.copytree(written(made.model), made.objects.root, dirs_exist_ok=True)
+        return made
+
+    return add
+
+
 @pytest.fixture
 def vector_type() -> VectorType:
     """How the index of `made` and `released` stores vectors; see `both_types`."""
@@ -31,14 +59,16 @@ def vector_type() -> VectorType:
 
 @pytest.fixture(scope="session")
 def released_once(
-    new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+    new_database: Callable[..., str],
+    four_shards: Callable[[Made], Made],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[VectorType], Released]:
     @cache
     def once(vector_type: VectorType) -> Released:
         folder = tmp_path_factory.mktemp("released")
         address = new_database()
         with psycopg.connect(address, autocommit=True) as connection:
-            publish(connection, _four_shards(Made(Objects(str(folder)), vector_type=vector_type)))
+            publish(connection, four_shards(Made(Objects(str(folder)), vector_type=vector_type)))
         return Released(address, folder)
 
     return once
@@ -47,22 +77,24 @@ def released_once(
 @pytest.fixture
 def database(
     request: pytest.FixtureRequest,
-    new_database: Callable[[], str],
+    new_database: Callable[..., str],
     vector_type: VectorType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """Address of a fresh database; the collection is live in it if the test asks for `released`."""
-    address = new_database()
     if "released" in request.fixturenames:
-        _copy_database(request.getfixturevalue("released_once")(vector_type).address, address)
+        released = request.getfixturevalue("released_once")(vector_type)
+        address = new_database(released.address)
+    else:
+        address = new_database()
     monkeypatch.setenv("DATABASE_URL", address)
     return address
 
 
 @pytest.fixture
-def made(tmp_path: Path, vector_type: VectorType) -> Made:
+def made(four_shards: Callable[[Made], Made], tmp_path: Path, vector_type: VectorType) -> Made:
     """Four shards of fifty images, not yet in any database."""
-    return _four_shards(Made(Objects(str(tmp_path / "photos")), vector_type=vector_type))
+    return four_shards(Made(Objects(str(tmp_path / "photos")), vector_type=vector_type))
 
 
 @pytest.fixture
@@ -78,11 +110,11 @@ def released(
 
 
 @pytest.fixture
-def other(request: pytest.FixtureRequest) -> Made:
+def other(request: pytest.FixtureRequest, four_shards: Callable[[Made], Made]) -> Made:
     """The same images by a second model, of another dimension."""
     name = "released" if "released" in request.fixturenames else "made"
     first: Made = request.getfixturevalue(name)
-    return _four_shards(replace(first, model=Model("second", dim=48, weights="b" * 64)))
+    return four_shards(replace(first, model=Model("second", dim=48, weights="b" * 64)))
 
 
 @pytest.fixture
@@ -105,18 +137,3 @@ def as_reader(database: str) -> Iterator[Callable[[], psycopg.Connection]]:
     yield connect
     for connection in opened:
         connection.close()
-
-
-def _four_shards(made: Made) -> Made:
-    for number in range(4):
-        made.add(f"{number:05d}")
-    return made
-
-
-def _copy_database(source: str, target: str) -> None:
-    names = [psycopg.conninfo.conninfo_to_dict(one)["dbname"] for one in (target, source)]
-    with psycopg.connect(psycopg.conninfo.make_conninfo(source, dbname="postgres")) as server:
-        server.autocommit = True
-        server.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(str(names[0]))))
-        identifiers = [sql.Identifier(str(name)) for name in names]
-        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))

@@ -45,6 +45,7 @@ class Workshop:
 @pytest.fixture(scope="package")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory,
+    python: str,
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
@@ -64,7 +65,7 @@ def workshop(
         folder / "home", new_database(), "dagster.postgres.yaml",
         DAGSTER_PG_URL=storage, CLIP_ASSETS_SEARCH_URL=SEARCH_PAGE,
     )  # fmt: skip
-    with dg_dev(project, env, folder / "dg_dev.log") as dagster:
+    with dg_dev(python, project, env, folder / "dg_dev.log") as dagster:
         yield Workshop(dagster, folder, env)
 
 
@@ -101,7 +102,7 @@ def _collections(folder: Path) -> Iterator[dict[str, object]]:
     for name, model, more in (
         ("shapes", 0, {"automate": False}),
         ("shapes", 1, {"automate": False}),
-        ("followed", 0, {"look_every_seconds": 30}),
+        ("followed", 0, {"look_every_seconds": 5}),
         ("quiet", 0, {"automate": False}),
     ):
         source = {"type": "folder", "uri": str(folder / name)}

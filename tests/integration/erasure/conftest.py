@@ -71,15 +71,32 @@ def embedded(
     return folder
 
 
+@pytest.fixture(scope="session")
+def published(new_database: Callable[..., str], embedded: Path, tiny_spec: ModelSpec) -> str:
+    """Address of a database in which they are live, for tests to copy."""
+    address = new_database()
+    objects = Objects(str(embedded / "data" / COLLECTION))
+    with psycopg.connect(address, autocommit=True) as connection:
+        Photos(objects, embedded / "pictures", address, tiny_spec).publish(connection)
+    return address
+
+
+@pytest.fixture
+def database(
+    new_database: Callable[..., str], published: str, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Address of a copy, which DATABASE_URL names too."""
+    address = new_database(published)
+    monkeypatch.setenv("DATABASE_URL", address)
+    return address
+
+
 @pytest.fixture
 def photos(embedded: Path, tmp_path: Path, database: str, tiny_spec: ModelSpec) -> Photos:
     """A live collection; its files and database belong to the test, the pictures are shared."""
     data = tmp_path / "data" / COLLECTION
     shutil.copytree(embedded / "data" / COLLECTION, data)
-    made = Photos(Objects(str(data)), embedded / "pictures", database, tiny_spec)
-    with psycopg.connect(database, autocommit=True) as connection:
-        made.publish(connection)
-    return made
+    return Photos(Objects(str(data)), embedded / "pictures", database, tiny_spec)
 
 
 @pytest.fixture

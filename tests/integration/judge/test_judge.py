@@ -32,6 +32,7 @@ from tests.integration.support import (
 
 
 @both_types
+@pytest.mark.all_queries
 def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
     """It reaches what is wanted with confidence, through the HNSW, and says so."""
     index = reconcile(connection, made).index
@@ -66,6 +67,7 @@ def test_the_index_is_built_once(database: str, connection: psycopg.Connection, 
     assert not build.build(connection, index, 200)
 
 
+@pytest.mark.all_queries
 def test_it_climbs_to_what_is_wanted(connection: psycopg.Connection, tmp_path: Path) -> None:
     """Where a small ef_search falls short, the next that reaches what is wanted is chosen."""
     made = Made(Objects(str(tmp_path / "many")))
@@ -83,6 +85,7 @@ def test_it_climbs_to_what_is_wanted(connection: psycopg.Connection, tmp_path: P
     assert judgement.ef_search == reached.ef_search == ladder[len(short)]
 
 
+@pytest.mark.all_queries
 def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path: Path) -> None:
     """An index held to ef_search 1 is refused with its recall, and the live release stays."""
     made = Made(Objects(str(tmp_path / "many")))
@@ -97,6 +100,7 @@ def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path:
     assert search.live(connection) == before
 
 
+@pytest.mark.all_queries
 def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) -> None:
     """Where one in a thousand is ten images, recall among them is judged too."""
     made = Made(Objects(str(tmp_path / "many")))
@@ -111,6 +115,7 @@ def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) ->
         assert min(narrow.text.queries, narrow.image.queries) >= 30
 
 
+@pytest.mark.all_queries
 def test_poor_under_a_filter_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,17 +28,17 @@ ASKED = {"image_id": "00007.png", "k": 10}
 
 
 @pytest.fixture
-def served(snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
+def served(python: str, snapshot: Snapshot, home: Path) -> Iterator[tuple[str, Path]]:
     """A service process with the snapshot and without a database, and its home folder."""
     environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
     environment["CLIP_ASSETS_SNAPSHOT"] = str(snapshot.root)
     environment["CLIP_ASSETS_SERVING_DRAIN_SECONDS"] = "0"
-    command = [sys.executable, "-m", "serving", "--port", "0"]
+    command = [python, "-m", "serving", "--port", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
-        wait_until_ready(url, seconds=180)
+        wait_until_ready(url, seconds=600)
         yield url, home
     finally:
         process.terminate()
@@ -58,7 +57,7 @@ def test_a_replica_gives_the_same_answer_over_http(served: tuple[str, Path], liv
     """Hits, scores, lineage, release id and date equal those of the live release."""
     url, _ = served
     with running(serving_settings(live.dsn)) as original:
-        wait_until_ready(original, seconds=180)
+        wait_until_ready(original, seconds=600)
         expected, answer = _ask(original), _ask(url)
         hit = expected["hits"][0]  # type: ignore[index]
         thumbnail = httpx.get(f"{original}{hit['thumbnail']}")
@@ -67,9 +66,11 @@ def test_a_replica_gives_the_same_answer_over_http(served: tuple[str, Path], liv
     assert httpx.get(f"{url}{hit['thumbnail']}").content == thumbnail.content
 
 
-def test_a_terminated_replica_stops_its_postgres(snapshot: Snapshot, home: Path) -> None:
+def test_a_terminated_replica_stops_its_postgres(
+    python: str, snapshot: Snapshot, home: Path
+) -> None:
     """SIGTERM ends the service and the Postgres it started; the next start fetches nothing."""
-    command = [sys.executable, "-m", "serving", "--port", "0", "--snapshot", str(snapshot.root)]
+    command = [python, "-m", "serving", "--port", "0", "--snapshot", str(snapshot.root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     process.stdout.readline()
