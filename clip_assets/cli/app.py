@@ -333,17 +333,21 @@ def snapshot(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
+    collection: Annotated[
+        str | None, typer.Option(help="Default: the only released collection.")
+    ] = None,
     snapshot: Annotated[
         str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
     ] = None,
 ) -> None:
     """Serve search and its page over HTTP.
 
-    clip-assets serve
+    clip-assets serve --collection photos
 
     clip-assets serve --host 0.0.0.0 --port 80 --snapshot s3://bucket/clip/photos/snapshots
     """
     command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
+    command += ["--collection", collection] if collection else []
     command += ["--snapshot", snapshot] if snapshot else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
 

@@ -1,6 +1,6 @@
 """The former name of `clip-assets index`, which task files of version 0.1 still use.
 
-    python -m clip_assets.index --collection photos --data …
+python -m clip_assets.index --collection photos --data …
 """
 
 import sys
