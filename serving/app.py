@@ -60,7 +60,7 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
         lifespan=_watched,
     )
     app.state.settings = settings
-    app.state.live = Live()
+    app.state.live = Live(settings.silence_seconds)
     app.state.load = load
     errors.install(app)
     for routes in (page.router, search.router(settings), images.router, health.router):

@@ -18,8 +18,6 @@ from serving.settings import ServingSettings
 
 T = TypeVar("T")
 
-ACQUIRE_SECONDS = 0.5
-PROBE_SECONDS = 0.2
 # After giving up, the pool reconnects at the next request or probe. With a longer timeout it would
 # back off, and stay disconnected for as long as the outage lasted.
 RECONNECT_SECONDS = 1.0
@@ -96,7 +94,7 @@ class Database:
             open=True,
             configure=self._configure,
             check=self._check,
-            timeout=ACQUIRE_SECONDS,
+            timeout=settings.acquire_seconds,
             max_waiting=0,  # the bulkhead limits waiting; the pool keeps counting waiters that left
             reconnect_timeout=RECONNECT_SECONDS,
             name="serving",
@@ -109,8 +107,9 @@ class Database:
     async def probe(self, work: Callable[[Connection[TupleRow]], T]) -> T:
         """Run `work` ahead of any queue, in the time a healthy database needs to answer; then
         replace idle connections that a server restart broke."""
-        result = await self._leased(self._watch, work, Deadline.within(PROBE_SECONDS))
-        await self._watch.run(self._pool.check, Deadline.within(PROBE_SECONDS))
+        seconds = self._settings.probe_seconds
+        result = await self._leased(self._watch, work, Deadline.within(seconds))
+        await self._watch.run(self._pool.check, Deadline.within(seconds))
         return result
 
     def close(self) -> None:

@@ -8,9 +8,6 @@ from serving.database import Database
 from serving.encoder import QueryEncoder
 from serving.errors import NotReady
 
-# One slow answer is not an outage, but two failed probes a second apart are.
-DATABASE_SILENCE_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -24,6 +21,7 @@ class Snapshot:
 class Live:
     """The service's shared state. Only the watcher changes it, each field in one assignment."""
 
+    silence_seconds: float
     snapshot: Snapshot | None = None
     connected: Database | None = None
     database_seen: float = field(default=float("-inf"))
@@ -52,7 +50,7 @@ class Live:
     def problems(self) -> dict[str, str]:
         """What is wrong, by part; empty means ready."""
         found = {}
-        if time.monotonic() - self.database_seen > DATABASE_SILENCE_SECONDS:
+        if time.monotonic() - self.database_seen > self.silence_seconds:
             found["database"] = self.database_problem
         if self.snapshot is None:
             if self.model_problem:

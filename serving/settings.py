@@ -44,6 +44,10 @@ class ServingSettings(BaseSettings):
 
     pool_size: int = Field(8, ge=1)
     database_waiting: int = Field(64, ge=0)
+    acquire_seconds: float = Field(0.5, gt=0, description="wait for a connection of the pool")
+    probe_seconds: float = Field(0.2, gt=0, description="a healthy database answers a probe within")
+    # One slow answer is not an outage, but two failed probes a second apart are.
+    silence_seconds: float = Field(2.0, gt=0, description="reported unready after so long without")
 
     refresh_seconds: float = Field(1.0, gt=0, description="between two polls of the live release")
     load_retry_seconds: float = Field(30.0, gt=0, description="before loading a model again")

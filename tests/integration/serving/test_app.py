@@ -1,7 +1,5 @@
 """Headers and errors of every response, the API documentation, and the page."""
 
-import time
-
 import httpx
 import pytest
 from fastapi.testclient import TestClient
@@ -62,12 +60,11 @@ def test_413_has_the_shape_of_every_other_error() -> None:
 
 
 def test_the_page_needs_neither_model_nor_database() -> None:
-    """It is served within milliseconds even if the service cannot reach anything."""
+    """It is served even if the service cannot reach anything."""
     with TestClient(create_app(settings("postgresql://127.0.0.1:1/none"))) as client:
-        client.get("/")
-        started = time.perf_counter()
         page = client.get("/")
-        assert time.perf_counter() - started < 0.2
+        assert client.get("/readyz").status_code == 503
+    assert page.status_code == 200
     assert "a photo of a cloud" in page.text
     assert "<script>" not in page.text
     assert "style=" not in page.text

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import psycopg
@@ -16,10 +17,9 @@ from tests.integration.serving.support import (
     running,
     settings,
     wait_until_ready,
+    wait_until_unready,
 )
 from tests.integration.serving.wire import Wire
-
-DEADLINE = 1.0
 
 
 @pytest.fixture
@@ -32,62 +32,63 @@ def wire(new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder) -
     return Wire(dsn)
 
 
-@pytest.fixture
-def url(wire: Wire) -> Iterator[str]:
-    with running(settings(wire.dsn, deadline_seconds=DEADLINE)) as url:
+@contextmanager
+def _served(wire: Wire, **values: float) -> Iterator[str]:
+    with running(settings(wire.dsn, **values)) as url:
         wait_until_ready(url)
-        yield url
-        wire.heal()
+        try:
+            yield url
+        finally:
+            wire.heal()
 
 
-def _ask(url: str) -> tuple[int, float]:
-    started = time.monotonic()
-    response = httpx.post(f"{url}/v1/search", json={"text": "x"}, timeout=10)
+def _ask(url: str) -> int:
+    response = httpx.post(f"{url}/v1/search", json={"text": "x"}, timeout=120)
     assert response.status_code == 200 or "retry-after" in response.headers
-    return response.status_code, time.monotonic() - started
+    return response.status_code
 
 
-def _seconds_until(url: str, status: int) -> float:
-    started = time.monotonic()
-    while readiness(url)[0] != status:
-        assert time.monotonic() - started < 20
-        time.sleep(0.05)
-    return time.monotonic() - started
+def _wait_for_answers(url: str) -> None:
+    wait_until_ready(url)
+    until = time.monotonic() + 120
+    while _ask(url) != 200:
+        assert time.monotonic() < until
 
 
-def test_a_frozen_database_is_503_by_the_deadline(wire: Wire, url: str) -> None:
-    """No request waits past its deadline, readiness follows within seconds, and all recovers."""
-    wire.deaf()
-    answers = [_ask(url) for _ in range(4)]
-    assert {status for status, _ in answers} == {503}
-    assert max(seconds for _, seconds in answers) < DEADLINE + 0.3
-    assert _seconds_until(url, 503) < 4
-    wire.heal()
-    assert _seconds_until(url, 200) < 5
-    assert _ask(url)[0] == 200
+def test_a_frozen_database_is_503_by_the_deadline(wire: Wire) -> None:
+    """No request waits past its deadline, readiness follows, and all recovers.
+
+    While the database is silent, nothing but the deadline can end a request.
+    """
+    with _served(wire, deadline_seconds=1) as url:
+        wire.deaf()
+        assert {_ask(url) for _ in range(4)} == {503}
+        wait_until_unready(url, "the database does not answer")
+        wire.heal()
+        _wait_for_answers(url)
 
 
-def test_a_dead_database_is_503_at_once(wire: Wire, url: str) -> None:
-    """Requests fail in under a second, however long the outage lasts."""
-    wire.cut()
-    outage = time.monotonic()
-    while time.monotonic() - outage < 6:
-        status, seconds = _ask(url)
-        assert status == 503
-        assert seconds < 1
-    wire.mend()
-    assert _seconds_until(url, 200) < 5
-    assert _ask(url)[0] == 200
+def test_a_dead_database_is_503_at_once(wire: Wire) -> None:
+    """Requests fail long before their deadline, however long the outage lasts."""
+    deadline = 120
+    with _served(wire, deadline_seconds=deadline, acquire_seconds=0.5) as url:
+        wire.cut()
+        outage = time.monotonic()
+        while time.monotonic() - outage < 6:
+            started = time.monotonic()
+            assert _ask(url) == 503
+            assert time.monotonic() - started < deadline / 2
+        wire.mend()
+        _wait_for_answers(url)
 
 
 def test_a_database_that_was_never_there_is_503() -> None:
     """The service is alive but unready, and its message does not contain the database address."""
     with running(settings("postgresql://someone:secret@127.0.0.1:1/none")) as url:
-        time.sleep(1.5)
+        wait_until_unready(url, "the database does not answer")
         assert httpx.get(f"{url}/livez").status_code == 200
         status, answer = readiness(url)
         assert status == 503
         assert answer["problems"]["database"] == "the database does not answer"
-        status, seconds = _ask(url)
-        assert (status, seconds < 0.5) == (503, True)
+        assert _ask(url) == 503
         assert "secret" not in str(answer)

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import psycopg.conninfo
 
+from tests.ports import free_port
+
 
 class Wire:
     """Forwards a loopback port to the server of a connection string.
@@ -20,7 +22,7 @@ class Wire:
         self._open: list[socket.socket] = []
         self._flows = threading.Event()
         self._flows.set()
-        self._listen(0)
+        self._listen(free_port())
         host, self.port = self._listening.getsockname()
         self.dsn = psycopg.conninfo.make_conninfo(dsn, host=host, port=self.port, sslmode="disable")
 

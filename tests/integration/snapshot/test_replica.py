@@ -20,7 +20,7 @@ from clip_assets.search import search
 from clip_assets.snapshot import archive, manifest, replica
 from clip_assets.snapshot.manifest import Manifest, Piece
 from clip_assets.store.objects import Objects
-from tests.integration.serving.support import running, wait_until_ready
+from tests.integration.serving.support import PATIENT_ENVIRONMENT, running, wait_until_ready
 from tests.integration.serving.support import settings as serving_settings
 from tests.integration.snapshot.conftest import Live, Snapshot, nearest, quiet
 
@@ -32,7 +32,7 @@ def served(python: str, snapshot: Snapshot, home: Path) -> Iterator[tuple[str, P
     """A service process with the snapshot and without a database, and its home folder."""
     environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
     environment["CLIP_ASSETS_SNAPSHOT"] = str(snapshot.root)
-    environment["CLIP_ASSETS_SERVING_DRAIN_SECONDS"] = "0"
+    environment |= PATIENT_ENVIRONMENT | {"CLIP_ASSETS_SERVING_DRAIN_SECONDS": "0"}
     command = [python, "-m", "serving", "--port", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:

@@ -14,25 +14,33 @@ async def _hold(
     bulkhead: Bulkhead, release: threading.Event, count: int
 ) -> "list[asyncio.Task[bool]]":
     tasks = [
-        asyncio.create_task(bulkhead.run(release.wait, Deadline.within(5))) for _ in range(count)
+        asyncio.create_task(bulkhead.run(release.wait, Deadline.within(600))) for _ in range(count)
     ]
     await asyncio.sleep(0.05)
     return tasks
 
 
+async def _when_free(bulkhead: Bulkhead) -> str:
+    until = time.monotonic() + 300
+    while True:
+        try:
+            return await bulkhead.run(lambda: "free", Deadline.within(600))
+        except Busy:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.01)
+
+
 def test_a_call_is_refused_at_once_if_the_queue_is_full() -> None:
-    """With one thread busy and two calls waiting, a fourth call is refused within milliseconds."""
+    """With one thread busy and two calls waiting, a fourth call does not wait for its deadline."""
 
     async def scenario() -> None:
         bulkhead, release = Bulkhead("encoder", 1, 2), threading.Event()
         held = await _hold(bulkhead, release, 3)
-        started = time.perf_counter()
         with pytest.raises(Busy):
-            await bulkhead.run(lambda: None, Deadline.within(5))
-        assert time.perf_counter() - started < 0.05
+            await bulkhead.run(lambda: None, Deadline.within(600))
         release.set()
         assert await asyncio.gather(*held) == [True] * 3
-        assert await bulkhead.run(lambda: "again", Deadline.within(5)) == "again"
+        assert await bulkhead.run(lambda: "again", Deadline.within(600)) == "again"
 
     asyncio.run(scenario())
 
@@ -44,10 +52,8 @@ def test_a_deadline_ends_the_wait_for_a_thread() -> None:
         bulkhead, release = Bulkhead("encoder", 1, 1), threading.Event()
         held = await _hold(bulkhead, release, 1)
         for _ in range(3):
-            started = time.perf_counter()
             with pytest.raises(DeadlineExceeded):
                 await bulkhead.run(lambda: None, Deadline.within(0.1))
-            assert time.perf_counter() - started < 0.3
         release.set()
         await asyncio.gather(*held)
 
@@ -62,10 +68,9 @@ def test_work_past_its_deadline_keeps_its_thread_but_not_its_caller() -> None:
         with pytest.raises(DeadlineExceeded):
             await bulkhead.run(release.wait, Deadline.within(0.1))
         with pytest.raises(Busy):
-            await bulkhead.run(lambda: None, Deadline.within(1))
+            await bulkhead.run(lambda: None, Deadline.within(600))
         release.set()
-        await asyncio.sleep(0.1)
-        assert await bulkhead.run(lambda: "free", Deadline.within(1)) == "free"
+        assert await _when_free(bulkhead) == "free"
 
     asyncio.run(scenario())
 
@@ -79,13 +84,13 @@ def test_no_work_is_done_for_disconnected_clients() -> None:
     async def scenario() -> None:
         bulkhead, worked = Bulkhead("encoder", 1, 30), []
         calls = [
-            bulkhead.run(lambda: worked.append(1), Deadline(Deadline.within(5).until, gone))
+            bulkhead.run(lambda: worked.append(1), Deadline(Deadline.within(600).until, gone))
             for _ in range(20)
         ]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(outcome, ClientGone) for outcome in outcomes)
         assert not worked
-        assert await bulkhead.run(lambda: "free", Deadline.within(1)) == "free"
+        assert await bulkhead.run(lambda: "free", Deadline.within(600)) == "free"
 
     asyncio.run(scenario())
 
@@ -96,8 +101,8 @@ def test_an_error_of_the_work_reaches_the_caller() -> None:
     async def scenario() -> None:
         bulkhead = Bulkhead("encoder", 1, 0)
         with pytest.raises(ZeroDivisionError):
-            await bulkhead.run(lambda: 1 // 0, Deadline.within(1))
-        assert await bulkhead.run(lambda: "on", Deadline.within(1)) == "on"
+            await bulkhead.run(lambda: 1 // 0, Deadline.within(600))
+        assert await bulkhead.run(lambda: "on", Deadline.within(600)) == "on"
 
     asyncio.run(scenario())
 
@@ -106,9 +111,17 @@ def test_waiting_and_working_time_are_noted_separately() -> None:
     """The access log gets both, in milliseconds."""
 
     async def scenario() -> None:
-        deadline = Deadline.within(1)
-        await Bulkhead("encoder", 1, 0).run(lambda: time.sleep(0.02), deadline)
-        assert deadline.notes["encoder_ms"] >= 20
-        assert deadline.notes["encoder_wait_ms"] < 20
+        bulkhead, release = Bulkhead("encoder", 1, 1), threading.Event()
+        working, waiting = Deadline.within(600), Deadline.within(600)
+        calls = [
+            asyncio.create_task(bulkhead.run(work, deadline))
+            for work, deadline in ((release.wait, working), (lambda: True, waiting))
+        ]
+        await asyncio.sleep(0.05)
+        release.set()
+        await asyncio.gather(*calls)
+        assert working.notes["encoder_ms"] >= 40
+        assert waiting.notes["encoder_wait_ms"] >= 40
+        assert waiting.notes.keys() == {"encoder_ms", "encoder_wait_ms"}
 
     asyncio.run(scenario())
