@@ -40,8 +40,8 @@ def recall_chart(lines: Sequence[Line], wanted: float, chosen: float) -> str:
     figure, (axes,) = panels([3.4])
     for line, colour in zip(lines, cycle(COLOURS), strict=False):
         axes.plot(*zip(*line.points, strict=True), "o-", color=colour, label=line.name)
-    axes.axhline(wanted, color=INK, linestyle="--", linewidth=1.2, label=f"wanted, {wanted:g}")
-    axes.axvline(chosen, color=MARK, linewidth=5, zorder=0, label=f"chosen, {chosen:g}")
+    axes.axhline(wanted, color=INK, linestyle="--", linewidth=1.2, label=f"target {wanted:g}")
+    axes.axvline(chosen, color=MARK, linewidth=5, zorder=0, label=f"chosen {chosen:g}")
     axes.set_xscale("log")
     ticks = sorted({x for line in lines for x, _ in line.points})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -26,7 +26,7 @@ COLLECTION = "sample"
 FIRST_QUERY = "red heart"
 EXAMPLES = ["a photo of a cloud", "a red heart", "flag of Japan", "birthday cake", "a cat"]
 NOTE = (
-    "A small model that knows emoji and nothing else, made for this sample; docs/models.md says "
+    "A small model trained on emoji and flags only; docs/models.md explains "
     "how to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
 )
 _START_SECONDS = 180
