@@ -1,4 +1,4 @@
-"""Every use of Dagster's internals, in one file: the first to read when Dagster is upgraded.
+"""Every use of Dagster's internals, in one file: review it when you upgrade Dagster.
 
 Each function says which public API would make it unnecessary.
 """
@@ -41,15 +41,15 @@ def partition_range_tags(first: str, last: str) -> dict[str, str]:
 def is_automated(run: dg.DagsterRun) -> bool:
     """Whether an automation condition requested the run.
 
-    Needed until a run says publicly what launched it.
+    Needed until a run has a public attribute for what launched it.
     """
     return AUTOMATION_CONDITION_TAG in run.tags
 
 
 def requested_backfills(instance: dg.DagsterInstance) -> Iterator[tuple[str, set[dg.AssetKey]]]:
-    """Id and assets of each backfill that is under way.
+    """Id and assets of each backfill in progress.
 
-    Needed until the filter for backfills is public. `instance.get_runs` cannot stand in: a
+    Needed until the filter for backfills is public. `instance.get_runs` is no substitute: a
     backfill may have no run at the moment.
     """
     requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
@@ -71,7 +71,7 @@ def newest_materializations(
 ) -> dict[str, int]:
     """Number of each partition's newest materialization in the event log, by partition key.
 
-    Needed until the newest event of many partitions can be asked for publicly;
+    Needed until a public API returns the newest event of many partitions;
     `instance.fetch_materializations` would read every event.
     """
     kind = DagsterEventType.ASSET_MATERIALIZATION
@@ -81,9 +81,9 @@ def newest_materializations(
 def freshness_states(
     instance: dg.DagsterInstance, assets: Sequence[dg.AssetKey]
 ) -> dict[dg.AssetKey, FreshnessState]:
-    """How the freshness daemon judged each asset last; assets it has not judged are left out.
+    """The freshness daemon's latest state of each asset; assets without a state are left out.
 
-    Needed until what the UI shows as freshness can be asked for in Python.
+    Needed until a public Python API returns the freshness shown in the UI.
     """
     records = instance.get_freshness_state_records(assets)
     return {key: record.freshness_state for key, record in records.items()}
@@ -92,7 +92,7 @@ def freshness_states(
 def latest_check(
     instance: dg.DagsterInstance, check: dg.AssetCheckKey
 ) -> tuple[float, dg.AssetCheckEvaluation] | None:
-    """When the check was evaluated last, in seconds since the epoch, and its result.
+    """When the check was last evaluated, in seconds since the epoch, and its result.
 
     None if it never ran or is running. Needed until evaluations of checks can be queried publicly.
     """
@@ -105,14 +105,14 @@ def latest_check(
 def daemon_heartbeats(instance: dg.DagsterInstance) -> dict[str, float]:
     """When each daemon was last alive, in seconds since the epoch, by the daemon's type.
 
-    Needed until what the UI shows as daemon health can be asked for in Python.
+    Needed until a public Python API returns the daemon health shown in the UI.
     """
     beats = instance.get_daemon_heartbeats()
     return {name: beat.timestamp for name, beat in beats.items()}
 
 
 def implicit_job(defs: dg.Definitions, asset: dg.AssetKey) -> dg.JobDefinition:
-    """The job that Dagster makes by itself for one asset and its checks.
+    """The implicit job that Dagster creates for one asset and its checks.
 
     Needed until `dg.materialize` takes definitions, with their checks, resources and executor.
     """

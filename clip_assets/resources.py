@@ -1,4 +1,4 @@
-"""Dagster resource for this installation: its data folder and its database."""
+"""Dagster resource for this installation: data folder and database."""
 
 import dagster as dg
 import psycopg
@@ -9,16 +9,16 @@ from clip_assets.store.objects import Objects
 
 
 class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The data folder and the database that the settings name."""
+    """The data folder and the database from the settings."""
 
     def objects(self, collection: str) -> Objects:
         """All objects of one collection."""
         return Objects(Settings().collection_uri(collection))
 
     def connect(self) -> psycopg.Connection:
-        """A connection that may write; the database is migrated first."""
+        """A connection that can write; migrates the database first."""
         return connect_owner(Settings())
 
     def connect_reader(self) -> psycopg.Connection:
-        """A connection for reading, as those who search have it."""
+        """A read-only connection, as search uses it."""
         return connect_reader(Settings())

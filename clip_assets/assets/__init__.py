@@ -1,1 +1,1 @@
-"""The four assets of a collection: thin, one plain call each."""
+"""The assets of a collection. Each is a thin wrapper around one plain function."""

@@ -1,4 +1,4 @@
-"""`catalog`: every image of the collection, cut into shards, which become partitions."""
+"""`catalog`: every image of the collection, divided into shards, which become partitions."""
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=collection.catalog_key,
-        description=f"Images of `{collection.name}` in a stable order, cut once into shards.",
+        description=f"All images of `{collection.name}` in a stable order, divided into shards.",
         kinds={"parquet"},
         automation_condition=catalog_condition(collection),
     )

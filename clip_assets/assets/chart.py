@@ -1,7 +1,7 @@
 """Line charts for the Dagster UI.
 
-matplotlib is imported where something is drawn, because most runs draw nothing. Each chart is a
-`Figure` of its own: pyplot would keep state for the whole process.
+matplotlib is imported inside the functions that draw, because most runs draw nothing. Each chart
+is a separate `Figure`: pyplot would keep state for the whole process.
 """
 
 import io
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 COLOURS = ("#3d5afe", "#e4572e", "#2a9d6f")
 INK, QUIET, MARK = "#1b1f24", "#8a929a", "#fbdfb4"
 _GRID = "#e3e6e9"
-# Twice its size on the page, so that it stays sharp on fine screens.
+# Twice the displayed size, so that charts stay sharp on high-resolution screens.
 _WIDTH_INCHES, _DOTS_PER_INCH = 7.0, 160
-# Every materialization keeps its chart for good; 64 colours are a third of the bytes.
+# Every materialization keeps its chart permanently; 64 colours take a third of the bytes.
 _SHADES = 64
 
 
 @dataclass(frozen=True)
 class Line:
-    """One named series of points, in the order of their x."""
+    """One named series of points, in order of x."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
 def recall_chart(lines: Sequence[Line], wanted: float, chosen: float) -> str:
-    """Markdown of recall by ef_search; x is logarithmic, `wanted` a dashed line."""
+    """Markdown chart of recall by ef_search on a log axis; `wanted` is a dashed line."""
     figure, (axes,) = panels([3.4])
     for line, colour in zip(lines, cycle(COLOURS), strict=False):
         axes.plot(*zip(*line.points, strict=True), "o-", color=colour, label=line.name)
-    axes.axhline(wanted, color=INK, linestyle="--", linewidth=1.2, label=f"wanted, {wanted:g}")
-    axes.axvline(chosen, color=MARK, linewidth=5, zorder=0, label=f"chosen, {chosen:g}")
+    axes.axhline(wanted, color=INK, linestyle="--", linewidth=1.2, label=f"target {wanted:g}")
+    axes.axvline(chosen, color=MARK, linewidth=5, zorder=0, label=f"chosen {chosen:g}")
     axes.set_xscale("log")
     ticks = sorted({x for line in lines for x, _ in line.points})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -55,7 +55,7 @@ def recall_chart(lines: Sequence[Line], wanted: float, chosen: float) -> str:
 
 
 def panels(heights: Sequence[float]) -> tuple["Figure", list["Axes"]]:
-    """An empty figure of one panel above the other, over the same x; heights in inches."""
+    """An empty figure of stacked panels that share the x axis; heights in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure((_WIDTH_INCHES, sum(heights)), _DOTS_PER_INCH, layout="constrained")
@@ -70,14 +70,14 @@ def panels(heights: Sequence[float]) -> tuple["Figure", list["Axes"]]:
 
 
 def legend(axes: "Axes") -> None:
-    """Names of the lines in one row above the panel, where they hide no point."""
+    """Put the legend in one row above the panel, where it covers no points."""
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=9, borderpad=0
     )
 
 
 def markdown(figure: "Figure", name: str) -> str:
-    """Markdown with the drawn figure as one small PNG."""
+    """Markdown with the figure embedded as a small PNG."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return embedded(Image.open(file).convert("RGB").quantize(_SHADES), "PNG", name)

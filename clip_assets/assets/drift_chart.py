@@ -1,4 +1,4 @@
-"""How far each shard lies from those before it, as a chart for the Dagster UI."""
+"""Chart of each shard's distance from earlier shards, for the Dagster UI."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ _NARROWEST_MARK = 1 / 300  # of the chart's width
 
 
 def drift_chart(shards: Sequence[Drift]) -> str:
-    """Markdown of distances and of the means' lengths by shard; drifted shards are marked."""
+    """Markdown chart of distance and mean length by shard; drifted shards are highlighted."""
     from matplotlib.ticker import MaxNLocator
 
     if not shards:
@@ -43,7 +43,7 @@ def drift_chart(shards: Sequence[Drift]) -> str:
 
 
 def _line(axes: "Axes", x: Sequence[float], y: Sequence[float], colour: str, label: str) -> None:
-    """Dots show where one shard ends and the next begins, as long as there is room for them."""
+    """Draw a line, with one dot per shard as long as there is room for the dots."""
     dots = "o" if len(x) <= _MOST_DOTS else None
     axes.plot(x, y, marker=dots, markersize=4, color=colour, label=label, clip_on=False)
 

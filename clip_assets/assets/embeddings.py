@@ -1,4 +1,4 @@
-"""`embeddings`: one partition a shard, many shards a job."""
+"""`embeddings`: one partition per shard, many shards per job."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -25,8 +25,8 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         deps=[collection.catalog_key],
         partitions_def=collection.partitions,
         backfill_policy=dg.BackfillPolicy.multi_run(collection.shards_per_run),
-        description=f"Unit vectors of every image by {collection.spec.title}: parquet parts and a "
-        "commit.",
+        description=f"{collection.spec.title} embeddings of every image, as unit vectors: parquet "
+        "parts and a commit per shard.",
         kinds={"parquet", "pytorch"},
         pool=None if collection.sky else "embed",
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
@@ -41,7 +41,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
         run = _Run(context, collection, objects, head, client)
         try:
-            # However this ends, the client hears of it, and ends the job that nobody waits for.
+            # Closing the generator lets the client cancel a job that this run no longer awaits.
             with closing(run.outcomes()) as outcomes:
                 for outcome in outcomes:
                     yield from run.record(outcome)
@@ -57,7 +57,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
 
 
 class _Run:
-    """One run at work. `unfinished` says of each shard that is not committed what kept it."""
+    """One run. `unfinished` maps each uncommitted shard to the reason."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class _Run:
         self._context, self._collection, self._client = context, collection, client
         self._objects, self._head = objects, head
         self.unfinished = dict.fromkeys(
-            context.partition_keys, "the job ended before it came to it"
+            context.partition_keys, "the job ended before reaching this shard"
         )
 
     def outcomes(self) -> Generator[ShardOutcome]:
-        """One outcome a shard. What is committed costs no job; its checks read it all the same."""
+        """One outcome per shard. Committed shards start no job; their checks still read them."""
         due = []
         for shard in self._head.pick(self._context.partition_keys):
             if commits.read(self._objects, self._collection.spec.slug, shard.at):
@@ -89,19 +89,19 @@ class _Run:
             self.unfinished[outcome.shard] = outcome.message
             return
         if self.unfinished.pop(outcome.shard, None) is None:
-            return  # a recovered job says again what it found committed
+            return  # a recovered job reports committed shards again
         spec = self._collection.spec
         metadata = shard_metadata(self._objects, self._head, spec, outcome)
         self._context.add_asset_metadata(metadata, partition_key=outcome.shard)
         if self.unfinished:
-            # Green as it commits, not with the last: a lost worker loses nothing.
+            # Report each shard when it commits, so that a lost worker loses no results.
             yield dg.AssetMaterialization(
                 self._collection.embeddings_key, partition=outcome.shard, metadata=metadata
             )
 
     def _job(self, due: list[str]) -> EmbedJob:
         context = self._context
-        # Named by what was asked for, not by what is due, which shrinks while a job runs.
+        # The id uses the requested shards: the due ones become fewer while a job runs.
         job_id = jobs.id_of(
             self._collection.spec.slug,
             context.partition_keys,
@@ -112,9 +112,9 @@ class _Run:
 
 
 def _terminated() -> dg.Failure:
-    """A plain interrupt would be answered by the retry policy: with another job."""
+    """A failure without retries: on a plain interrupt, the retry policy starts another job."""
     return dg.Failure(
-        "Terminated. Shards that were committed are kept; materialize again for the others.",
+        "Terminated. Committed shards are kept; materialize the others again.",
         allow_retries=False,
     )
 
@@ -123,7 +123,7 @@ def _partial_failure(unfinished: dict[str, str], asked: int) -> dg.Failure:
     told = [f"shard {shard}: {message}" for shard, message in list(unfinished.items())[:5]]
     return dg.Failure(
         f"{len(unfinished)} of {asked} shards failed; the others are committed. "
-        "Re-execute the backfill's failed partitions after mending the cause. " + "; ".join(told),
+        "Re-execute the backfill's failed partitions after fixing the cause. " + "; ".join(told),
         metadata={"failed_shards": dg.MetadataValue.json(unfinished)},
         allow_retries=False,
     )

@@ -1,4 +1,4 @@
-"""Pictures for the Dagster UI: a shard is looked at sooner than read about."""
+"""Contact sheets of thumbnails for the Dagster UI."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ AT_MOST = _COLUMNS * _ROWS
 
 
 def contact_sheet(objects: Objects, commit: Commit) -> str:
-    """Markdown with one small JPEG of thumbnails spread over the shard's first part."""
+    """Markdown with a small JPEG of thumbnails, sampled evenly from the shard's first part."""
     table = commits.read_part(objects, commit.parts[0], ["thumbnail"])
     if not len(table):
         return "_no image was embedded_"
@@ -26,7 +26,7 @@ def contact_sheet(objects: Objects, commit: Commit) -> str:
 
 
 def sheet(pictures: Sequence[Image.Image]) -> str:
-    """Markdown with the pictures side by side, as many rows as they need."""
+    """Markdown with the pictures in a grid."""
     rows = -(-len(pictures) // _COLUMNS)
     ground = Image.new("RGB", (min(len(pictures), _COLUMNS) * _SIDE, rows * _SIDE), "white")
     for number, picture in enumerate(pictures):
@@ -37,7 +37,7 @@ def sheet(pictures: Sequence[Image.Image]) -> str:
 
 
 def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
-    """Markdown with one small JPEG: each pair of WebP thumbnails side by side."""
+    """Markdown with a small JPEG that shows each pair of WebP thumbnails side by side."""
     if not pairs:
         return "_none_"
     across = _COLUMNS // 2
@@ -54,7 +54,7 @@ def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
 
 
 def embedded(picture: Image.Image, kind: str, name: str) -> str:
-    """Markdown that carries the picture itself: Dagster's UI fetches nothing from elsewhere."""
+    """Markdown with the picture as a data URL: Dagster's UI loads no external images."""
     file = io.BytesIO()
     picture.save(file, kind, quality=80, optimize=True)
     data = base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""What a shard rejected, for the Dagster UI: the reasons, and what can be seen of the images."""
+"""A shard's rejects for the Dagster UI: the reasons, and the images that can be displayed."""
 
 import io
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from clip_assets.store.objects import Objects
 def rejects_sheet(
     objects: Objects, commit: Commit, refs: list[ImageRef], source: SourceConfig
 ) -> str:
-    """Markdown: a sheet of the rejects that show anything, and a table of why they were refused.
+    """Markdown: a sheet of the rejects that can be displayed, and a table of reasons.
 
-    `refs` are the shard's images; the source is read again for as many as fit the sheet.
+    `refs` are the shard's images; only those that fit on the sheet are read from the source again.
     """
     rejected = commits.read_part(objects, commit.rejects).slice(0, AT_MOST).to_pylist()
     names = {row["image_id"] for row in rejected}
@@ -42,14 +42,14 @@ def _visible(refs: list[ImageRef], source: SourceConfig) -> Iterator[Image.Image
             picture = _decoded(data) if isinstance(data, bytes) else None
             if picture:
                 yield picture
-    except ClipAssetsError:  # the source is gone by now; the reasons are still told
+    except ClipAssetsError:  # the source is unavailable; the reasons are still shown
         return
 
 
 def _decoded(data: bytes) -> Image.Image | None:
-    """The upper part of a truncated file, too: seeing it tells what happened to it.
+    """The decoded image, or the upper part if the file is truncated, to show what is wrong.
 
-    The limits are those for files that strangers send.
+    Uses the limits for untrusted query images.
     """
     if len(data) > QUERY.max_bytes:
         return None
@@ -66,5 +66,5 @@ def _decoded(data: bytes) -> Image.Image | None:
 
 
 def _cell(text: str) -> str:
-    """Without what would end the cell or begin a picture of its own."""
+    """Escape characters that would end the table cell or start an image or HTML tag."""
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("[", "\\[")

@@ -1,4 +1,4 @@
-"""`release`: the pointer that the service reads; it moves only past the blocking checks."""
+"""`release`: the pointer that the service reads; it moves only if the blocking checks pass."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.release_key,
         deps=[collection.search_index_key],
-        description="What answers searches: moves in one transaction, rolls back in one.",
+        description="The index that answers searches. Switches and rolls back in one transaction.",
         kinds={"postgres"},
         output_required=False,
         automation_condition=release_condition(),
@@ -31,7 +31,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         with installation.connect() as connection:
             if _is_decided_by_hand(context, connection, collection):
-                context.log.info("Another index is live: a switch is made by hand.")
+                context.log.info("Another index is live. Materialize `release` to switch.")
                 return
             done = publish_and_retire(connection, collection.release_spec, context.run_id)
         live = done.release
@@ -46,7 +46,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
 def _is_decided_by_hand(
     context: dg.AssetExecutionContext, connection: psycopg.Connection, collection: Collection
 ) -> bool:
-    """Automation refreshes the model that is live, and never puts another in its place."""
+    """Automation refreshes the live model and never replaces it with another."""
     return is_automated(context.run) and not is_live(connection, *collection.index_key)
 
 

@@ -24,7 +24,7 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.report_key,
         deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
-        description="What the embeddings look like: duplicates by hash and by vector, and drift.",
+        description="Duplicates by hash and by vector, and drift between shards.",
         kinds={"parquet"},
         automation_condition=report_condition(collection),
     )
@@ -36,7 +36,7 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
         shards = drift_of(objects, collection.spec.slug)
         drifted = [shard.shard for shard in shards if shard.drifted]
         if drifted:
-            context.log.warning(f"shards unlike those before them: {', '.join(drifted)}")
+            context.log.warning(f"shards that differ from earlier ones: {', '.join(drifted)}")
         return dg.MaterializeResult(
             metadata={
                 "images": found.images,
@@ -55,7 +55,7 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
 
 
 def drift_of(objects: Objects, slug: str) -> list[Drift]:
-    """Every committed shard against those before it."""
+    """Drift of every committed shard from the shards before it."""
     newest = commits.newest(objects, slug).values()
     found = [commits.read_path(objects, path) for path in newest]
     means = np.asarray([commit.mean for commit in found], np.float64)
@@ -75,7 +75,7 @@ def _duplicates(found: Duplicates) -> str:
 
 
 def _pictures(objects: Objects, slug: str, found: Duplicates) -> str:
-    """The first pairs side by side: half of each kind, where there are both."""
+    """The first pairs side by side: half exact, half near-duplicates if both kinds exist."""
     copies = [(group[0], group[1]) for group in found.exact]
     alike = [(pair.first, pair.second) for pair in found.near]
     shown = [*copies[: max(_SHOWN // 2, _SHOWN - len(alike))], *alike][:_SHOWN]

@@ -1,4 +1,4 @@
-"""`search_index`: rows and HNSW in Postgres for one model; loads only shards that changed."""
+"""`search_index`: rows and HNSW in Postgres for one model; loads only changed shards."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.search_index_key,
         deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
-        description="Rows and HNSW in Postgres: one transaction a shard, judged after each change.",
+        description="Rows and HNSW index in Postgres. Loads each shard in one transaction and "
+        "measures recall after each change.",
         kinds={"postgres"},
         pool="index",
         automation_condition=search_index_condition(),

@@ -1,4 +1,4 @@
-"""What the Dagster UI shows of a shard: rows, speed, place, cost, and pictures."""
+"""Shard metadata shown in the Dagster UI: rows, speed, location, cost and pictures."""
 
 from typing import Any
 
@@ -18,20 +18,20 @@ from clip_assets.store.objects import Objects
 
 _COLUMNS = {
     "image_id": "the image's name within its collection",
-    "uri": "where the image was read",
-    "caption": "what the source says of the image, if it says anything",
-    "sha256": "of the image file; thumbnails go by it",
-    "width": "pixels, upright",
-    "height": "pixels, upright",
+    "uri": "where the image was read from",
+    "caption": "caption from the source, if any",
+    "sha256": "hash of the image file; thumbnails are looked up by it",
+    "width": "pixels, after EXIF rotation",
+    "height": "pixels, after EXIF rotation",
     "thumbnail": "WebP",
-    "embedding": "unit length: the dot product of two is their cosine similarity",
+    "embedding": "unit length, so a dot product is the cosine similarity",
 }
 
 
 def shard_metadata(
     objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome
 ) -> dict[str, Any]:
-    """Metadata of a shard that is committed. Raises StoreError if it is not."""
+    """Metadata of a committed shard. Raises StoreError if the shard is not committed."""
     (shard,) = head.pick([outcome.shard])
     commit = _require_commit(objects, spec, shard)
     speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
@@ -58,7 +58,7 @@ def _require_commit(objects: Objects, spec: ModelSpec, shard: Shard) -> Commit:
     if commit is None:
         raise StoreError(
             f"shard {shard.shard} was reported as done but has no commit: the catalog changed "
-            "meanwhile. Materialize it again."
+            "during the run. Materialize the shard again."
         )
     return commit
 
@@ -72,7 +72,7 @@ def _of_rejects(objects: Objects, head: Catalog, shard: Shard, commit: Commit) -
 
 
 def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> dict[str, Any]:
-    """What a rented machine did and cost for this shard; a shard found committed cost nothing."""
+    """The machine and its cost for this shard; an already committed shard costs nothing."""
     seconds = commit.seconds if outcome.state == "committed" else 0.0
     return {
         "gpu": f"{machine.gpus:g}x {machine.accelerator}" if machine.gpus else "none",

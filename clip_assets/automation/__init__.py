@@ -1,1 +1,1 @@
-"""What runs without a person: conditions, sensors and schedules."""
+"""Automation: conditions, sensors and schedules."""

@@ -1,4 +1,4 @@
-"""Runs of shards: neighbours only, since one Dagster run takes one range of partitions."""
+"""Batches of consecutive shards, because a Dagster run takes one range of partitions."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,7 +6,7 @@ from clip_assets.dagster_private import partition_range_tags
 
 
 def batches(shards: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Cut shard keys, in order, at every gap and after `most` of them."""
+    """Split ordered shard keys at every gap, and after `most` keys."""
     batch: list[str] = []
     for shard in shards:
         gap = batch and int(shard) != int(batch[-1]) + 1
@@ -19,5 +19,5 @@ def batches(shards: Iterable[str], most: int) -> Iterator[list[str]]:
 
 
 def range_tags(batch: list[str]) -> dict[str, str]:
-    """The tags that make a run materialize these neighbours."""
+    """The tags that make a run materialize these consecutive shards."""
     return partition_range_tags(batch[0], batch[-1])

@@ -1,10 +1,10 @@
-"""What happens with no hand: new images -> shards -> embeddings -> search_index -> release.
+"""Automation: new images -> shards -> embeddings -> search_index -> release.
 
-Two things stay by hand, because they cost money or change what people see: the first time, and a
-switch of models. What is automated keeps the live model up to date.
+Automation keeps the live model up to date. The first materialization and a switch of models stay
+manual, because they cost money or change what users see.
 
-The first two steps are sensors (`sensors.py`) and not conditions: the source and the committed
-files say what is due, and Dagster knows neither of them.
+The first two steps are sensors (`sensors.py`) and not conditions: what is due depends on the source
+and on the committed files, which Dagster does not track.
 """
 
 import dagster as dg
@@ -15,13 +15,12 @@ Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 
 
 def catalog_condition(collection: Collection) -> Condition:
-    """Once a day by the clock; what comes between, the sensor sees."""
+    """Once a day; the sensor picks up changes in between."""
     return (
-        # A sensor's tick may fail or fall into a time without a daemon, and would not come again
-        # while the listing stays. It also tells a quiet collection from a forgotten one: without
-        # it, nothing new for a day would look overdue.
+        # A sensor tick may fail, or the daemon may be down, and the sensor requests each listing
+        # only once. Without a daily run, a collection without new images would look overdue.
         _at(collection.reconcile_cron)
-        # The first catalog is made by hand: a wrong `uri` is then seen by someone.
+        # The first materialization is manual, so that a user notices a wrong `uri`.
         & ~dg.AutomationCondition.missing()
         # A long listing that is still under way is not started twice.
         & ~dg.AutomationCondition.in_progress()
@@ -29,23 +28,23 @@ def catalog_condition(collection: Collection) -> Condition:
 
 
 def report_condition(collection: Collection) -> Condition:
-    """Once a day, when it was made once: what it tells of changes slowly."""
+    """Once a day after the first materialization; duplicates and drift change slowly."""
     return (
         _at(collection.reconcile_cron)
-        # It compares every pair of images that are near: not asked for, not paid for.
+        # Comparing all near pairs is expensive, so the first materialization is manual.
         & ~dg.AutomationCondition.missing()
         & ~dg.AutomationCondition.in_progress()
     ).with_label("reported once a day")
 
 
 def search_index_condition() -> Condition:
-    """After every change of the embeddings; the nightly shard of `reconcile` is one at least."""
+    """After every change of the embeddings; `reconcile` triggers at least one a day."""
     return (
-        # One shard is enough: the index reconciles all of them at each run. `eager()` would also
-        # ask that none is missing, and one bad shard would hold back all the others for ever.
+        # One updated shard is enough: each run reconciles all shards. `eager()` would also require
+        # that no shard is missing, so one bad shard would block all others permanently.
         dg.AutomationCondition.any_deps_updated().since_last_handled()
-        # One index run after a backfill, not one after each of its runs: the graph of neighbours
-        # is what costs.
+        # One index run after a whole backfill, not one after each of its runs: building the HNSW
+        # is expensive.
         & ~dg.AutomationCondition.any_deps_in_progress()
         # A second run would wait for the pool and then find nothing to do.
         & ~dg.AutomationCondition.in_progress()
@@ -53,24 +52,24 @@ def search_index_condition() -> Condition:
 
 
 def release_condition() -> Condition:
-    """After every index that passed its checks, once a first release was made by hand."""
+    """After every index that passed its checks, once a first release exists."""
     return (
-        # The index, in the same run where it is being requested: one process, not two.
+        # If the index is requested on this tick, the release joins the same run.
         dg.AutomationCondition.any_deps_updated().since_last_handled()
-        # A first release, and so a switch to a new model, is somebody's decision. A model that
-        # was live before and is not now is left alone by the asset itself.
+        # The first release, and so a switch to a new model, is manual. The asset itself skips a
+        # model that was live before and no longer is.
         & ~dg.AutomationCondition.missing()
-        # Nothing is published past a failed check. It stays pending, and goes once the check
-        # passes; within one run Dagster itself stops before the release.
+        # A failed check blocks the release, which stays pending until the check passes. Within
+        # one run, Dagster itself stops before the release.
         & dg.AutomationCondition.all_deps_blocking_checks_passed()
-        # The index may be judged again at this moment.
+        # The index may be under judgement.
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     ).with_label("follows the index")
 
 
 def check_condition() -> Condition:
-    """Every hour: an age grows while nothing runs, so no run would ever find it too high."""
+    """Every hour: shards age while nothing runs, so the check needs its own schedule."""
     return dg.AutomationCondition.cron_tick_passed("0 * * * *")
 
 
@@ -79,8 +78,8 @@ def automation_sensor(
 ) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the conditions of this collection and model, and no others.
 
-    Dagster's `default_automation_condition_sensor` is one switch for the whole code location and
-    starts switched off. This one has a switch for each file of YAML and follows its `automate:`.
+    Dagster's `default_automation_condition_sensor` covers the whole code location and starts
+    stopped. This sensor exists once per YAML file and follows its `automate:`.
     """
     keys = [
         collection.embeddings_key,
@@ -94,16 +93,16 @@ def automation_sensor(
         target=selection | dg.AssetSelection.checks_for_assets(*keys),
         default_status=sensor_status(collection),
         minimum_interval_seconds=collection.follow_every_seconds,
-        description="Index and release follow the embeddings; the catalog is listed once a day.",
+        description="Updates index and release after the embeddings, and the catalog once a day.",
     )
 
 
 def sensor_status(collection: Collection) -> dg.DefaultSensorStatus:
-    """On unless the YAML says otherwise: nothing is started before a first release by hand."""
+    """Running unless `automate:` is false; nothing is embedded before the first release."""
     return dg.DefaultSensorStatus.RUNNING if collection.automate else dg.DefaultSensorStatus.STOPPED
 
 
 def _at(cron: str) -> Condition:
-    """True from the cron's tick until it was answered, so that a run in progress only delays it."""
+    """True from the cron tick until a run is requested; a run in progress only delays it."""
     tick: Condition = dg.AutomationCondition.cron_tick_passed(cron)
     return tick.since_last_handled()

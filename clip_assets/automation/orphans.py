@@ -1,4 +1,4 @@
-"""The sensor of orphans: SkyPilot jobs that go on though nobody waits for them."""
+"""Sensor that cancels orphaned SkyPilot jobs: those that no run waits for."""
 
 import time
 
@@ -16,13 +16,13 @@ _WAITED_FOR = [Status.QUEUED, Status.NOT_STARTED, Status.STARTING, Status.STARTE
 
 
 def orphans_sensor(collection: Collection, sky: SkyPilotConfig) -> dg.SensorDefinition:
-    """Cancel this collection's SkyPilot jobs that no run waits for, and no other's."""
+    """Cancel SkyPilot jobs of this collection that no run waits for."""
 
     @dg.sensor(
         name=f"{collection.name_with_model}_orphans",
         asset_selection=dg.AssetSelection.assets(collection.embeddings_key),
         minimum_interval_seconds=120,
-        description="Cancels SkyPilot jobs whose run is gone and was not tried again.",
+        description="Cancels SkyPilot jobs whose run has ended and was not retried.",
         default_status=sensor_status(collection),
     )
     def orphans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -34,7 +34,7 @@ def orphans_sensor(collection: Collection, sky: SkyPilotConfig) -> dg.SensorDefi
             if job.attachable and job.submitted_at < old and not _awaited(context.instance, job)
         ]
         if not orphaned:
-            return dg.SkipReason(f"Each of {len(ours)} SkyPilot jobs has its run.")
+            return dg.SkipReason(f"{len(ours)} SkyPilot jobs are active, none orphaned.")
         jobs.cancel([job.id for job in orphaned])
         told = ", ".join(f"{job.id} ({job.name})" for job in orphaned)
         context.log.info(f"cancelled SkyPilot jobs that no run waits for: {told}")
@@ -44,7 +44,7 @@ def orphans_sensor(collection: Collection, sky: SkyPilotConfig) -> dg.SensorDefi
 
 
 def _awaited(instance: dg.DagsterInstance, job: JobState) -> bool:
-    """Whether the run that launched the job, or one that took it over, is still going."""
+    """Whether the run that launched the job, or one that took it over, is unfinished."""
     tagged = dg.RunsFilter(statuses=_WAITED_FOR, tags={JOB_TAG: str(job.id)})
     if instance.get_runs_count(tagged):
         return True

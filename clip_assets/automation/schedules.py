@@ -1,4 +1,4 @@
-"""The slow clock: once a day, whatever the sensors missed, and a look at the oldest shards."""
+"""Daily schedule: embeds shards that the sensors missed and verifies the oldest shards."""
 
 import math
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from clip_assets.status import is_live, missing_shards
 
 
 def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
-    """Materialize missing shards, and the longest unlooked-at ones: their files are read again.
+    """Materialize missing shards, and verify those verified longest ago.
 
-    A shard that is committed costs no job: its checks compare every file with its commit. At
-    least one goes through each day, so that index and release reconcile with it.
+    A committed shard starts no job: its checks compare every file with its commit. At least one
+    shard is materialized each day, so that index and release reconcile too.
     """
 
     @dg.schedule(
         name=f"{collection.name_with_model}_reconcile",
         cron_schedule=collection.reconcile_cron,
         target=dg.AssetSelection.assets(collection.embeddings_key),
-        description="Once a day: shards that are missing, failed ones too, and those whose files "
-        "were longest not looked at. Index and release follow.",
+        description="Once a day, embeds missing and failed shards and verifies the files of those "
+        "verified longest ago. Updates index and release afterwards.",
         default_status=dg.DefaultScheduleStatus.RUNNING
         if collection.automate
         else dg.DefaultScheduleStatus.STOPPED,
@@ -36,17 +36,17 @@ def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
         objects = installation.objects(collection.name)
         head = catalog.read(objects)
         if head is None:
-            yield dg.SkipReason("The catalog was never materialized; the first time is by hand.")
+            yield dg.SkipReason("Materialize the catalog once to enable this schedule.")
             return
         with installation.connect() as connection:
             live = is_live(connection, *collection.index_key)
         if not live:
             yield dg.SkipReason(
-                f"This model as {collection.vector_type} is not live, or was taken back."
+                f"This model as {collection.vector_type} is not live, or was rolled back."
             )
             return
         keys = [shard.shard for shard in head.shards]
-        # Twice within the time they may go unseen, so that one missed night makes none overdue.
+        # Verify twice per period, so that one missed night makes no shard overdue.
         share = math.ceil(2 * len(keys) / collection.verify_within_days)
         unseen = oldest_shards(context.instance, collection.embeddings_key, keys)[:share]
         due = sorted({*missing_shards(objects, head, collection.spec.slug), *unseen})

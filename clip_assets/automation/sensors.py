@@ -1,4 +1,4 @@
-"""Sensors: what happens in the source and in the catalog that nobody tells Dagster of."""
+"""Sensors for changes of the source and of the catalog, which Dagster cannot see."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -23,30 +23,30 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-# A headless backfill has moments between two of its runs.
+# A command-line backfill has short gaps between its runs.
 _QUIET = timedelta(seconds=15)
-# A process that was killed leaves its run unfinished for ever; it must not stop the others.
+# A process that was killed leaves its run unfinished forever; that run must not block others.
 _ABANDONED = timedelta(days=1)
 
 
 def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
-    """Refresh the catalog when the source lists other images than it holds."""
+    """Refresh the catalog when the source lists different images."""
     source = collection.require_source()
 
     @dg.sensor(
         name=f"{collection.name}_new_images",
         target=dg.AssetSelection.assets(collection.catalog_key),
         minimum_interval_seconds=collection.look_every_seconds,
-        description="Lists the source; added, changed or vanished images refresh the catalog.",
+        description="Lists the source; refreshes the catalog if its images have changed.",
         default_status=sensor_status(collection),
     )
     def new_images(installation: Installation) -> Iterator[dg.RunRequest | dg.SkipReason]:
         head = catalog.read(installation.objects(collection.name))
         listing = catalog.listing_digest(open_source(source).list())
         if head is None:
-            yield dg.SkipReason("The catalog was never materialized; the first time is by hand.")
+            yield dg.SkipReason("Materialize the catalog once to enable this sensor.")
         elif head.listing == listing:
-            yield dg.SkipReason("The source lists the same images.")
+            yield dg.SkipReason("The source has not changed.")
         else:
             yield dg.RunRequest(run_key=listing, asset_selection=[collection.catalog_key])
 
@@ -54,14 +54,14 @@ def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
 
 
 def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
-    """Embed what the catalog lists anew, for the model that is live."""
+    """Embed new and changed shards of the catalog, for the live model."""
 
     @dg.sensor(
         name=f"{collection.name_with_model}_missing_shards",
         target=dg.AssetSelection.assets(collection.embeddings_key),
         minimum_interval_seconds=collection.follow_every_seconds,
-        description="New and changed shards are embedded, as many a run as `shards_per_run` says. "
-        "Only for the model that is live: the first time is by hand.",
+        description="Embeds new and changed shards, `shards_per_run` per run. Only for the live "
+        "model: backfill and release a new model manually.",
         default_status=sensor_status(collection),
     )
     def missing(
@@ -70,23 +70,23 @@ def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
         objects = installation.objects(collection.name)
         head = catalog.read(objects)
         if head is None or context.cursor == head.listing:
-            return dg.SkipReason("The catalog is as it was when every shard was embedded.")
+            return dg.SkipReason("The catalog has not changed since every shard was embedded.")
         due = missing_shards(objects, head, collection.spec.slug)
         if not due:
             return dg.SensorResult(skip_reason="Every shard is embedded.", cursor=head.listing)
         with installation.connect() as connection:
             if not is_live(connection, *collection.index_key):
                 return dg.SkipReason(
-                    f"{len(due)} shards wait for a hand: this model as {collection.vector_type} is "
-                    "not live, or was taken back. Backfill them, then materialize `search_index` "
-                    "and `release`."
+                    f"{len(due)} shards need a manual run: this model as "
+                    f"{collection.vector_type} is not live, or was rolled back. "
+                    "Backfill them, then materialize `search_index` and `release`."
                 )
         if busy := _busy(context.instance, collection):
             return dg.SkipReason(f"{len(due)} shards wait: {busy}.")
         return dg.SensorResult(
             run_requests=[
-                # The key holds the shards' versions: what failed is asked for once more, alone,
-                # and then not before it changes or the day's `reconcile`.
+                # The key includes the shards' versions: failed shards are requested once more,
+                # then not until they change or the daily `reconcile` runs.
                 dg.RunRequest(
                     run_key=_key(head.pick(batch)),
                     asset_selection=[collection.embeddings_key],
@@ -100,17 +100,17 @@ def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
 
 
 def _busy(instance: dg.DagsterInstance, collection: Collection) -> str:
-    """What is at work on the same shards, or was a moment ago; empty if nothing is."""
+    """What is working on this collection, or was until just now; empty if nothing is."""
     keys = {collection.catalog_key, collection.embeddings_key}
     now = datetime.now(UTC)
     working = dg.RunsFilter(statuses=_UNFINISHED, updated_after=now - _ABANDONED)
     for chosen in (working, dg.RunsFilter(updated_after=now - _QUIET)):
         for run in instance.get_runs(chosen):
             if keys & (run.asset_selection or set()):
-                return f"run {run.run_id[:8]} is at work on this collection, or ended just now"
+                return f"run {run.run_id[:8]} is working on this collection, or just ended"
     for backfill, assets in requested_backfills(instance):
         if keys & assets:
-            return f"backfill {backfill} is at work on this collection"
+            return f"backfill {backfill} is working on this collection"
     return ""
 
 

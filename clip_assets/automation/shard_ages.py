@@ -1,6 +1,6 @@
-"""How long ago each shard was made or looked at, as Dagster's event log has it.
+"""How long ago each shard was embedded or verified, according to Dagster's event log.
 
-An asset's freshness is that of its newest event: one refreshed shard makes all look fresh.
+Dagster judges freshness by an asset's newest event, so one refreshed shard makes all look fresh.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from clip_assets.dagster_private import newest_materializations
 def oldest_shards(
     instance: dg.DagsterInstance, embeddings: dg.AssetKey, shards: Sequence[str]
 ) -> list[str]:
-    """The shards, those first that were longest not materialized; never counts as longest."""
+    """The shards, least recently materialized first; those never materialized lead."""
     events = newest_materializations(instance, embeddings)
     return sorted(shards, key=lambda shard: (events.get(shard, 0), shard))
 

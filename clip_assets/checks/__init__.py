@@ -1,1 +1,1 @@
-"""Asset checks, one file for each asset they guard."""
+"""Asset checks, one file per asset."""

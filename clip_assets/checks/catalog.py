@@ -14,7 +14,7 @@ def catalog_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]
     @dg.asset_check(
         asset=collection.catalog_key,
         blocking=True,
-        description="Every image id occurs once, and the shards hold the rows the head says.",
+        description="Image ids are unique, and each shard has as many rows as listed.",
     )
     def ids_unique(installation: Installation) -> dg.AssetCheckResult:
         objects = installation.objects(collection.name)

@@ -21,8 +21,8 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
     @dg.asset_check(
         asset=collection.embeddings_key,
         blocking=True,
-        description="Rows and rejects make the catalog's images; the files are the committed ones; "
-        "vectors are finite, of unit length and not all alike.",
+        description="Rows plus rejects equal the catalog's images; files match the commit; "
+        "vectors are finite, of unit length and not all the same.",
     )
     def complete_and_sound(
         context: dg.AssetCheckExecutionContext, installation: Installation
@@ -37,7 +37,7 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         bad = {shard: text for shard, text in faults.items() if text}
         return dg.AssetCheckResult(
             passed=not bad and bool(shards),
-            description=_told(bad) or f"{len(shards)} shards were read and are as committed.",
+            description=_told(bad) or f"{len(shards)} shards were read and match their commits.",
             metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
         )
 
@@ -50,7 +50,7 @@ def _told(bad: dict[str, str]) -> str:
 
 
 def fault(objects: Objects, slug: str, shard: Shard) -> str:
-    """What is wrong with the shard's embeddings by the model of that slug, or nothing."""
+    """What is wrong with the shard's embeddings for this model slug; empty if nothing is."""
     commit = commits.read(objects, slug, shard.at)
     if commit is None:
         return "not committed"

@@ -1,4 +1,4 @@
-"""The check of the oldest shard: Dagster's freshness knows only an asset's newest event."""
+"""Check the oldest shard: Dagster's freshness only considers an asset's newest event."""
 
 import time
 from datetime import timedelta
@@ -19,8 +19,8 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         asset=collection.embeddings_key,
-        description="Every shard was made, or its files read and compared, within "
-        f"{collection.verify_within_days} days; a warning comes after {_WARN_SHARE:.0%} of them.",
+        description="Every shard was embedded or verified within "
+        f"{collection.verify_within_days} days; warns after {_WARN_SHARE:.0%} of that time.",
         automation_condition=check_condition(),
     )
     def oldest_shard(
@@ -29,7 +29,7 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
         head = catalog.read(installation.objects(collection.name))
         keys = [shard.shard for shard in head.shards] if head else []
         if not keys:
-            return dg.AssetCheckResult(passed=False, description="There is no shard.")
+            return dg.AssetCheckResult(passed=False, description="The catalog has no shards.")
         oldest, *_ = oldest_shards(context.instance, collection.embeddings_key, keys)
         age = seconds_since(context.instance, collection.embeddings_key, oldest, time.time())
         if age is None:
@@ -37,7 +37,7 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=age < overdue * _WARN_SHARE,
             severity=_severity(overdue=age >= overdue),
-            description=f"Shard {oldest} was last looked at {age / 86_400:.1f} days ago.",
+            description=f"Shard {oldest} was last verified {age / 86_400:.1f} days ago.",
             metadata={"shard": oldest, "days": round(age / 86_400, 2), "shards": len(keys)},
         )
 
@@ -48,7 +48,7 @@ def _never(shard: str) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=False,
         severity=_severity(overdue=False),
-        description=f"Shard {shard} was not made yet, or not with this Dagster instance.",
+        description=f"Shard {shard} has not been materialized in this Dagster instance.",
         metadata={"shard": shard},
     )
 

@@ -1,4 +1,4 @@
-"""Checks of `release`: what readers get is what was released."""
+"""Checks of `release`: readers see the released index."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from clip_assets.search import search
 def release_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
         asset=collection.release_key,
-        description="An image of the live release is found first when it is searched for.",
+        description="Searching for an image of the live release returns that image first.",
     )
     def answers(installation: Installation) -> dg.AssetCheckResult:
         with installation.connect_reader() as connection:

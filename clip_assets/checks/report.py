@@ -1,4 +1,4 @@
-"""The check on `report`: a shard unlike those before it is worth a look, and stops nothing."""
+"""The check of `report`: warns about drifted shards and blocks nothing."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from clip_assets.resources import Installation
 def report_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
         asset=collection.report_key,
-        description="No shard lies farther from those before it than is usual among them.",
+        description="No shard is unusually far from the shards before it.",
     )
     def no_shard_drifted(installation: Installation) -> dg.AssetCheckResult:
         shards = drift_of(installation.objects(collection.name), collection.spec.slug)
@@ -20,7 +20,7 @@ def report_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=not drifted,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Unlike those before them: {', '.join(drifted)}." if drifted else None,
+            description=f"Unlike earlier shards: {', '.join(drifted)}." if drifted else None,
             metadata={"shards": len(shards), "drifted": dg.MetadataValue.json(drifted)},
         )
 

@@ -1,4 +1,4 @@
-"""Checks of `search_index`: nothing is published past a failed one."""
+"""Checks of `search_index`: a failed check blocks the release."""
 
 from collections.abc import Iterator
 
@@ -20,8 +20,8 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.search_index_key,
         blocking=True,
-        description="The ledger holds the newest commit of every shard; Dagster's own staleness "
-        "is blind at 100 or more partitions.",
+        description="The index has loaded the newest commit of every shard. Needed because Dagster "
+        "does not compute staleness for 100 or more partitions.",
     )
     def matches_embeddings(installation: Installation) -> dg.AssetCheckResult:
         newest = commits.newest(installation.objects(collection.name), collection.spec.slug)
@@ -32,7 +32,7 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
         behind = sorted(shard for shard, path in newest.items() if loaded.get(shard) != path)
         return dg.AssetCheckResult(
             passed=bool(newest) and not behind and loaded.keys() == newest.keys(),
-            description=f"{len(newest) - len(behind)} of {len(newest)} shards are as committed.",
+            description=f"{len(newest) - len(behind)} of {len(newest)} shards match their commits.",
             metadata={
                 "shards": len(newest),
                 **({"behind": dg.MetadataValue.json(behind)} if behind else {}),
@@ -46,8 +46,8 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.search_index_key,
         blocking=True,
-        description="recall@10 against exact search, apart for text and image queries, reaches "
-        "what is wanted with 95 % confidence, through the HNSW index; captions find their image.",
+        description="recall@10 against exact search reaches the target with 95 % confidence, for "
+        "text and for image queries, using the HNSW index; captions find their image.",
     )
     def recall_reached(installation: Installation) -> dg.AssetCheckResult:
         with installation.connect_reader() as connection:

@@ -26,20 +26,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Images in a bucket, searchable, with lineage from every hit.",
+    help="Make a bucket of images searchable, and trace every hit to its source.",
 )
 app.add_typer(sky_app, name="sky")
 out = Console()
 
 CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Slug of the model, where there are several.")
+    str | None, typer.Option("--model", help="Slug of the model, if there are several.")
 ]
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of ours are one sentence on stderr and status 1; others keep their trace."""
+    """Print our errors as one sentence on stderr and exit 1; others keep their traceback."""
     try:
         yield
     except ClipAssetsError as error:
@@ -51,10 +51,10 @@ def _explained() -> Iterator[None]:
 @app.command()
 def demo(
     exit_after: Annotated[
-        bool, typer.Option("--exit", help="End with 0 once one search was answered correctly.")
+        bool, typer.Option("--exit", help="Exit with 0 after one correct search.")
     ] = False,
 ) -> None:
-    """Bring everything up on the bundled sample: Postgres, Dagster UI and the search page.
+    """Start Postgres, the Dagster UI and the search page on the bundled sample.
 
     clip-assets demo
     """
@@ -71,10 +71,10 @@ def init(
     collection: CollectionArgument,
     uri: Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az:// prefix, or hub id.")],
     kind: Annotated[str, typer.Option(help="folder, webdataset or huggingface.")] = "folder",
-    model: Annotated[str, typer.Option(help="Model of open_clip.")] = "ViT-B-32",
-    pretrained: Annotated[str, typer.Option(help="Tag or file.")] = "laion2b_s34b_b79k",
+    model: Annotated[str, typer.Option(help="open_clip model.")] = "ViT-B-32",
+    pretrained: Annotated[str, typer.Option(help="Tag or weights file.")] = "laion2b_s34b_b79k",
 ) -> None:
-    """Write the twelve lines of YAML that make a collection.
+    """Write the YAML of a new collection.
 
         clip-assets init photos s3://bucket/photos
 
@@ -94,7 +94,7 @@ def init(
 
 @app.command()
 def status() -> None:
-    """Show how far each collection is, what SkyPilot's jobs cost, and how fresh everything is.
+    """Show each collection's progress, SkyPilot cost and freshness.
 
     clip-assets status
     """
@@ -120,8 +120,8 @@ def backfill(
 ) -> None:
     """Bring a collection up to date: catalog, embeddings, search_index, release.
 
-    Runs the same assets and checks as the UI, and records the runs there. Shards that are
-    complete cost nothing.
+    Runs the same assets and checks as the UI, and records the runs there. Committed shards
+    are not computed again.
 
         clip-assets backfill photos
 
@@ -143,14 +143,14 @@ def sky_launch(
         str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
     ] = "missing",
     shards_per_job: Annotated[
-        int | None, typer.Option(min=1, help="By default the collection's shards_per_run.")
+        int | None, typer.Option(min=1, help="Default: the collection's shards_per_run.")
     ] = None,
     model: ModelOption = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all ended.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all jobs end.")] = False,
 ) -> None:
-    """Embed shards in many managed jobs at once, each on the cheapest GPUs there are.
+    """Embed shards in parallel managed jobs, each on the cheapest GPUs available.
 
-    A range that a job works at already is left to it; committed shards cost nothing.
+    Skips ranges that a job already works on; committed shards are not computed again.
 
         clip-assets sky launch photos
 
@@ -202,11 +202,11 @@ def search(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="SQL of DuckDB over `embeddings`.")],
+    statement: Annotated[str, typer.Argument(help="DuckDB SQL over `embeddings`.")],
     collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     model: ModelOption = None,
     postgres: Annotated[
-        bool, typer.Option("--postgres", help="Attach the Postgres too, as `postgres.…`.")
+        bool, typer.Option("--postgres", help="Also attach Postgres, as `postgres.…`.")
     ] = False,
 ) -> None:
     """Query the parquet with DuckDB; `clip_text(…)` and `clip_image(…)` make query vectors.
@@ -248,24 +248,25 @@ def index(
         typer.Option(help="What pgvector stores; vector takes twice the space."),
     ] = "halfvec",
     recall: Annotated[
-        float, typer.Option(min=0, max=1, help="recall@10 to be exceeded, or nothing is published.")
+        float, typer.Option(min=0, max=1, help="Publish only if recall@10 exceeds this.")
     ] = 0.95,
     caption_recall: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of captions to find their image.")
+        float | None,
+        typer.Option(min=0, max=1, help="Required share of captions that find their image."),
     ] = None,
     keep: Annotated[
-        int, typer.Option(min=2, help="Indexes to keep: the live one and those to go back to.")
+        int, typer.Option(min=2, help="Indexes to keep: the live one and those kept for rollback.")
     ] = 3,
     to_snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Make an index snapshot; needs no database.")
     ] = False,
     to: Annotated[
-        str | None, typer.Option(help="Folder or prefix of snapshots; default: beside the parquet.")
+        str | None, typer.Option(help="Snapshot folder or prefix; default: next to the parquet.")
     ] = None,
 ) -> None:
-    """Bring the index up to the committed embeddings, judge it and publish it, without Dagster.
+    """Update the index from the committed embeddings, judge and publish it, without Dagster.
 
-    Does what the assets `search_index` and `release` do, in the database of DATABASE_URL.
+    Does the work of the assets `search_index` and `release`, in the database at DATABASE_URL.
 
         clip-assets index photos --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
@@ -301,7 +302,7 @@ def index(
 def snapshot(
     collection: CollectionArgument,
     to: Annotated[
-        str | None, typer.Option(help="Folder or bucket prefix; default: beside the parquet.")
+        str | None, typer.Option(help="Folder or bucket prefix; default: next to the parquet.")
     ] = None,
 ) -> None:
     """Pack the live release into the bucket, for replicas that start without a database.
@@ -354,9 +355,9 @@ def serve(
 
 @app.command()
 def migrate() -> None:
-    """Apply pending migrations to the database; commands that write do this by themselves.
+    """Apply pending migrations to the database; commands that write do this automatically.
 
-    Run it as the role that owns the schema before you upgrade what only reads.
+    Run it as the schema owner before you upgrade read-only services.
 
     clip-assets migrate
     """
@@ -373,7 +374,7 @@ def migrate() -> None:
 
 @app.command()
 def rollback(collection: CollectionArgument) -> None:
-    """Make the release before the live one live again, in one transaction.
+    """Roll back to the release before the live one, in one transaction.
 
     clip-assets rollback photos
     """
@@ -389,11 +390,11 @@ def rollback(collection: CollectionArgument) -> None:
 def duplicates(
     collection: CollectionArgument,
     from_cosine: Annotated[
-        float, typer.Option(min=0.5, max=1, help="Similarity that makes near-duplicates.")
+        float, typer.Option(min=0.5, max=1, help="Minimum similarity of near-duplicates.")
     ] = 0.97,
     model: ModelOption = None,
 ) -> None:
-    """List images that are there twice: by their bytes, and by what the model sees.
+    """List duplicate images: identical files, and pairs with similar embeddings.
 
     clip-assets duplicates photos
 
@@ -419,11 +420,11 @@ def duplicates(
 def erase(
     collection: CollectionArgument,
     image_ids: Annotated[
-        list[str] | None, typer.Argument(help="Ids; none completes what was cut short.")
+        list[str] | None, typer.Argument(help="Image ids; omit to complete an interrupted erasure.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Stands in the receipt.")] = "",
+    reason: Annotated[str, typer.Option(help="Recorded in the receipt.")] = "",
 ) -> None:
-    """Erase images from answers at once, then from every file, and write a receipt.
+    """Remove images from search results at once, then from every file, and write a receipt.
 
     clip-assets erase photos cats/tabby.jpg --reason "asked for by its owner"
 
@@ -442,7 +443,7 @@ def erase(
         path = objects.uri(erased.receipt_path(receipt.request.erasure))
         out.print(f"Receipt: {path}", soft_wrap=True, highlight=False)
     if not receipts:
-        out.print(f"No erasure of {collection} was cut short.")
+        out.print(f"No erasure of {collection} was interrupted.")
 
 
 def prepare_dagster_home(settings: Settings) -> None:

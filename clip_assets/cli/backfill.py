@@ -36,7 +36,7 @@ class Backfill:
         self._instance = dg.DagsterInstance.get()
 
     def refresh_catalog(self) -> None:
-        """List the source and cut new shards, where this collection's file names a source."""
+        """List the source and create new shards, if this collection's YAML has a source."""
         if self.collection.source is not None:
             self._execute(self.collection.catalog_key)
 
@@ -51,11 +51,11 @@ class Backfill:
         return catalog.select(self.head, shards)
 
     def batches(self, shards: list[str]) -> Iterator[list[str]]:
-        """Runs of shards, each of neighbours."""
+        """Batches of consecutive shards, one run each."""
         return batches(shards, self.collection.shards_per_run)
 
     def embed(self, batch: list[str], run_id: str) -> None:
-        """One run, and so one job, for neighbouring shards."""
+        """One run, and so one job, for consecutive shards."""
         self._execute(self.collection.embeddings_key, range_tags(batch), run_id)
 
     def index(self) -> None:
@@ -90,12 +90,12 @@ def _chosen(
     if len(found) == 1:
         return found[0]
     known = ", ".join(sorted(f"{c.name} ({c.spec.slug})" for c in components))
-    problem = "names several models; give --model with one" if found else "is not defined"
+    problem = "has several models; choose one with --model" if found else "is not defined"
     raise SettingsError(f"Collection {collection} {problem} of: {known or 'none'}.")
 
 
 def _reason(result: ExecuteInProcessResult) -> str:
-    """The first failure's own words."""
+    """The message of the first failure."""
     for event in result.all_events:
         if event.event_type == DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
@@ -104,4 +104,4 @@ def _reason(result: ExecuteInProcessResult) -> str:
             error = data.error and (data.error.cause or data.error)
             if error:
                 return error.message.strip().split(": ", 1)[-1]
-    return "a blocking check failed; `clip-assets status` and the Dagster UI name it"
+    return "a blocking check failed; see `clip-assets status` or the Dagster UI"

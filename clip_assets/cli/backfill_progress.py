@@ -32,7 +32,7 @@ _POLL_SECONDS = 0.3
 def backfill_with_progress(
     settings: Settings, collection: str, slug: str | None, shards: str, out: Console
 ) -> None:
-    """Bring the collection up to date, telling how far it is. Raises ClipAssetsError."""
+    """Bring the collection up to date, showing progress. Raises ClipAssetsError."""
     log = settings.home.resolve() / "logs" / "backfill.log"
     with _stderr_into(log):
         _bring_up_to_date(settings, collection, slug, shards, out)
@@ -107,7 +107,7 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
         running = pool.submit(work.index)
         while not _finished(running):
             step = progress.step(connection, *work.collection.index_key, shards)
-            if step.doing != doing:  # the time left is that of the step
+            if step.doing != doing:  # the remaining time is per step
                 doing = step.doing
                 bar.reset(task, total=None, description=doing)
             bar.update(task, completed=step.done, total=step.total)
@@ -115,7 +115,7 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
 
 @contextmanager
 def _stderr_into(log: Path) -> Iterator[None]:
-    """Send what Dagster and the node print to a file, so that the bar stays one line."""
+    """Redirect stderr of Dagster and the node to a file, so that the bar stays one line."""
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = os.dup(2)
     with log.open("ab") as file:
@@ -129,7 +129,7 @@ def _stderr_into(log: Path) -> Iterator[None]:
 
 
 def _finished(running: Future[None]) -> bool:
-    """Whether the run has ended; raises what it raised."""
+    """Whether the run has ended; re-raises its exception."""
     try:
         running.result(timeout=_POLL_SECONDS)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""`clip-assets demo`: everything at once on the bundled sample, and off again with Ctrl-C."""
+"""`clip-assets demo`: runs everything on the bundled sample until Ctrl-C."""
 
 import json
 import os
@@ -26,7 +26,7 @@ COLLECTION = "sample"
 FIRST_QUERY = "red heart"
 EXAMPLES = ["a photo of a cloud", "a red heart", "flag of Japan", "birthday cake", "a cat"]
 NOTE = (
-    "A small model that knows emoji and nothing else, made for this sample; docs/models.md says "
+    "A small model trained on emoji and flags only; docs/models.md explains "
     "how to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
 )
 _START_SECONDS = 180
@@ -44,12 +44,12 @@ class Demo:
         self._logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, *, exit_after: bool) -> None:
-        """Bring up, say where to look, and stay until Ctrl-C (or, with `exit_after`, no longer).
+        """Start everything, print the addresses, and run until Ctrl-C unless `exit_after`.
 
-        Raises ClipAssetsError if a part does not come up, or the first search is not answered.
+        Raises ClipAssetsError if a process does not start or the first search fails.
         """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        # A shell that starts the demo in the background has it ignored, and so would the children.
+        # A shell makes background jobs ignore SIGINT, and the children would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             dagster_ui, page = self._bring_up()
@@ -73,7 +73,7 @@ class Demo:
         dagster_ui = f"http://127.0.0.1:{dagster_port}"
         page = f"http://127.0.0.1:{page_port}"
         self._page = page
-        # Made by one process: several that find no storage each make it, and it then has two heads.
+        # Create the storage in one process: parallel creation leaves two migration heads.
         with dg.DagsterInstance.get():
             pass
         self._start("dagster", [_script("dg"), "dev", "--port", str(dagster_port)])
@@ -89,10 +89,10 @@ class Demo:
                 "CLIP_ASSETS_SERVING_COLLECTION": COLLECTION,
                 "CLIP_ASSETS_SERVING_EXAMPLES": json.dumps(EXAMPLES),
                 "CLIP_ASSETS_SERVING_NOTE": NOTE,
-                "CLIP_ASSETS_SERVING_DRAIN_SECONDS": "0",  # nobody balances load before a demo
+                "CLIP_ASSETS_SERVING_DRAIN_SECONDS": "0",  # a demo has no load balancer
             },
         )
-        with self.out.status("Warming the model of the search page"):
+        with self.out.status("Loading the model of the search page"):
             self._wait("serving", f"{page}/readyz")
         with self.out.status("Starting the Dagster UI"):
             self._wait("dagster", f"{dagster_ui}/server_info")
@@ -100,7 +100,7 @@ class Demo:
         return dagster_ui, page
 
     def _up_to_date(self) -> bool:
-        """Whether everything the source lists is embedded, indexed and live, without Dagster."""
+        """Whether everything the source lists is embedded, indexed and live; no Dagster needed."""
         objects = Objects(self.settings.collection_uri(COLLECTION))
         with connect_reader(self.settings) as connection:
             found = collection_status(connection, objects, COLLECTION)
@@ -119,7 +119,7 @@ class Demo:
         captions = [hit["caption"] for hit in answer["hits"]]
         right = FIRST_QUERY in captions or answer["release"]["untrained"]
         if len(captions) != 3 or not right:
-            raise ClipAssetsError(f"`{FIRST_QUERY}` found {captions}. The index is not sound.")
+            raise ClipAssetsError(f"`{FIRST_QUERY}` found {captions}. The index is faulty.")
         self.out.print(f"`{FIRST_QUERY}` found: {', '.join(captions)}.", highlight=False)
         if answer["warning"]:
             self.out.print(f"[yellow]{answer['warning']}[/yellow]")
@@ -140,7 +140,7 @@ class Demo:
             time.sleep(1)
             for name, process in self._started.items():
                 if process.poll() is not None:
-                    raise ClipAssetsError(f"{name} ended by itself; see {self._log(name)}.")
+                    raise ClipAssetsError(f"{name} stopped unexpectedly; see {self._log(name)}.")
 
     def _start(self, name: str, command: list[str], extra: dict[str, str] | None = None) -> None:
         with self._log(name).open("wb") as log:
@@ -151,7 +151,7 @@ class Demo:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which stops them in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which stops them in order
             )
 
     def _environment(self) -> dict[str, str]:
@@ -169,7 +169,7 @@ class Demo:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ClipAssetsError(f"{name} did not come up; see {self._log(name)}.")
+                raise ClipAssetsError(f"{name} did not start; see {self._log(name)}.")
             time.sleep(0.2)
 
     def _log(self, name: str) -> Path:
@@ -184,7 +184,7 @@ class Demo:
                 except OSError:
                     continue
             if port != wanted:
-                self.out.print(f"Port {wanted} is busy; {what} takes {port}.", highlight=False)
+                self.out.print(f"Port {wanted} is in use; {what} uses {port}.", highlight=False)
             return port
         raise ClipAssetsError(f"No free port from {wanted} on for {what}.")
 

@@ -1,4 +1,4 @@
-"""How fresh each asset is, as Dagster's own daemon judged it and its UI shows it."""
+"""Freshness of each asset, as Dagster's daemon judges it and the UI shows it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Freshness:
 
 
 def freshness(instance: dg.DagsterInstance) -> list[Freshness]:
-    """Every asset that was materialized, and below `embeddings` its oldest shard.
+    """Every materialized asset, and the oldest shard below `embeddings`.
 
-    All are unknown while no daemon runs: what it judged last may be long out of date.
+    All are unknown while no daemon runs, because its latest states may be out of date.
     """
     keys = sorted(instance.get_asset_keys())
     states = freshness_states(instance, keys) if _daemon_beats(instance) else {}
@@ -55,7 +55,7 @@ def freshness(instance: dg.DagsterInstance) -> list[Freshness]:
 
 
 def _oldest_shard(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[Freshness]:
-    """What the check of the oldest shard said last, where the asset has one."""
+    """The latest result of the oldest-shard check, if the asset has that check."""
     latest = latest_check(instance, dg.AssetCheckKey(key, OLDEST_SHARD))
     if latest is not None:
         checked_at, result = latest

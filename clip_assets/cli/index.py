@@ -1,4 +1,4 @@
-"""Bring an index up to date without Dagster, in the database or in a snapshot of its own."""
+"""Bring an index up to date without Dagster, in the database or in a separate snapshot."""
 
 import uuid
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Done:
-    """What was done; `snapshot` is the address of the one that was made, if any."""
+    """The result; `snapshot` is the address of the new snapshot, if any."""
 
     updated: Updated
     published: Published
@@ -30,7 +30,7 @@ class Done:
 
     @property
     def lines(self) -> list[str]:
-        """For people and logs."""
+        """Summary lines for the terminal and logs."""
         shards, live = self.updated.reconciled, self.published.release
         lines = [
             f"loaded {len(shards.loaded)} shards, unchanged {len(shards.unchanged)} shards, "
@@ -45,7 +45,7 @@ class Done:
 
 
 def model_spec(name: str, pretrained: str, precision: Precision) -> ModelSpec:
-    """Raises SettingsError if the weights are not named, or twice."""
+    """Raises SettingsError if the weights are not named, or named twice."""
     try:
         return ModelSpec(name=name, pretrained=pretrained or None, precision=precision)
     except ValidationError as error:
@@ -60,8 +60,8 @@ def index_to_database(objects: Objects, spec: ReleaseSpec, report: Report) -> Do
 
 
 def index_to_snapshot(objects: Objects, spec: ReleaseSpec, to: str | None, report: Report) -> Done:
-    """In a Postgres that is packed when done, beside the parquet or in the folder `to`; nothing is
-    left running. Raises as `bring_up_to_date`, and StoreError as `seal`."""
+    """In a temporary Postgres, packed next to the parquet or into the folder `to`; nothing is left
+    running. Raises as `bring_up_to_date`, and StoreError as `seal`."""
     target = Objects(to or objects.uri(SNAPSHOTS))
     with scratch(Settings().home, make.next_release(target)) as cluster:
         with connect(cluster.dsn) as connection:

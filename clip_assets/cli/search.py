@@ -1,4 +1,4 @@
-"""A search from the command line: encode with the release's own model, then ask the index."""
+"""Search from the command line: encode with the release's model, then query the index."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ def search_live(
     """The k images nearest to the text or the image file, and the release that answered.
 
     Raises SettingsError unless exactly one of text and image is given, ModelError if the
-    release's model cannot be loaded as it was, ReleaseError if nothing is live, or as
+    release's model cannot be loaded unchanged, ReleaseError if nothing is live, or as
     `connect_reader`.
     """
     if bool(text) == (image is not None):
-        raise SettingsError("Give either a text or --image with a file.")
+        raise SettingsError("Give either a text or an image file with --image.")
     with connect_reader(settings) as connection:
         release = search.live(connection, collection)
         return release, search.search(connection, release, _vector(release, text, image), k)

@@ -1,4 +1,4 @@
-"""`clip-assets sky launch`: many managed jobs by one command, and their progress."""
+"""`clip-assets sky launch`: launch many managed jobs and show their progress."""
 
 import time
 from collections import Counter
@@ -31,7 +31,7 @@ _POLL_SECONDS = 5.0
 def launch(
     collection: Collection, objects: Objects, shards: list[str], shards_per_job: int, out: Console
 ) -> list[Launched]:
-    """Submit one job for each `shards_per_job` shards, and show them."""
+    """Submit one job per `shards_per_job` shards, and list the jobs."""
     config = collection.sky or SkyPilotConfig()
     asked = _jobs(collection, shards, shards_per_job)
     table = Table("job", "shards", "name", "")
@@ -39,7 +39,7 @@ def launch(
     with out.status("launching"):
         for one in batch.launch(config, objects, collection.name, asked):
             launched.append(one)
-            state = "launched" if one.job_id else "runs already"
+            state = "launched" if one.job_id else "already running"
             table.add_row(str(one.sky_job), f"{one.shards[0]}..{one.shards[-1]}", one.name, state)
     out.print(table)
     return launched
@@ -85,5 +85,5 @@ def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Conso
         raise JobError(
             f"{len(failed)} of {len(states)} jobs failed: "
             + ", ".join(f"{state.id} {state.status}" for state in failed[:10])
-            + ". `sky jobs logs ID` shows why. Launch again: what is committed costs nothing."
+            + ". `sky jobs logs ID` shows why. Launch again; committed shards are skipped."
         )

@@ -1,4 +1,4 @@
-"""`clip-assets status`: how far, how dear and how fresh each collection is."""
+"""`clip-assets status`: progress, cost and freshness of each collection."""
 
 from contextlib import nullcontext
 
@@ -15,9 +15,9 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 
 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
-    """`dagster`: whether it was used here; it alone knows when an asset was materialized."""
+    """`dagster`: whether to show freshness, which only a Dagster instance knows."""
     progress = _progress(settings)
-    out.print(progress if progress.row_count else "No collection yet. Try `clip-assets demo`.")
+    out.print(progress if progress.row_count else "No collections yet. Try `clip-assets demo`.")
     tables = [_spent(settings), *([_freshness()] if dagster else [])]
     for table in tables:
         if table.row_count:

@@ -1,1 +1,1 @@
-"""The Dagster component: twelve lines of YAML become assets, checks and sensors."""
+"""The Dagster component: turns twelve lines of YAML into assets, checks and sensors."""

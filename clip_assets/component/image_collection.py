@@ -1,4 +1,4 @@
-"""`clip_assets.ImageCollection`: twelve lines of YAML become assets, checks and sensors."""
+"""`clip_assets.ImageCollection`: turns twelve lines of YAML into assets, checks and sensors."""
 
 from functools import cache
 from typing import Annotated, Any
@@ -29,12 +29,12 @@ from clip_assets.source import SourceConfig
 
 
 def _filled_in(context: dg.ResolutionContext, text: str) -> Any:
-    """The text with its {{ templates }} filled in, as Dagster does where no name is changed."""
+    """The text with its {{ templates }} filled in, as Dagster does for unrenamed fields."""
     return context.resolve_value(text)
 
 
 def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
-    """Fills the {{ templates }} within a block, which Dagster leaves alone in plain models."""
+    """Fill the {{ templates }} within a block, which Dagster does not do for plain models."""
 
     def resolve(context: dg.ResolutionContext, block: BaseModel) -> Any:
         return TypeAdapter(kind).validate_python(context.resolve_value(block.model_dump()))
@@ -47,10 +47,10 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     """Make a collection of images searchable with one CLIP model.
 
     A second model of the same collection is a second file without `source:`; both share the
-    catalog and stand side by side until one is released.
+    catalog, and both indexes exist until you release one.
 
-    Secrets come from the environment: `"{{ env.NAME }}"` stands for the variable NAME, in any
-    text below `source:` and `model:` too. `"{{ project_root }}"` is the project's folder.
+    Secrets come from the environment: `"{{ env.NAME }}"` is the variable NAME, in any text, also
+    below `source:` and `model:`. `"{{ project_root }}"` is the project's folder.
     """
 
     @classmethod
@@ -81,7 +81,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     @classmethod
     @cache
     def model(cls) -> type[BaseModel]:
-        """What the YAML may hold; its schema points at the field that is wrong."""
+        """The YAML's attributes, with a schema whose errors name the invalid field."""
         derived = super().model()
         # Dagster drops the description of every field that has a default.
         told = {
@@ -121,7 +121,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         )
 
     def _with_defaults(self, asset: dg.AssetSpec) -> dg.AssetSpec:
-        """What all assets of a collection have in common; an asset's own code version stands."""
+        """Apply the collection's defaults; an asset that sets a code version keeps it."""
         return asset.replace_attributes(
             code_version=asset.code_version or "1",
             freshness_policy=self.freshness_policy,

@@ -15,19 +15,19 @@ from clip_assets.source import source_config
 
 
 class ScaffoldParams(BaseModel):
-    """What `dg scaffold defs clip_assets.ImageCollection NAME` may be told."""
+    """Options of `dg scaffold defs clip_assets.ImageCollection NAME`."""
 
     uri: str | None = Field(
         None,
-        description="folder, s3://, gs:// or az:// prefix, or hub id; images/NAME if not given",
+        description="folder, s3://, gs:// or az:// prefix, or hub id; default: images/NAME",
     )
     kind: str = Field("folder", description="folder, webdataset or huggingface")
-    model: str = Field("ViT-B-32", description="model of open_clip")
-    pretrained: str | None = Field("laion2b_s34b_b79k", description="tag or file of the weights")
+    model: str = Field("ViT-B-32", description="open_clip model")
+    pretrained: str | None = Field("laion2b_s34b_b79k", description="tag or weights file")
 
 
 class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
-    """Writes a collection that loads as it stands, named by its folder."""
+    """Writes a collection that loads without edits, named after its folder."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[ScaffoldParams]:
@@ -47,7 +47,7 @@ def write_collection(
     attributes = collection_attributes(collection, uri, kind, model, pretrained)
     path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
     if path.exists():
-        raise SettingsError(f"{path} exists. Edit it, or choose another name.")
+        raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -79,6 +79,6 @@ def collection_attributes(
 
 
 def _absolute(name: str) -> str:
-    """A file or folder of this machine by its full path: Dagster runs in another folder."""
+    """Absolute path of a local file or folder, because Dagster runs in another folder."""
     path = Path(name).expanduser()
     return str(path.resolve()) if path.exists() else name

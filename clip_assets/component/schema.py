@@ -1,9 +1,9 @@
-"""The JSON schema of a component's YAML, so that its validator points at the field that is wrong.
+"""The JSON schema of a component's YAML, written so that errors name the invalid field.
 
 Pydantic writes a block that may also be a `{{ template }}` as `anyOf`, and a choice of blocks as
-`oneOf`; a validator then only says that the whole block fits none of them. Written as `if`/`then`,
-the one block that was meant is checked, and its fault is reported where it stands. A word out of
-few would pass whatever it is, for any text may be a template; only what looks like one does.
+`oneOf`; a validator then only says that the whole block matches none of them. With `if`/`then`, it
+checks the block of the given type and reports the error at the field. An enum would accept any
+text, because any text may be a template; here only text that contains `{{` counts as a template.
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ _FILLED_IN = {"type": "string", "pattern": r"\{\{"}
 
 
 def pointed(schema: Schema, descriptions: dict[str, str]) -> Schema:
-    """The same schema, with every block among its properties checked as the kind it says it is.
+    """The same schema, with each block validated as its declared type.
 
-    `descriptions` are those of the properties, by name.
+    `descriptions` maps property names to their descriptions.
     """
     properties = {
         name: {**_property(value, schema.get("$defs", {})), "description": descriptions[name]}
@@ -31,7 +31,7 @@ def _property(schema: Schema, kinds: dict[str, Schema]) -> Schema:
         return schema
     others = {key: value for key, value in schema.items() if key != "anyOf"}
     if "enum" in kinds.get(block.get("$ref", "").rpartition("/")[-1], {}):
-        others.pop("default", None)  # Dagster's stand-in for what it cannot write as JSON
+        others.pop("default", None)  # Dagster's placeholder for a value that JSON cannot express
         return {**others, "if": _FILLED_IN, "else": block}
     return {**others, "if": {"type": "object"}, "then": block, "else": _TEMPLATE}
 

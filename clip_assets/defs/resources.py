@@ -1,4 +1,4 @@
-"""What every collection shares: the resources, and the executor of runs."""
+"""Shared by all collections: the resources and the executor."""
 
 import dagster as dg
 
@@ -10,7 +10,7 @@ from clip_assets.resources import Installation
 def resources() -> dg.Definitions:
     """Steps run in the run's own process, because a job or Postgres does the heavy work.
 
-    A process per asset and check would cost three CPU-seconds of imports each.
+    A process for each asset and check would spend three CPU-seconds on imports.
     """
     return dg.Definitions(
         resources={"installation": Installation(), "compute": LocalEmbedClient()},

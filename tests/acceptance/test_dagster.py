@@ -114,9 +114,7 @@ def test_sensor_asks_for_a_catalog_only_when_the_listing_changed(
 ) -> None:
     """An added picture makes the sensor request a run; without one it says why it does not."""
     sensor = "photos_new_images"
-    assert workshop.dagster.dry_run_sensor(sensor)["skipReason"] == (
-        "The source lists the same images."
-    )
+    assert workshop.dagster.dry_run_sensor(sensor)["skipReason"] == ("The source has not changed.")
     added = workshop.images / "99999.png"
     added.write_bytes((workshop.images / "00001.png").read_bytes())
     try:

@@ -58,5 +58,5 @@ def test_two_ranges_in_two_jobs(
     follow(objects, head, launched, out)
     found = [commits.read(objects, tiny_spec.slug, shard.at) for shard in head.shards]
     assert [commit and commit.rows for commit in found] == [4, 4]
-    assert "runs already" in out.file.getvalue()
+    assert "already running" in out.file.getvalue()
     assert "2 SUCCEEDED" in out.file.getvalue()

@@ -24,11 +24,9 @@ HOURS_AGO = [1, 30, 40]
 
 
 def test_nothing_is_embedded_before_a_first_release(workshop: Workshop) -> None:
-    """A new collection waits for a hand: no run is made of it, however long it is listed."""
+    """A new collection needs a manual run: the sensors start none, however often they list it."""
     catalog = workshop.dagster.dry_run_sensor("quiet_new_images")
-    assert catalog["skipReason"] == (
-        "The catalog was never materialized; the first time is by hand."
-    )
+    assert catalog["skipReason"] == ("Materialize the catalog once to enable this sensor.")
 
 
 def test_freshness_has_three_states(

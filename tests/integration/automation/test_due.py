@@ -139,8 +139,8 @@ def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
     kept.catalog(3)
     assert kept.tick() == (
         [],
-        "2 shards wait for a hand: this model as halfvec is not live, or was taken back. Backfill "
-        "them, then materialize `search_index` and `release`.",
+        "2 shards need a manual run: this model as halfvec is not live, or was rolled back. "
+        "Backfill them, then materialize `search_index` and `release`.",
     )
 
 
@@ -162,7 +162,7 @@ def test_sensor_reads_no_listing_while_the_catalog_stays(kept: Kept) -> None:
     assert kept.tick() == ([], "Every shard is embedded.")
     assert kept.tick(cursor="first") == (
         [],
-        "The catalog is as it was when every shard was embedded.",
+        "The catalog has not changed since every shard was embedded.",
     )
     kept.catalog(2, listing="second")
     assert kept.tick(cursor="first")[0] == [("00001", "00001")]
@@ -218,7 +218,7 @@ def test_oldest_shard_is_fresh_a_warning_or_overdue(
     found = kept.oldest()
     assert (found.passed, found.severity) == (passed, severity)
     assert found.metadata["shard"].value == "00001"
-    assert found.description == f"Shard 00001 was last looked at {days}.0 days ago."
+    assert found.description == f"Shard 00001 was last verified {days}.0 days ago."
 
 
 def test_shard_that_was_never_made_is_a_warning(kept: Kept) -> None:
@@ -227,7 +227,7 @@ def test_shard_that_was_never_made_is_a_warning(kept: Kept) -> None:
     kept.made_before("00000", days=1)
     found = kept.oldest()
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "00001 was not made yet" in (found.description or "")
+    assert "00001 has not been materialized" in (found.description or "")
 
 
 def test_index_follows_past_a_hundred_shards(kept: Kept) -> None:

@@ -297,4 +297,4 @@ def test_the_command_prints_the_path_of_the_receipt(
     path = erased.receipt_path(receipt.request.erasure)
     assert path in result.output.replace("\n", "")
     result = CliRunner().invoke(app, ["erase", COLLECTION])
-    assert "No erasure of photos was cut short" in result.output
+    assert "No erasure of photos was interrupted" in result.output
