@@ -61,7 +61,7 @@ def test_lines_of_progress(
     lines: list[str] = []
     index = reconcile(connection, many).index
     assert build.build(connection, index, 12_000, lines.append)
-    assert "would hold the graph, and at most 0 workers" in lines[0]
+    assert "MB) and at most 0 workers" in lines[0]
     assert 2 < len(lines) <= 22
     assert all("building HNSW" in line for line in lines[1:])
     assert not build.build(connection, index, 12_000, lines.append)
@@ -100,7 +100,7 @@ def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], P
             assert row[0] == 1 << 20 if told else 128 << 20 <= row[0] < machine.here().memory
             index = reconcile(connection, many).index
             build.build(connection, index, 12_000, lines.append)
-            assert ("more than shared_buffers" in lines[-1]) is told
+            assert ("do not fit in shared_buffers" in lines[-1]) is told
             connection.execute(
                 sql.SQL("DROP INDEX clip_assets.{}").format(sql.Identifier(index.hnsw))
             )

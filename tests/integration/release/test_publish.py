@@ -64,7 +64,7 @@ def test_patience_ends(
     index = build_and_judge(connection, other)
     with psycopg.connect(database) as holder:
         holder.execute(HOLDING)
-        with pytest.raises(ReleaseError, match="photos stays as it was: queries or loads held"):
+        with pytest.raises(ReleaseError, match="photos was not changed: queries or loads held"):
             release.publish(connection, index, "run-2")
     assert search.live(connection) == before
 
