@@ -1,4 +1,4 @@
--- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+-- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: damaged_shards
 -- Shards whose rows are not the ones that were loaded: `binary.checksum` of the table.

@@ -166,7 +166,7 @@ def test_old_indexes_go(connection: psycopg.Connection, released: Made) -> None:
     ).fetchall()
     assert dropped == [("made-up",), ("b",)]
     assert release.roll_back(connection, COLLECTION).index_id == kept[0]
-    with pytest.raises(ReleaseError, match="no release of another index before"):
+    with pytest.raises(ReleaseError, match="no earlier release of another index"):
         release.roll_back(connection, COLLECTION)
     assert retire.drop_superseded(connection, COLLECTION, keep=2) == []
 

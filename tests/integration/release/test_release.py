@@ -95,7 +95,7 @@ def test_a_rollback_to_what_has_changed_since(
 def test_nothing_to_go_back_to(connection: psycopg.Connection, released: Made) -> None:
     """The first release cannot be rolled back, and stays."""
     live = search.live(connection)
-    with pytest.raises(ReleaseError, match="no release of another index before"):
+    with pytest.raises(ReleaseError, match="no earlier release of another index"):
         release.roll_back(connection, COLLECTION)
     assert search.live(connection) == live
 
