@@ -103,7 +103,7 @@ def test_the_report_tells_them_apart(connection: psycopg.Connection, wide: Made)
     assert comparison.live
     assert comparison.overlap
     assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)
-    assert "| vectors as | vector | halfvec |" in comparison.markdown
+    assert "| vector type | vector | halfvec |" in comparison.markdown
     assert comparison.candidate.judgement.hnsw_bytes > comparison.live.judgement.hnsw_bytes
     kinds = "SELECT vector_type FROM photos.releases ORDER BY release_id"
     assert connection.execute(kinds).fetchall() == [("halfvec",), ("vector",)]

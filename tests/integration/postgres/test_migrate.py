@@ -215,7 +215,7 @@ def test_an_older_comparison_is_still_shown(before_numbering: str) -> None:
         assert connection.execute(asked).fetchone() == ("2",)
     assert comparison.overlap
     assert comparison.overlap.release_id == 2
-    assert "Of the ten nearest both find" in comparison.markdown
+    assert "Of the ten nearest, both find" in comparison.markdown
 
 
 def _stored(connection: psycopg.Connection, *columns: str) -> list[Any]:

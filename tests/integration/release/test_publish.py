@@ -134,7 +134,7 @@ def test_a_report_beside_the_live_release(
     assert comparison.overlap.text is not None
     assert 0 < comparison.overlap.text < 1
     assert f"|  | {live.identity.short} | {before.identity.short} |" in comparison.markdown
-    assert "Of the ten nearest both find" in comparison.markdown
+    assert "Of the ten nearest, both find" in comparison.markdown
 
 
 def test_the_same_vectors_share_all_answers(connection: psycopg.Connection, released: Made) -> None:
