@@ -36,7 +36,7 @@ class Evaluation:
     exact: dict[float, Floats]
 
     def right(self, number: int, share: float) -> Floats:
-        """Distances of the ground truth of a query: its K nearest, without the query image itself."""
+        """Distances of a query's ground truth: its K nearest, without the query image itself."""
         bucket = self.queries[number].bucket
         itself = bucket is not None and bucket < share * ground_truth.BUCKETS
         distances = self.exact[share][number]

@@ -34,8 +34,8 @@ def nearest_distances(
 ) -> list[Floats]:
     """Cosine distances float32[queries, k], ascending, for each share of the table's buckets.
 
-    If the share has fewer than k rows, the remaining distances are infinite. The queries, float32[n, dim],
-    are rounded as the index rounds them.
+    If the share has fewer than k rows, the remaining distances are infinite. The queries,
+    float32[n, dim], are rounded as the index rounds them.
     """
     unit = _unit(queries.astype(index.vector_type.dtype))
     best = [np.full((len(unit), k), np.inf, np.float32) for _ in shares]

@@ -91,8 +91,8 @@ def judge_outgrown(
 ) -> None:
     """Judge the live index that `index` will replace, if it changed since it was judged.
 
-    A rollback will go back to it, and passes its newest judgement. Does nothing where another
-    model is live, or where the files that it was loaded from are gone.
+    It becomes the rollback target, and a rollback requires a current judgement. Does nothing if
+    another model is live, or if the files that the live index was loaded from are gone.
     """
     try:
         release = live(connection, index.collection)

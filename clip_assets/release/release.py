@@ -76,9 +76,7 @@ def published(connection: psycopg.Connection, release_id: int) -> ReleasedIndex:
 def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     before = previous(connection, collection)
     if before is None:
-        raise ReleaseError(
-            f"{collection} has no earlier release of another index to roll back to."
-        )
+        raise ReleaseError(f"{collection} has no earlier release of another index to roll back to.")
     connection.execute(statement("lock_ledger"))
     released = published(connection, before)
     if tables.content(connection, released.index_id) == released.content:

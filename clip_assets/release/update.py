@@ -16,8 +16,8 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSpec(IndexSpec):
-    """An index to release, the recall it must reach, and how many of the collection's indexes to keep:
-    the live one and those for rollback."""
+    """An index to release, the recall it must reach, and how many indexes to keep: the live one
+    and those for rollback."""
 
     wanted: Wanted
     keep_indexes: int

@@ -156,7 +156,7 @@ def test_attach_without_the_extension(
     monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB keeps its extensions
     status, out, error = _sql("--postgres", "SELECT 1")
     assert (status, out) == (1, "")
-    assert "extension is not on this machine" in error
+    assert "extension is not installed on this machine" in error
     assert "INSTALL postgres" in error
 
 

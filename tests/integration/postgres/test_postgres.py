@@ -79,7 +79,7 @@ def test_a_role_without_rights(empty: str) -> None:
         connection.execute("DROP ROLE IF EXISTS visitor")
         connection.execute("CREATE ROLE visitor")
         connection.execute("SET ROLE visitor")
-        with pytest.raises(DatabaseError, match="Let an administrator grant it CREATE"):
+        with pytest.raises(DatabaseError, match="Ask an administrator to grant it CREATE"):
             migrate(connection)
 
 
