@@ -1,4 +1,4 @@
-"""The HNSW is built with what the machine has, and tells how far it is."""
+"""The HNSW build uses the machine's memory and processors, and reports progress."""
 
 import os
 import threading
@@ -55,7 +55,7 @@ def test_progress_is_seen_from_outside(
 def test_lines_of_progress(
     connection: psycopg.Connection, many: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build says what it was given, and then how far it is, a line for each 5 % at most."""
+    """A build reports its memory and workers, then at most one line per 5 % of progress."""
     monkeypatch.setattr(progress, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
     lines: list[str] = []
@@ -71,7 +71,7 @@ def test_lines_of_progress(
 def test_memory_and_workers_of_the_machine(
     connection: psycopg.Connection, made: Made, rows: int
 ) -> None:
-    """Few rows build alone, many on all processors but one, within half of the free memory."""
+    """Few rows use one process, many use all processors but one, in half the free memory."""
     index = reconcile(connection, made).index
     lines: list[str] = []
     build.build(connection, index, rows, lines.append)
@@ -110,10 +110,10 @@ def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], P
 
 @both_types
 @pytest.mark.parametrize(("share", "fits"), [(1.0, True), (0.6, False)])
-def test_the_graph_fits(
+def test_requested_memory_holds_the_graph(
     connection: psycopg.Connection, many: Made, share: float, fits: bool
 ) -> None:
-    """The memory that is asked for holds the graph, and not much more than it."""
+    """The requested memory is enough for the graph, and not much more."""
     index = reconcile(connection, many).index
     notices: list[str] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
@@ -127,8 +127,8 @@ def test_the_graph_fits(
     assert any("no longer fits" in notice for notice in notices) is not fits
 
 
-def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
-    """Before there is an index it loads; once all shards are there it measures."""
+def test_progress_names_the_current_step(connection: psycopg.Connection, made: Made) -> None:
+    """Before an index exists the step is loading; with all shards loaded it is measuring."""
     key = (COLLECTION, made.model.spec.slug, made.vector_type)
     assert progress.step(connection, *key, 5) == Step("loading shards", 0, 5)
     reconcile(connection, made)
@@ -140,7 +140,7 @@ def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
     ("host", "known"),
     [("/tmp/socket", True), ("127.0.0.1", True), ("localhost", True), ("db.example.org", False)],
 )
-def test_a_server_elsewhere_keeps_its_own_settings(host: str, known: bool) -> None:
-    """The memory of this machine says nothing of a server on another one."""
+def test_a_remote_server_keeps_its_own_settings(host: str, known: bool) -> None:
+    """This machine's memory is not used to size builds on another machine."""
     assert machine.runs_here(host) is known
     assert machine.here().processors <= (os.cpu_count() or 1)

@@ -83,7 +83,7 @@ def test_a_role_without_rights(empty: str) -> None:
             migrate(connection)
 
 
-def test_nobody_answers() -> None:
+def test_a_server_that_does_not_answer() -> None:
     """An address where no server listens is one sentence with the remedy."""
     with pytest.raises(
         DatabaseError, match=r"does not answer: .*refused.* Check DATABASE_URL"
