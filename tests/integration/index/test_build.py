@@ -35,7 +35,7 @@ def many(made: Made) -> Made:
 def test_progress_is_seen_from_outside(
     database: str, connection: psycopg.Connection, many: Made
 ) -> None:
-    """While one connection builds, another sees the share of the table that is done grow."""
+    """While one connection builds, another can read the growing progress."""
     index = reconcile(connection, many).index
     seen: list[Step] = []
     thread = threading.Thread(target=build.build, args=(connection, index, 12_000))
@@ -85,8 +85,8 @@ def test_memory_and_workers_of_the_machine(
 
 
 def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], Path]) -> None:
-    """The embedded server takes a share of the memory, unless it was told otherwise; where that
-    does not hold the graph, the build says so."""
+    """The embedded server uses a share of the memory unless configured otherwise; if the graph does
+    not fit, the build reports it."""
     folder = open_folder()
     for told in (False, True):
         server = embedded.start(folder / "postgres", "delete" if told else "stop")

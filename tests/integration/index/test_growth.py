@@ -44,8 +44,8 @@ def grown(released: Made) -> Made:
 
 
 def test_a_large_load_builds_a_new_index(connection: psycopg.Connection, grown: Made) -> None:
-    """All shards go into an index of their own, whose graph is built once all are in; the live one
-    answers as it did until the release moves, and is there to go back to."""
+    """All shards go into a new index, whose graph is built after the load; the live index is used
+    until the next release, and kept for rollback."""
     before = search.live(connection)
     answers = _answers(connection, before)
     loaded = reconcile(connection, grown)
@@ -66,8 +66,8 @@ def test_a_large_load_builds_a_new_index(connection: psycopg.Connection, grown: 
 def test_a_rolled_back_new_index_needs_a_manual_release(
     connection: psycopg.Connection, grown: Made
 ) -> None:
-    """The newer index is of the model that is live, so automation may publish it; once it was
-    taken back, nothing publishes it but a hand."""
+    """The newer index is of the model that is live, so automation may publish it; after a
+    rollback only a manual run does."""
     build_and_judge(connection, grown)
     assert _is_live(connection, grown)
     publish(connection, grown)

@@ -104,7 +104,7 @@ def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path:
 
 @pytest.mark.all_queries
 def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """Where one in a thousand is ten images, recall among them is judged too."""
+    """If a share of 0.1 % is at least ten images, recall under that filter is judged too."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 10_000)
     judgement = Judgement.model_validate(publish(connection, made).judgement)
@@ -121,8 +121,8 @@ def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) ->
 def test_low_recall_under_a_filter_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What reaches the wanted recall without a filter and not under one climbs on, and is refused
-    where no ef_search is enough."""
+    """If recall is high enough without a filter but not with one, larger ef_search are tried;
+    the index is refused if none is enough."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 2_000)
     index = reconcile(connection, made).index
@@ -209,7 +209,7 @@ def test_a_change_while_judging_is_refused(
 def test_a_small_collection_can_be_released(
     connection: psycopg.Connection, tmp_path: Path, rows: int
 ) -> None:
-    """A few perfect queries cannot prove much, but nothing was lost, which is enough."""
+    """A few perfect queries pass, although they are too few to prove the required recall."""
     made = Made(Objects(str(tmp_path / "few")))
     made.add("00000", rows)
     index = build_and_judge(connection, made, 0.95)

@@ -30,8 +30,8 @@ HOLDING = "SELECT count(*) FROM photos.images"
 def test_a_long_query_delays_only_the_publisher(
     database: str, connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
-    """While an analyst's transaction holds the view, publishing waits its turn in short tries:
-    other readers get answers all the time, and the move happens when the transaction has ended."""
+    """While an analyst's transaction locks the view, publishing retries with short waits: other
+    readers are not blocked, and the release moves when the transaction ends."""
     index = build_and_judge(connection, other)
     waits = []
     with psycopg.connect(database) as holder, psycopg.connect(database, autocommit=True) as reader:
@@ -72,8 +72,8 @@ def test_publishing_gives_up_after_its_timeout(
 def test_no_shard_is_loaded_between_check_and_publish(
     database: str, connection: psycopg.Connection, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load that starts after the judgement was compared with the ledger ends after the move, so
-    that what is published is what was judged."""
+    """A load that starts after the judgement was checked against the ledger waits for the release,
+    so the published content is the judged content."""
     index = build_and_judge(connection, made)
     made.add("00001", version=2)
     compare = tables.content
@@ -150,8 +150,8 @@ def test_the_same_vectors_overlap_completely(
 
 
 def test_old_indexes_are_dropped(connection: psycopg.Connection, released: Made) -> None:
-    """Beyond those to keep, indexes leave with table and ledger; their releases stay on record,
-    and no rollback leads to them."""
+    """Indexes beyond the number to keep lose table and ledger; their releases stay on record but
+    are not rollback targets."""
     models = [replace(released, model=Model(name, weights=name * 64)) for name in "bcd"]
     for made in models:
         for number in range(4):

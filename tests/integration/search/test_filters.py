@@ -82,8 +82,8 @@ def test_each_filter_returns_only_matching_images(
     only: dict[str, object],
     passes: Callable[[dict[str, object]], bool],
 ) -> None:
-    """Either plan gives matching images only, and as many as match or were asked for; comparing
-    gives the exact nearest of them."""
+    """Both plans return only matching images, k of them or all that match; exact search returns the
+    exact nearest."""
     connection, live = many.connection, many.live
     table = many.made.rows()
     keep = [passes(row) for row in table.drop_columns(["embedding", "thumbnail"]).to_pylist()]
@@ -139,8 +139,8 @@ def test_the_plan_depends_on_the_estimate(many: Many) -> None:
     assert not few_match(connection, graph, wide)
 
 
-def test_a_low_estimate_still_uses_hnsw_search(many: Many) -> None:
-    """If the planner expects few matches but many rows match, HNSW search is used."""
+def test_a_low_estimate_is_checked_by_counting(many: Many) -> None:
+    """If the planner expects few matches, rows are counted; if many match, HNSW search is used."""
     connection, live = many.connection, many.live
     graph = replace(live.graph, budget=Budget(exact_factor=10, rescue_rows=900))  # 548 of 3,000
     blind = Filter(words="red").predicate  # a third of all
@@ -155,8 +155,8 @@ def test_a_low_estimate_still_uses_hnsw_search(many: Many) -> None:
         assert few_match(connection, graph, blind)
 
 
-def test_dead_rows_do_not_shorten_unfiltered_results(many: Many) -> None:
-    """Where it meets dead rows until its budget ends, all are compared, or the answer says so."""
+def test_a_scan_of_dead_rows_falls_back_or_is_incomplete(many: Many) -> None:
+    """If dead rows use up the budget, exact search follows or the result is marked incomplete."""
     connection, live = many.connection, many.live
     farthest = exact(many.made.rows(), QUERY, ROWS)[-20:]
     with connection.transaction(force_rollback=True):
@@ -174,11 +174,9 @@ def test_dead_rows_do_not_shorten_unfiltered_results(many: Many) -> None:
         assert complete
 
 
-def test_incomplete_results_are_marked(
-    connection: psycopg.Connection, tmp_path: Path
-) -> None:
-    """Where the budget ends before k were found and more match than may be compared, the answer
-    says it is not complete; where they may be compared, it is, whatever the estimate was."""
+def test_incomplete_results_are_marked(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """If the budget ends before k are found, exact search follows; with too many matching rows for
+    that, the result is marked incomplete."""
     made = Made(Objects(str(tmp_path / "far")))
     near = np.tile(QUERY, (ROWS, 1)) + 0.3 * clustered(ROWS, 5)
     near[:200] = -QUERY + 0.3 * clustered(200, 6)  # what the filter wants lies on the other side
@@ -219,9 +217,7 @@ def test_an_index_for_each_column(many: Many) -> None:
         assert "Index Cond" in plan, plan
 
 
-def test_missing_filter_indexes_are_created(
-    connection: psycopg.Connection, released: Made
-) -> None:
+def test_missing_filter_indexes_are_created(connection: psycopg.Connection, released: Made) -> None:
     """An index of an older version gets them at its next build, once."""
     index = find(connection, released)
     connection.execute(f"DROP INDEX clip_assets.images_{index.index_id}_uri")
