@@ -1,11 +1,11 @@
 """PostgreSQL's binary COPY format, framed by Arrow and numpy with no Python object per row.
 
 Format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format): the number of
-fields, then each field behind its length.
+fields, then each field, preceded by its length.
 
-Fields of one width are columns of a numpy record. Arrow joins them with the texts row by row, and
-the data buffer of what is joined goes to Postgres as it is. Both let go of the interpreter's lock
-meanwhile, so that one thread frames while another sends.
+Fixed-width fields are columns of a numpy record. Arrow joins them with the texts row by row, and
+the resulting data buffer is sent to Postgres unchanged. Both release the GIL, so one thread frames
+while another sends.
 """
 
 import hashlib
@@ -31,9 +31,9 @@ THUMBNAIL_COLUMNS = ["sha256", "thumbnail"]
 class ImageRows:
     """Rows as `copy_rows` takes them.
 
-    `checksum` is an int64 over image ids and vectors as the index stores them, whatever their
-    order: XOR of the first 8 bytes of each row's sha256(vector on the wire, then image id), which
-    `damaged_shards` computes of what the table holds. Those of several pieces XOR to the shard's.
+    `checksum` is an int64 over image ids and vectors as the index stores them, independent of row
+    order: the XOR of the first 8 bytes of each row's sha256(vector on the wire, then image id).
+    `damaged_shards` computes the same over the table. A shard's checksum is the XOR of its pieces'.
     """
 
     data: memoryview
@@ -63,7 +63,7 @@ def thumbnail_rows(batch: pa.RecordBatch) -> memoryview:
 
 
 def _beginnings(shard: str, first_row: int, rows: int) -> pa.BinaryArray:
-    """What a row begins with: how many fields it has, its shard and its number."""
+    """The start of each row: its number of fields, its shard and its row number."""
     key = np.bytes_(shard.encode())
     fields = [("fields", ">i2"), ("l1", ">i4"), ("shard", key.dtype), ("l2", ">i4"), ("row", ">i4")]
     records = np.empty(rows, fields)
@@ -83,13 +83,13 @@ def _sizes(batch: pa.RecordBatch) -> pa.BinaryArray:
 
 
 def _vectors(vectors: pa.FixedSizeListArray, vector_type: VectorType) -> pa.BinaryArray:
-    # Arrow's cast takes less time than numpy's, and pgvector itself refuses what is not finite
+    # Arrow's cast is faster than numpy's, and pgvector itself rejects values that are not finite
     rounded = vectors.flatten().cast(vector_type.arrow, safe=False)
     return _fixed(vector_type.on_wire(rounded.to_numpy().reshape(-1, vectors.type.list_size)))
 
 
 def _cleaned(texts: pa.StringArray) -> pa.BinaryArray:
-    """UTF-8 without NUL, which Postgres has in no text."""
+    """UTF-8 without NUL, which Postgres does not allow in text."""
     data = texts.buffers()[2]
     if data and not np.frombuffer(data, np.uint8).all():
         texts = pc.replace_substring(texts, "\0", "")
@@ -97,7 +97,7 @@ def _cleaned(texts: pa.StringArray) -> pa.BinaryArray:
 
 
 def _framed(*columns: pa.BinaryArray) -> list[pa.BinaryArray]:
-    """Each column with the column of its lengths before it; the length of NULL is -1."""
+    """Each column, preceded by a column of its lengths; the length of NULL is -1."""
     framed: list[pa.BinaryArray] = []
     for column in columns:
         lengths = pc.fill_null(pc.binary_length(column), -1)
@@ -114,7 +114,7 @@ def _fixed(records: NDArray[np.generic]) -> pa.BinaryArray:
 
 
 def _join(*columns: pa.BinaryArray) -> pa.BinaryArray:
-    """The columns' values one behind the other, row by row; NULL adds nothing."""
+    """The columns' values concatenated row by row; NULL adds nothing."""
     return pc.binary_join_element_wise(*columns, b"", null_handling="replace", null_replacement=b"")
 
 

@@ -1,9 +1,9 @@
 """Build the HNSW of an index's table.
 
-Bulk load first, index after: a build from all rows, in memory and by several workers, takes a
-fraction of what inserting them one by one into a graph on pages does. Once the graph is there, a
-shard that changes is inserted live, so that answers go on meanwhile: that suits small updates, and
-`growth` sees to the large ones.
+Rows are bulk loaded first and indexed afterwards: building from all rows, in memory with several
+workers, takes a fraction of the time of inserting them one by one. Once the graph exists, changed
+shards are inserted into it, so searches keep working. That suits small updates; `growth` handles
+large ones.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _MEGABYTE = 1 << 20
 
 @dataclass(frozen=True)
 class _Given:
-    """What a build may use, as Postgres' settings have it."""
+    """What a build may use, according to Postgres' settings."""
 
     memory: str
     workers: str
@@ -32,17 +32,17 @@ class _Given:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Bytes of the graph, and of Postgres' own memory for pages."""
+    """Bytes of the graph, and of Postgres' shared_buffers."""
 
     graph: int
     buffers: int
 
 
 def build(connection: psycopg.Connection, index: Index, rows: int, report: Report = silent) -> bool:
-    """Make the HNSW if the table has none; returns whether it was made now.
+    """Build the HNSW if the table has none; returns whether this call built it.
 
     `rows` sizes maintenance_work_mem: a graph that does not fit takes several times as long.
-    `report` is given a line of progress now and then, from another thread.
+    `report` is called with a line of progress from time to time, from another thread.
     """
     filter_indexes.ensure_indexes(connection, index)
     if tables.has_hnsw(connection, index):
@@ -60,9 +60,9 @@ def build(connection: psycopg.Connection, index: Index, rows: int, report: Repor
 
 
 def _use(connection: psycopg.Connection, index: Index, rows: int, report: Report) -> None:
-    """Let the build have half the free memory and all but one of the processors.
+    """Let the build use half the free memory and all processors but one.
 
-    Of a server elsewhere nothing is known, so it builds with what its administrator set.
+    Nothing is known about a remote server, so there the administrator's settings apply.
     """
     graph = memory_needed(rows, index.identity.dim, index.vector_type)
     needed = max(graph, 64 * _MEGABYTE)
@@ -79,21 +79,21 @@ def _use(connection: psycopg.Connection, index: Index, rows: int, report: Report
     has = given.fetchone()
     assert has is not None, "current_setting gives a row"
     report(
-        f"HNSW: building with {has.memory} of memory, {needed // _MEGABYTE}MB would hold the "
-        f"graph, and at most {has.workers} workers"
+        f"HNSW: building with {has.memory} of memory (the graph needs {needed // _MEGABYTE}MB) "
+        f"and at most {has.workers} workers"
     )
 
 
 def _advise(connection: psycopg.Connection, index: Index, report: Report) -> None:
-    """Say so where searches will have to fetch the graph's pages from beyond Postgres' memory."""
+    """Report it if the graph is larger than shared_buffers, because searches are then slower."""
     hnsw = {"hnsw": f"clip_assets.{index.hnsw}"}
     sizes = connection.cursor(row_factory=class_row(_Sizes))
     size = sizes.execute(statement("graph_and_buffers"), hnsw).fetchone()
     assert size is not None, "a SELECT of functions gives a row"
     if size.graph > size.buffers:
         report(
-            f"HNSW: its {size.graph // _MEGABYTE}MB are more than shared_buffers, "
-            f"{size.buffers // _MEGABYTE}MB; searches are several times faster where they hold it"
+            f"HNSW: its {size.graph // _MEGABYTE}MB do not fit in shared_buffers "
+            f"({size.buffers // _MEGABYTE}MB); searches are several times faster if they do"
         )
 
 

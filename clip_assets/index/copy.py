@@ -1,7 +1,7 @@
 """Stream one shard's committed parts into Postgres.
 
-What COPY is to read next is made by another thread while Postgres takes what it was given, across
-the ends of parts too, so that Postgres never waits. Memory holds a few batches, whatever the shard.
+Another thread prepares the next batches while Postgres reads the current one, across the
+boundaries of parts too, so Postgres does not wait. Memory holds a few batches, for any shard size.
 """
 
 from collections import deque
@@ -23,8 +23,8 @@ from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 
 _ROWS_PER_BATCH = 1_000
-_THUMBNAILS_PER_BATCH = 250  # much the same in bytes
-_AHEAD = 3  # batches; with one, Postgres waits whenever one takes longer than the one before it
+_THUMBNAILS_PER_BATCH = 250  # about the same in bytes
+_AHEAD = 3  # batches; with only one, Postgres waits whenever a batch takes longer than the last
 _END = None
 
 Item = TypeVar("Item")
@@ -45,7 +45,7 @@ def copy_shard(
     """Copy all parts in; returns the checksum of their rows.
 
     Raises StoreError if a part is not the one that was committed; the caller's transaction then
-    takes back what was copied before.
+    rolls back what was already copied.
     """
     connection.execute(statement("stage_thumbnails"))
     checksum = 0
@@ -62,7 +62,7 @@ def copy_shard(
 
 
 def _pieces(objects: Objects, index: Index, commit: Commit) -> Iterator[_Piece]:
-    """Part by part, its rows and then its thumbnails."""
+    """For each part, its rows, then its thumbnails."""
     row = 0
     for part in commit.parts:
         with commits.part_on_disk(objects, part) as path:
@@ -77,7 +77,7 @@ def _pieces(objects: Objects, index: Index, commit: Commit) -> Iterator[_Piece]:
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item]:
-    """The same items, made by another thread while those before them are in use."""
+    """The same items, prepared in another thread while the caller uses the previous ones."""
     source = iter(items)
     with ThreadPoolExecutor(1) as thread:
         upcoming = deque(thread.submit(next, source, _END) for _ in range(_AHEAD))

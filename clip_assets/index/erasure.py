@@ -1,7 +1,7 @@
-"""Take images out of every index of a collection: at once, and for good.
+"""Erase images from every index of a collection, immediately and permanently.
 
-The rows themselves are deleted, not hidden, so that search, views, functions and thumbnails need no
-filter to forget them. A tombstone stays behind; every load of a shard ends by honouring it.
+Rows are deleted, not hidden, so search, views, functions and thumbnails need no filter. A tombstone
+remains, and every load of a shard ends by deleting the rows that have one.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,8 @@ def erase(
 ) -> None:
     """Delete the images' rows and thumbnails in one transaction, then files with the same bytes.
 
-    Again does no harm. The first takes milliseconds whatever the index's size; copies are looked
-    for by reading the tables, which takes longer, and so they follow.
+    Idempotent. Deleting the images takes milliseconds at any index size; finding copies reads whole
+    tables and takes longer, so they are deleted afterwards.
     """
     asked = dict.fromkeys(image_ids) | _hashes(connection, collection, [*image_ids])
     _bury(connection, collection, erasure, asked, copies=False)
@@ -33,14 +33,14 @@ def erase(
 
 
 def known(connection: psycopg.Connection, collection: str, image_ids: Iterable[str]) -> set[str]:
-    """Those of the images that any index has."""
+    """The given images that are in any index."""
     return set(_hashes(connection, collection, [*image_ids]))
 
 
 def forget(
     connection: psycopg.Connection, collection: str, among: Mapping[int, VectorType]
 ) -> None:
-    """Delete what is erased from these indexes, and their thumbnails, in one transaction."""
+    """Delete erased images from these indexes, and their thumbnails, in one transaction."""
     hashes: set[str] = set()
     with connection.transaction():
         for index_id, vector_type in among.items():
@@ -56,16 +56,16 @@ def forget(
 def indexes(
     connection: psycopg.Connection, collection: str, *, own: bool = True
 ) -> dict[int, VectorType]:
-    """All indexes of the collection, live or not, by id; with `own` false, of the others."""
+    """All indexes of the collection, live or not, by id; without `own`, of other collections."""
     key = {"collection": collection, "own": own}
     rows = connection.execute(statement("collection_indexes"), key)
     return {index_id: VectorType(vector_type) for index_id, vector_type in rows}
 
 
 def shut_out_loaders(connection: psycopg.Connection, collection: str, shards: list[str]) -> None:
-    """Delete again what a load that began before the tombstones may have brought back.
+    """Delete again what a load that began before the tombstones may have restored.
 
-    Whoever loads one of these shards after this sees the tombstones.
+    Any later load of these shards sees the tombstones.
     """
     own = indexes(connection, collection)
     with connection.transaction():
@@ -79,10 +79,10 @@ def shut_out_loaders(connection: psycopg.Connection, collection: str, shards: li
 def move_ledger(
     connection: psycopg.Connection, collection: str, old_path: str, new_path: str, new: Commit
 ) -> None:
-    """Say that what is loaded is the rewritten commit, whose rows the table has already.
+    """Record the rewritten commit as the loaded one; the table already has its rows.
 
-    Nothing but what is erased left the releases before the live one, so that a rollback may still
-    go back to them; the live one is judged anew.
+    Earlier releases lost nothing but the erased images, so they remain rollback targets. The live
+    one is judged again.
     """
     with connection.transaction():
         connection.execute(statement("lock_ledger_alone"))
@@ -110,7 +110,7 @@ def move_ledger(
 def vacuum(connection: psycopg.Connection, collection: str) -> list[str]:
     """Remove dead rows from heap and HNSW of every index; returns the tables.
 
-    INDEX_CLEANUP ON, since VACUUM leaves few dead rows in an index by itself.
+    INDEX_CLEANUP ON, because by default VACUUM may skip an index with few dead rows.
     """
     names = [tables.table_name(index_id) for index_id in indexes(connection, collection)]
     names.append("thumbnail")
@@ -138,7 +138,7 @@ def _bury(
     *,
     copies: bool,
 ) -> None:
-    """Tombstones first: a load of the same shard that runs now ends by honouring them."""
+    """Tombstones first: a load that is running now checks them at its end."""
     connection.execute(
         statement("write_tombstones"),
         {
@@ -155,7 +155,7 @@ def _bury(
 def _hashes(
     connection: psycopg.Connection, collection: str, image_ids: list[str]
 ) -> dict[str, str | None]:
-    """Content hash of those of the images that any index has."""
+    """Content hashes of the given images that are in any index."""
     found: dict[str, str | None] = {}
     for index_id in indexes(connection, collection):
         asked = statement("hashes_of", table=_table(index_id))
@@ -166,7 +166,7 @@ def _hashes(
 def _copies(
     connection: psycopg.Connection, collection: str, asked: Mapping[str, str | None]
 ) -> dict[str, str | None]:
-    """Images of other names with the same bytes, and their hashes."""
+    """Images with other ids but the same bytes, and their hashes."""
     values = {"sha256s": [h for h in asked.values() if h], "image_ids": [*asked]}
     found: dict[str, str | None] = {}
     for index_id in indexes(connection, collection) if values["sha256s"] else ():
@@ -178,7 +178,7 @@ def _copies(
 def _needed_elsewhere(
     connection: psycopg.Connection, collection: str, hashes: set[str]
 ) -> set[str]:
-    """Content that another collection has too: its thumbnail is that collection's."""
+    """Hashes that another collection also has, and whose thumbnails it needs."""
     found: set[str] = set()
     for index_id in indexes(connection, collection, own=False) if hashes else ():
         asked = statement("has_content", table=_table(index_id))

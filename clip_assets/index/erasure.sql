@@ -1,4 +1,4 @@
--- Named statements that take images out of every index of a collection.
+-- Named statements that erase images from every index of a collection.
 
 -- name: write_tombstones
 INSERT INTO clip_assets.erased (collection, image_id, sha256, erasure, copy_of_asked)
@@ -13,7 +13,7 @@ SELECT image_id, sha256, index_ids AS indexes, copy_of_asked FROM clip_assets.er
 WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
 
 -- name: collection_indexes
--- Those that still have a table.
+-- Only indexes that still have a table.
 SELECT index_id, vector_type FROM clip_assets.index
 WHERE (collection = %(collection)s) = %(own)s
   AND to_regclass('clip_assets.images_' || index_id) IS NOT NULL ORDER BY index_id;
@@ -26,8 +26,8 @@ SELECT image_id, sha256 FROM clip_assets.{table}
 WHERE sha256 = ANY(%(sha256s)s) AND image_id <> ALL(%(image_ids)s);
 
 -- name: forget_erased
--- Rows go, and the ledger's count and checksum with them, so that a comparison of table and ledger
--- still finds nothing but what was not erased. The checksum is that of `damaged_shards`.
+-- Deletes rows and corrects the ledger's count and checksum, so that table and ledger still agree.
+-- The checksum is computed as in `damaged_shards`.
 WITH gone AS (
     DELETE FROM clip_assets.{table} AS t USING clip_assets.erased AS e
     WHERE e.collection = %(collection)s AND e.image_id = t.image_id
@@ -53,7 +53,7 @@ SELECT sha256 FROM clip_assets.{table} WHERE sha256 = ANY(%(sha256s)s);
 DELETE FROM clip_assets.thumbnail WHERE sha256 = ANY(%(sha256s)s);
 
 -- name: lock_ledger_alone
--- No shard may be loaded between the looks at what is loaded before a move and after it.
+-- No shard may be loaded between reading the ledger's content before a move and after it.
 LOCK TABLE clip_assets.ledger IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: keep_judgement
@@ -68,7 +68,7 @@ WHERE index_id = %(index_id)s AND content = %(before)s
   AND release_id NOT IN (SELECT release_id FROM clip_assets.live);
 
 -- name: move_ledger
--- The rows are those of the rewritten commit already; loading them again would change nothing.
+-- The table already has the rows of the rewritten commit; loading it would change nothing.
 UPDATE clip_assets.ledger AS l
 SET version = %(version)s, digest = %(digest)s, commit_path = %(new_path)s
 FROM clip_assets.index AS i

@@ -1,4 +1,4 @@
-"""The indexes of the columns that a search may be narrowed to, beside the HNSW."""
+"""The indexes, other than the HNSW, of the columns that a search can filter by."""
 
 from typing import LiteralString
 
@@ -15,13 +15,13 @@ INDEXES: dict[str, LiteralString] = {
     "width": "btree (width)",
     "height": "btree (height)",
 }
-"""By the suffix of its name; `shard` is served by the primary key."""
+"""By name suffix; `shard` is served by the primary key."""
 
 
 def ensure_indexes(connection: psycopg.Connection, index: Index) -> None:
-    """Index what may be filtered, and let the planner know how the values are spread.
+    """Create the indexes that filters need, and update the planner's statistics.
 
-    Looks before it creates: CREATE INDEX IF NOT EXISTS would wait for every load to end.
+    Checks first which are missing: CREATE INDEX IF NOT EXISTS would wait for every load to end.
     """
     with connection.transaction():
         connection.execute(statement("lock_build"), {"hnsw": index.hnsw})

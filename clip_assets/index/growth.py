@@ -1,8 +1,8 @@
-"""Where a load goes that is large beside what is loaded: around the graph, not through it.
+"""Choose where to load many new shards: into a new table, not into the existing graph.
 
-A row inserted into an HNSW on pages takes 2 to 5 ms; in a build it takes 0.7, and less with each
-further core (docs/scale.md). A trial of a few shards that is live must not make the thousand that
-follow it pay the one for the other.
+Inserting a row into an existing HNSW takes 2 to 5 ms; in a build it takes 0.7 ms, and less with
+each further core (docs/scale.md). After a small trial is released, the full load must not pay the
+insert price for every row.
 """
 
 from collections.abc import Collection
@@ -20,10 +20,10 @@ from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 
 MANY_ROWS = 50_000
-"""Fewer are inserted live within minutes."""
+"""Fewer rows are inserted into the existing graph within minutes."""
 
 SHARE = 1 / 3
-"""Of the shards that are loaded; beyond it a build of all is the faster way."""
+"""Of the loaded shards; if more than this share changes, building a new graph is faster."""
 
 _PATIENCE_SECONDS = 5.0
 
@@ -35,11 +35,12 @@ def make_room(
     loaded: int,
     changed: Collection[str],
 ) -> Index:
-    """The index to load the commits at `changed` into; `index` itself where they are few.
+    """The index to load the commits at `changed` into; `index` itself if they are few.
 
-    `loaded` counts the shards it has. Many go into an empty one beside it, of the same model, whose
-    graph is built once all are in; what is live answers meanwhile, and the next release moves. One
-    that was never released serves nobody: it only loses its graph, unless somebody reads it now.
+    `loaded` is the number of shards in `index`. Many changes go into a new, empty index of the same
+    model, whose graph is built after the load; the live release stays on the old index until the
+    next release. An index that was never released is reused, and only its graph is dropped. If
+    another session blocks that, `index` is returned unchanged.
     """
     if len(changed) <= SHARE * loaded or not tables.has_hnsw(connection, index):
         return index

@@ -1,9 +1,9 @@
-"""The engine of searches: pgvector's HNSW. Its DDL, settings and sizes are here and nowhere else.
+"""pgvector's HNSW: the only module with its DDL, settings and sizes.
 
 m 16 and ef_construction 64 are pgvector's defaults; on 100,000 CLIP-like vectors they reach
-recall@10 above 0.99 at ef_search 160, and recall is measured at every release anyway. Of a million
-they reach it only beyond ef_search 1000; with ef_construction 200, which takes two to three times
-as long to build, at 320.
+recall@10 above 0.99 at ef_search 160, and recall is measured at every release anyway. On a million
+vectors they need an ef_search above 1000; with ef_construction 200, which takes two to three times
+as long to build, 320 is enough.
 """
 
 from psycopg import sql
@@ -13,26 +13,26 @@ from clip_assets.index.vector_type import VectorType
 
 M = 16
 MANY_ROWS = 50_000
-"""From here on the graph is built with more care."""
+"""From this many rows on, the graph is built with a higher ef_construction."""
 
 PARALLEL_FROM_ROWS = 50_000
-"""Workers that start on an empty graph together can leave islands in it that no search reaches:
-1,498 vectors built by two stayed at recall 0.93 up to ef_search 1000, and reached 1.00 at 40 when
-built by one."""
+"""Parallel workers that start on an empty graph can leave parts of it that no search reaches: a
+graph of 1,498 vectors built by two workers had recall 0.93 even at ef_search 1000; built by one, it
+had 1.00 at ef_search 40."""
 
 MAX_EF_SEARCH = 1_000
-"""pgvector takes no more; the iterative scan finds what is asked beyond it."""
+"""pgvector's maximum; for larger k the iterative scan finds the rest."""
 
 EF_SEARCH_LADDER = (40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, MAX_EF_SEARCH)
-"""pgvector's default first, its maximum last, a quarter more at each rung."""
+"""From pgvector's default to its maximum; each value is about a quarter above the one before."""
 
 SHOWN_ONLY = (10, 20)
-"""Measured too, so that there is a curve to look at, but never chosen."""
+"""Also measured, to show the curve, but never chosen."""
 
 BUILD_PHASE = "building index: loading tuples"
 """pg_stat_progress_create_index' name for the phase of a build that takes long."""
 
-_BYTES_PER_ROW_OVERHEAD = 800  # neighbour lists at m 16: 714 where pgvector 0.8.5 was tried
+_BYTES_PER_ROW_OVERHEAD = 800  # neighbour lists at m 16; 714 measured with pgvector 0.8.5
 _NO_LIMIT = 2**31 - 1
 
 _CREATE = sql.SQL(
@@ -42,12 +42,12 @@ _CREATE = sql.SQL(
 
 
 def ef_construction(rows: int) -> int:
-    """How many neighbours a row chooses its own from while the graph is built."""
+    """How many candidate neighbours the build considers for each row."""
     return 64 if rows < MANY_ROWS else 200
 
 
 def memory_needed(rows: int, dim: int, vector_type: VectorType) -> int:
-    """Bytes that hold the graph while it is built; larger than it is on disk."""
+    """Bytes of memory for the graph during a build; more than its size on disk."""
     return rows * (vector_type.dtype.itemsize * dim + _BYTES_PER_ROW_OVERHEAD)
 
 
@@ -65,8 +65,9 @@ def create_statement(index: Index, rows: int) -> sql.Composed:
 def search_settings(ef_search: int, fetch: int, scan_tuples: int) -> dict[str, str]:
     """Settings under which the graph finds `fetch` rows, within a scan of `scan_tuples`.
 
-    Small tables would be scanned whole; the index is used at every size, so that what was
-    judged is what answers. Iterative scans keep answers full while dead rows await VACUUM.
+    Postgres would scan small tables sequentially; these settings force the HNSW at every size, so
+    that searches use what was judged. Iterative scans still return `fetch` rows while dead rows
+    wait for VACUUM.
     """
     return {
         "hnsw.ef_search": str(min(max(ef_search, fetch), MAX_EF_SEARCH)),
@@ -78,7 +79,7 @@ def search_settings(ef_search: int, fetch: int, scan_tuples: int) -> dict[str, s
 
 
 def function_settings(ef_search: int) -> sql.Composed:
-    """The clauses of CREATE FUNCTION under which its body searches until it has found enough."""
+    """SET clauses for CREATE FUNCTION, so that its body searches until it has found enough."""
     settings: dict[str, sql.Composable] = {
         "hnsw.ef_search": sql.Literal(ef_search),
         "hnsw.iterative_scan": sql.SQL("relaxed_order"),

@@ -1,6 +1,6 @@
 """Bring an index's table up to the commits: shard by shard, each in one transaction.
 
-A shard is loaded exactly once however often and by however many this runs: under an advisory
+Each commit is loaded exactly once, even if several processes run this repeatedly: under an advisory
 lock the ledger's digest decides, and rows and ledger change in the same transaction.
 """
 
@@ -28,15 +28,15 @@ from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 
 LOADERS = 2
-"""Shards loaded at once by one process: each takes some 60 MB. More processes may run beside it."""
+"""Shards that one process loads in parallel, about 60 MB each. Several processes may run."""
 
 
 @dataclass(frozen=True)
 class Reconciled:
     """What one reconciliation did, by shard key.
 
-    `outgrown` is the table that `index` is to take the place of, if it was begun for that now;
-    `replaced` are those of the loaded whose older version the index had.
+    `outgrown` is the table that `index` will replace, if this reconciliation created `index` for
+    that; `replaced` are the loaded shards of which the index had an older version.
     """
 
     index: Index
@@ -49,7 +49,7 @@ class Reconciled:
 
 @dataclass(frozen=True)
 class _Before:
-    """What of a shard is loaded already."""
+    """The version of a shard that is already loaded."""
 
     version: int
     digest: str
@@ -62,15 +62,15 @@ def reconcile(
     spec: IndexSpec,
     shards: Iterable[ShardVersion],
 ) -> Reconciled:
-    """Load each shard whose newest commit differs from the ledger's; the others are left alone.
+    """Load each shard whose newest commit differs from the ledger's; skip the others.
 
-    Where so many differ that a graph of all is built sooner than they are inserted into the one
-    that is there, all are loaded into a new index beside it (`growth`).
-    An index of the other `vector_type` stays as it is.
-    `shards` are the catalog's current versions; where the ledger has the commits of all of them,
-    the store is not even listed. A shard without any commit is given as missing, and whatever of
-    it was loaded before stays searchable. Raises StoreError if nothing is committed at all,
-    ModelError if the commits are not all of one model.
+    If so many differ that building a new graph is faster than inserting into the existing one, all
+    shards are loaded into a new index (`growth`).
+    An index of the other `vector_type` is not changed.
+    `shards` are the catalog's current versions; if the ledger has the commits of all of them, the
+    store is not listed. A shard without a commit is returned as missing, and its rows that were
+    loaded before stay searchable. Raises StoreError if nothing is committed, ModelError if the
+    commits are of different models.
     """
     slug = spec.model.slug
     current = {at.shard: paths.commit(slug, at) for at in shards}
@@ -82,7 +82,7 @@ def reconcile(
     first = commits.read_path(objects, next(iter(newest.values())))
     before = index = tables.ensure(connection, spec, first.identity)
     known = tables.ledger(connection, before)
-    if known.keys() <= newest.keys():  # else a new index would lack what this one still has
+    if known.keys() <= newest.keys():  # otherwise a new index would lack shards that this one has
         new = _changed(newest, known).values()
         index = growth.make_room(connection, objects, before, len(known), new)
     there = tables.ledger(connection, index)
@@ -101,9 +101,9 @@ def reconcile(
 def load_shard(
     connection: psycopg.Connection, objects: Objects, index: Index, commit: Commit, path: str
 ) -> None:
-    """Replace the shard's rows by the commit's, unless the ledger already has that digest.
+    """Replace the shard's rows with the commit's, unless the ledger already has that digest.
 
-    A loader that listed the commits before a newer one was loaded leaves the newer one alone.
+    Does nothing if another process has already loaded a newer version.
     """
     key = {"index_id": index.index_id, "shard": commit.shard}
     with connection.transaction():
@@ -135,7 +135,7 @@ def load_shard(
 
 
 def _all_loaded(connection: psycopg.Connection, spec: IndexSpec, current: dict[str, str]) -> bool:
-    """A commit never changes, so its path in the ledger says that it is the one loaded."""
+    """Compares paths only: a commit is immutable, so its path identifies what is loaded."""
     try:
         index = tables.find(connection, spec.collection, spec.model.slug, spec.vector_type)
     except DatabaseError:
@@ -144,7 +144,7 @@ def _all_loaded(connection: psycopg.Connection, spec: IndexSpec, current: dict[s
 
 
 def _changed(newest: dict[str, str], loaded: Ledger) -> dict[str, str]:
-    """Those of the commits' paths, by shard key, that are not the ones loaded."""
+    """The commit paths, by shard key, that are not loaded."""
     return {
         shard: path
         for shard, path in newest.items()
@@ -155,7 +155,7 @@ def _changed(newest: dict[str, str], loaded: Ledger) -> dict[str, str]:
 def _load_all(
     connection: psycopg.Connection, objects: Objects, index: Index, changed: dict[str, str]
 ) -> None:
-    """Several shards at once, each loader on a connection of its own."""
+    """Load several shards in parallel, each loader on its own connection."""
     loaders = min(len(changed), LOADERS)
     free: SimpleQueue[psycopg.Connection] = SimpleQueue()
 
@@ -174,7 +174,7 @@ def _load_all(
             own.execute(statement("stage_in_memory"))
             free.put(own)
         with ThreadPoolExecutor(max(loaders, 1)) as pool:
-            for _ in pool.map(load_one, changed.values()):  # what fails cancels what waits
+            for _ in pool.map(load_one, changed.values()):  # a failure cancels those still waiting
                 pass
 
 

@@ -1,4 +1,4 @@
-"""Moves that must not make anybody wait: of a release's pointer, and of tables others read."""
+"""Change the live release, or drop tables, without blocking other sessions for long."""
 
 import time
 from collections.abc import Callable
@@ -19,10 +19,10 @@ T = TypeVar("T")
 def patiently(
     connection: psycopg.Connection, collection: str, move: Callable[[], T], seconds: float
 ) -> T:
-    """`move` in one transaction; whoever moves or drops releases of a collection takes turns.
+    """Run `move` in one transaction; only one runs per collection at a time.
 
-    Waits half a second at most for any lock and comes back later, `seconds` long, then raises
-    ReleaseError: a view that waits to be replaced makes everybody wait who comes to read it.
+    Waits at most half a second for a lock, because a pending lock on a view blocks every new
+    reader. Retries for `seconds`, then raises ReleaseError.
     """
     until = time.monotonic() + seconds
     while True:
@@ -34,7 +34,7 @@ def patiently(
         except (LockNotAvailable, DeadlockDetected) as error:
             if time.monotonic() > until:
                 raise ReleaseError(
-                    f"{collection} stays as it was: queries or loads held what the move needs, "
-                    f"for {seconds:.0f} s. pg_stat_activity names them; try again without them."
+                    f"{collection} was not changed: queries or loads held a lock that it needs "
+                    f"for {seconds:.0f} s. Find them in pg_stat_activity; try again once they end."
                 ) from error
         time.sleep(_BETWEEN_SECONDS)

@@ -1,4 +1,4 @@
-"""How far the loading and building of an index is, as Postgres tells it to another connection."""
+"""Progress of loading and building an index, read from Postgres on another connection."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ Report = Callable[[str], None]
 
 
 def silent(line: str) -> None:
-    """A report to nobody."""
+    """A `Report` that discards its lines."""
 
 
 _POLL_SECONDS = 1.0
@@ -32,7 +32,7 @@ _LINE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Step:
-    """What is being done; `done` of `total` shards or blocks, None where nobody knows."""
+    """What is being done; `done` of `total` shards or blocks, None if the total is unknown."""
 
     doing: str
     done: int = 0
@@ -50,7 +50,7 @@ def step(
     vector_type: VectorType,
     shards: int,
 ) -> Step:
-    """What a running `search_index` of a collection with so many shards is at."""
+    """The current step of a running `search_index`; the collection has `shards` shards."""
     try:
         index = tables.find(connection, collection, slug, vector_type)
     except DatabaseError:
@@ -62,7 +62,7 @@ def step(
 
 
 def build(connection: psycopg.Connection, index: Index) -> Step | None:
-    """The graph that is built on the index's table now, if one is."""
+    """Progress of the graph build on the index's table, or None if none is running."""
     table = f"clip_assets.{tables.table_name(index.index_id)}"
     steps = connection.cursor(row_factory=args_row(partial(Step, "building HNSW")))
     asked = {"table": table, "phase": BUILD_PHASE}
@@ -71,7 +71,7 @@ def build(connection: psycopg.Connection, index: Index) -> Step | None:
 
 @contextmanager
 def reported(connection: psycopg.Connection, index: Index, report: Report) -> Iterator[None]:
-    """While inside, a line for each 5 % that the build is further, at most one each 5 s."""
+    """Report a line for every 5 % of the build, at most one every 5 s."""
     done = threading.Event()
 
     def watch() -> None:

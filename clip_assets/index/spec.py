@@ -1,4 +1,4 @@
-"""How an index is asked for."""
+"""The specification of an index."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The statements of this room, by name."""
+"""The SQL statements of this package, by name."""
 
 from clip_assets.postgres.statements import statements
 

@@ -1,4 +1,4 @@
--- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+-- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: find_index
 SELECT index_id, collection, identity, spec, vector_type, judgement FROM clip_assets.index
@@ -58,8 +58,8 @@ SELECT pg_relation_size(%(hnsw)s::regclass) AS graph,
 
 -- name: build_progress
 SELECT blocks_done, blocks_total FROM pg_stat_progress_create_index
--- Of the graph, which alone takes long: the btrees have other phases. At the first block Postgres
--- says that all are done.
+-- Only the graph build, which takes long; btree builds have other phases. At the first block,
+-- Postgres reports all blocks as done.
 WHERE relid = to_regclass(%(table)s) AND phase = %(phase)s
     AND blocks_done < blocks_total;
 
@@ -91,11 +91,11 @@ COPY clip_assets.{table} (shard, row, image_id, uri, caption, sha256, width, hei
 FROM STDIN (FORMAT binary);
 
 -- name: stage_in_memory
--- For a session that has no temporary table yet: ten thousand pictures stay off the disk.
+-- Works only before the session's first temporary table; keeps 10,000 thumbnails off the disk.
 SET temp_buffers = '64MB';
 
 -- name: stage_thumbnails
--- Kept whole in their rows, and sorted in memory, staged pictures cost half as much.
+-- Storing thumbnails inline and sorting them in memory halves the cost of staging.
 CREATE TEMP TABLE staged_thumbnail (sha256 text, webp bytea)
     WITH (toast_tuple_target = 8160) ON COMMIT DROP;
 ALTER TABLE staged_thumbnail ALTER COLUMN webp SET STORAGE EXTERNAL;
@@ -140,7 +140,7 @@ WHERE NOT EXISTS (SELECT FROM ({hashes}) AS of_rows WHERE of_rows.sha256 = t.sha
 SELECT index_id, shard, xmin::text AS transaction FROM clip_assets.ledger;
 
 -- name: lock_thumbnails
--- A load that found a thumbnail there, and has not committed its row, is waited for.
+-- Waits for loads that found an existing thumbnail but have not committed its row.
 LOCK TABLE clip_assets.thumbnail IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: hashes_among

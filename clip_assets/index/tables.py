@@ -1,7 +1,7 @@
 """One index: the table of one model of one collection, and its rows in the ledger.
 
-Of one model there may be several indexes side by side: one of each `VectorType`, and a newer one
-that is to take the place of one whose graph was outgrown (`growth`).
+A model may have several indexes: one of each `VectorType`, and a newer one that will replace an
+index that too many shards were added to (`growth`).
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from clip_assets.model import ModelIdentity, ModelSpec
 
 @dataclass(frozen=True)
 class LoadedShard:
-    """A row of the ledger: the commit that a shard's rows are of, and how many they are."""
+    """A row of the ledger: the commit that a shard was loaded from, and its number of rows."""
 
     shard: str
     commit_path: str
@@ -36,7 +36,7 @@ Ledger = dict[str, LoadedShard]
 
 @dataclass(frozen=True)
 class Index:
-    """One model's table for one collection; `judgement` is what was last measured of it."""
+    """One model's table for one collection; `judgement` is the newest measurement."""
 
     index_id: int
     collection: str
@@ -62,7 +62,7 @@ def table_name(index_id: int) -> str:
 def ensure(
     connection: psycopg.Connection, spec: IndexSpec, identity: ModelIdentity, newer_than: int = 0
 ) -> Index:
-    """The newest index of this model and type, made if there is none after `newer_than`."""
+    """The newest index of this model and type; created if none has an id above `newer_than`."""
     values = {
         "collection": spec.collection,
         "slug": spec.model.slug,
@@ -85,7 +85,7 @@ def ensure(
 def create_table(
     connection: psycopg.Connection, index_id: int, dim: int, vector_type: VectorType
 ) -> None:
-    """The index's table, empty, unless it is there."""
+    """Create the index's table if it does not exist."""
     connection.execute(
         statement(
             "create_table",
@@ -117,14 +117,14 @@ def find(
 
 
 def by_id(connection: psycopg.Connection, index_id: int) -> Index:
-    """The index of that number."""
+    """The index with that id."""
     index = _one(connection, statement("index_by_id"), {"index_id": index_id})
     assert index is not None, "indexes are never removed, only their tables"
     return index
 
 
 def drop(connection: psycopg.Connection, index_id: int) -> None:
-    """Drop the index's table, and forget what was loaded into it and judged of it."""
+    """Drop the index's table, and delete its ledger and judgement."""
     key = {"index_id": index_id}
     connection.execute(statement("empty_ledger"), key)
     connection.execute(statement("forget_judgement"), key)
@@ -140,7 +140,7 @@ def has_hnsw(connection: psycopg.Connection, index: Index) -> bool:
 
 
 def any_released(connection: psycopg.Connection, index: Index, after: int) -> bool:
-    """Whether an index of this one's model and type, with a number above `after`, was ever live."""
+    """Whether an index of this one's model and type, with an id above `after`, was ever live."""
     key = {"index_id": index.index_id, "after": after}
     exists = connection.cursor(row_factory=scalar_row).execute(statement("any_released"), key)
     return bool(exists.fetchone())
@@ -152,7 +152,7 @@ def ledger(connection: psycopg.Connection, index: Index) -> Ledger:
 
 
 def ledger_of(connection: psycopg.Connection, index_id: int) -> Ledger:
-    """`ledger` of an index that is known by its number."""
+    """`ledger` by index id."""
     rows = connection.cursor(row_factory=class_row(LoadedShard))
     return {row.shard: row for row in rows.execute(statement("ledger"), {"index_id": index_id})}
 

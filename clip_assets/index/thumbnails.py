@@ -1,8 +1,7 @@
-"""Small pictures leave after the last row that has them.
+"""Delete thumbnails that no row uses any more.
 
-Replaced shards and dropped indexes leave theirs behind, and whoever knows a hash could still fetch
-one. All tables are read for them without a lock; while loads are held up, for a moment, only what
-they brought meanwhile is.
+Replaced shards and dropped indexes leave thumbnails behind, which could still be fetched by hash.
+All tables are read without a lock; then loads are blocked briefly to read what they have added.
 """
 
 from dataclasses import dataclass
@@ -33,14 +32,14 @@ class Loaded:
 def drop_unneeded(connection: psycopg.Connection) -> int:
     """Delete the thumbnails that no row of any index has; returns how many.
 
-    What a load under way may need is left to the next time.
+    Thumbnails that a running load may need are kept until the next call.
     """
     try:
         before = _loaded(connection)
         hashes = _of_no_row(connection)
         some = (hashes[first : first + _AT_ONCE] for first in range(0, len(hashes), _AT_ONCE))
         return sum(_drop(connection, these, before) for these in some)
-    except (LockNotAvailable, UndefinedTable):  # a load, or an index that is dropped just now
+    except (LockNotAvailable, UndefinedTable):  # a load is running, or an index was just dropped
         return 0
 
 

@@ -1,4 +1,4 @@
-"""How an index stores a number of a vector: pgvector's halfvec or its vector.
+"""How an index stores vectors: pgvector's halfvec (16 bits a number) or vector (32 bits).
 
 On the wire both are int16 dimensions, int16 zero, then big-endian floats of their own width
 (pgvector, halfvec_recv and vector_recv).
@@ -13,7 +13,7 @@ from psycopg import sql
 
 
 class VectorType(StrEnum):
-    """A type of pgvector, by its name in SQL."""
+    """A pgvector type, by its SQL name."""
 
     HALFVEC = "halfvec"
     VECTOR = "vector"
@@ -28,11 +28,11 @@ class VectorType(StrEnum):
         return pa.float16() if self is VectorType.HALFVEC else pa.float32()
 
     def wire(self, dim: int) -> "np.dtype[np.void]":
-        """A record of one vector: `dim`, `unused` and `values`, with nothing between them."""
+        """A record of one vector: `dim`, `unused` and `values`, without padding."""
         return np.dtype([("dim", ">i2"), ("unused", ">i2"), ("values", self.dtype, (dim,))])
 
     def on_wire(self, vectors: NDArray[np.floating]) -> NDArray[np.void]:
-        """Records `wire(dim)`[n] of vectors[n, dim]; what the type cannot hold becomes infinite."""
+        """Records `wire(dim)`[n] of vectors[n, dim]; values out of range become infinite."""
         count, dim = vectors.shape
         records = np.empty(count, self.wire(dim))
         records["dim"], records["unused"] = dim, 0
@@ -45,5 +45,5 @@ class VectorType(StrEnum):
 
     @property
     def send(self) -> sql.Identifier:
-        """Postgres' own function from a value to its bytes on the wire."""
+        """The Postgres function that converts a value to its bytes on the wire."""
         return sql.Identifier(f"{self.value}_send")

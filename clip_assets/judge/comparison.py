@@ -1,4 +1,4 @@
-"""A candidate beside the live release, as somebody who decides between them wants to see it."""
+"""Compare a candidate index with the live release, as a table for the person who decides."""
 
 from typing import Self
 
@@ -14,7 +14,7 @@ _MEGABYTE = 1e6
 
 
 class Column(BaseModel):
-    """One of the two, as it was judged."""
+    """The candidate or the live release, with its judgement."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,11 +24,11 @@ class Column(BaseModel):
 
     @property
     def cells(self) -> dict[str, str]:
-        """What is compared, by its name; recalls with their 95 % lower bounds."""
+        """Cells by row name; recalls with their 95 % lower bounds."""
         reached = self.judgement.reached
         cells = {
             "images": f"{self.judgement.rows:,}",
-            "vectors as": self.vector_type.value,
+            "vector type": self.vector_type.value,
             "ef_search": str(self.judgement.ef_search),
             "recall@10 text": _recall(reached.text),
             "recall@10 image": _recall(reached.image),
@@ -40,7 +40,7 @@ class Column(BaseModel):
         if self.judgement.caption_recall is not None:
             cells["captions that find their image"] = f"{self.judgement.caption_recall:.3f}"
         if reached.latency:
-            cells["ms a search, p50 / p99"] = (
+            cells["ms per search, p50 / p99"] = (
                 f"{reached.latency.p50_ms:.1f} / {reached.latency.p99_ms:.1f}"
             )
         if self.judgement.table_bytes:
@@ -52,10 +52,10 @@ class Column(BaseModel):
 
 
 class Comparison(BaseModel):
-    """What was measured of the candidate and of what was live, and how much their answers share.
+    """Measurements of the candidate and of the live release, and the overlap of their results.
 
-    `live` and `overlap` are None for a first release; `overlap` too where the same index is live,
-    or another release is by now than when the candidate was judged.
+    `live` and `overlap` are None for a first release. `overlap` is also None if the same index is
+    live, or if the live release has changed since the candidate was judged.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,7 +81,7 @@ class Comparison(BaseModel):
         lines = [f"| {' | '.join(row)} |" for row in rows]
         if self.overlap:
             lines.append(
-                f"\nOf the ten nearest both find {_share(self.overlap.text)} for "
+                f"\nOf the ten nearest, both find {_share(self.overlap.text)} for "
                 f"{self.overlap.texts} texts and {_share(self.overlap.image)} for "
                 f"{self.overlap.images} images."
             )
@@ -95,7 +95,7 @@ def _column(of: Index | Release, judgement: Judgement) -> Column:
 def _live_column(live: Release) -> Column | None:
     try:
         judgement = Judgement.model_validate(live.judgement)
-    except ValidationError:  # judged by a version that measured other things
+    except ValidationError:  # judged by a version with other measurements
         return None
     return _column(live, judgement)
 

@@ -1,4 +1,4 @@
-"""Recall of a graph: what its searches find, against the exact answer."""
+"""Recall of HNSW search: its results compared with the ground truth."""
 
 import time
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ K = 10
 """The k of every recall that is judged."""
 
 _ROUNDING = 2e-6
-"""Distances of Postgres and of numpy differ by this much at most. It also makes equally far
-images count for each other: a collection with copies of an image has many right answers."""
+"""The most that distances from Postgres and numpy differ. With this tolerance, images at the same
+distance are interchangeable, as copies of an image must be."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Evaluation:
     exact: dict[float, Floats]
 
     def right(self, number: int, share: float) -> Floats:
-        """Distances of the right answers to a query: its nearest, but not the image itself."""
+        """Distances of a query's ground truth: its K nearest, without the query image itself."""
         bucket = self.queries[number].bucket
         itself = bucket is not None and bucket < share * ground_truth.BUCKETS
         distances = self.exact[share][number]
@@ -46,7 +46,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Mark:
-    """What one run of an evaluation gave; `seconds` of each query."""
+    """Result of one evaluation run; `seconds` is the time of each query."""
 
     recall: Recall
     seconds: list[float]
@@ -58,7 +58,7 @@ def prepare(
     kinds: dict[str, list[Query]],
     shares: Sequence[float],
 ) -> dict[str, Evaluation]:
-    """The exact answers for all kinds of queries, by one pass over the table."""
+    """The ground truth for all kinds of queries, in one pass over the table."""
     queries = [query for some in kinds.values() for query in some]
     vectors = np.array([query.vector for query in queries], np.float32)
     exact = ground_truth.nearest_distances(connection, index, vectors, shares, K + 1)
@@ -79,7 +79,7 @@ def take(
     share: float,
     count: int | None = None,
 ) -> Mark:
-    """Ask the first `count` queries as searches ask them, among a share of the rows."""
+    """Run the first `count` queries as ordinary searches, over a share of the rows."""
     reached, seconds = [], []
     for number, query in enumerate(evaluation.queries[:count]):
         right = evaluation.right(number, share)
@@ -96,12 +96,12 @@ def take(
 def distances(
     connection: psycopg.Connection, graph: Graph, query: Query, share: float
 ) -> list[float]:
-    """Cosine distances of the K nearest that a search finds."""
+    """Cosine distances of the K nearest images that a search finds."""
     where = None if share == 1.0 else below(share)
     found = nearest(connection, graph, query.vector, K + query.is_image, where)
     return [1 - row.score for row in found.rows if not query.is_itself(row.image_id)][:K]
 
 
 def below(share: float) -> Predicate:
-    """A filter that a share of the rows passes, chosen by content hash."""
+    """A filter that this share of the rows passes, selected by content hash."""
     return Predicate("sha256 < %(below)s", {"below": f"{int(share * ground_truth.BUCKETS):08x}"})

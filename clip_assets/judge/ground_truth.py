@@ -1,7 +1,7 @@
-"""The exact answer to many queries at once: one pass over the table, compared in numpy.
+"""The ground truth of many queries: one pass over the table, compared in numpy.
 
-Asking Postgres query by query reads the table once for each; at 100,000 rows and 600 queries
-that is most of what judging costs.
+Exact search in Postgres would read the table once per query; at 100,000 rows and 600 queries that
+would be most of the time that judging takes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +34,8 @@ def nearest_distances(
 ) -> list[Floats]:
     """Cosine distances float32[queries, k], ascending, for each share of the table's buckets.
 
-    Where fewer than k rows are in the share, the rest is infinite. The queries, float32[n, dim],
-    are rounded as the index rounds them.
+    If the share has fewer than k rows, the remaining distances are infinite. The queries,
+    float32[n, dim], are rounded as the index rounds them.
     """
     unit = _unit(queries.astype(index.vector_type.dtype))
     best = [np.full((len(unit), k), np.inf, np.float32) for _ in shares]

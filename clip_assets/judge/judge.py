@@ -1,8 +1,8 @@
-"""Judge an index before anyone may read it: recall against exact search, and the plan.
+"""Judge an index before its release: recall against exact search, and the query plan.
 
-Text and image queries are judged apart, because an index can be good at one and poor at the
-other; with and without filters, because a walk that is good at one loses its way in the other.
-The smallest ef_search that reaches the wanted recall everywhere is kept with the judgement.
+Text and image queries are judged separately, and with and without filters, because an index can
+have high recall for one and low recall for the other. The judgement stores the smallest ef_search
+that reaches the required recall in every case.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from clip_assets.search.search import live
 from clip_assets.store.objects import Objects
 
 SHARES = (0.5, 0.1, 0.01, 0.001)
-"""Of the images that pass a filter; those are judged that leave at least K images."""
+"""Shares of images that pass the judged filters; a share of fewer than K images is skipped."""
 
 QUERIES = 300
 _COMPARE_QUERIES = 100
-"""Comparing is exact, and that it is can be seen from fewer."""
+"""For exact search, whose recall must be 1.0, fewer queries are enough."""
 
 
 def judge(
@@ -42,18 +42,18 @@ def judge(
     wanted: Wanted,
     ladder: Sequence[int] = EF_SEARCH_LADDER,
 ) -> Judgement:
-    """Measure, store beside the index, and return the judgement.
+    """Measure the index, store the judgement with it, and return the judgement.
 
     Raises ReleaseError if there is not a single image to search.
     """
-    # A shard loaded meanwhile makes the judgement void.
+    # Read first: if a shard is loaded meanwhile, this content is outdated and the judgement void.
     before = tables.content(connection, index.index_id)
     loaded = tables.ledger(connection, index)
     rows = tables.row_count(loaded)
     if not rows:
         raise ReleaseError(
             f"{index.collection} has no images to search: all were rejected. The `rejects` of "
-            "each shard give the reasons; mend the images, then materialize `embeddings` again."
+            "each shard give the reasons; fix the images, then materialize `embeddings` again."
         )
     texts = queries.texts(objects, [shard.commit_path for shard in loaded.values()])
     images = queries.images(connection, index, QUERIES)
@@ -89,10 +89,10 @@ def judge(
 def judge_outgrown(
     connection: psycopg.Connection, objects: Objects, index: Index, wanted: Wanted
 ) -> None:
-    """Judge the live index that `index` is to take the place of, if it changed since it was judged.
+    """Judge the live index that `index` will replace, if it changed since it was judged.
 
-    A rollback will go back to it, and passes its newest judgement. Does nothing where another
-    model is live, or where the files that it was loaded from are gone.
+    It becomes the rollback target, and a rollback requires a current judgement. Does nothing if
+    another model is live, or if the files that the live index was loaded from are gone.
     """
     try:
         release = live(connection, index.collection)
@@ -123,7 +123,7 @@ def _climb(
     wanted: Wanted,
     ladder: Sequence[int],
 ) -> list[Rung]:
-    """Recall at each ef_search up to the first that reaches what is wanted."""
+    """Recall at each ef_search, up to the first that reaches the required recall."""
     rungs: list[Rung] = []
     for ef_search in ladder:
         graph = replace(graph, ef_search=ef_search)

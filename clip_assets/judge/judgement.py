@@ -1,4 +1,4 @@
-"""What was measured of an index, and whether that lets it be published."""
+"""The measurements of an index, and whether it may be published."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ class _Measured(BaseModel):
 class FilteredRecall(_Measured):
     """Recall among a share of the images, and the plan that found them.
 
-    `hnsw` is the HNSW in iterative scans; `exact` looks at all that match, and is exact.
+    `hnsw` is HNSW search with iterative scans; `exact` compares all matching images.
     """
 
     share: float
@@ -36,7 +36,7 @@ class Latency(_Measured):
 
 
 class Rung(_Measured):
-    """Recall at one ef_search; under filters too, once it suffices without."""
+    """Recall at one ef_search; with filters only if unfiltered recall is high enough."""
 
     ef_search: int
     text: Recall
@@ -54,10 +54,10 @@ class Rung(_Measured):
 
 
 class Overlap(_Measured):
-    """How much the answers share with those of the release that was live meanwhile.
+    """Overlap of the results with those of the release that was live during the judgement.
 
-    `text` and `image` are the mean shares of the ten nearest that both find; None where they had
-    no such query in common.
+    `text` and `image` are the mean shares of the ten nearest that both find; None if the two have
+    no queries of that kind in common.
     """
 
     release_id: int
@@ -73,7 +73,7 @@ class Wanted(_Measured):
 
     `recall` is recall@10 against exact search, to be exceeded with 95 % confidence, with and
     without filters.
-    `caption_recall`, where given, is how often a caption must find its own image among ten.
+    `caption_recall`, if set, is the share of captions that must find their image in the top ten.
     """
 
     recall: float
@@ -81,11 +81,11 @@ class Wanted(_Measured):
 
 
 class Judgement(_Measured):
-    """What was measured of one content of an index.
+    """The measurements of an index with one content.
 
-    `caption_recall` is the share of captions whose own image is among the k nearest: quality of
-    model and preprocessing together, None where the collection has no captions. Bytes are those
-    of the table with its vectors, and of the HNSW. `below` are rungs under the ladder, to be seen.
+    `caption_recall` is the share of captions whose own image is among the k nearest. It measures
+    model and preprocessing together; None if the collection has no captions. `table_bytes` includes
+    the vectors but not the HNSW. `below` are rungs below the ladder, measured for display only.
     """
 
     content: str
@@ -104,7 +104,7 @@ class Judgement(_Measured):
 
     @property
     def reached(self) -> Rung:
-        """The rung that was chosen: the first that reached what is wanted, else the last."""
+        """The chosen rung: the first that reached the required recall, otherwise the last."""
         return self.ladder[-1]
 
     @property
@@ -113,20 +113,20 @@ class Judgement(_Measured):
         faults = [
             f"recall@{recall.k} of {kind} queries{where} is {recall.mean:.3f} (at least "
             f"{recall.lower:.3f} with 95 % confidence) at ef_search {self.ef_search}, "
-            f"below the wanted {self.wanted.recall:.3f}"
+            f"below the required {self.wanted.recall:.3f}"
             for kind, where, recall in self._recalls
             if not _reaches(recall, self.wanted.recall)
         ]
-        faults += [f"no {kind} query was asked" for kind in self._unasked]
+        faults += [f"no {kind} queries were measured" for kind in self._unasked]
         if (self.caption_recall or 0.0) < (self.wanted.caption_recall or 0.0):
             faults.append(
                 f"captions find their own image in {self.caption_recall or 0.0:.3f} of cases, "
-                f"below the wanted {self.wanted.caption_recall:.3f}: pixels, normalisation or the "
-                "order of rows may be wrong"
+                f"below the required {self.wanted.caption_recall:.3f}: pixels, normalisation or "
+                "row order may be wrong"
             )
         if self.damaged_shards:
             faults.append(
-                f"the table's rows are not the committed ones in shards "
+                f"the table's rows differ from the committed ones in shards "
                 f"{', '.join(self.damaged_shards[:5])}"
             )
         if not self.uses_index:
@@ -135,13 +135,13 @@ class Judgement(_Measured):
 
     @property
     def _unasked(self) -> list[str]:
-        """Kinds of queries that show nothing; of a single image there is no other to ask for."""
+        """Kinds without a measured query; an image query needs a second image to find."""
         others = {"text": self.rows, "image": self.rows - 1}
         return [kind for kind in KINDS if others[kind] and not getattr(self.reached, kind).queries]
 
     @property
     def _recalls(self) -> list[tuple[str, str, Recall]]:
-        """Each recall of the chosen rung: of which kind of query, under which filter."""
+        """Each recall of the chosen rung, with its kind of query and its filter."""
         found: list[tuple[str, str, Recall]] = []
         for kind in KINDS:
             found.append((kind, "", getattr(self.reached, kind)))
@@ -152,5 +152,5 @@ class Judgement(_Measured):
 
 
 def _reaches(recall: Recall, wanted: float) -> bool:
-    """Few queries cannot prove 0.95 even if all are perfect; then losing nothing is enough."""
+    """Few queries cannot prove 0.95 even if all are perfect, so a mean of 1.0 also passes."""
     return recall.lower >= wanted or recall.mean == 1.0

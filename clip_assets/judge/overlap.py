@@ -1,4 +1,4 @@
-"""A candidate beside what is live: how much of the answers to the same questions they share."""
+"""Overlap of a candidate with the live release: shared results for the same queries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from clip_assets.store.objects import Objects
 _QUERIES = 100
 
 _Pair = tuple[Query, Floats]
-"""One question as the candidate's model encodes it, and as the live one does."""
+"""A query as the candidate's model encodes it, and its vector by the live model."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def overlap(
     graph: Graph,
     asked: list[Query],
 ) -> Overlap | None:
-    """None where nothing is live, or this index itself: its shards are replaced in place."""
+    """None if nothing is live, or if this index is: its shards are replaced in place."""
     try:
         release = live(connection, collection)
     except ReleaseError:
@@ -64,7 +64,7 @@ def _same_texts(
     theirs = tables.ledger_of(connection, release.index_id)
     try:
         known = queries.texts(objects, [shard.commit_path for shard in theirs.values()])
-    # Files that an older index was loaded from may be gone; it answers all the same.
+    # The files that an older index was loaded from may be gone; the index itself still works.
     except (StoreError, FileNotFoundError):
         return
     vectors = {query.text: query.vector for query in known}
@@ -89,7 +89,7 @@ def _same_images(
 def _shared(
     connection: psycopg.Connection, candidate: Graph, live: Graph, pairs: list[_Pair]
 ) -> float | None:
-    """Mean share of the K nearest that both find; the image asked with is none of them."""
+    """Mean share of the K nearest that both find, without the query image itself."""
     shares = []
     for query, theirs in pairs:
         ours = _found(connection, candidate, query.vector, query)

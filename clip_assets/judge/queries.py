@@ -1,4 +1,4 @@
-"""The queries an index is judged by: texts that came with the shards, and images of its own."""
+"""The queries used to judge an index: texts stored with the shards, and images of the index."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,8 @@ _QUERY_SHARDS = 50
 class Query:
     """One query, float32[dim].
 
-    `image_id` is the image a text is a caption of, or the image asked with, which is then no
-    answer to itself and has a `bucket`, as filters by share see it.
+    For a text, `image_id` is the image that it is the caption of. For an image query, it is the
+    query image, which does not count as a result; `bucket` then decides which filters it passes.
     """
 
     image_id: str | None
@@ -35,14 +35,15 @@ class Query:
         return self.bucket is not None
 
     def is_itself(self, image_id: str) -> bool:
-        """Whether that image is the one asked with."""
+        """Whether that image is the query image."""
         return self.is_image and image_id == self.image_id
 
 
 def texts(objects: Objects, commit_paths: list[str]) -> list[Query]:
-    """The queries that came with the shards, from at most so many shards, evenly spread.
+    """The queries stored with the shards, from a limited number of shards, evenly spread.
 
-    Shards without captions all ask the same; the same query twice is not two witnesses.
+    Shards without captions all have the same queries; a repeated query is not independent evidence,
+    so duplicates are dropped.
     """
     step = max(1, len(commit_paths) // _QUERY_SHARDS)
     found: dict[tuple[str | None, str, bytes], Query] = {}

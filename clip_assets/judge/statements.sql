@@ -1,7 +1,7 @@
--- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+-- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: damaged_shards
--- Shards whose rows are not the ones that were loaded: `binary.checksum` of the table.
+-- Shards whose rows differ from those loaded, by the checksum that `index/binary.py` defines.
 SELECT coalesce(l.shard, t.shard)
 FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
 FULL JOIN (
@@ -19,8 +19,8 @@ SELECT image_id, {bucket} AS bucket, embedding::real[] AS vector FROM clip_asset
 ORDER BY md5(image_id) LIMIT %(count)s;
 
 -- name: bucket
--- The first 32 bits of the content's hash, as a number: what share of the images is below a value
--- is known beforehand, and neither the picture nor the shard has a say in it.
+-- The first 32 bits of the content hash as a number. They are evenly distributed, so the share of
+-- images below a value is known in advance and does not depend on what they show or on their shard.
 ('x' || substr(sha256, 1, 8))::bit(32)::bigint
 
 -- name: copy_vectors

@@ -1,4 +1,4 @@
-"""Bring an index up to date: loaded, built and judged. Publishing it is another room's."""
+"""Bring an index up to date: load, build and judge. Publishing is in `clip_assets.release`."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Updated:
-    """What was loaded, whether a graph was built now, and what was measured then."""
+    """What was loaded, whether a graph was built, and the judgement."""
 
     reconciled: Reconciled
     built: bool
@@ -36,10 +36,10 @@ def update_index(
     wanted: Wanted,
     report: Report,
 ) -> Updated:
-    """Load what the catalog's shards have new, build the graph if there is none, and judge.
+    """Load new and changed shards of the catalog, build the graph if there is none, and judge.
 
     Raises StoreError if there is no catalog or nothing is embedded, ModelError if the shards are
-    not of one model, ReleaseError if there is not a single image to search.
+    of different models, ReleaseError if there are no images to search.
     """
     head = catalog.read(objects)
     if head is None:
@@ -53,8 +53,8 @@ def update_index(
         thumbnails.drop_unneeded(connection)
     if done.outgrown:
         report(
-            f"{done.outgrown} answers until the release moves: so much is new that a graph "
-            "of all is built sooner than that one would take it in"
+            f"{done.outgrown} stays in use until the next release: with so many new rows, building "
+            "a new graph is faster than inserting into the old one"
         )
     built, judgement = build_and_judge(connection, objects, done.index, wanted, report)
     judge.judge_outgrown(connection, objects, done.index, wanted)
@@ -68,8 +68,8 @@ def build_and_judge(
     wanted: Wanted,
     report: Report = silent,
 ) -> tuple[bool, Judgement]:
-    """Make a loaded index ready for its release; returns whether its graph was built now, and what
-    was measured. Raises ReleaseError if there is not a single image to search."""
+    """Build a loaded index's graph and judge it; returns whether this call built the graph, and the
+    judgement. Raises ReleaseError if there are no images to search."""
     rows = tables.row_count(tables.ledger(connection, index))
     built = build.build(connection, index, rows, report)
     return built, judge.judge(connection, objects, index, wanted)

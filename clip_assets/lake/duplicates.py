@@ -16,8 +16,8 @@ from clip_assets.store.commit import Part
 from clip_assets.store.objects import Objects
 
 MOST_COMPARED = 50_000
-"""Images that are compared with each other: all pairs of more would take minutes and then hours.
-Of larger collections as many are taken, evenly spread, and the report says so."""
+"""The most images to compare with each other; all pairs of more would take minutes to hours. From
+larger collections this many are taken, evenly spread, and the report says so."""
 
 MOST_PAIRS = 1_000
 _COLUMNS = ["image_id", "sha256", "embedding"]
@@ -36,7 +36,7 @@ class NearPair:
 class Duplicates:
     """`exact` are groups of image ids with the same bytes; `near` the closest pairs first.
 
-    `compared` of `images` were looked at for near ones.
+    `compared` of `images` were searched for near duplicates.
     """
 
     images: int
@@ -76,7 +76,7 @@ def find(objects: Objects, slug: str, threshold: float = duplicates.NEAR) -> Dup
 
 
 def thumbnails(objects: Objects, slug: str, image_ids: Iterable[str]) -> dict[str, bytes]:
-    """WebP of these images, by id."""
+    """WebP thumbnails of these images, by image id."""
     wanted = pa.array(sorted(set(image_ids)), pa.string())
     found: dict[str, bytes] = {}
     for part in _parts(objects, slug):

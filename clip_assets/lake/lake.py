@@ -1,9 +1,9 @@
-"""DuckDB over the parquet: views of what is committed, and the model as SQL functions.
+"""DuckDB over the parquet: views of the commits, and the model as SQL functions.
 
     SELECT image_id, score FROM search(clip_text('a photo of a cloud'), 10)
 
-Search here is exact and uses all cores; nothing but the data URI is needed. With `attach_postgres`
-the tables of a Postgres stand beside the parquet.
+Search here is exact and uses all cores; it needs only the data URI. `attach_postgres` adds the
+tables of a Postgres.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ from clip_assets.store.objects import Objects, client_options, is_remote
 class Lake:
     """The committed embeddings of one collection and model.
 
-    Raises StoreError if nothing is committed by `slug`, or by different models; SettingsError if
-    it is left out where there are several models.
+    Raises StoreError if nothing is committed under `slug`, or if its commits are of different
+    models; SettingsError if there are several slugs and none is given.
     """
 
     def __init__(self, objects: Objects, slug: str | None = None) -> None:
@@ -58,7 +58,7 @@ class Lake:
         return self._commits[0].identity.dim
 
     @cached_property
-    def _encoder(self):  # type: ignore[no-untyped-def]  # torch is loaded at the first use only
+    def _encoder(self):  # type: ignore[no-untyped-def]  # torch is imported on first use
         from clip_assets.node.encoder import load
         from clip_assets.node.job import EmbedJob
 
@@ -74,7 +74,7 @@ class Lake:
         return encoder
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A database in memory with the views `embeddings`, `rejects`, `commits` and functions."""
+        """An in-memory database with `embeddings`, `rejects`, `commits` and the SQL functions."""
         database = duckdb.connect()
         if is_remote(self._objects.root):
             from obstore.fsspec import FsspecStore
@@ -101,7 +101,7 @@ class Lake:
         )  # fmt: skip
         parts = self._files([part.path for c in self._commits for part in c.parts])
         rejects = self._files([c.rejects.path for c in self._commits])
-        database.execute(  # the names are quoted by _files, the rest is ours
+        database.execute(  # _files quotes the names; no other part is user input
             f"CREATE VIEW embeddings AS SELECT p.* EXCLUDE (embedding, filename), "
             f"p.embedding::FLOAT[{self.dim}] AS embedding, "
             f"c.* EXCLUDE (file, rows, rejected) "
@@ -137,7 +137,7 @@ class Lake:
         return vector
 
     def _files(self, names: list[str]) -> str:
-        """The files as a list literal of DuckDB."""
+        """The files as a DuckDB list literal."""
         quoted = ("'" + self._objects.uri(name).replace("'", "''") + "'" for name in names)
         return f"[{', '.join(quoted)}]"
 
@@ -154,25 +154,25 @@ def open_lake(
 
 
 def attach_postgres(database: duckdb.DuckDBPyConnection, address: str) -> None:
-    """Make the tables of a Postgres readable as `postgres.schema.table`.
+    """Make a Postgres' tables readable as `postgres.schema.table`.
 
-    Raises SettingsError if DuckDB's extension for that was never installed on this machine, or
-    the server refuses.
+    Raises SettingsError if DuckDB's `postgres` extension is not installed on this machine, or if
+    the connection fails.
     """
     try:
-        database.execute("SET autoinstall_known_extensions = false")  # never a surprise download
+        database.execute("SET autoinstall_known_extensions = false")  # no implicit download
         database.execute("LOAD postgres")
     except duckdb.Error as error:
         raise SettingsError(
-            "DuckDB's `postgres` extension is not on this machine. Where the internet can be "
-            "reached, run once: python -c \"import duckdb; duckdb.sql('INSTALL postgres')\"."
+            "DuckDB's `postgres` extension is not installed on this machine. With internet "
+            "access, run once: python -c \"import duckdb; duckdb.sql('INSTALL postgres')\"."
         ) from error
     quoted = address.replace("'", "''")
     try:
         database.execute(f"ATTACH '{quoted}' AS postgres (TYPE postgres, READ_ONLY)")
-    except duckdb.Error as error:  # its text quotes the address, password and all
+    except duckdb.Error as error:  # its text quotes the address with its password
         raise SettingsError(
-            "DuckDB cannot reach the Postgres. Check DATABASE_URL, or try it with psql."
+            "DuckDB cannot connect to Postgres. Check DATABASE_URL, or try it with psql."
         ) from error
 
 

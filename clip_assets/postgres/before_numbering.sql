@@ -1,6 +1,6 @@
--- Brings a schema from before migrations were numbered, however old, to what 0001 creates.
+-- Upgrades any schema from before numbered migrations to the one that 0001 creates.
 
--- At first a model had a single index, of halfvec.
+-- The oldest schemas have one index per model, always of type halfvec.
 ALTER TABLE clip_assets.index
     ADD COLUMN IF NOT EXISTS vector_type text NOT NULL DEFAULT 'halfvec',
     DROP CONSTRAINT IF EXISTS index_collection_slug_identity_key_key;

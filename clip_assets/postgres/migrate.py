@@ -1,8 +1,8 @@
 """Numbered migrations: each is applied once, in order, and recorded by number and name.
 
-All pending migrations run in one transaction: the database ends with this program's schema or stays
-as it was, and nobody sees a schema in between. The transaction also holds the advisory lock, which
-therefore works behind a connection pooler.
+All pending migrations run in one transaction: the database gets this program's whole schema or is
+not changed, and no other session sees a partial one. The transaction also holds the advisory lock,
+so the lock works behind a connection pooler.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def migrate(connection: psycopg.Connection) -> tuple[Migration, ...]:
     except InsufficientPrivilege as error:
         raise DatabaseError(
             f"The role in DATABASE_URL may not set up the schema: {error.diag.message_primary}. "
-            "Let an administrator grant it CREATE on the database and CREATEROLE."
+            "Ask an administrator to grant it CREATE on the database and CREATEROLE."
         ) from error
     return pending
 
@@ -76,8 +76,8 @@ def migrate(connection: psycopg.Connection) -> tuple[Migration, ...]:
 def require_migrated(connection: psycopg.Connection) -> None:
     """Check that this program can read the database; changes nothing.
 
-    Raises NeverMigratedError if the database has no schema of ours, DatabaseError if that is an
-    older or newer one than this program's, or if the role may not read it.
+    Raises NeverMigratedError if the database has no schema of ours, DatabaseError if the schema is
+    older or newer than this program's, or if the role may not read it.
     """
     try:
         number = newest(connection)

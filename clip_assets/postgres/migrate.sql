@@ -1,7 +1,7 @@
 -- Named statements that record which migrations were applied.
 
 -- name: tables_of_migrations
--- From the system catalog, which roles without rights on the schema can read too.
+-- Reads the system catalog, which needs no rights on the schema.
 SELECT relname FROM pg_catalog.pg_class
 WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'clip_assets')
   AND relname IN ('migration', 'applied_schema');

@@ -6,9 +6,9 @@ from psycopg.rows import scalar_row
 from clip_assets.errors import DatabaseError
 
 FLOOR = (0, 8, 4)
-"""Iterative index scans, which filters and refreshed shards rely on, came with 0.8.0. Before 0.8.3
-a VACUUM, which every erasure ends with, could damage an HNSW, and before 0.8.4 it could fail, or
-an insert beside it (pgvector's CHANGELOG)."""
+"""0.8.0 introduced iterative index scans, which filters and refreshed shards rely on. Every erasure
+ends with a VACUUM, which could damage an HNSW before 0.8.3; before 0.8.4 it or a concurrent insert
+could fail (pgvector's CHANGELOG)."""
 
 _VERSION = """
 SELECT coalesce(installed_version, default_version) FROM pg_available_extensions
@@ -17,7 +17,7 @@ WHERE name = 'vector'
 
 
 def require_pgvector(connection: psycopg.Connection) -> None:
-    """Check the version installed in the database, or else the one that would be installed.
+    """Check the version installed in the database, or the one that would be installed.
 
     Raises DatabaseError if pgvector is missing or too old.
     """

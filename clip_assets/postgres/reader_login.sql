@@ -1,5 +1,5 @@
--- Lets clip_reader log in, within bounds: guards against accidents, for a session may lift the
--- last three; what it may not touch, it may not touch however it is set.
+-- Lets clip_reader log in, with limits. A session can override the last three settings, so they only
+-- prevent accidents; access itself is limited by the role's rights, which a session cannot change.
 ALTER ROLE clip_reader LOGIN CONNECTION LIMIT 64;
 ALTER ROLE clip_reader SET default_transaction_read_only = on;
 ALTER ROLE clip_reader SET statement_timeout = '60s';

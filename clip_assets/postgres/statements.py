@@ -1,4 +1,4 @@
-"""Named statements: the SQL of a room stands in its `.sql` files, block by block."""
+"""Named statements: a package keeps its SQL in `.sql` files, as named blocks."""
 
 import re
 from collections import ChainMap
@@ -11,7 +11,7 @@ from psycopg import sql
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 Statement = Callable[..., sql.Composed]
-"""From a block's name and {identifiers} to the statement; values stay to be bound."""
+"""Takes a block's name and {identifiers}, returns the statement; values are bound later."""
 
 
 @cache
@@ -23,7 +23,7 @@ def blocks(package: str, file: str) -> dict[str, str]:
 
 
 def statements(package: str, *names: str) -> Statement:
-    """The statements in the package's files of these names; raises KeyError for an unknown one."""
+    """A lookup in the package's files `names`; it raises KeyError for an unknown statement."""
 
     def statement(name: str, **identifiers: sql.Composable) -> sql.Composed:
         found = ChainMap(*(blocks(package, file) for file in names))

@@ -1,1 +1,1 @@
-"""Which index answers: publish, roll back, retire."""
+"""Which index is live: publish, roll back, retire."""

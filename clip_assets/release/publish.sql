@@ -1,7 +1,7 @@
--- What an analyst sees of a collection: its schema's views and functions, over the live release.
--- Runs in the transaction that moves the pointer. Vectors come and go as halfvec without a dimension,
+-- The views and functions over the live release, in the collection's schema.
+-- Runs in the transaction that moves the pointer. Vectors are always halfvec without a dimension here,
 -- whatever the index stores: the types of columns and arguments stay the same when the model or its
--- `vector_type` changes, so views and queries of the users' own survive a release.
+-- `vector_type` changes, so users' own views and queries keep working after a release.
 
 CREATE SCHEMA IF NOT EXISTS {collection};
 
@@ -16,12 +16,12 @@ JOIN clip_assets.ledger AS l ON l.index_id = {index_id} AND l.shard = t.shard;
 CREATE OR REPLACE VIEW {collection}.embeddings AS
 SELECT image_id, embedding, shard, row, release_id, model FROM {collection}.images;
 
--- Where the rows of the live release come from.
+-- The commits and jobs that the live release's rows come from.
 CREATE OR REPLACE VIEW {collection}.shards AS
 SELECT shard, version, rows, rejected, commit_path, digest, run_id, job_id, device, loaded_at
 FROM clip_assets.ledger WHERE index_id = {index_id};
 
--- The comparison keeps its first name, `report`: CREATE OR REPLACE cannot rename a view's column, and
+-- The comparison column keeps its old name, `report`: CREATE OR REPLACE cannot rename a view's column, and
 -- dropping the view would drop the views that users have built on it.
 CREATE OR REPLACE VIEW {collection}.releases AS
 SELECT r.release_id, r.release_id = l.release_id AS live, i.identity->>'name' AS model,
@@ -32,13 +32,13 @@ JOIN clip_assets.index AS i USING (index_id)
 JOIN clip_assets.live AS l ON l.collection = r.collection
 WHERE r.collection = {collection_name}::text;
 
--- As it was before there were filters; beside the one below its calls would be ambiguous.
+-- The version without filters; with both versions in place, calls would be ambiguous.
 DROP FUNCTION IF EXISTS {collection}.search(halfvec, int);
 
--- `distance + 0` is sorted where `distance` would be taken for sorted already, which a walk in relaxed
--- order only nearly is. The settings in the head end with the function, and so do the changes to them in its body.
--- The query is cast to the column's type: uncast, a column of vector would be cast to the query's, and no HNSW is
--- over that.
+-- Relaxed order is only nearly sorted, but the planner treats it as sorted; `distance + 0` forces a sort.
+-- The SET clauses, and changes to those settings in the body, end with the function.
+-- The query is cast to the column's type; otherwise Postgres would cast a vector column to halfvec, and
+-- could not use the HNSW.
 CREATE OR REPLACE FUNCTION {collection}.search(
     query halfvec, k int DEFAULT 10, shards text[] DEFAULT NULL, uri_prefix text DEFAULT NULL,
     words text DEFAULT NULL, min_width int DEFAULT NULL, max_width int DEFAULT NULL,
@@ -80,8 +80,8 @@ BEGIN
 END
 $$;
 
--- It names the table twice instead of calling `search`, which may be replaced in mid-statement by
--- that of a release of another model.
+-- Reads the table directly instead of calling `search`, which a release of another model may replace
+-- while the statement runs.
 CREATE OR REPLACE FUNCTION {collection}.similar(to_image text, k int DEFAULT 10)
 RETURNS TABLE (image_id text, score double precision, caption text, uri text, sha256 text,
                shard text)

@@ -1,4 +1,4 @@
-"""The release: which index answers. It moves in one transaction, and only past its judgement."""
+"""Publish and roll back: one transaction makes an index live, if its judgement allows it."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,11 +25,11 @@ PATIENCE_SECONDS = 60.0
 
 
 def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
-    """Make the index the live release; returns it, and whether anything moved.
+    """Make the index the live release; returns it, and whether it changed.
 
-    Nothing moves where the live release already has this content. Raises ReleaseError if the
-    index was not judged as it is now, or was found wanting, or if somebody's query or load was in
-    the way for longer than `PATIENCE_SECONDS`.
+    Does nothing if the live release already has this content. Raises ReleaseError if the index's
+    current content was not judged or did not pass, or if queries or loads blocked the change for
+    longer than `PATIENCE_SECONDS`.
     """
     return patiently(
         connection, index.collection, lambda: _publish(connection, index, run_id), PATIENCE_SECONDS
@@ -39,10 +39,10 @@ def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[
 def roll_back(connection: psycopg.Connection, collection: str) -> Release:
     """Make the release before the live one live again.
 
-    Shards are replaced in place, so a release of the same index has the same rows by now: the
-    one meant is the last of another index. Where that index has changed since it was live, its
-    newest judgement decides, and a new release is made of it. Raises ReleaseError if there is
-    none to go back to, or as `publish`.
+    Shards are replaced in place, so an earlier release of the same index has the same rows now.
+    The rollback target is therefore the last release of another index. If that index has changed
+    since, its newest judgement must pass, and a new release of it is made. Raises ReleaseError if
+    there is no rollback target, or as `publish`.
     """
     return patiently(
         connection, collection, lambda: _roll_back(connection, collection), PATIENCE_SECONDS
@@ -50,7 +50,7 @@ def roll_back(connection: psycopg.Connection, collection: str) -> Release:
 
 
 def previous(connection: psycopg.Connection, collection: str) -> int | None:
-    """Number of the release that a rollback would go back to."""
+    """Number of the release that a rollback would make live."""
     cursor = connection.cursor(row_factory=scalar_row)
     key = {"collection": collection}
     before: int | None = cursor.execute(statement("previous_release"), key).fetchone()
@@ -59,7 +59,7 @@ def previous(connection: psycopg.Connection, collection: str) -> int | None:
 
 @dataclass(frozen=True)
 class ReleasedIndex:
-    """A release's index, and the content that it had when it was published."""
+    """A release's index, and the content of that index when it was published."""
 
     index_id: int
     content: str
@@ -76,9 +76,7 @@ def published(connection: psycopg.Connection, release_id: int) -> ReleasedIndex:
 def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     before = previous(connection, collection)
     if before is None:
-        raise ReleaseError(
-            f"{collection} has no release of another index before the live one to go back to."
-        )
+        raise ReleaseError(f"{collection} has no earlier release of another index to roll back to.")
     connection.execute(statement("lock_ledger"))
     released = published(connection, before)
     if tables.content(connection, released.index_id) == released.content:
@@ -88,8 +86,8 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
         live, _ = _publish(connection, index, "rollback")
     except ReleaseError as error:
         raise ReleaseError(
-            f"{index.identity.short}, which was live before, has changed since. {error} The "
-            "collection's YAML must name that model then."
+            f"The index of {index.identity.short} has changed since it was live. {error} Name that "
+            "model in the collection's YAML first."
         ) from error
     return live
 
@@ -135,8 +133,8 @@ def _passed(connection: psycopg.Connection, index: Index) -> Judgement:
         )
     if not tables.has_hnsw(connection, index):
         raise ReleaseError(
-            f"The index of {index.identity.short} has no HNSW: a load that is not done took it "
-            "away. Materialize `search_index` again."
+            f"The index of {index.identity.short} has no HNSW: an unfinished load dropped it. "
+            "Materialize `search_index` again."
         )
     if judgement.faults:
         raise ReleaseError(f"Not published: {'; '.join(judgement.faults)}.")

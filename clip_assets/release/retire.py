@@ -1,4 +1,4 @@
-"""Drop the indexes that no release needs any more."""
+"""Drop indexes that are neither live nor kept for rollback."""
 
 import psycopg
 from psycopg.errors import DependentObjectsStillExist
@@ -18,9 +18,9 @@ _PATIENCE_SECONDS = 2.0
 def drop_superseded(connection: psycopg.Connection, collection: str, keep: int) -> list[str]:
     """Drop the tables of all but the `keep` indexes released last; returns their names.
 
-    What is live and what a rollback would go back to stays in any case. A table that a query
-    still reads, or a view of somebody's own, is left to the next time. An index that was never
-    released is nobody's past, and stays.
+    The live index and the rollback target are always kept. A table that a query or a user's view
+    still needs is skipped until the next call. An index that was never released is not a rollback
+    target and is not dropped here.
     """
     key = {"collection": collection, "keep": keep}
     cursor = connection.cursor(row_factory=scalar_row)
@@ -48,7 +48,7 @@ def _drop(connection: psycopg.Connection, collection: str, index_id: int) -> boo
 
 
 def _needed(connection: psycopg.Connection, collection: str) -> set[int]:
-    """Indexes of what is live and of what a rollback would go back to."""
+    """The live index and the index that a rollback would make live."""
     needed = {search.live(connection, collection).index_id}
     before = previous(connection, collection)
     if before is not None:

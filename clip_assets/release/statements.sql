@@ -1,7 +1,7 @@
--- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+-- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: lock_ledger
--- No shard may be loaded between the look at what was judged and the move of the pointer.
+-- No shard may be loaded between checking the judgement and moving the pointer.
 LOCK TABLE clip_assets.ledger IN SHARE MODE;
 
 -- name: judgement
@@ -30,7 +30,7 @@ WHERE before.collection = %(collection)s AND before.dropped_at IS NULL
 ORDER BY before.release_id DESC LIMIT 1;
 
 -- name: superseded_indexes
--- Indexes whose last release is older than those of `keep` other indexes.
+-- All indexes except the `keep` most recently released.
 SELECT index_id FROM clip_assets.release
 WHERE collection = %(collection)s AND dropped_at IS NULL
 GROUP BY index_id ORDER BY max(release_id) DESC OFFSET %(keep)s;

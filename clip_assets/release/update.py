@@ -1,5 +1,4 @@
-"""Bring a collection's release up to date: the one sequence that assets, command line and
-snapshots share."""
+"""Bring a collection's release up to date; assets, command line and snapshots share this."""
 
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSpec(IndexSpec):
-    """An index that is to be live, what it must reach, and how many indexes of the collection are
-    kept: the live one and those to go back to."""
+    """An index to release, the recall it must reach, and how many indexes to keep: the live one
+    and those for rollback."""
 
     wanted: Wanted
     keep_indexes: int
@@ -26,7 +25,7 @@ class ReleaseSpec(IndexSpec):
 
 @dataclass(frozen=True)
 class Published:
-    """The live release, whether the pointer moved to it now, and the tables that were dropped."""
+    """The live release, whether this call made it live, and the tables that were dropped."""
 
     release: Release
     moved: bool
@@ -46,7 +45,7 @@ def bring_up_to_date(
 
 
 def publish_and_retire(connection: psycopg.Connection, spec: ReleaseSpec, run_id: str) -> Published:
-    """Make the newest index of this model and type live, and drop those it supersedes.
+    """Make the newest index of this model and type live, and drop superseded ones.
 
     Raises DatabaseError if there is none, ReleaseError as `publish`.
     """

@@ -1,1 +1,1 @@
-"""The one door to vectors."""
+"""Search: the only way to read vectors from an index."""

@@ -1,4 +1,4 @@
-"""What a search may be narrowed to: an allow-list of columns, each with an index that serves it."""
+"""Search filters: an allow-list of columns, each with a database index."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +29,7 @@ class Predicate:
 
 
 class Filter(BaseModel):
-    """Which images may be found; every part that is given must hold."""
+    """Which images a search may return; they must match every part that is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,10 +37,10 @@ class Filter(BaseModel):
         None, min_length=1, max_length=1_000, description="in one of these shards"
     )
     uri_prefix: _Text | None = Field(
-        None, description="the source's address starts so: a folder, a bucket prefix, a tar"
+        None, description="the source address starts with this: a folder, a bucket prefix, a tar"
     )
     words: _Text | None = Field(
-        None, description="each of these words stands in the caption, in any order and case"
+        None, description="the caption contains all of these words, in any order and case"
     )
     min_width: _Pixels | None = Field(None, description="pixels")
     max_width: _Pixels | None = Field(None, description="pixels")

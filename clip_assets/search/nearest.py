@@ -1,9 +1,9 @@
 """The k nearest rows of an index, by the plan that suits the filter.
 
-No filter, or one that most rows pass: the HNSW, in iterative scans that go on until k rows
-passed. A filter that few rows pass: those rows, compared one by one, which is exact and cheaper
-than a graph walked almost in vain. The planner does not see this by itself, for it knows
-nothing of how far the graph must be walked.
+Without a filter, or with one that most rows pass: HNSW search, with iterative scans that continue
+until k rows pass. With a filter that few rows pass: exact search over those rows, which is cheaper
+than a long walk of the graph. Postgres' planner cannot choose this itself, because it does not know
+how far the graph must be walked.
 """
 
 import math
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Neighbour(NamedTuple):
     """A row near the query, with its shard's lineage; `score` is the cosine similarity to it.
 
-    In the order of the statements' columns: made by position, a row takes a tenth of the time.
+    Fields are in the order of the statements' columns; filling by position is ten times faster.
     """
 
     score: float
@@ -51,9 +51,9 @@ class Neighbour(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """Rows, best first, and whether they are all that could be had.
+    """Rows, best first, and whether the search was complete.
 
-    False means: the budget ended first, and more rows may match.
+    `complete` is false if the search used up its budget first; more rows may match.
     """
 
     rows: list[Neighbour]
@@ -64,11 +64,11 @@ class Neighbours(NamedTuple):
 class Budget:
     """How much a search may cost.
 
-    Where up to `exact_rows(rows)` rows are expected to match a filter, they are compared one by
-    one, unless they turn out to be more than that and than `rescue_rows`. A walk of the graph under
-    a filter finds `overfetch` times k rows and keeps the nearest k: of those that match, the graph
-    leads to some of the nearest only after others. It ends after `scan_tuples` rows; if it has not
-    found k by then, up to `rescue_rows` are compared instead.
+    If at most `exact_rows(rows)` rows are expected to match a filter, the search is exact, unless a
+    count finds more than both that and `rescue_rows`. Under a filter, HNSW search fetches
+    `overfetch` times k rows and keeps the nearest k, because it can find some of the nearest after
+    farther ones. It ends after `scan_tuples` rows; if it has not found k by then, exact search
+    follows over up to `rescue_rows` rows.
     """
 
     exact_factor: float = 16.0
@@ -77,14 +77,14 @@ class Budget:
     rescue_rows: int = 20_000
 
     def exact_rows(self, rows: int) -> float:
-        """Where both plans cost the same: comparing costs with the number of rows that match,
-        walking with the number of rows for each that matches, so they meet at its root."""
+        """Number of matching rows at which both plans cost the same. Exact search's cost grows
+        with m matching rows, that of HNSW search with rows / m, so it is proportional to √rows."""
         return self.exact_factor * math.sqrt(rows)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """An index as searches see it: its table, and how far its HNSW is walked."""
+    """What a search needs to know of an index: its table, ef_search and budget."""
 
     index_id: int
     vector_type: VectorType
@@ -99,7 +99,7 @@ class Graph:
 
 
 class QueryVector:
-    """A query as pgvector reads it from the wire: no digits to write and read again."""
+    """A query vector in pgvector's binary format, which needs no conversion to text and back."""
 
     def __init__(self, vector: NDArray[np.float32], dim: int, vector_type: VectorType) -> None:
         """Raises ValueError if the vector is not float32[dim], and finite once rounded."""
@@ -111,7 +111,7 @@ class QueryVector:
 
 
 class _QueryDumper(Dumper):
-    """Leaves the type to the statement's cast: its number differs from database to database."""
+    """Leaves the type to the statement's cast: its OID differs from database to database."""
 
     format = Format.BINARY
     oid = 0
@@ -149,10 +149,10 @@ def nearest(
 
 
 def few_match(connection: psycopg.Connection, graph: Graph, where: Predicate) -> bool:
-    """Whether the matching rows are compared one by one.
+    """Whether few enough rows match for exact search.
 
-    Decided by the planner's own estimate: made from statistics, it costs the same for any filter.
-    Where it says few, as it does of what its statistics do not know, some are counted first.
+    Based on the planner's estimate, which costs the same for any filter. If it expects few rows, as
+    it does for values that its statistics do not cover, the rows are counted up to a limit.
     """
     explain = _on("expected_rows", graph.index_id, graph.vector_type, where.condition)
     plans = connection.cursor(row_factory=scalar_row).execute(explain, where.values).fetchone()
@@ -167,7 +167,7 @@ def few_match(connection: psycopg.Connection, graph: Graph, where: Predicate) ->
 def plan(
     connection: psycopg.Connection, graph: Graph, vector: NDArray[np.float32], k: int
 ) -> list[str]:
-    """How Postgres would answer an unfiltered search, in the lines of EXPLAIN."""
+    """The EXPLAIN lines of an unfiltered search."""
     values = _values(connection, graph, vector, k)
     explain = b"EXPLAIN " + _search("hnsw", graph.index_id, graph.vector_type, EVERYTHING.condition)
     cursor = connection.cursor(row_factory=scalar_row)
@@ -207,10 +207,9 @@ def _neighbours(connection: psycopg.Connection) -> psycopg.Cursor[Neighbour]:
 def _fetch(
     cursor: psycopg.Cursor[T], query: bytes, values: dict[str, Any], settings: dict[str, str]
 ) -> list[T]:
-    """In one round trip, which is one transaction: the settings end with it.
+    """Run in one round trip and one transaction, so that the settings end with it.
 
-    Plans are made for the values at hand; one for any value could not leave out what a filter
-    does not ask for.
+    Custom plans are forced, because a generic plan cannot drop the conditions of unused filters.
     """
     settings = {"plan_cache_mode": "force_custom_plan", **settings}
     with cursor.connection.pipeline():
@@ -219,7 +218,7 @@ def _fetch(
     return cursor.fetchall()
 
 
-# Composing a statement costs as much as running a small one; each is composed once.
+# Composing a statement costs as much as running a small one, so the result is cached.
 @lru_cache(256)
 def _search(way: str, index_id: int, vector_type: VectorType, condition: LiteralString) -> bytes:
     return statement("search", nearest=_on(way, index_id, vector_type, condition)).as_bytes()
@@ -236,7 +235,7 @@ def _on(
 
 @cache
 def _set(names: tuple[str, ...]) -> bytes:
-    """Gives each setting a value for the running transaction."""
+    """Sets each setting for the current transaction."""
     calls = [sql.SQL("set_config({}, %s, true)").format(name) for name in names]
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)).as_bytes()
 

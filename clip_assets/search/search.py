@@ -1,4 +1,4 @@
-"""The one door to a collection's vectors: the service, the command line and the tests go here."""
+"""Search a collection's live release; used by the service, the command line and the tests."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,10 +20,10 @@ from clip_assets.search.statements import statement
 
 @dataclass(frozen=True)
 class Release:
-    """What answers for a collection: one model's table at one ef_search.
+    """What serves a collection's searches: one model's table at one ef_search.
 
-    `spec` is how to load the model, `identity` what the loaded model must be; `comparison` is
-    that with the previous release.
+    `spec` says how to load the model, `identity` what the loaded model must be; `comparison` is
+    the comparison with the previous release.
     """
 
     id: int
@@ -52,7 +52,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Who made a hit's vector: the Dagster run, the job, the shard and its version, the model."""
+    """Where a hit's vector comes from: Dagster run, job, shard and version, model, device."""
 
     run_id: str
     job_id: str
@@ -64,7 +64,7 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Hit:
-    """One image of an answer; `score` is the cosine similarity to the query."""
+    """One search result; `score` is the cosine similarity to the query."""
 
     score: float
     image_id: str
@@ -78,8 +78,8 @@ class Hit:
 
 @dataclass(frozen=True)
 class Hits:
-    """The answer to a search, best first. `complete` is false where fewer than k were found within
-    the budget of a search, though more may match."""
+    """Search results, best first. `complete` is false if the search used up its budget before it
+    found k; more images may match."""
 
     hits: tuple[Hit, ...]
     complete: bool = True
@@ -88,7 +88,7 @@ class Hits:
 def live(connection: psycopg.Connection, collection: str | None = None) -> Release:
     """The live release of the collection; None means the only one there is.
 
-    Raises ReleaseError if there is none, or several to choose from.
+    Raises ReleaseError if there is none, or if there are several and no name is given.
     """
     cursor = connection.cursor(row_factory=kwargs_row(_release))
     key = {"collection": collection}

@@ -1,4 +1,4 @@
--- Named statements. {names} are identifiers of our own making; %(names)s are bound values.
+-- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: live_release
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
@@ -10,7 +10,7 @@ WHERE %(collection)s::text IS NULL OR l.collection = %(collection)s
 ORDER BY l.collection;
 
 -- name: filter
--- What a filter lets through. Whatever is not asked for is NULL, and folds away in a custom plan.
+-- Unused filters are NULL, and a custom plan removes their conditions.
 ({shards}::text[] IS NULL OR shard = ANY ({shards}::text[]))
 AND ({uri_prefix}::text IS NULL OR uri ^@ {uri_prefix}::text)
 AND ({words}::text IS NULL
@@ -27,8 +27,8 @@ EXPLAIN (FORMAT json) SELECT FROM clip_assets.{table} WHERE {filter};
 SELECT count(*) FROM (SELECT FROM clip_assets.{table} WHERE {filter} LIMIT %(limit)s) AS found;
 
 -- name: search
--- A walk in relaxed order is nearly sorted; the planner takes it for sorted and would not sort it
--- again, were it not for the sum. The columns are those of `Neighbour`.
+-- Relaxed order is only nearly sorted, but the planner treats it as sorted; `+ 0` forces a sort.
+-- The columns are those of `Neighbour`.
 SELECT 1 - t.distance AS score, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
        l.run_id, l.job_id, t.shard, l.version, l.device
 FROM ({nearest}) AS t
@@ -42,7 +42,7 @@ WHERE {filter}
 ORDER BY embedding <=> %(vector)b::{vector_type} LIMIT %(fetch)s
 
 -- name: exact
--- The sum is no order that the HNSW knows, so it is left alone and all that match are compared.
+-- The HNSW cannot sort by `+ 0`, so the planner compares all matching rows.
 SELECT *, (embedding <=> %(vector)b::{vector_type}) + 0 AS distance FROM clip_assets.{table}
 WHERE {filter}
 ORDER BY distance LIMIT %(fetch)s

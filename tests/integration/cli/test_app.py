@@ -291,7 +291,7 @@ def test_readers_of_a_new_installation(
 
 def test_rollback(live: search.Release, database: str, data: Path) -> None:
     """It says which release is live now, or that there is none to go back to."""
-    assert "no release of another index" in failed("rollback", COLLECTION)
+    assert "no earlier release of another index" in failed("rollback", COLLECTION)
     with psycopg.connect(database, autocommit=True) as connection:
         other = Made(Objects(str(data / COLLECTION)))
         other.add("00000")

@@ -1,4 +1,4 @@
-"""The HNSW is built with what the machine has, and tells how far it is."""
+"""The HNSW build uses the machine's memory and processors, and reports progress."""
 
 import os
 import threading
@@ -35,7 +35,7 @@ def many(made: Made) -> Made:
 def test_progress_is_seen_from_outside(
     database: str, connection: psycopg.Connection, many: Made
 ) -> None:
-    """While one connection builds, another sees the share of the table that is done grow."""
+    """While one connection builds, another can read the growing progress."""
     index = reconcile(connection, many).index
     seen: list[Step] = []
     thread = threading.Thread(target=build.build, args=(connection, index, 12_000))
@@ -55,13 +55,13 @@ def test_progress_is_seen_from_outside(
 def test_lines_of_progress(
     connection: psycopg.Connection, many: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build says what it was given, and then how far it is, a line for each 5 % at most."""
+    """A build reports its memory and workers, then at most one line per 5 % of progress."""
     monkeypatch.setattr(progress, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
     lines: list[str] = []
     index = reconcile(connection, many).index
     assert build.build(connection, index, 12_000, lines.append)
-    assert "would hold the graph, and at most 0 workers" in lines[0]
+    assert "MB) and at most 0 workers" in lines[0]
     assert 2 < len(lines) <= 22
     assert all("building HNSW" in line for line in lines[1:])
     assert not build.build(connection, index, 12_000, lines.append)
@@ -71,7 +71,7 @@ def test_lines_of_progress(
 def test_memory_and_workers_of_the_machine(
     connection: psycopg.Connection, made: Made, rows: int
 ) -> None:
-    """Few rows build alone, many on all processors but one, within half of the free memory."""
+    """Few rows use one process, many use all processors but one, in half the free memory."""
     index = reconcile(connection, made).index
     lines: list[str] = []
     build.build(connection, index, rows, lines.append)
@@ -85,8 +85,8 @@ def test_memory_and_workers_of_the_machine(
 
 
 def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], Path]) -> None:
-    """The embedded server takes a share of the memory, unless it was told otherwise; where that
-    does not hold the graph, the build says so."""
+    """The embedded server uses a share of the memory unless configured otherwise; if the graph does
+    not fit, the build reports it."""
     folder = open_folder()
     for told in (False, True):
         server = embedded.start(folder / "postgres", "delete" if told else "stop")
@@ -100,7 +100,7 @@ def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], P
             assert row[0] == 1 << 20 if told else 128 << 20 <= row[0] < machine.here().memory
             index = reconcile(connection, many).index
             build.build(connection, index, 12_000, lines.append)
-            assert ("more than shared_buffers" in lines[-1]) is told
+            assert ("do not fit in shared_buffers" in lines[-1]) is told
             connection.execute(
                 sql.SQL("DROP INDEX clip_assets.{}").format(sql.Identifier(index.hnsw))
             )
@@ -110,10 +110,10 @@ def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], P
 
 @both_types
 @pytest.mark.parametrize(("share", "fits"), [(1.0, True), (0.6, False)])
-def test_the_graph_fits(
+def test_requested_memory_holds_the_graph(
     connection: psycopg.Connection, many: Made, share: float, fits: bool
 ) -> None:
-    """The memory that is asked for holds the graph, and not much more than it."""
+    """The requested memory is enough for the graph, and not much more."""
     index = reconcile(connection, many).index
     notices: list[str] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
@@ -127,8 +127,8 @@ def test_the_graph_fits(
     assert any("no longer fits" in notice for notice in notices) is not fits
 
 
-def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
-    """Before there is an index it loads; once all shards are there it measures."""
+def test_progress_names_the_current_step(connection: psycopg.Connection, made: Made) -> None:
+    """Before an index exists the step is loading; with all shards loaded it is measuring."""
     key = (COLLECTION, made.model.spec.slug, made.vector_type)
     assert progress.step(connection, *key, 5) == Step("loading shards", 0, 5)
     reconcile(connection, made)
@@ -140,7 +140,7 @@ def test_steps_of_an_index(connection: psycopg.Connection, made: Made) -> None:
     ("host", "known"),
     [("/tmp/socket", True), ("127.0.0.1", True), ("localhost", True), ("db.example.org", False)],
 )
-def test_a_server_elsewhere_keeps_its_own_settings(host: str, known: bool) -> None:
-    """The memory of this machine says nothing of a server on another one."""
+def test_a_remote_server_keeps_its_own_settings(host: str, known: bool) -> None:
+    """This machine's memory is not used to size builds on another machine."""
     assert machine.runs_here(host) is known
     assert machine.here().processors <= (os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""A load that is large beside what is loaded goes around the graph that is there."""
+"""A large load goes into a new index instead of the existing graph."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,9 +43,9 @@ def grown(released: Made) -> Made:
     return released
 
 
-def test_beside_what_answers(connection: psycopg.Connection, grown: Made) -> None:
-    """All shards go into an index of their own, whose graph is built once all are in; the live one
-    answers as it did until the release moves, and is there to go back to."""
+def test_a_large_load_builds_a_new_index(connection: psycopg.Connection, grown: Made) -> None:
+    """All shards go into a new index, whose graph is built after the load; the live index is used
+    until the next release, and kept for rollback."""
     before = search.live(connection)
     answers = _answers(connection, before)
     loaded = reconcile(connection, grown)
@@ -63,9 +63,11 @@ def test_beside_what_answers(connection: psycopg.Connection, grown: Made) -> Non
     assert _answers(connection, before) == answers
 
 
-def test_no_release_of_it_is_decided_by_hand(connection: psycopg.Connection, grown: Made) -> None:
-    """The newer index is of the model that is live, so automation may publish it; once it was
-    taken back, nothing publishes it but a hand."""
+def test_a_rolled_back_new_index_needs_a_manual_release(
+    connection: psycopg.Connection, grown: Made
+) -> None:
+    """The newer index is of the model that is live, so automation may publish it; after a
+    rollback only a manual run does."""
     build_and_judge(connection, grown)
     assert _is_live(connection, grown)
     publish(connection, grown)
@@ -78,8 +80,10 @@ def test_no_release_of_it_is_decided_by_hand(connection: psycopg.Connection, gro
     assert not _is_live(connection, grown)
 
 
-def test_the_outgrown_index_goes(connection: psycopg.Connection, grown: Made) -> None:
-    """As any other that is superseded."""
+def test_the_outgrown_index_is_dropped_once_superseded(
+    connection: psycopg.Connection, grown: Made
+) -> None:
+    """It is dropped like any other superseded index."""
     outgrown = search.live(connection)
     publish(connection, grown)
     for number in range(6, 9):
@@ -91,7 +95,7 @@ def test_the_outgrown_index_goes(connection: psycopg.Connection, grown: Made) ->
 
 
 @pytest.mark.parametrize("added", [1, 2])
-def test_few_are_inserted_live(
+def test_a_small_load_is_inserted_into_the_live_index(
     connection: psycopg.Connection, released: Made, added: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small share of the shards, or few rows however large their share."""
@@ -104,8 +108,8 @@ def test_few_are_inserted_live(
     assert loaded.outgrown is None
 
 
-def test_replaced_shards_count(connection: psycopg.Connection, released: Made) -> None:
-    """They would leave dead rows in the graph besides."""
+def test_replaced_shards_count_as_changed(connection: psycopg.Connection, released: Made) -> None:
+    """Inserting them would also leave dead rows in the graph."""
     for shard in ("00002", "00003"):
         released.add(shard, version=2)
     assert reconcile(connection, released).index.index_id > search.live(connection).index_id
@@ -115,10 +119,10 @@ def test_replaced_shards_count(connection: psycopg.Connection, released: Made) -
     assert loaded == commits.newest(released.objects, released.model.spec.slug)
 
 
-def test_what_was_never_released_loses_its_graph(
+def test_an_unreleased_index_only_loses_its_graph(
     connection: psycopg.Connection, made: Made
 ) -> None:
-    """It serves nobody, so its rows stay where they are."""
+    """No release uses it, so its rows can stay in the same table."""
     first = build_and_judge(connection, made)
     for shard in ("00004", "00005"):
         made.add(shard)
@@ -129,8 +133,8 @@ def test_what_was_never_released_loses_its_graph(
     assert publish(connection, made).rows == 300
 
 
-def test_without_a_graph_it_is_not_published(connection: psycopg.Connection, made: Made) -> None:
-    """A load that failed after it took the graph away leaves nothing that was judged."""
+def test_an_unfinished_load_is_not_published(connection: psycopg.Connection, made: Made) -> None:
+    """A load that dropped the graph and then failed also discards the judgement."""
     index = build_and_judge(connection, made)
     for shard in ("00004", "00005"):
         made.add(shard)
@@ -142,18 +146,20 @@ def test_without_a_graph_it_is_not_published(connection: psycopg.Connection, mad
         release.publish(connection, index, "run-2")
 
 
-def test_a_graph_that_is_gone(connection: psycopg.Connection, made: Made) -> None:
-    """However it went, a judgement of before does not publish what has none."""
+def test_an_index_without_a_graph_is_not_published(
+    connection: psycopg.Connection, made: Made
+) -> None:
+    """An earlier judgement does not allow publishing an index without a graph."""
     index = build_and_judge(connection, made)
     connection.execute(f"DROP INDEX clip_assets.{index.hnsw}".encode())
     with pytest.raises(ReleaseError, match="has no HNSW"):
         release.publish(connection, index, "run-2")
 
 
-def test_a_table_that_is_read_keeps_its_graph(
+def test_a_table_being_read_keeps_its_graph(
     database: str, connection: psycopg.Connection, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for a long query to end; the shards are inserted live then."""
+    """The load does not wait for a long query; it inserts into the existing graph instead."""
     monkeypatch.setattr(growth, "_PATIENCE_SECONDS", 0.1)
     index = build_and_judge(connection, made)
     for shard in ("00004", "00005"):
@@ -165,7 +171,7 @@ def test_a_table_that_is_read_keeps_its_graph(
 
 
 def test_small_shards_before_large_ones(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """What counts is how many rows come, not how many a shard had so far."""
+    """The number of new rows decides, not the size of the shards loaded so far."""
     made = Made(Objects(str(tmp_path / "photos")))
     made.add("00000", 20)
     before = publish(connection, made)
@@ -173,8 +179,10 @@ def test_small_shards_before_large_ones(connection: psycopg.Connection, tmp_path
     assert reconcile(connection, made).outgrown == before.table
 
 
-def test_a_shard_whose_commit_is_gone_stays(connection: psycopg.Connection, grown: Made) -> None:
-    """Only the index that has its rows can still answer with them."""
+def test_a_shard_without_a_commit_prevents_a_new_index(
+    connection: psycopg.Connection, grown: Made
+) -> None:
+    """Its rows exist only in the old index, so that index stays in use."""
     path = commits.newest(grown.objects, grown.model.spec.slug)["00003"]
     Path(grown.objects.uri(path)).unlink()
     loaded = reconcile(connection, grown)
@@ -182,10 +190,10 @@ def test_a_shard_whose_commit_is_gone_stays(connection: psycopg.Connection, grow
     assert len(tables.ledger(connection, loaded.index)) == 6
 
 
-def test_back_to_an_outgrown_index_that_changed(
+def test_rollback_to_a_changed_outgrown_index(
     connection: psycopg.Connection, released: Made
 ) -> None:
-    """It is judged as it is now, beside the one that takes its place."""
+    """Its current content is judged together with the index that replaces it."""
     outgrown = search.live(connection)
     released.add("00000", version=2)
     assert reconcile(connection, released).outgrown is None
@@ -199,10 +207,10 @@ def test_back_to_an_outgrown_index_that_changed(
     assert back.content == tables.content(connection, outgrown.index_id) != outgrown.content
 
 
-def test_files_of_the_outgrown_index_are_gone(
+def test_missing_files_of_the_outgrown_index_do_not_block(
     connection: psycopg.Connection, released: Made
 ) -> None:
-    """An erasure takes away what it rewrote; the newer index is judged and released even so."""
+    """An erasure removes files it rewrote; the new index is still judged and released."""
     first = commits.newest(released.objects, released.model.spec.slug)
     for shard in ("00002", "00003"):
         released.add(shard, version=2)
@@ -212,8 +220,10 @@ def test_files_of_the_outgrown_index_are_gone(
     assert live.index_id == find(connection, released).index_id
 
 
-def test_eight_at_once_make_one(database: str, connection: psycopg.Connection, grown: Made) -> None:
-    """Loaders that find out together that the graph is outgrown fill the same new index."""
+def test_eight_loaders_share_one_new_index(
+    database: str, connection: psycopg.Connection, grown: Made
+) -> None:
+    """Loaders that start a large load at the same time fill the same new index."""
     before = find(connection, grown)
     with ThreadPoolExecutor(8) as loaders:
         made = {one.index.index_id for one in loaders.map(load_all, [database] * 8, [grown] * 8)}
@@ -223,8 +233,8 @@ def test_eight_at_once_make_one(database: str, connection: psycopg.Connection, g
     assert publish(connection, grown).rows == 300
 
 
-def test_a_load_that_failed_goes_on(connection: psycopg.Connection, grown: Made) -> None:
-    """The next one fills the index that was begun, and loads what it lacks."""
+def test_a_failed_load_is_resumed(connection: psycopg.Connection, grown: Made) -> None:
+    """The next load continues with the same new index and loads the missing shards."""
     part = _part(grown, "00005")
     whole = part.read_bytes()
     part.write_bytes(whole[:-1])

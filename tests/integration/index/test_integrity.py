@@ -45,5 +45,5 @@ def test_a_changed_table_is_not_published(
     """One wrong row among hundreds keeps the index from being published, by name of its shard."""
     change(connection, build_and_judge(connection, made), statement)
     index = build_and_judge(connection, made)
-    with pytest.raises(ReleaseError, match=f"not the committed ones in shards {shard}"):
+    with pytest.raises(ReleaseError, match=f"differ from the committed ones in shards {shard}"):
         release.publish(connection, index, "run")

@@ -1,4 +1,4 @@
-"""The table holds what the parquet holds, exactly once, whoever loads and however often."""
+"""The table holds the parquet's rows exactly once, however many processes load how often."""
 
 import multiprocessing
 import random
@@ -124,7 +124,7 @@ def test_thumbnails_are_stored_once(connection: psycopg.Connection, tmp_path: Pa
     assert count == (1,)
 
 
-def test_twice_changes_nothing(connection: psycopg.Connection, made: Made) -> None:
+def test_a_second_load_changes_nothing(connection: psycopg.Connection, made: Made) -> None:
     """A second load touches no row and no ledger line."""
     first = reconcile(connection, made)
     before = fingerprint(connection, first.index)
@@ -153,14 +153,14 @@ def test_a_changed_shard_replaces_only_itself(connection: psycopg.Connection, ma
 
 
 def test_missing_shards_are_named(connection: psycopg.Connection, made: Made) -> None:
-    """A shard of the catalog that no one embedded yet is listed, and the others load."""
+    """A shard of the catalog without embeddings is listed, and the others load."""
     shards = [*made.current, ShardVersion("00009", 1, "f" * 64)]
     done = load.reconcile(connection, made.objects, made.asked, shards)
     assert (done.loaded, done.missing) == (made.shards, ["00009"])
 
 
-def test_what_is_loaded_is_not_looked_for(connection: psycopg.Connection, made: Made) -> None:
-    """Where the ledger has every current shard, neither a listing nor the other commits is read."""
+def test_loaded_commits_are_not_read_again(connection: psycopg.Connection, made: Made) -> None:
+    """If the ledger has every current shard, neither a listing nor another commit is read."""
     reconcile(connection, made)
     shards, current = made.shards, made.current
     for shard in shards[1:]:
@@ -169,7 +169,9 @@ def test_what_is_loaded_is_not_looked_for(connection: psycopg.Connection, made: 
     assert (done.loaded, done.unchanged, done.missing) == ([], shards, [])
 
 
-def test_a_version_still_to_be_embedded(connection: psycopg.Connection, made: Made) -> None:
+def test_the_old_version_stays_until_the_new_is_embedded(
+    connection: psycopg.Connection, made: Made
+) -> None:
     """While a shard's current version has no commit, the version before stays loaded."""
     reconcile(connection, made)
     newer = [*made.current[:-1], ShardVersion("00003", 2, "f" * 64)]
@@ -183,8 +185,8 @@ def test_nothing_committed(connection: psycopg.Connection, tmp_path: Path) -> No
         reconcile(connection, Made(Objects(str(tmp_path / "empty"))))
 
 
-def test_a_late_loader_does_not_turn_back(connection: psycopg.Connection, made: Made) -> None:
-    """Who listed the commits before a newer one was loaded leaves the newer one alone."""
+def test_a_late_loader_keeps_the_newer_version(connection: psycopg.Connection, made: Made) -> None:
+    """A loader with an outdated list of commits does not replace a newer one."""
     path = commits.newest(made.objects, made.model.spec.slug)["00001"]
     old = commits.read_path(made.objects, path)
     made.add("00001", 20, version=2)
@@ -194,7 +196,9 @@ def test_a_late_loader_does_not_turn_back(connection: psycopg.Connection, made: 
     assert fingerprint(connection, index) == before
 
 
-def test_eight_at_once(database: str, made: Made, processes: ForkServerContext) -> None:
+def test_eight_processes_load_like_one(
+    database: str, made: Made, processes: ForkServerContext
+) -> None:
     """Eight processes that load at the same time leave what one would have left."""
     with ProcessPoolExecutor(8, mp_context=processes) as pool:
         done = [run.result() for run in [pool.submit(load_all, database, made) for _ in range(8)]]
@@ -268,7 +272,7 @@ def _loaded(connection: psycopg.Connection, version: int) -> int:
     return (connection.execute(loaded, [version]).fetchone() or (0,))[0]
 
 
-def test_a_replaced_shard_is_never_half_there(
+def test_readers_never_see_a_partly_replaced_shard(
     database: str, connection: psycopg.Connection, made: Made
 ) -> None:
     """While shards are replaced, a reader counts all rows of each at every moment."""
@@ -336,7 +340,7 @@ def test_a_missing_part_is_refused(connection: psycopg.Connection, made: Made) -
 
 @both_types
 def test_a_vector_that_is_not_finite_is_refused(connection: psycopg.Connection, made: Made) -> None:
-    """A NaN that slipped through every check before stops at the table."""
+    """A NaN that passed all earlier checks is rejected by the table."""
     index = reconcile(connection, made).index
     before = fingerprint(connection, index)
     vectors = clustered(3, 1)

@@ -1,4 +1,4 @@
-"""A thumbnail leaves after the last row that has it, and never before."""
+"""A thumbnail is deleted after the last row that uses it, and not earlier."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,8 +19,10 @@ from tests.integration.support import (
 )
 
 
-def test_those_of_a_replaced_shard_go(connection: psycopg.Connection, released: Made) -> None:
-    """What any index has a row of stays."""
+def test_thumbnails_of_a_replaced_shard_are_deleted(
+    connection: psycopg.Connection, released: Made
+) -> None:
+    """Thumbnails that any index has a row for are kept."""
     before = _thumbnails(connection)
     assert (len(before), thumbnails.drop_unneeded(connection)) == (200, 0)
     released.add("00001", version=2)
@@ -31,10 +33,10 @@ def test_those_of_a_replaced_shard_go(connection: psycopg.Connection, released: 
     assert len(_thumbnails(connection) & before) == 150
 
 
-def test_those_of_a_dropped_index_go(
+def test_thumbnails_of_a_dropped_index_are_deleted(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
-    """Unless another index has a row of the same content."""
+    """They are kept if another index has a row with the same content."""
     alone = replace(released, model=Model("third", weights="c" * 64))
     alone.add("00000", seed=77)
     for made in (alone, other, released):
@@ -46,20 +48,20 @@ def test_those_of_a_dropped_index_go(
     assert _thumbnails(connection) == _needed(released)
 
 
-def test_in_pieces(
+def test_thumbnails_are_deleted_in_batches(
     connection: psycopg.Connection, released: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many are deleted a few at a time, so that loads are held up for moments only."""
+    """Many thumbnails are deleted in batches, so that loads are blocked only briefly."""
     monkeypatch.setattr(thumbnails, "_AT_ONCE", 7)
     released.add("00001", version=2)
     reconcile(connection, released)
     assert thumbnails.drop_unneeded(connection) == 50
 
 
-def test_a_load_under_way_keeps_what_it_needs(
+def test_a_running_load_keeps_its_thumbnails(
     database: str, connection: psycopg.Connection, released: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It found the thumbnails there and has not committed its rows yet."""
+    """It found existing thumbnails and has not committed its rows yet."""
     monkeypatch.setattr(thumbnails, "LOCK_TIMEOUT", "50ms")
     released.add("00001", version=2)
     index = build_and_judge(connection, released)
@@ -71,7 +73,7 @@ def test_a_load_under_way_keeps_what_it_needs(
     assert _thumbnails(connection) == _needed(released)
 
 
-def test_a_load_meanwhile_keeps_what_it_needs(
+def test_a_load_committed_meanwhile_keeps_its_thumbnails(
     connection: psycopg.Connection, released: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It committed after the tables were read, and before the lock."""

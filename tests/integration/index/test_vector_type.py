@@ -49,7 +49,9 @@ def _by_sql(connection: psycopg.Connection, k: int = 10) -> list[str]:
     return [name for (name,) in connection.execute(query, [str(QUERY.tolist()), k])]
 
 
-def test_there_and_back(connection: psycopg.Connection, released: Made, wide: Made) -> None:
+def test_switching_the_vector_type_and_back(
+    connection: psycopg.Connection, released: Made, wide: Made
+) -> None:
     """Another type is loaded into an index of its own beside the live one. Whichever is live, by
     release or by rollback, answers are the same, and nothing is loaded twice."""
     right = exact(released.rows(), QUERY, 10)
@@ -71,7 +73,7 @@ def test_there_and_back(connection: psycopg.Connection, released: Made, wide: Ma
         assert reconcile(connection, released).loaded == reconcile(connection, wide).loaded == []
 
 
-def test_nothing_is_rounded(connection: psycopg.Connection, wide: Made) -> None:
+def test_vector_stores_exact_numbers(connection: psycopg.Connection, wide: Made) -> None:
     """An index of vector holds the committed numbers to the bit, and scores to match."""
     live = publish(connection, wide)
     stored = search.vector_of(connection, live, "00001-0003.jpg")
@@ -82,7 +84,7 @@ def test_nothing_is_rounded(connection: psycopg.Connection, wide: Made) -> None:
 
 
 def test_each_is_found_by_its_type(connection: psycopg.Connection, released: Made) -> None:
-    """Who names a type gets its index, who names none the newest; the live one is known by both
+    """With a type, its index is found; without, the newest. The live index is identified by both
     model and type."""
     slug = released.model.spec.slug
     with pytest.raises(DatabaseError, match=f"photos has no vector index for {slug} yet"):
@@ -97,13 +99,13 @@ def test_each_is_found_by_its_type(connection: psycopg.Connection, released: Mad
     assert live == {VectorType.HALFVEC: False, VectorType.VECTOR: True}
 
 
-def test_the_report_tells_them_apart(connection: psycopg.Connection, wide: Made) -> None:
+def test_the_comparison_shows_the_vector_type(connection: psycopg.Connection, wide: Made) -> None:
     """The same model stands in both columns, with the type, and the larger table, of each."""
     comparison = Comparison.model_validate(publish(connection, wide).comparison)
     assert comparison.live
     assert comparison.overlap
     assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)
-    assert "| vectors as | vector | halfvec |" in comparison.markdown
+    assert "| vector type | vector | halfvec |" in comparison.markdown
     assert comparison.candidate.judgement.hnsw_bytes > comparison.live.judgement.hnsw_bytes
     kinds = "SELECT vector_type FROM photos.releases ORDER BY release_id"
     assert connection.execute(kinds).fetchall() == [("halfvec",), ("vector",)]
@@ -150,7 +152,7 @@ def test_sql_keeps_its_types(
     assert reader.execute(asked).fetchall() == before == [("halfvec", 3)] * 4
 
 
-def test_a_number_beyond_halfvec(connection: psycopg.Connection, made: Made) -> None:
+def test_a_number_out_of_range_for_halfvec(connection: psycopg.Connection, made: Made) -> None:
     """What 16 bits cannot hold is refused by halfvec, and stored by vector as it is."""
     vectors = clustered(2, 1)
     vectors[1, 5] = 1e6

@@ -34,7 +34,7 @@ from tests.integration.support import (
 @both_types
 @pytest.mark.all_queries
 def test_a_good_index(connection: psycopg.Connection, made: Made) -> None:
-    """It reaches what is wanted with confidence, through the HNSW, and says so."""
+    """It reaches the required recall with confidence, through the HNSW, and has no faults."""
     index = reconcile(connection, made).index
     assert build.build(connection, index, 200)
     judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.95))
@@ -68,8 +68,10 @@ def test_the_index_is_built_once(database: str, connection: psycopg.Connection, 
 
 
 @pytest.mark.all_queries
-def test_it_climbs_to_what_is_wanted(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """Where a small ef_search falls short, the next that reaches what is wanted is chosen."""
+def test_the_smallest_sufficient_ef_search_is_chosen(
+    connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    """If a small ef_search is not enough, the next that reaches the required recall is chosen."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 3_000)
     index = reconcile(connection, made).index
@@ -87,7 +89,7 @@ def test_it_climbs_to_what_is_wanted(connection: psycopg.Connection, tmp_path: P
 
 @pytest.mark.all_queries
 def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """An index held to ef_search 1 is refused with its recall, and the live release stays."""
+    """An index limited to ef_search 1 is refused with its recall, and the live release stays."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 1_000)
     before = publish(connection, made)
@@ -102,7 +104,7 @@ def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path:
 
 @pytest.mark.all_queries
 def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """Where one in a thousand is ten images, recall among them is judged too."""
+    """If a share of 0.1 % is at least ten images, recall under that filter is judged too."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 10_000)
     judgement = Judgement.model_validate(publish(connection, made).judgement)
@@ -116,11 +118,11 @@ def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) ->
 
 
 @pytest.mark.all_queries
-def test_poor_under_a_filter_is_not_published(
+def test_low_recall_under_a_filter_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What reaches the wanted recall without a filter and not under one climbs on, and is refused
-    where no ef_search is enough."""
+    """If recall is high enough without a filter but not with one, larger ef_search are tried;
+    the index is refused if none is enough."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 2_000)
     index = reconcile(connection, made).index
@@ -136,7 +138,9 @@ def test_poor_under_a_filter_is_not_published(
 
 
 @both_types
-def test_the_truth_is_that_of_postgres(connection: psycopg.Connection, made: Made) -> None:
+def test_ground_truth_equals_exact_search_in_postgres(
+    connection: psycopg.Connection, made: Made
+) -> None:
     """The exact distances of one pass in numpy are those of Postgres' own exact search, for all
     rows and for a share of them."""
     index = reconcile(connection, made).index
@@ -158,7 +162,7 @@ def test_the_truth_is_that_of_postgres(connection: psycopg.Connection, made: Mad
             assert np.isinf(distances[len(theirs) :]).all()
 
 
-def test_without_the_hnsw(connection: psycopg.Connection, made: Made) -> None:
+def test_a_plan_without_the_hnsw_is_a_fault(connection: psycopg.Connection, made: Made) -> None:
     """Exact recall from a scan of the table is not a pass: the plan must use the index."""
     index = reconcile(connection, made).index
     judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.95))
@@ -166,7 +170,7 @@ def test_without_the_hnsw(connection: psycopg.Connection, made: Made) -> None:
 
 
 def test_an_unjudged_index_is_refused(connection: psycopg.Connection, made: Made) -> None:
-    """What was never judged cannot be published."""
+    """An index that was never judged cannot be published."""
     index = reconcile(connection, made).index
     with pytest.raises(ReleaseError, match="Materialize `search_index`"):
         release.publish(connection, index, "run-2")
@@ -205,7 +209,7 @@ def test_a_change_while_judging_is_refused(
 def test_a_small_collection_can_be_released(
     connection: psycopg.Connection, tmp_path: Path, rows: int
 ) -> None:
-    """A few perfect queries cannot prove much, but nothing was lost, which is enough."""
+    """A few perfect queries pass, although they are too few to prove the required recall."""
     made = Made(Objects(str(tmp_path / "few")))
     made.add("00000", rows)
     index = build_and_judge(connection, made, 0.95)
@@ -225,8 +229,8 @@ def test_many_copies_of_one_image(connection: psycopg.Connection, tmp_path: Path
     assert Judgement.model_validate(index.judgement).faults == []
 
 
-def test_nothing_to_judge(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """An index without a single image says what to mend."""
+def test_an_index_without_images_is_refused(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """The error for an index without images says what to fix."""
     made = Made(Objects(str(tmp_path / "none")))
     made.add("00000", 0)
     with pytest.raises(ReleaseError, match="no images"):
@@ -246,7 +250,9 @@ def test_captions_find_their_images(connection: psycopg.Connection, tmp_path: Pa
 
 
 @both_types
-def test_what_is_measured_is_what_answers(connection: psycopg.Connection, released: Made) -> None:
+def test_searches_use_the_plan_that_was_judged(
+    connection: psycopg.Connection, released: Made
+) -> None:
     """The statement that searches run, settings and all, goes through the HNSW too."""
     live = search.live(connection)
     lines = plan(connection, live.graph, clustered(1, 5)[0], 10)

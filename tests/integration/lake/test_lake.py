@@ -70,7 +70,7 @@ def test_rows_carry_their_lineage(data: Path) -> None:
 
 
 def test_only_commits_are_read(data: Path) -> None:
-    """A part that lies in the folder without a commit that names it does not exist."""
+    """A part that no commit names is ignored."""
     (part, *_) = sorted(data.glob("photos/embeddings/*/00000/*/part-*.parquet"))
     shutil.copy(part, part.with_name("part-99999.parquet"))
     other_version = part.parent.with_name("v00002-abcdef012345")
@@ -81,7 +81,7 @@ def test_only_commits_are_read(data: Path) -> None:
 
 
 def test_rejects(data: Path) -> None:
-    """What was not embedded is there with its reason."""
+    """Rejected images are listed with the reason."""
     with open_lake(Settings()) as database:
         ((name, reason),) = database.sql("SELECT image_id, reason FROM rejects").fetchall()
     assert name == "99999.png"
@@ -124,7 +124,7 @@ def test_search_is_exact(tmp_path: Path) -> None:
 
 
 def test_the_search_macro(tmp_path: Path) -> None:
-    """search(vector, k) is that order, with the score beside every column; k is ten if not said."""
+    """search(vector, k) is that order, with the score beside every column; k defaults to ten."""
     made = Made(Objects(str(tmp_path / "photos")))
     made.add("00000", 100)
     table = made.rows()
@@ -156,7 +156,7 @@ def test_attach_without_the_extension(
     monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB keeps its extensions
     status, out, error = _sql("--postgres", "SELECT 1")
     assert (status, out) == (1, "")
-    assert "extension is not on this machine" in error
+    assert "extension is not installed on this machine" in error
     assert "INSTALL postgres" in error
 
 

@@ -81,11 +81,11 @@ def test_an_empty_database(empty: str) -> None:
 
 
 def test_they_are_numbered_without_a_gap() -> None:
-    """A number that is taken twice or left out would be the accident of a merge."""
+    """A duplicate or missing number would be a merge mistake."""
     assert [one.number for one in migrations()] == [*range(1, LATEST + 1)]
 
 
-def test_what_fails_leaves_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_migration_changes_nothing(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a migration fails, those before it are rolled back."""
     *before, last = migrations()
     broken = (*before, replace(last, text="SELECT 1 / 0"))
@@ -215,7 +215,7 @@ def test_an_older_comparison_is_still_shown(before_numbering: str) -> None:
         assert connection.execute(asked).fetchone() == ("2",)
     assert comparison.overlap
     assert comparison.overlap.release_id == 2
-    assert "Of the ten nearest both find" in comparison.markdown
+    assert "Of the ten nearest, both find" in comparison.markdown
 
 
 def _stored(connection: psycopg.Connection, *columns: str) -> list[Any]:

@@ -58,7 +58,7 @@ def test_an_old_pgvector(empty: str, version: str) -> None:
 
 
 def test_an_old_pgvector_under_a_schema_that_is_there(database: str) -> None:
-    """A database that was set up before the floor rose hears of it too."""
+    """A database that was set up with an older pgvector is refused too."""
     with connect(database) as connection, connection.transaction(force_rollback=True):
         _pretend_pgvector(connection, "0.8.3")
         with pytest.raises(DatabaseError, match=r"pgvector 0\.8\.3; 0\.8\.4 or newer"):
@@ -74,16 +74,16 @@ def test_a_new_pgvector(empty: str, version: str) -> None:
 
 
 def test_a_role_without_rights(empty: str) -> None:
-    """A role that may not set up the schema hears what to grant."""
+    """If a role may not set up the schema, the error says what to grant."""
     with connect(empty) as connection:
         connection.execute("DROP ROLE IF EXISTS visitor")
         connection.execute("CREATE ROLE visitor")
         connection.execute("SET ROLE visitor")
-        with pytest.raises(DatabaseError, match="Let an administrator grant it CREATE"):
+        with pytest.raises(DatabaseError, match="Ask an administrator to grant it CREATE"):
             migrate(connection)
 
 
-def test_nobody_answers() -> None:
+def test_a_server_that_does_not_answer() -> None:
     """An address where no server listens is one sentence with the remedy."""
     with pytest.raises(
         DatabaseError, match=r"does not answer: .*refused.* Check DATABASE_URL"
@@ -93,7 +93,7 @@ def test_nobody_answers() -> None:
 
 
 def test_a_database_that_is_not_there(database: str) -> None:
-    """A server that answers without having the database is told apart."""
+    """A missing database on a running server has its own error message."""
     address = psycopg.conninfo.make_conninfo(database, dbname="no_such_database")
     with pytest.raises(DatabaseError, match=r'"no_such_database" does not exist. Check'):
         connect(address)
@@ -101,7 +101,7 @@ def test_a_database_that_is_not_there(database: str) -> None:
 
 @pytest.mark.parametrize("address", ["postgres//me:{0}@host/db", "postgresql://me:{0}@host:x/db"])
 def test_a_mistyped_address(address: str) -> None:
-    """A DATABASE_URL that is no address is explained without giving its password away."""
+    """The error for an invalid DATABASE_URL does not show its password."""
     password = quote("hunter2")
     with pytest.raises(DatabaseError) as caught:
         connect(address.format(password))
@@ -110,8 +110,8 @@ def test_a_mistyped_address(address: str) -> None:
 
 
 def test_a_killed_process_does_not_keep_the_server(open_folder: Callable[[], Path]) -> None:
-    """Who was killed counts no more among those that want the embedded server, which stops with
-    the last of them."""
+    """A killed process no longer counts as a user of the embedded server, which stops when the last
+    user ends."""
     killed = (
         "import os, sys; from pathlib import Path; from clip_assets.postgres import embedded; "
         "embedded.start(Path(sys.argv[1])); os.kill(os.getpid(), 9)"

@@ -27,11 +27,11 @@ from tests.integration.support import (
 HOLDING = "SELECT count(*) FROM photos.images"
 
 
-def test_a_long_query_delays_the_move_and_nobody_else(
+def test_a_long_query_delays_only_the_publisher(
     database: str, connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
-    """While an analyst's transaction holds the view, publishing waits its turn in short tries:
-    other readers get answers all the time, and the move happens when the transaction has ended."""
+    """While an analyst's transaction locks the view, publishing retries with short waits: other
+    readers are not blocked, and the release moves when the transaction ends."""
     index = build_and_judge(connection, other)
     with psycopg.connect(database) as holder, psycopg.connect(database, autocommit=True) as reader:
         reader.execute("SET statement_timeout = '60s'")  # a reader that waits is an error
@@ -48,29 +48,29 @@ def test_a_long_query_delays_the_move_and_nobody_else(
     assert live.identity == other.model.identity
 
 
-def test_patience_ends(
+def test_publishing_gives_up_after_its_timeout(
     database: str,
     connection: psycopg.Connection,
     released: Made,
     other: Made,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A transaction that never lets go leaves the release as it was, with a sentence."""
+    """A transaction that keeps its lock makes publishing fail with a message; nothing changes."""
     monkeypatch.setattr(release, "PATIENCE_SECONDS", 0.1)
     before = search.live(connection)
     index = build_and_judge(connection, other)
     with psycopg.connect(database) as holder:
         holder.execute(HOLDING)
-        with pytest.raises(ReleaseError, match="photos stays as it was: queries or loads held"):
+        with pytest.raises(ReleaseError, match="photos was not changed: queries or loads held"):
             release.publish(connection, index, "run-2")
     assert search.live(connection) == before
 
 
-def test_a_shard_cannot_slip_in_between_check_and_move(
+def test_no_shard_is_loaded_between_check_and_publish(
     database: str, connection: psycopg.Connection, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load that starts after the judgement was compared with the ledger ends after the move, so
-    that what is published is what was judged."""
+    """A load that starts after the judgement was checked against the ledger waits for the release,
+    so the published content is the judged content."""
     index = build_and_judge(connection, made)
     made.add("00001", version=2)
     compare = tables.content
@@ -99,7 +99,7 @@ def test_a_shard_cannot_slip_in_between_check_and_move(
     )
 
 
-def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:
+def test_the_first_comparison_has_one_column(connection: psycopg.Connection, made: Made) -> None:
     """With nothing live there is one column, with what was measured."""
     live = publish(connection, made)
     comparison = Comparison.model_validate(live.comparison)
@@ -116,7 +116,7 @@ def test_the_first_report(connection: psycopg.Connection, made: Made) -> None:
 
 
 @pytest.mark.all_queries
-def test_a_report_beside_the_live_release(
+def test_a_candidate_is_compared_with_the_live_release(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
     """Another model is measured beside the live one on the same texts and images."""
@@ -134,11 +134,13 @@ def test_a_report_beside_the_live_release(
     assert comparison.overlap.text is not None
     assert 0 < comparison.overlap.text < 1
     assert f"|  | {live.identity.short} | {before.identity.short} |" in comparison.markdown
-    assert "Of the ten nearest both find" in comparison.markdown
+    assert "Of the ten nearest, both find" in comparison.markdown
 
 
-def test_the_same_vectors_share_all_answers(connection: psycopg.Connection, released: Made) -> None:
-    """Of two indexes with the same vectors every answer is shared."""
+def test_the_same_vectors_overlap_completely(
+    connection: psycopg.Connection, released: Made
+) -> None:
+    """Two indexes with the same vectors have an overlap of 100 %."""
     twin = replace(released, model=Model("twin", weights="c" * 64))
     for number in range(4):
         twin.add(f"{number:05d}")
@@ -147,9 +149,9 @@ def test_the_same_vectors_share_all_answers(connection: psycopg.Connection, rele
     assert (comparison.overlap.text, comparison.overlap.image) == (1.0, 1.0)
 
 
-def test_old_indexes_go(connection: psycopg.Connection, released: Made) -> None:
-    """Beyond those to keep, indexes leave with table and ledger; their releases stay on record,
-    and no rollback leads to them."""
+def test_old_indexes_are_dropped(connection: psycopg.Connection, released: Made) -> None:
+    """Indexes beyond the number to keep lose table and ledger; their releases stay on record but
+    are not rollback targets."""
     models = [replace(released, model=Model(name, weights=name * 64)) for name in "bcd"]
     for made in models:
         for number in range(4):
@@ -166,12 +168,12 @@ def test_old_indexes_go(connection: psycopg.Connection, released: Made) -> None:
     ).fetchall()
     assert dropped == [("made-up",), ("b",)]
     assert release.roll_back(connection, COLLECTION).index_id == kept[0]
-    with pytest.raises(ReleaseError, match="no release of another index before"):
+    with pytest.raises(ReleaseError, match="no earlier release of another index"):
         release.roll_back(connection, COLLECTION)
     assert retire.drop_superseded(connection, COLLECTION, keep=2) == []
 
 
-def test_a_dropped_index_comes_back(
+def test_a_dropped_index_can_be_loaded_again(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
     """A model whose index was dropped is loaded anew and released like any other."""
@@ -199,14 +201,14 @@ def test_live_and_rollback_target_are_never_dropped(
     assert len(_tables(connection)) == 3
 
 
-def test_a_table_in_use_is_left_to_the_next_time(
+def test_a_table_in_use_is_not_dropped(
     database: str,
     connection: psycopg.Connection,
     released: Made,
     other: Made,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A query that still reads an old table ends in peace; so does a view of somebody's own."""
+    """A table that a query still reads, or that a user's view depends on, is kept."""
     monkeypatch.setattr(retire, "_PATIENCE_SECONDS", 0.1)
     third = replace(released, model=Model("third", weights="c" * 64))
     third.add("00000")

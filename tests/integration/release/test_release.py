@@ -42,14 +42,18 @@ def test_publish(connection: psycopg.Connection, made: Made) -> None:
     assert live.rows == 200
 
 
-def test_the_same_content_does_not_move(connection: psycopg.Connection, released: Made) -> None:
+def test_publishing_the_same_content_changes_nothing(
+    connection: psycopg.Connection, released: Made
+) -> None:
     """Publishing what is live already makes no new release."""
     live = search.live(connection)
     again = release.publish(connection, find(connection, released), "run-2")
     assert again == (live, False)
 
 
-def test_back_and_forth(connection: psycopg.Connection, released: Made, other: Made) -> None:
+def test_rollback_and_publish_can_alternate(
+    connection: psycopg.Connection, released: Made, other: Made
+) -> None:
     """A rollback returns to the model before, publishing goes forward again, as often as wanted."""
     first = search.live(connection)
     for _ in range(2):
@@ -60,7 +64,7 @@ def test_back_and_forth(connection: psycopg.Connection, released: Made, other: M
         assert search.live(connection) == back
 
 
-def test_a_rollback_passes_over_the_same_index(
+def test_a_rollback_skips_releases_of_the_same_index(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
     """Two releases of one index share its rows; a rollback goes to the model before both."""
@@ -71,7 +75,7 @@ def test_a_rollback_passes_over_the_same_index(
     assert release.roll_back(connection, COLLECTION) == first
 
 
-def test_a_rollback_to_what_has_changed_since(
+def test_a_rollback_to_a_changed_index_is_judged(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
     """Rows that were never live are judged before a rollback shows them, and make a new release."""
@@ -92,21 +96,25 @@ def test_a_rollback_to_what_has_changed_since(
     assert back.content == tables.content(connection, index.index_id) != first.content
 
 
-def test_nothing_to_go_back_to(connection: psycopg.Connection, released: Made) -> None:
-    """The first release cannot be rolled back, and stays."""
+def test_the_first_release_cannot_be_rolled_back(
+    connection: psycopg.Connection, released: Made
+) -> None:
+    """A rollback of the first release is refused, and it stays live."""
     live = search.live(connection)
-    with pytest.raises(ReleaseError, match="no release of another index before"):
+    with pytest.raises(ReleaseError, match="no earlier release of another index"):
         release.roll_back(connection, COLLECTION)
     assert search.live(connection) == live
 
 
-def test_nothing_is_live(connection: psycopg.Connection) -> None:
-    """Before the first release, asking says what to do."""
+def test_searching_before_the_first_release(connection: psycopg.Connection) -> None:
+    """Before the first release, the error says what to do."""
     with pytest.raises(ReleaseError, match="Nothing is released yet for photos"):
         search.live(connection, COLLECTION)
 
 
-def test_several_are_live(connection: psycopg.Connection, released: Made) -> None:
+def test_several_live_collections_need_a_name(
+    connection: psycopg.Connection, released: Made
+) -> None:
     """With two collections live, a search must name one."""
     connection.execute(
         "INSERT INTO clip_assets.live SELECT 'zoo', release_id FROM clip_assets.live"

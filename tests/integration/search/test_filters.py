@@ -1,4 +1,4 @@
-"""Filters: k rows where k match, the exact ones where few do, and the truth where time ran out."""
+"""Filters: k rows if k match, exact results if few match, and a flag if the search was cut off."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -77,13 +77,13 @@ PARTS: list[tuple[dict[str, object], Callable[[dict[str, object]], bool]]] = [
 
 
 @pytest.mark.parametrize(("only", "passes"), PARTS, ids=[json.dumps(only) for only, _ in PARTS])
-def test_each_part(
+def test_each_filter_returns_only_matching_images(
     many: Many,
     only: dict[str, object],
     passes: Callable[[dict[str, object]], bool],
 ) -> None:
-    """Either plan gives matching images only, and as many as match or were asked for; comparing
-    gives the exact nearest of them."""
+    """Both plans return only matching images, k of them or all that match; exact search returns the
+    exact nearest."""
     connection, live = many.connection, many.live
     table = many.made.rows()
     keep = [passes(row) for row in table.drop_columns(["embedding", "thumbnail"]).to_pylist()]
@@ -103,7 +103,7 @@ def test_each_part(
     assert [hit.image_id for hit in hits.hits] == right
 
 
-def test_nothing_asked(many: Many) -> None:
+def test_an_empty_filter_matches_everything(many: Many) -> None:
     """An empty filter is no filter."""
     connection, live = many.connection, many.live
     hits = search.search(connection, live, QUERY, 10, Filter())
@@ -111,7 +111,7 @@ def test_nothing_asked(many: Many) -> None:
     assert hits.complete
 
 
-def test_a_walk_is_sorted_again(many: Many) -> None:
+def test_relaxed_order_is_sorted_again(many: Many) -> None:
     """pgvector's relaxed order is not quite the order: of several that a walk met, the nearest
     counts, not the first, and so more of the nearest are found at the same ef_search."""
     only = Filter(uri_prefix="/pictures/cats/").predicate  # many match, so the graph is walked
@@ -128,8 +128,8 @@ def test_a_walk_is_sorted_again(many: Many) -> None:
     assert found[1] < found[4] <= 300, found
 
 
-def test_the_plan_follows_the_estimate(many: Many) -> None:
-    """A filter that few pass is compared, one that most pass is walked."""
+def test_the_plan_depends_on_the_estimate(many: Many) -> None:
+    """A filter that few rows pass uses exact search, one that most pass uses HNSW search."""
     connection, live = many.connection, many.live
     graph = replace(live.graph, budget=Budget(exact_factor=5))  # 273 of 3,000
     narrow, wide = Filter(words="heart 7").predicate, Filter(uri_prefix="/pictures/cats").predicate
@@ -139,8 +139,8 @@ def test_the_plan_follows_the_estimate(many: Many) -> None:
     assert not few_match(connection, graph, wide)
 
 
-def test_an_estimate_that_is_far_too_low(many: Many) -> None:
-    """Where the planner believes that few match and many do, the graph is walked all the same."""
+def test_a_low_estimate_is_checked_by_counting(many: Many) -> None:
+    """If the planner expects few matches, rows are counted; if many match, HNSW search is used."""
     connection, live = many.connection, many.live
     graph = replace(live.graph, budget=Budget(exact_factor=10, rescue_rows=900))  # 548 of 3,000
     blind = Filter(words="red").predicate  # a third of all
@@ -155,8 +155,8 @@ def test_an_estimate_that_is_far_too_low(many: Many) -> None:
         assert few_match(connection, graph, blind)
 
 
-def test_a_walk_without_a_filter_that_falls_short(many: Many) -> None:
-    """Where it meets dead rows until its budget ends, all are compared, or the answer says so."""
+def test_a_scan_of_dead_rows_falls_back_or_is_incomplete(many: Many) -> None:
+    """If dead rows use up the budget, exact search follows or the result is marked incomplete."""
     connection, live = many.connection, many.live
     farthest = exact(many.made.rows(), QUERY, ROWS)[-20:]
     with connection.transaction(force_rollback=True):
@@ -174,11 +174,9 @@ def test_a_walk_without_a_filter_that_falls_short(many: Many) -> None:
         assert complete
 
 
-def test_an_answer_that_was_cut_short_says_so(
-    connection: psycopg.Connection, tmp_path: Path
-) -> None:
-    """Where the budget ends before k were found and more match than may be compared, the answer
-    says it is not complete; where they may be compared, it is, whatever the estimate was."""
+def test_incomplete_results_are_marked(connection: psycopg.Connection, tmp_path: Path) -> None:
+    """If the budget ends before k are found, exact search follows; with too many matching rows for
+    that, the result is marked incomplete."""
     made = Made(Objects(str(tmp_path / "far")))
     near = np.tile(QUERY, (ROWS, 1)) + 0.3 * clustered(ROWS, 5)
     near[:200] = -QUERY + 0.3 * clustered(200, 6)  # what the filter wants lies on the other side
@@ -219,9 +217,7 @@ def test_an_index_for_each_column(many: Many) -> None:
         assert "Index Cond" in plan, plan
 
 
-def test_indexes_are_made_for_a_table_that_has_none(
-    connection: psycopg.Connection, released: Made
-) -> None:
+def test_missing_filter_indexes_are_created(connection: psycopg.Connection, released: Made) -> None:
     """An index of an older version gets them at its next build, once."""
     index = find(connection, released)
     connection.execute(f"DROP INDEX clip_assets.images_{index.index_id}_uri")
@@ -257,15 +253,17 @@ def test_replaced_shards_leave_filters_full(connection: psycopg.Connection, rele
         {"uri_prefix": ""}, {"words": "a\0b"}, {"min_width": "wide"}, {"sql": "true"},
     ],
 )  # fmt: skip
-def test_what_is_no_filter(wrong: dict[str, object]) -> None:
+def test_invalid_filters_are_refused(wrong: dict[str, object]) -> None:
     """Columns that are not on the list, and values that are none, are refused before any SQL."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Filter.model_validate(wrong)
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE x; --", "%s %(k)s {table}", "\\", "a & | ! b:*"])
-def test_odd_texts_are_texts(connection: psycopg.Connection, released: Made, text: str) -> None:
-    """Whatever stands in a filter is compared, never run."""
+def test_filter_values_are_never_run_as_sql(
+    connection: psycopg.Connection, released: Made, text: str
+) -> None:
+    """Filter values are bound as values, never executed."""
     live = search.live(connection)
     for only in (Filter(words=text), Filter(uri_prefix=text), Filter(shards=(text,))):
         hits = search.search(connection, live, QUERY, 10, only)

@@ -1,4 +1,4 @@
-"""The SQL door: what an analyst with the reader's role can ask of the live release."""
+"""SQL access: what an analyst with the reader's role can query of the live release."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -103,7 +103,7 @@ def test_a_copy_that_fails_its_judgement_is_not_packed(
     with psycopg.connect(live.dsn, autocommit=True) as connection:
         connection.execute(damage, ["00003.png"])
         try:
-            with pytest.raises(ReleaseError, match="rows are not the committed ones"):
+            with pytest.raises(ReleaseError, match="rows differ from the committed ones"):
                 make.make(connection, settings, COLLECTION, Objects(str(tmp_path)), quiet)
         finally:
             connection.execute(damage.replace("'x'", "'00003.png'"), ["x"])

@@ -30,8 +30,8 @@ def test_no_faults() -> None:
 def test_nothing_asked_shows_nothing() -> None:
     """A kind of which there was no query is a fault, except where no answer is possible."""
     none = Recall(k=10, queries=0, mean=1.0, lower=0.0)
-    assert judgement(text=none).faults == ["no text query was asked"]
-    assert judgement(image=none).faults == ["no image query was asked"]
+    assert judgement(text=none).faults == ["no text queries were measured"]
+    assert judgement(image=none).faults == ["no image queries were measured"]
     assert judgement(image=none, rows=1).faults == []
 
 
@@ -43,7 +43,7 @@ def test_one_poor_kind_is_enough(text: Recall, image: Recall, kind: str) -> None
     """Text and image queries must each reach what is wanted, by their lower bounds."""
     (fault,) = judgement(text, image).faults
     assert f"of {kind} queries" in fault
-    assert "at ef_search 64, below the wanted 0.950" in fault
+    assert "at ef_search 64, below the required 0.950" in fault
 
 
 @pytest.mark.parametrize(("text", "image", "kind"), [(POOR, GOOD, "text"), (GOOD, POOR, "image")])
