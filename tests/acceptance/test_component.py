@@ -147,10 +147,10 @@ def test_dg_scaffolds_a_collection_that_loads(python: str, tmp_path: Path) -> No
     }
 
 
-def test_dg_help_names_the_options_of_a_new_collection() -> None:
+def test_dg_help_names_the_options_of_a_new_collection(python: str) -> None:
     """`dg scaffold defs clip_assets.ImageCollection --help` lists the scaffolder's options."""
     done = subprocess.run(
-        dg("scaffold", "defs", "clip_assets.ImageCollection", "--help"),
+        dg(python, "scaffold", "defs", "clip_assets.ImageCollection", "--help"),
         cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     options = re.findall(r"--[a-z]+", done.stdout)

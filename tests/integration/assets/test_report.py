@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clip_assets.assets.report import drift_of, report_asset
-from clip_assets.cli.app import app
+from clip_assets.cli.app import app, out
 from clip_assets.collection import Collection
 from clip_assets.lake.duplicates import find, thumbnails
 from clip_assets.model import ModelSpec
@@ -121,7 +121,8 @@ def test_the_command(planted: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
     assert planted.folder
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(planted.folder.parent))
     arguments = ["duplicates", COLLECTION, "--from-cosine", "0.9"]
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    out.width = 200
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert re.search(rf"00003\.png, {COPY}\W+same bytes", result.output)
     assert re.search(rf"00005\.png, {RESIZED}\W+[01]\.\d{{4}}", result.output)

@@ -16,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from clip_assets import catalog
-from clip_assets.cli.app import app
+from clip_assets.cli.app import app, out
 from clip_assets.component import scaffold
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, load, tables
@@ -55,9 +55,8 @@ README = Path(__file__).parents[3] / "README.md"
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner(mix_stderr=False).invoke(
-        app, arguments, terminal_width=200, env={"COLUMNS": "200"}
-    )
+    out.width = 200  # read once from the terminal, which the processes of pytest-xdist lack
+    return CliRunner(mix_stderr=False).invoke(app, arguments, terminal_width=200)
 
 
 def _commands() -> dict[str, Any]:

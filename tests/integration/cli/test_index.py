@@ -35,7 +35,7 @@ def arguments(made: Made, *more: str) -> list[str]:
 
 
 def index(made: Made, *more: str) -> Result:
-    return CliRunner().invoke(app, arguments(made, *more))
+    return CliRunner(mix_stderr=False).invoke(app, arguments(made, *more))
 
 
 @pytest.fixture
@@ -102,6 +102,6 @@ def test_without_a_catalog_it_says_what_to_run(made: Made, database: str) -> Non
 
 def test_weights_that_are_not_named(made: Made, database: str) -> None:
     """An architecture without weights is one sentence, not a trace."""
-    refused = CliRunner().invoke(app, ["index", COLLECTION, "--model", "ViT-B-32"])
+    refused = CliRunner(mix_stderr=False).invoke(app, ["index", COLLECTION, "--model", "ViT-B-32"])
     assert refused.exit_code == 1
     assert refused.stderr.startswith("error: model ViT-B-32: weights must come from")

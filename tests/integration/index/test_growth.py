@@ -140,7 +140,7 @@ def test_an_unfinished_load_is_not_published(connection: psycopg.Connection, mad
         made.add(shard)
     for shard in made.shards:
         _part(made, shard).write_bytes(b"")
-    with pytest.raises(StoreError, match="not the file that was committed"):
+    with pytest.raises(StoreError, match="differs from the file that was committed"):
         reconcile(connection, made)
     with pytest.raises(ReleaseError, match="never judged"):
         release.publish(connection, index, "run-2")
@@ -238,7 +238,7 @@ def test_a_failed_load_is_resumed(connection: psycopg.Connection, grown: Made) -
     part = _part(grown, "00005")
     whole = part.read_bytes()
     part.write_bytes(whole[:-1])
-    with pytest.raises(StoreError, match="not the file that was committed"):
+    with pytest.raises(StoreError, match="differs from the file that was committed"):
         reconcile(connection, grown)
     begun = find(connection, grown)
     assert search.live(connection).rows == 200

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from clip_assets.errors import DatabaseError, NeverMigratedError
 from clip_assets.index import build, tables
+from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge.comparison import Comparison
 from clip_assets.judge.judgement import Judgement
@@ -176,7 +177,7 @@ def test_a_database_from_before_numbering(before_numbering: str, tmp_path: Path)
         assert connection.execute(FILES).fetchall() == found[0]
         live = search.live(connection)
         assert (live.id, live.rows, live.identity) == (3, 24, made.model.identity)
-        assert len(search.search(connection, live, clustered(1, 7, dim=8)[0], 10)) == 10
+        assert len(search.search(connection, live, clustered(1, 7, dim=8)[0], 10).hits) == 10
         assert release.roll_back(connection, COLLECTION).id == 2
 
 
@@ -291,7 +292,9 @@ def test_a_second_index_of_a_model(empty: str, new_database: Callable[[], str]) 
         assert _schema(empty) == _schema(new_database())
         for _ in range(2):
             made = [
-                tables.ensure(connection, COLLECTION, model.spec, model.identity, vector_type)
+                tables.ensure(
+                    connection, IndexSpec(COLLECTION, model.spec, vector_type), model.identity
+                )
                 for vector_type in VectorType
             ]
             assert made[0].index_id == 1
