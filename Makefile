@@ -13,7 +13,7 @@ demo: $(DEMO_READY)
 
 test: $(TEST_READY)
 	@./tests/browser/install_chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.
 test-sky: $(TEST_READY)

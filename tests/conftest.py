@@ -46,7 +46,7 @@ def _no_dagster_of_another_test() -> Iterator[None]:
     if "dagster" not in sys.modules:
         yield
         return
-    from dagster._core.storage.defs_state.base import set_defs_state_storage
+    from tests.dagster_private import set_defs_state_storage
 
     with set_defs_state_storage(None):
         yield

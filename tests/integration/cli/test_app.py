@@ -56,7 +56,9 @@ README = Path(__file__).parents[3] / "README.md"
 
 def run(*arguments: str) -> Result:
     out.width = 200  # read once from the terminal, which the processes of pytest-xdist lack
-    return CliRunner(mix_stderr=False).invoke(app, arguments, terminal_width=200)
+    return CliRunner(mix_stderr=False).invoke(
+        app, arguments, terminal_width=200, env={"COLUMNS": "200"}
+    )
 
 
 def _commands() -> dict[str, Any]:
@@ -140,8 +142,8 @@ def test_search_before_any_release(database: str) -> None:
 
 def test_search_without_a_query(database: str) -> None:
     """Neither a text nor an image, or both, is no query."""
-    assert "Give either a text or --image" in failed("search")
-    assert "Give either a text or --image" in failed("search", "a cloud", "--image", "x.png")
+    assert "Give either a text or an image file" in failed("search")
+    assert "Give either a text or an image file" in failed("search", "a cloud", "--image", "x.png")
 
 
 def test_search_by_text(live: search.Release) -> None:
@@ -184,7 +186,7 @@ def test_captions_are_shown_as_they_are(
 
 def test_status_without_a_collection(database: str) -> None:
     """A fresh installation is told where to start."""
-    assert "No collection yet. Try `clip-assets demo`" in run("status").stdout
+    assert "No collections yet. Try `clip-assets demo`" in run("status").stdout
 
 
 def test_status(live: search.Release, data: Path) -> None:
@@ -285,7 +287,7 @@ def test_readers_of_a_new_installation(
     with connect(database_dsn(Settings())) as connection:
         assert newest(connection) is None
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(data / "nothing"))
-    assert "No collection yet. Try `clip-assets demo`" in run("status").stdout
+    assert "No collections yet. Try `clip-assets demo`" in run("status").stdout
 
 
 def test_rollback(live: search.Release, database: str, data: Path) -> None:
