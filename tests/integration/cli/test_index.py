@@ -105,3 +105,15 @@ def test_weights_that_are_not_named(made: Made, database: str) -> None:
     refused = CliRunner(mix_stderr=False).invoke(app, ["index", COLLECTION, "--model", "ViT-B-32"])
     assert refused.exit_code == 1
     assert refused.stderr.startswith("error: model ViT-B-32: weights must come from")
+
+
+def test_the_name_of_version_0_1_still_works(listed: Made, database: str) -> None:
+    """Task files that call `python -m clip_assets.index --collection …` need no change."""
+    assert listed.objects.folder
+    spec = listed.model.spec
+    done = subprocess.run(
+        [sys.executable, "-m", "clip_assets.index", "--data", str(listed.objects.folder.parent),
+         "--collection", COLLECTION, "--model", spec.name, "--pretrained", str(spec.pretrained)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "release 1 is live: 200 images" in done.stdout
