@@ -53,7 +53,6 @@ class Workshop:
 @pytest.fixture(scope="session")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory,
-    python: str,
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
@@ -81,7 +80,7 @@ def workshop(
     )
     database = new_database()
     env = environment(folder / "home", database)
-    with dg_dev(python, project, env, folder / "dg_dev.log") as dagster:
+    with dg_dev(project, env, folder / "dg_dev.log") as dagster:
         yield Workshop(dagster, folder, database)
 
 

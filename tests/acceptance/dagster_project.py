@@ -92,18 +92,18 @@ def environment(
     }
 
 
-def dg(python: str, *arguments: str) -> list[str]:
-    return [python, str(Path(sys.executable).with_name("dg")), *arguments]
+def dg(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("dg")), *arguments]
 
 
 @contextmanager
-def dg_dev(python: str, project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
+def dg_dev(project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
     """`dg dev` on a free loopback port, healthy on entry and gone on exit."""
     port = free_port()
     dagster = Dagster(f"http://127.0.0.1:{port}")
     with log.open("wb") as out:
         process = subprocess.Popen(
-            dg(python, "dev", "--host", "127.0.0.1", "--port", str(port)),
+            dg("dev", "--host", "127.0.0.1", "--port", str(port)),
             cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip

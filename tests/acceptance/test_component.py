@@ -37,12 +37,10 @@ assert defs().assets
 """
 
 
-def _dg_check(
-    python: str, what: str, folder: Path, *collections: dict[str, Any]
-) -> tuple[int, str]:
+def _dg_check(what: str, folder: Path, *collections: dict[str, Any]) -> tuple[int, str]:
     project = write_project(folder / "project", *collections)
     done = subprocess.run(
-        dg(python, "check", what), cwd=project, env=environment(folder / "home", "unused"),
+        dg("check", what), cwd=project, env=environment(folder / "home", "unused"),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -94,10 +92,10 @@ def _faults(attributes: dict[str, Any]) -> str:
     )
 
 
-def test_dg_check_yaml_shows_the_line(python: str, tmp_path: Path) -> None:
+def test_dg_check_yaml_shows_the_line(tmp_path: Path) -> None:
     """`dg check yaml` fails with the file and the line of a misspelt field in a nested block."""
     status, text = _dg_check(
-        python, "yaml", tmp_path, {**GOOD, "model": {"name": TINY, "untraned_seed": 0}}
+        "yaml", tmp_path, {**GOOD, "model": {"name": TINY, "untraned_seed": 0}}
     )
     assert status == 1
     assert re.search(
@@ -125,13 +123,13 @@ def test_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert loaded.spec.sha256 == "abc"
 
 
-def test_dg_scaffolds_a_collection_that_loads(python: str, tmp_path: Path) -> None:
+def test_dg_scaffolds_a_collection_that_loads(tmp_path: Path) -> None:
     """`dg scaffold defs clip_assets.ImageCollection photos` writes YAML that checks clean."""
     project = write_project(tmp_path / "project")
     env = environment(tmp_path / "home", "unused")
-    scaffold = dg(python, "scaffold", "defs", "clip_assets.ImageCollection", "photos")
+    scaffold = dg("scaffold", "defs", "clip_assets.ImageCollection", "photos")
     options = ["--uri", "s3://bucket/photos", "--kind", "webdataset"]
-    for command in (scaffold + options, dg(python, "check", "defs")):
+    for command in (scaffold + options, dg("check", "defs")):
         done = subprocess.run(
             command, cwd=project, env=env, capture_output=True, text=True, check=False
         )
@@ -147,10 +145,10 @@ def test_dg_scaffolds_a_collection_that_loads(python: str, tmp_path: Path) -> No
     }
 
 
-def test_dg_help_names_the_options_of_a_new_collection(python: str) -> None:
+def test_dg_help_names_the_options_of_a_new_collection() -> None:
     """`dg scaffold defs clip_assets.ImageCollection --help` lists the scaffolder's options."""
     done = subprocess.run(
-        dg(python, "scaffold", "defs", "clip_assets.ImageCollection", "--help"),
+        dg("scaffold", "defs", "clip_assets.ImageCollection", "--help"),
         cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     options = re.findall(r"--[a-z]+", done.stdout)
@@ -166,9 +164,9 @@ def test_component_documents_itself() -> None:
     assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
-def test_collection_that_cannot_be_a_schema_is_refused(python: str, tmp_path: Path) -> None:
+def test_collection_that_cannot_be_a_schema_is_refused(tmp_path: Path) -> None:
     """A collection's name that Postgres could not take as a schema is refused with the rule."""
-    status, text = _dg_check(python, "defs", tmp_path, {**GOOD, "collection": "My-Photos"})
+    status, text = _dg_check("defs", tmp_path, {**GOOD, "collection": "My-Photos"})
     assert status == 1
     assert "`My-Photos` cannot name a collection: use only lower-case letters, digits and _" in text
 

@@ -45,7 +45,6 @@ class Workshop:
 @pytest.fixture(scope="package")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory,
-    python: str,
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
@@ -65,7 +64,7 @@ def workshop(
         folder / "home", new_database(), "dagster.postgres.yaml",
         DAGSTER_PG_URL=storage, CLIP_ASSETS_SEARCH_URL=SEARCH_PAGE,
     )  # fmt: skip
-    with dg_dev(python, project, env, folder / "dg_dev.log") as dagster:
+    with dg_dev(project, env, folder / "dg_dev.log") as dagster:
         yield Workshop(dagster, folder, env)
 
 
