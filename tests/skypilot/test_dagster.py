@@ -161,14 +161,14 @@ def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
     run = dagster.launch(("slower", SLUG, "embeddings"), partition="00000", until="00003")
     job = workshop.sky_job(run)
     _kill_worker(workshop, run)
-    dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", 180)
+    dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", PATIENCE)
     (retry,) = dagster.runs_of("dagster/parent_run_id", run)
     went_on = f"re-attached to SkyPilot job {job}"
     dagster.wait(lambda: workshop.says(retry, went_on), "the retry to find the job", PATIENCE)
     assert workshop.sky_job(retry) == job
     assert [one.id for one in _ours()] == [job]
     dagster.terminate(retry)
-    dagster.wait(lambda: not jobs.state(job).attachable, "the job to be cancelled", 60)
+    dagster.wait(lambda: not jobs.state(job).attachable, "the job to be cancelled", PATIENCE)
     assert dagster.finish(retry, PATIENCE).status == "CANCELED"
     assert not jobs.state(stranger).terminal
 
@@ -184,7 +184,7 @@ def test_the_sensor_sweeps_an_orphan_and_nothing_else(workshop: Workshop, strang
     spared = dagster.dry_run_sensor(f"left_{SLUG}_orphans")
     assert not jobs.state(job).terminal, spared
     _kill_worker(workshop, run)
-    assert dagster.finish(run, 180).status == "FAILURE"
+    assert dagster.finish(run, PATIENCE).status == "FAILURE"
     swept = dagster.dry_run_sensor(f"left_{SLUG}_orphans")
     assert f"{job} (" in swept["skipReason"]
     dagster.wait(lambda: not jobs.state(job).attachable, "the orphan to be cancelled", 60)
