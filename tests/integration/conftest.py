@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.store.objects import Objects
 from tests.integration.support import Made, Model, publish
+from tests.provider import Provider, provider
 
 FEW_QUERIES = 40
 
@@ -115,6 +117,26 @@ def other(request: pytest.FixtureRequest, four_shards: Callable[[Made], Made]) -
     name = "released" if "released" in request.fixturenames else "made"
     first: Made = request.getfixturevalue(name)
     return four_shards(replace(first, model=Model("second", dim=48, weights="b" * 64)))
+
+
+@pytest.fixture(scope="session")
+def postgres_of(open_folder: Callable[[], Path]) -> Iterator[Callable[[int], Provider]]:
+    """Servers of other people, one for each major version that is asked for: 16 or 18."""
+    with ExitStack() as running:
+
+        @cache
+        def of(version: int) -> Provider:
+            return running.enter_context(provider(open_folder(), version))
+
+        yield of
+
+
+@pytest.fixture(params=[16, 18])
+def elsewhere(request: pytest.FixtureRequest, postgres_of: Callable[[int], Provider]) -> Provider:
+    """Somebody else's Postgres, with no role or database of ours."""
+    server = postgres_of(request.param)
+    server.forget()
+    return server
 
 
 @pytest.fixture
