@@ -26,7 +26,7 @@ FROM clip_assets.ledger WHERE index_id = {index_id};
 CREATE OR REPLACE VIEW {collection}.releases AS
 SELECT r.release_id, r.release_id = l.release_id AS live, i.identity->>'name' AS model,
        r.rows, r.ef_search, r.run_id, r.published_at, r.dropped_at, r.judgement,
-       r.comparison AS report, i.vector_type
+       r.comparison AS report, i.vector_type, r.replaced, r.taken_back_at
 FROM clip_assets.release AS r
 JOIN clip_assets.index AS i USING (index_id)
 JOIN clip_assets.live AS l ON l.collection = r.collection

@@ -37,12 +37,13 @@ def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[
 
 
 def roll_back(connection: psycopg.Connection, collection: str) -> Release:
-    """Make the release before the live one live again.
+    """Make the release live again that was live before the live one.
 
     Shards are replaced in place, so an earlier release of the same index has the same rows now.
-    The rollback target is therefore the last release of another index. If that index has changed
-    since, its newest judgement must pass, and a new release of it is made. Raises ReleaseError if
-    there is no rollback target, or as `publish`.
+    The rollback target is therefore of another index. The index that a rollback leaves is taken
+    back: no later rollback returns to it, until it is published again. If the target's index has
+    changed since it was live, its newest judgement must pass, and a new release of it is made.
+    Raises ReleaseError if there is no rollback target, or as `publish`.
     """
     return patiently(
         connection, collection, lambda: _roll_back(connection, collection), PATIENCE_SECONDS
@@ -59,10 +60,11 @@ def previous(connection: psycopg.Connection, collection: str) -> int | None:
 
 @dataclass(frozen=True)
 class ReleasedIndex:
-    """A release's index, and the content of that index when it was published."""
+    """A release's index, its content when it was published, and the release that was live then."""
 
     index_id: int
     content: str
+    replaced: int | None
 
 
 def published(connection: psycopg.Connection, release_id: int) -> ReleasedIndex:
@@ -78,12 +80,13 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     if before is None:
         raise ReleaseError(f"{collection} has no earlier release of another index to roll back to.")
     connection.execute(statement("lock_ledger"))
+    connection.execute(statement("take_back"), {"collection": collection})
     released = published(connection, before)
     if tables.content(connection, released.index_id) == released.content:
         return _point_at(connection, collection, before)
     index = tables.by_id(connection, released.index_id)
     try:
-        live, _ = _publish(connection, index, "rollback")
+        live, _ = _publish(connection, index, "rollback", instead_of=released)
     except ReleaseError as error:
         raise ReleaseError(
             f"The index of {index.identity.short} has changed since it was live. {error} Name that "
@@ -92,13 +95,20 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     return live
 
 
-def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
+def _publish(
+    connection: psycopg.Connection,
+    index: Index,
+    run_id: str,
+    instead_of: ReleasedIndex | None = None,
+) -> tuple[Release, bool]:
+    """`instead_of` is the rollback target whose place a new release of its index takes."""
     connection.execute(statement("lock_ledger"))
     judgement = _passed(connection, index)
     now = _live_or_none(connection, index.collection)
     if now and (now.index_id, now.content) == (index.index_id, judgement.content):
         return now, False
     comparison = Comparison.of(index, judgement, now)
+    replaced = instead_of.replaced if instead_of else now and now.id
     numbers = connection.cursor(row_factory=scalar_row)
     release_id = numbers.execute(
         statement("add_release"),
@@ -110,6 +120,7 @@ def _publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple
             "rows": judgement.rows,
             "judgement": Jsonb(judgement.model_dump()),
             "run_id": run_id,
+            "replaced": replaced,
         },
     ).fetchone()
     assert release_id is not None, "INSERT … RETURNING gives a row"

@@ -9,9 +9,9 @@ SELECT judgement FROM clip_assets.index WHERE index_id = %(index_id)s;
 
 -- name: add_release
 INSERT INTO clip_assets.release
-    (collection, index_id, content, ef_search, rows, judgement, run_id)
+    (collection, index_id, content, ef_search, rows, judgement, run_id, replaced)
 VALUES (%(collection)s, %(index_id)s, %(content)s, %(ef_search)s, %(rows)s, %(judgement)s,
-        %(run_id)s)
+        %(run_id)s, %(replaced)s)
 RETURNING release_id;
 
 -- name: write_comparison
@@ -22,22 +22,38 @@ INSERT INTO clip_assets.live VALUES (%(collection)s, %(release_id)s)
 ON CONFLICT (collection) DO UPDATE SET release_id = EXCLUDED.release_id;
 
 -- name: previous_release
-SELECT before.release_id FROM clip_assets.release AS before
-JOIN clip_assets.release AS now
-  ON before.release_id < now.release_id AND before.index_id <> now.index_id
-JOIN clip_assets.live ON live.release_id = now.release_id AND live.collection = before.collection
-WHERE before.collection = %(collection)s AND before.dropped_at IS NULL
-ORDER BY before.release_id DESC LIMIT 1;
+-- Along `replaced`, whose numbers only fall: the first release of another index that is still there
+-- and was not taken back.
+WITH RECURSIVE before AS (
+    SELECT r.*, r.index_id AS live_index
+    FROM clip_assets.live AS l JOIN clip_assets.release AS r USING (release_id)
+    WHERE l.collection = %(collection)s
+  UNION ALL
+    SELECT r.*, before.live_index
+    FROM before JOIN clip_assets.release AS r ON r.release_id = before.replaced
+)
+SELECT release_id FROM before
+WHERE index_id <> live_index AND dropped_at IS NULL AND taken_back_at IS NULL
+ORDER BY release_id DESC LIMIT 1;
+
+-- name: take_back
+-- All releases of the live index: they have the same rows.
+UPDATE clip_assets.release SET taken_back_at = now()
+WHERE taken_back_at IS NULL AND index_id = (
+    SELECT index_id FROM clip_assets.live JOIN clip_assets.release USING (release_id)
+    WHERE live.collection = %(collection)s
+);
 
 -- name: superseded_indexes
--- All indexes except the `keep` most recently released.
+-- All indexes except the `keep` most recently released; no rollback returns to those taken back.
 SELECT index_id FROM clip_assets.release
 WHERE collection = %(collection)s AND dropped_at IS NULL
-GROUP BY index_id ORDER BY max(release_id) DESC OFFSET %(keep)s;
+GROUP BY index_id
+ORDER BY bool_and(taken_back_at IS NOT NULL), max(release_id) DESC OFFSET %(keep)s;
 
 -- name: mark_dropped
 UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
 -- name: published
-SELECT index_id, content FROM clip_assets.release WHERE release_id = %(release_id)s;
+SELECT index_id, content, replaced FROM clip_assets.release WHERE release_id = %(release_id)s;
