@@ -7,9 +7,10 @@ import psycopg
 from clip_assets import catalog
 from clip_assets.catalog import Catalog
 from clip_assets.errors import DatabaseError, ReleaseError
-from clip_assets.index import tables
+from clip_assets.index import integrity, tables
 from clip_assets.index.tables import Index
 from clip_assets.index.vector_type import VectorType
+from clip_assets.release.release import missing_relations
 from clip_assets.search import search
 from clip_assets.search.search import Release
 from clip_assets.settings import Settings
@@ -20,7 +21,10 @@ from clip_assets.store.objects import Objects, is_remote, local_path
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Progress of one model in shards; `behind` lists the shards that are not embedded yet."""
+    """Progress of one model in shards; `behind` lists the shards that are not embedded yet.
+
+    `damage` says in words what the index has lost since it was loaded; None if nothing is seen.
+    """
 
     slug: str
     embedded: int
@@ -28,6 +32,7 @@ class ModelStatus:
     indexed: int
     judged: bool
     live: bool
+    damage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,11 @@ class CollectionStatus:
     def current(self) -> bool:
         """Whether all images in the catalog are embedded, indexed, judged and live."""
         return any(
-            model.live and model.judged and not model.behind and model.indexed == model.embedded
+            model.live
+            and model.judged
+            and not model.behind
+            and model.indexed == model.embedded
+            and model.damage is None
             for model in self.models
         )
 
@@ -134,7 +143,18 @@ def _model(
         indexed=sum(row.commit_path == newest.get(shard) for shard, row in ledger.items()),
         judged=index.judgement is not None and index.judgement["content"] == content,
         live=live and release is not None and release.content == content,
+        damage=_damage(connection, index, live=live),
     )
+
+
+def _damage(connection: psycopg.Connection, index: Index, *, live: bool) -> str | None:
+    """Only counts rows: a judgement compares the rows themselves."""
+    built = live or index.judgement is not None
+    damage = integrity.visible_damage(connection, index, built=built)
+    missing = missing_relations(connection, index.collection) if live else []
+    named = ", ".join(f"{index.collection}.{name}" for name in missing)
+    words = [str(damage) if damage else "", f"{named} missing" if named else ""]
+    return ", ".join(filter(None, words)) or None
 
 
 def _index(

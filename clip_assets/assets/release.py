@@ -1,6 +1,7 @@
 """`release`: the pointer that the service reads; it moves only if the blocking checks pass."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,9 @@ import psycopg
 from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import is_automated
+from clip_assets.errors import ReleaseError
 from clip_assets.judge.comparison import Comparison
+from clip_assets.release.release import restore_relations
 from clip_assets.release.update import publish_and_retire
 from clip_assets.resources import Installation
 from clip_assets.search.search import Release
@@ -31,6 +34,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         with installation.connect() as connection:
             if _is_decided_by_hand(context, connection, collection):
+                _restore_relations(connection, collection)
                 context.log.info("Another index is live. Materialize `release` to switch.")
                 return
             done = publish_and_retire(connection, collection.release_spec, context.run_id)
@@ -48,6 +52,11 @@ def _is_decided_by_hand(
 ) -> bool:
     """Automation refreshes the live model and never replaces it with another."""
     return is_automated(context.run) and not is_live(connection, *collection.index_key)
+
+
+def _restore_relations(connection: psycopg.Connection, collection: Collection) -> None:
+    with suppress(ReleaseError):  # nothing is live yet, or a long query holds a lock
+        restore_relations(connection, collection.name)
 
 
 def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
                 "shards_loaded": len(done.reconciled.loaded),
                 "shards_unchanged": len(done.reconciled.unchanged),
                 "shards_missing": len(done.reconciled.missing),
+                "shards_repaired": len(done.repaired),
+                **({"repaired": dg.MetadataValue.json([*done.repaired])} if done.repaired else {}),
                 "hnsw_built": done.built,
                 "model": done.index.identity.short,
                 "vector_type": collection.vector_type.value,

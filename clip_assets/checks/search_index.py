@@ -6,6 +6,7 @@ import dagster as dg
 
 from clip_assets.collection import Collection
 from clip_assets.index import tables
+from clip_assets.index.integrity import visible_damage
 from clip_assets.judge.judgement import Judgement
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
@@ -20,26 +21,44 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.search_index_key,
         blocking=True,
-        description="The index has loaded the newest commit of every shard. Needed because Dagster "
-        "does not compute staleness for 100 or more partitions.",
+        description="The index has loaded the newest commit of every shard and has its rows. "
+        "Needed because Dagster does not compute staleness for 100 or more partitions.",
     )
-    def matches_embeddings(installation: Installation) -> dg.AssetCheckResult:
+    def matches_embeddings(
+        context: dg.AssetCheckExecutionContext, installation: Installation
+    ) -> dg.AssetCheckResult:
         newest = commits.newest(installation.objects(collection.name), collection.spec.slug)
         with installation.connect_reader() as connection:
             index = tables.find(connection, *collection.index_key)
             ledger = tables.ledger(connection, index)
+            damage = visible_damage(connection, index)
+        repaired = _repaired(context, collection)
         loaded = {shard: row.commit_path for shard, row in ledger.items()}
         behind = sorted(shard for shard, path in newest.items() if loaded.get(shard) != path)
         return dg.AssetCheckResult(
-            passed=bool(newest) and not behind and loaded.keys() == newest.keys(),
-            description=f"{len(newest) - len(behind)} of {len(newest)} shards match their commits.",
+            passed=bool(newest)
+            and not behind
+            and loaded.keys() == newest.keys()
+            and damage is None,
+            description=f"{len(newest) - len(behind)} of {len(newest)} shards match their commits."
+            + (f" Damaged: {damage}; materialize `search_index` again." if damage else "")
+            + (f" Damaged rows of {repaired} shards were loaded again." if repaired else ""),
             metadata={
                 "shards": len(newest),
+                "shards_repaired": repaired,
                 **({"behind": dg.MetadataValue.json(behind)} if behind else {}),
             },
         )
 
     return matches_embeddings
+
+
+def _repaired(context: dg.AssetCheckExecutionContext, collection: Collection) -> int:
+    """How many shards the last materialization restored."""
+    event = context.instance.get_latest_materialization_event(collection.search_index_key)
+    made = event.asset_materialization if event else None
+    count = made.metadata.get("shards_repaired") if made else None
+    return (count.value or 0) if isinstance(count, dg.IntMetadataValue) else 0
 
 
 def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:

@@ -37,6 +37,8 @@ class Done:
             f"missing {len(shards.missing)} shards",
             f"release {live.id} is live: {live.rows} images by {live.identity.short}",
         ]
+        if self.updated.repaired:
+            lines.insert(0, f"repaired {len(self.updated.repaired)} damaged shards")
         if self.published.dropped:
             lines.append(f"dropped superseded tables: {', '.join(self.published.dropped)}")
         if self.snapshot:

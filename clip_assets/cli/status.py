@@ -16,15 +16,19 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     """`dagster`: whether to show freshness, which only a Dagster instance knows."""
-    progress = _progress(settings)
+    progress, damage = _progress(settings)
     out.print(progress if progress.row_count else "No collections yet. Try `clip-assets demo`.")
+    for line in damage:
+        out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     tables = [_spent(settings), *([_freshness()] if dagster else [])]
     for table in tables:
         if table.row_count:
             out.print(table)
 
 
-def _progress(settings: Settings) -> Table:
+def _progress(settings: Settings) -> tuple[Table, list[str]]:
+    """The table, and a line for each damaged index."""
+    damage: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
     with connect_reader_if_migrated(settings) or nullcontext() as connection:
         for name in collections(settings):
@@ -34,6 +38,10 @@ def _progress(settings: Settings) -> Table:
             listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
             for model in found.models:
                 shards = len(found.catalog.shards)
+                which = f" --model {model.slug}" if len(found.models) > 1 else ""
+                if model.damage:
+                    remedy = f"run `clip-assets backfill {name}{which}`"
+                    damage.append(f"{name} is damaged: {model.damage}; {remedy}")
                 live = found.release if model.live else None
                 table.add_row(
                     *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
@@ -41,7 +49,7 @@ def _progress(settings: Settings) -> Table:
                 )  # fmt: skip
             if not found.models:
                 table.add_row(*listed, *"----")
-    return table
+    return table, damage
 
 
 def _spent(settings: Settings) -> Table:

@@ -52,6 +52,7 @@ def build(connection: psycopg.Connection, index: Index, rows: int, report: Repor
         if tables.has_hnsw(connection, index):
             return False
         _use(connection, index, rows, report)
+        connection.execute(statement("drop_hnsw", hnsw=sql.Identifier(index.hnsw)))  # if invalid
         with reported(connection, index, report):
             connection.execute(create_statement(index, rows))
     connection.execute(sql.SQL("ANALYZE clip_assets.{}").format(index.table))

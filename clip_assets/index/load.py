@@ -87,7 +87,7 @@ def reconcile(
         index = growth.make_room(connection, objects, before, len(known), new)
     there = tables.ledger(connection, index)
     changed = _changed(newest, there)
-    _load_all(connection, objects, index, changed)
+    load_all(connection, objects, index, changed)
     return Reconciled(
         index,
         None if index.index_id == before.index_id else tables.table_name(before.index_id),
@@ -152,10 +152,13 @@ def _changed(newest: dict[str, str], loaded: Ledger) -> dict[str, str]:
     }
 
 
-def _load_all(
+def load_all(
     connection: psycopg.Connection, objects: Objects, index: Index, changed: dict[str, str]
 ) -> None:
-    """Load several shards in parallel, each loader on its own connection."""
+    """Load several shards in parallel, each loader on its own connection.
+
+    `changed` gives commit paths by shard key.
+    """
     loaders = min(len(changed), LOADERS)
     free: SimpleQueue[psycopg.Connection] = SimpleQueue()
 

@@ -69,6 +69,43 @@ SELECT to_regclass(%(name)s);
 -- name: has_hnsw
 SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(hnsw)s);
 
+-- name: damaged_shards
+-- Shards whose rows differ from those loaded, by the checksum that `index/binary.py` defines.
+SELECT coalesce(l.shard, t.shard)
+FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
+FULL JOIN (
+    SELECT shard, count(*) AS rows, bit_xor(('x' || encode(substr(sha256(
+        {send}(embedding) || convert_to(image_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
+    ) AS checksum
+    FROM clip_assets.{table} GROUP BY shard
+) AS t ON t.shard = l.shard
+WHERE (coalesce(l.rows, 0), coalesce(l.checksum, 0))
+   IS DISTINCT FROM (coalesce(t.rows, 0), coalesce(t.checksum, 0))
+ORDER BY 1;
+
+-- name: miscounted_shards
+SELECT coalesce(l.shard, t.shard)
+FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
+FULL JOIN (SELECT shard, count(*) AS rows FROM clip_assets.{table} GROUP BY shard) AS t
+  ON t.shard = l.shard
+WHERE coalesce(l.rows, 0) <> coalesce(t.rows, 0)
+ORDER BY 1;
+
+-- name: indexes_of_model
+-- The newest index, and those that are live or kept for rollback; the newest first.
+SELECT index_id FROM clip_assets.index AS i
+WHERE collection = %(collection)s AND slug = %(slug)s AND vector_type = %(vector_type)s
+  AND (index_id = (SELECT max(index_id) FROM clip_assets.index
+                   WHERE collection = i.collection AND slug = i.slug
+                     AND vector_type = i.vector_type)
+       OR EXISTS (SELECT FROM clip_assets.release
+                  WHERE release.index_id = i.index_id AND dropped_at IS NULL))
+ORDER BY index_id DESC;
+
+-- name: is_live
+SELECT EXISTS (SELECT FROM clip_assets.live JOIN clip_assets.release USING (release_id)
+               WHERE index_id = %(index_id)s);
+
 -- name: lock_shard
 SELECT pg_advisory_xact_lock(hashtextextended(%(index_id)s || '/' || %(shard)s, 0));
 
@@ -85,6 +122,18 @@ WHERE index_id = %(index_id)s AND shard = %(shard)s;
 
 -- name: delete_shard
 DELETE FROM clip_assets.{table} WHERE shard = %(shard)s;
+
+-- name: delete_shards
+DELETE FROM clip_assets.{table} WHERE shard = ANY(%(shards)s);
+
+-- name: mark_damaged
+-- No commit has this digest, so the shards are loaded again. Their ledger rows stay: searches join them.
+UPDATE clip_assets.ledger SET digest = '' WHERE index_id = %(index_id)s AND shard = ANY(%(shards)s);
+
+-- name: delete_strangers
+-- Rows of shards that were never loaded.
+DELETE FROM clip_assets.{table} WHERE shard = ANY(%(shards)s)
+  AND shard NOT IN (SELECT shard FROM clip_assets.ledger WHERE index_id = %(index_id)s);
 
 -- name: copy_rows
 COPY clip_assets.{table} (shard, row, image_id, uri, caption, sha256, width, height, embedding)

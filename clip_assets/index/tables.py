@@ -132,6 +132,20 @@ def drop(connection: psycopg.Connection, index_id: int) -> None:
     connection.execute(statement("drop_table", table=table))
 
 
+def has_table(connection: psycopg.Connection, index: Index) -> bool:
+    """Whether its table exists."""
+    name = {"name": f"clip_assets.{table_name(index.index_id)}"}
+    found = connection.cursor(row_factory=scalar_row).execute(statement("find_relation"), name)
+    return found.fetchone() is not None
+
+
+def is_live(connection: psycopg.Connection, index: Index) -> bool:
+    """Whether searches are answered from it."""
+    key = {"index_id": index.index_id}
+    exists = connection.cursor(row_factory=scalar_row).execute(statement("is_live"), key)
+    return bool(exists.fetchone())
+
+
 def has_hnsw(connection: psycopg.Connection, index: Index) -> bool:
     """Whether its graph is built."""
     hnsw = {"hnsw": f"clip_assets.{index.hnsw}"}

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError, StoreError
-from clip_assets.index import tables
+from clip_assets.index import integrity, tables
 from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.index.tables import Index
 from clip_assets.judge import overlap, queries
@@ -44,7 +44,7 @@ def judge(
 ) -> Judgement:
     """Measure the index, store the judgement with it, and return the judgement.
 
-    Raises ReleaseError if there is not a single image to search.
+    Raises ReleaseError if there is not a single image to search, or if the table has lost all.
     """
     # Read first: if a shard is loaded meanwhile, this content is outdated and the judgement void.
     before = tables.content(connection, index.index_id)
@@ -57,6 +57,11 @@ def judge(
         )
     texts = queries.texts(objects, [shard.commit_path for shard in loaded.values()])
     images = queries.images(connection, index, QUERIES)
+    if not images:
+        raise ReleaseError(
+            f"clip_assets.{tables.table_name(index.index_id)} has no rows, but {rows} were loaded. "
+            "Materialize `search_index` again: it loads them from the embeddings."
+        )
     graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
     evaluations = _evaluations(connection, index, texts, images)
     rungs = _climb(connection, graph, evaluations, wanted, ladder)
@@ -71,7 +76,7 @@ def judge(
         ladder=tuple(rungs),
         below=tuple(_rung(connection, one, evaluations) for one in shown),
         uses_index=any(index.hnsw in line for line in plan(connection, graph, images[0].vector, K)),
-        damaged_shards=_damaged_shards(connection, index),
+        damaged_shards=integrity.damaged_shards(connection, index),
         rows=rows,
         caption_recall=_caption_recall(connection, graph, captions),
         caption_queries=len(captions),
@@ -182,12 +187,6 @@ def _caption_recall(
         rows = nearest(connection, graph, query.vector, K).rows
         found += any(row.image_id == query.image_id for row in rows)
     return found / len(captions)
-
-
-def _damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
-    comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
-    shards = connection.cursor(row_factory=scalar_row)
-    return tuple(shards.execute(comparing, {"index_id": index.index_id}))
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,5 @@
 -- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
--- name: damaged_shards
--- Shards whose rows differ from those loaded, by the checksum that `index/binary.py` defines.
-SELECT coalesce(l.shard, t.shard)
-FROM (SELECT * FROM clip_assets.ledger WHERE index_id = %(index_id)s) AS l
-FULL JOIN (
-    SELECT shard, count(*) AS rows, bit_xor(('x' || encode(substr(sha256(
-        {send}(embedding) || convert_to(image_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint
-    ) AS checksum
-    FROM clip_assets.{table} GROUP BY shard
-) AS t ON t.shard = l.shard
-WHERE (coalesce(l.rows, 0), coalesce(l.checksum, 0))
-   IS DISTINCT FROM (coalesce(t.rows, 0), coalesce(t.checksum, 0))
-ORDER BY 1;
-
 -- name: sample_vectors
 SELECT image_id, {bucket} AS bucket, embedding::real[] AS vector FROM clip_assets.{table}
 ORDER BY md5(image_id) LIMIT %(count)s;

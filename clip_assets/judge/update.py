@@ -6,7 +6,7 @@ import psycopg
 
 from clip_assets import catalog
 from clip_assets.errors import StoreError
-from clip_assets.index import build, load, tables, thumbnails
+from clip_assets.index import build, load, repair, tables, thumbnails
 from clip_assets.index.load import Reconciled
 from clip_assets.index.progress import Report, silent
 from clip_assets.index.spec import IndexSpec
@@ -18,11 +18,13 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Updated:
-    """What was loaded, whether a graph was built, and the judgement."""
+    """What was loaded, whether a graph was built, the judgement, and the shards whose rows were
+    damaged and are restored."""
 
     reconciled: Reconciled
     built: bool
     judgement: Judgement
+    repaired: tuple[str, ...] = ()
 
     @property
     def index(self) -> Index:
@@ -36,7 +38,7 @@ def update_index(
     wanted: Wanted,
     report: Report,
 ) -> Updated:
-    """Load new and changed shards of the catalog, build the graph if there is none, and judge.
+    """Repair what is damaged, load new and changed shards, build a missing graph, and judge.
 
     Raises StoreError if there is no catalog or nothing is embedded, ModelError if the shards are
     of different models, ReleaseError if there are no images to search.
@@ -47,6 +49,7 @@ def update_index(
             f"{objects.root} has no catalog yet. Materialize `catalog`, or run "
             "clip_assets.node.catalog, first."
         )
+    repaired = repair.repair(connection, objects, spec, report)
     done = load.reconcile(connection, objects, spec, [shard.at for shard in head.shards])
     report(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
     if done.replaced:
@@ -58,7 +61,7 @@ def update_index(
         )
     built, judgement = build_and_judge(connection, objects, done.index, wanted, report)
     judge.judge_outgrown(connection, objects, done.index, wanted)
-    return Updated(done, built, judgement)
+    return Updated(done, built, judgement, repaired)
 
 
 def build_and_judge(

@@ -9,7 +9,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import tables
+from clip_assets.index import integrity, tables
 from clip_assets.index.hnsw import function_settings
 from clip_assets.index.locks import patiently
 from clip_assets.index.tables import Index
@@ -23,11 +23,16 @@ from clip_assets.search.search import Release
 
 PATIENCE_SECONDS = 60.0
 
+VIEWS = ("images", "embeddings", "shards", "releases")
+FUNCTIONS = ("search", "similar")
+"""What `publish.sql` creates in the collection's schema."""
+
 
 def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
     """Make the index the live release; returns it, and whether it changed.
 
-    Does nothing if the live release already has this content. Raises ReleaseError if the index's
+    If the live release already has this content, only views and functions that are missing are
+    created again: a dropped table takes them along. Raises ReleaseError if the index's
     current content was not judged or did not pass, or if queries or loads blocked the change for
     longer than `PATIENCE_SECONDS`.
     """
@@ -58,6 +63,27 @@ def previous(connection: psycopg.Connection, collection: str) -> int | None:
     return before
 
 
+def missing_relations(connection: psycopg.Connection, collection: str) -> list[str]:
+    """The views and functions of a released collection that do not exist."""
+    asked = {"collection": collection, "views": [*VIEWS], "functions": [*FUNCTIONS]}
+    names = connection.cursor(row_factory=scalar_row)
+    return names.execute(statement("missing_relations"), asked).fetchall()
+
+
+def restore_relations(connection: psycopg.Connection, collection: str) -> None:
+    """Create the views and functions of the live release again if one is missing.
+
+    Raises ReleaseError if nothing is live, or if another session held a lock for too long.
+    """
+    if missing_relations(connection, collection):
+        patiently(
+            connection,
+            collection,
+            lambda: _write_relations(connection, search.live(connection, collection)),
+            PATIENCE_SECONDS,
+        )
+
+
 @dataclass(frozen=True)
 class ReleasedIndex:
     """A release's index, its content when it was published, and the release that was live then."""
@@ -82,6 +108,7 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     connection.execute(statement("lock_ledger"))
     connection.execute(statement("take_back"), {"collection": collection})
     released = published(connection, before)
+    _require_whole(connection, tables.by_id(connection, released.index_id))
     if tables.content(connection, released.index_id) == released.content:
         return _point_at(connection, collection, before)
     index = tables.by_id(connection, released.index_id)
@@ -95,6 +122,15 @@ def _roll_back(connection: psycopg.Connection, collection: str) -> Release:
     return live
 
 
+def _require_whole(connection: psycopg.Connection, index: Index) -> None:
+    damage = integrity.visible_damage(connection, index)
+    if damage:
+        raise ReleaseError(
+            f"The index of {index.identity.short} is damaged: {damage}. Run `clip-assets backfill "
+            f"{index.collection} --model {index.spec.slug}` first, which restores it."
+        )
+
+
 def _publish(
     connection: psycopg.Connection,
     index: Index,
@@ -106,6 +142,8 @@ def _publish(
     judgement = _passed(connection, index)
     now = _live_or_none(connection, index.collection)
     if now and (now.index_id, now.content) == (index.index_id, judgement.content):
+        if missing_relations(connection, index.collection):
+            _write_relations(connection, now)
         return now, False
     comparison = Comparison.of(index, judgement, now)
     replaced = instead_of.replaced if instead_of else now and now.id
@@ -163,6 +201,12 @@ def _point_at(connection: psycopg.Connection, collection: str, release_id: int) 
     key = {"collection": collection, "release_id": release_id}
     connection.execute(statement("point_at"), key)
     live = search.live(connection, collection)
+    _write_relations(connection, live)
+    return live
+
+
+def _write_relations(connection: psycopg.Connection, live: Release) -> None:
+    collection = live.collection
     connection.execute(
         sql.SQL(files("clip_assets.release").joinpath("publish.sql").read_text()).format(
             collection=sql.Identifier(collection),
@@ -178,4 +222,3 @@ def _point_at(connection: psycopg.Connection, collection: str, release_id: int) 
             overfetch=sql.Literal(Budget().overfetch),
         )
     )
-    return live

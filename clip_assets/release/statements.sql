@@ -55,5 +55,15 @@ ORDER BY bool_and(taken_back_at IS NOT NULL), max(release_id) DESC OFFSET %(keep
 UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
+-- name: missing_relations
+-- Of the views and functions that publish.sql creates.
+SELECT name FROM unnest(%(views)s::text[]) AS name
+WHERE to_regclass(format('%%I.%%I', %(collection)s::text, name)) IS NULL
+UNION ALL
+SELECT name FROM unnest(%(functions)s::text[]) AS name WHERE NOT EXISTS (
+    SELECT FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname = %(collection)s AND p.proname = name
+);
+
 -- name: published
 SELECT index_id, content, replaced FROM clip_assets.release WHERE release_id = %(release_id)s;

@@ -13,10 +13,9 @@ from clip_assets.cli.app import app
 from clip_assets.erasure.erase import erase
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
-from clip_assets.index import load, tables
+from clip_assets.index import integrity, load, tables
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
-from clip_assets.judge import judge
 from clip_assets.lake.lake import Lake
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob
@@ -78,7 +77,7 @@ def test_one_transaction_removes_it_from_all_answers(
     database.erase(connection, COLLECTION, "e", [ERASED])
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
     index = tables.find(connection, COLLECTION, photos.spec.slug)
-    assert judge._damaged_shards(connection, index) == ()
+    assert integrity.damaged_shards(connection, index) == ()
     assert tables.row_count(tables.ledger(connection, index)) == IMAGES - 2
 
 
@@ -92,7 +91,7 @@ def test_it_is_removed_from_indexes_of_both_vector_types(
     for vector_type in VectorType:
         index = tables.find(connection, COLLECTION, photos.spec.slug, vector_type)
         assert index.vector_type == vector_type
-        assert judge._damaged_shards(connection, index) == ()
+        assert integrity.damaged_shards(connection, index) == ()
         assert tables.row_count(tables.ledger(connection, index)) == IMAGES - 2
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
@@ -249,7 +248,7 @@ def test_loading_an_older_commit_leaves_it_out(
     done = load.reconcile(connection, photos.objects, asked, photos.current)
     assert len(done.loaded) == 3
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
-    assert judge._damaged_shards(connection, index) == ()
+    assert integrity.damaged_shards(connection, index) == ()
 
 
 def test_snapshots_made_earlier_are_deleted(connection: psycopg.Connection, photos: Photos) -> None:

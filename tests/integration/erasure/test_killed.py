@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from clip_assets.erasure.erase import erase
-from clip_assets.index import tables
-from clip_assets.judge import judge
+from clip_assets.index import integrity, tables
 from clip_assets.lake.lake import Lake
 from clip_assets.store import erased
 from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, Photos
@@ -71,7 +70,7 @@ def test_the_next_run_completes_a_killed_erasure(python: str, photos: Photos, at
         (receipt,) = erase(connection, photos.objects, [], "", lambda line: None)
         names = {r[0] for r in connection.execute("SELECT image_id FROM photos.images")}
         index = tables.find(connection, COLLECTION, photos.spec.slug)
-        assert judge._damaged_shards(connection, index) == ()
+        assert integrity.damaged_shards(connection, index) == ()
     assert len(names) == IMAGES - 2
     assert erased.open_requests(photos.objects) == []
     assert receipt.rows_deleted == {str(index.index_id): 2}

@@ -8,9 +8,8 @@ import psycopg
 import pytest
 
 from clip_assets.errors import DatabaseError
-from clip_assets.index import tables
+from clip_assets.index import integrity, tables
 from clip_assets.index.vector_type import VectorType
-from clip_assets.judge import judge
 from clip_assets.judge.comparison import Comparison
 from clip_assets.release import release
 from clip_assets.search import search
@@ -160,4 +159,4 @@ def test_a_number_out_of_range_for_halfvec(connection: psycopg.Connection, made:
     with pytest.raises(psycopg.DataError, match="infinite value not allowed in halfvec"):
         reconcile(connection, made)
     index = reconcile(connection, replace(made, vector_type=VectorType.VECTOR)).index
-    assert judge._damaged_shards(connection, index) == ()
+    assert integrity.damaged_shards(connection, index) == ()

@@ -1,0 +1,62 @@
+"""Whether an index's table still holds what the ledger says was loaded.
+
+Tables can be dropped, restored without rows or changed by hand; nothing in Postgres prevents it.
+`damaged_shards` reads every row. `visible_damage` only counts rows, for callers that ask often.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import scalar_row
+
+from clip_assets.index import tables
+from clip_assets.index.statements import statement
+from clip_assets.index.tables import Index
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What an index lacks; its text is a short list, for a sentence."""
+
+    table_missing: bool = False
+    hnsw_missing: bool = False
+    shards: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.table_missing:
+            return "its table is missing"
+        count = len(self.shards)
+        found = [f"{count} shard{'s' if count > 1 else ''}"] if count else []
+        return ", ".join(found + ["its HNSW is missing"] * self.hnsw_missing)
+
+
+def damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
+    """Keys of the shards whose images or vectors differ from those loaded, and of shards that
+    nobody loaded. Reads the whole table."""
+    comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
+    shards = connection.cursor(row_factory=scalar_row)
+    return tuple(shards.execute(comparing, {"index_id": index.index_id}))
+
+
+def miscounted_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
+    """Keys of the shards with more or fewer rows than were loaded. Only counts."""
+    counting = statement("miscounted_shards", table=index.table)
+    shards = connection.cursor(row_factory=scalar_row)
+    return tuple(shards.execute(counting, {"index_id": index.index_id}))
+
+
+def visible_damage(
+    connection: psycopg.Connection, index: Index, *, built: bool = True
+) -> Damage | None:
+    """What is missing of the index at a glance; None if nothing is.
+
+    `built` says whether it should have its HNSW: while it is first loaded, it has none.
+    """
+    if not tables.has_table(connection, index):
+        loaded = tables.ledger(connection, index)
+        return Damage(table_missing=True, shards=tuple(loaded)) if loaded else None
+    damage = Damage(
+        hnsw_missing=built and not tables.has_hnsw(connection, index),
+        shards=miscounted_shards(connection, index),
+    )
+    return damage if damage != Damage() else None
