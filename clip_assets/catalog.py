@@ -19,6 +19,7 @@ from clip_assets.errors import StoreError
 from clip_assets.source import ImageRef, SourceConfig
 from clip_assets.store import parquet, paths
 from clip_assets.store.erased import erased
+from clip_assets.store.identity import data_id
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 
@@ -136,6 +137,7 @@ def refresh(
         shards=(*kept, *new),
     )
     objects.put(paths.CATALOG, head.model_dump_json(indent=1).encode())
+    data_id(objects)  # made here, so that who only indexes need not write to the store
     return head
 
 

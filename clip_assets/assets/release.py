@@ -37,7 +37,12 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
                 _restore_relations(connection, collection)
                 context.log.info("Another index is live. Materialize `release` to switch.")
                 return
-            done = publish_and_retire(connection, collection.release_spec, context.run_id)
+            done = publish_and_retire(
+                connection,
+                installation.objects(collection.name),
+                collection.release_spec,
+                context.run_id,
+            )
         live = done.release
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),

@@ -23,6 +23,7 @@ from clip_assets.catalog import Catalog, Shard
 from clip_assets.erasure import files
 from clip_assets.errors import StoreError
 from clip_assets.index import erasure as database
+from clip_assets.index import owner
 from clip_assets.snapshot import manifest as snapshots
 from clip_assets.store import commit as commits
 from clip_assets.store import erased, paths
@@ -42,7 +43,8 @@ def erase(
 ) -> list[Receipt]:
     """Erase these images and complete every interrupted erasure; returns the receipts.
 
-    Raises StoreError if the catalog does not have an image, before anything changes.
+    Raises StoreError if the catalog does not have an image, and DatabaseError if the index is made
+    of other data, before anything changes.
     """
     waiting = erased.open_requests(objects)
     asked = set(image_ids)
@@ -74,6 +76,7 @@ class _Erasing:
 
     def run(self) -> Receipt:
         collection, erasure = self.request.collection, self.request.erasure
+        owner.claim(self.connection, self.objects, collection)
         database.erase(self.connection, collection, erasure, self.request.image_ids)
         clear_at = datetime.now(UTC)
         self.images = database.read(self.connection, collection, erasure)
@@ -194,6 +197,7 @@ def _collection_with(connection: psycopg.Connection, objects: Objects, image_ids
     The index answers in milliseconds; the catalog is read only for images the index lacks.
     """
     head = catalog.require(objects, objects.root)
+    owner.claim(connection, objects, head.collection)
     unknown = image_ids - database.known(connection, head.collection, image_ids)
     if unknown:
         unknown -= _listed(objects, head, unknown)

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from clip_assets.errors import DatabaseError, StoreError
-from clip_assets.index import erasure, growth, tables
+from clip_assets.index import erasure, growth, owner, tables
 from clip_assets.index.copy import copy_shard
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
@@ -70,8 +70,9 @@ def reconcile(
     `shards` are the catalog's current versions; if the ledger has the commits of all of them, the
     store is not listed. A shard without a commit is returned as missing, and its rows that were
     loaded before stay searchable. Raises StoreError if nothing is committed, ModelError if the
-    commits are of different models.
+    commits are of different models, DatabaseError as `claim`.
     """
+    owner.claim(connection, objects, spec.collection)
     slug = spec.model.slug
     current = {at.shard: paths.commit(slug, at) for at in shards}
     newest = current if _all_loaded(connection, spec, current) else commits.newest(objects, slug)

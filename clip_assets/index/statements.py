@@ -2,4 +2,4 @@
 
 from clip_assets.postgres.statements import statements
 
-statement = statements("clip_assets.index", "statements.sql", "erasure.sql")
+statement = statements("clip_assets.index", "statements.sql", "erasure.sql", "owner.sql")

@@ -6,7 +6,7 @@ import psycopg
 
 from clip_assets import catalog
 from clip_assets.errors import StoreError
-from clip_assets.index import build, load, repair, tables, thumbnails
+from clip_assets.index import build, load, owner, repair, tables, thumbnails
 from clip_assets.index.load import Reconciled
 from clip_assets.index.progress import Report, silent
 from clip_assets.index.spec import IndexSpec
@@ -41,7 +41,7 @@ def update_index(
     """Repair what is damaged, load new and changed shards, build a missing graph, and judge.
 
     Raises StoreError if there is no catalog or nothing is embedded, ModelError if the shards are
-    of different models, ReleaseError if there are no images to search.
+    of different models, ReleaseError if there are no images to search, DatabaseError as `claim`.
     """
     head = catalog.read(objects)
     if head is None:
@@ -49,6 +49,7 @@ def update_index(
             f"{objects.root} has no catalog yet. Materialize `catalog`, or run "
             "clip_assets.node.catalog, first."
         )
+    owner.claim(connection, objects, spec.collection)
     repaired = repair.repair(connection, objects, spec, report)
     done = load.reconcile(connection, objects, spec, [shard.at for shard in head.shards])
     report(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from clip_assets.index import tables, thumbnails
+from clip_assets.index import owner, tables, thumbnails
 from clip_assets.index.progress import Report
 from clip_assets.index.spec import IndexSpec
 from clip_assets.judge.judgement import Wanted
@@ -41,14 +41,17 @@ def bring_up_to_date(
 ) -> tuple[Updated, Published]:
     """Reconcile, build, judge, publish and retire. Raises as `update_index` and `publish`."""
     updated = update_index(connection, objects, spec, spec.wanted, report)
-    return updated, publish_and_retire(connection, spec, run_id)
+    return updated, publish_and_retire(connection, objects, spec, run_id)
 
 
-def publish_and_retire(connection: psycopg.Connection, spec: ReleaseSpec, run_id: str) -> Published:
+def publish_and_retire(
+    connection: psycopg.Connection, objects: Objects, spec: ReleaseSpec, run_id: str
+) -> Published:
     """Make the newest index of this model and type live, and drop superseded ones.
 
-    Raises DatabaseError if there is none, ReleaseError as `publish`.
+    Raises DatabaseError if there is none, or as `claim`; ReleaseError as `publish`.
     """
+    owner.claim(connection, objects, spec.collection)
     index = tables.find(connection, spec.collection, spec.model.slug, spec.vector_type)
     live, moved = release.publish(connection, index, run_id)
     dropped = retire.drop_superseded(connection, spec.collection, spec.keep_indexes)

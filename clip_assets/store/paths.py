@@ -5,6 +5,7 @@ from typing import NamedTuple
 CATALOG = "catalog/head.json"
 EMBEDDINGS = "embeddings"
 JOBS = "jobs"
+IDENTITY = "data_id.json"
 
 
 class ShardVersion(NamedTuple):

@@ -1,0 +1,68 @@
+"""Which data an index in a database is made of.
+
+Without this, a second installation with a collection of the same name would replace shards of the
+first one's live release.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+from clip_assets.errors import DatabaseError
+from clip_assets.index.statements import statement
+from clip_assets.store import identity
+from clip_assets.store.objects import Objects
+
+_SAMPLE = 20
+"""Loaded commits to look for in the store, if a database was filled before owners were recorded."""
+
+_REMEDY = (
+    "use another collection name or another database, or hand the index over as described under "
+    "`Two installations` in docs/operations.md"
+)
+
+
+@dataclass(frozen=True)
+class _Owner:
+    data_id: str
+    uri: str
+
+
+def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
+    """Check that the collection's index is made of this data; whoever comes first owns it.
+
+    Call it before anything else is written. Raises DatabaseError if the index is made of other
+    data.
+    """
+    own = {
+        "collection": collection,
+        "data_id": identity.data_id(objects),
+        "uri": objects.uri("").rstrip("/"),
+    }
+    owners = connection.cursor(row_factory=class_row(_Owner))
+    with connection.transaction():
+        if owners.execute(statement("owner"), own).fetchone() is None:
+            _require_loaded_from(connection, objects, collection)
+            connection.execute(statement("claim"), own)
+        owner = owners.execute(statement("owner"), own).fetchone()
+        assert owner is not None, "it was there or was added"
+        if owner.data_id != own["data_id"]:
+            raise DatabaseError(
+                f"{collection} in this database is the index of the data at {owner.uri}, not of "
+                f"that at {own['uri']}: {_REMEDY}."
+            )
+        if owner.uri != own["uri"]:
+            connection.execute(statement("move_owner"), own)
+
+
+def _require_loaded_from(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
+    """In a database from before owners were recorded, the ledger tells whose index it is."""
+    newest = {"collection": collection, "count": _SAMPLE}
+    cursor = connection.cursor(row_factory=scalar_row)
+    paths = cursor.execute(statement("loaded_commits"), newest).fetchall()
+    if paths and not any(objects.exists(path) for path in paths):
+        raise DatabaseError(
+            f"{collection} in this database was loaded from other data than that at "
+            f"{objects.uri('').rstrip('/')}, which has none of its commits: {_REMEDY}."
+        )

@@ -1,0 +1,17 @@
+-- Named statements about the data that a collection's index is made of.
+
+-- name: owner
+SELECT data_id, uri FROM clip_assets.owner WHERE collection = %(collection)s;
+
+-- name: claim
+-- Waits for another session that claims the same collection.
+INSERT INTO clip_assets.owner (collection, data_id, uri)
+VALUES (%(collection)s, %(data_id)s, %(uri)s) ON CONFLICT (collection) DO NOTHING;
+
+-- name: move_owner
+UPDATE clip_assets.owner SET uri = %(uri)s
+WHERE collection = %(collection)s AND data_id = %(data_id)s AND uri <> %(uri)s;
+
+-- name: loaded_commits
+SELECT commit_path FROM clip_assets.ledger JOIN clip_assets.index USING (index_id)
+WHERE collection = %(collection)s ORDER BY loaded_at DESC LIMIT %(count)s;
