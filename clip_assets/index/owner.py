@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from clip_assets.errors import DatabaseError
+from clip_assets.index.schema import require_schema
 from clip_assets.index.statements import statement
 from clip_assets.store import identity
 from clip_assets.store.objects import Objects
@@ -33,8 +34,9 @@ def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> 
     """Check that the collection's index is made of this data; whoever comes first owns it.
 
     Call it before anything else is written. Raises DatabaseError if the index is made of other
-    data.
+    data, or as `require_schema`.
     """
+    require_schema(connection, collection)
     own = {
         "collection": collection,
         "data_id": identity.data_id(objects),

@@ -2,4 +2,6 @@
 
 from clip_assets.postgres.statements import statements
 
-statement = statements("clip_assets.index", "statements.sql", "erasure.sql", "owner.sql")
+statement = statements(
+    "clip_assets.index", "statements.sql", "erasure.sql", "owner.sql", "schema.sql"
+)

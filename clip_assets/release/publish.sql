@@ -3,8 +3,6 @@
 -- whatever the index stores: the types of columns and arguments stay the same when the model or its
 -- `vector_type` changes, so users' own views and queries keep working after a release.
 
-CREATE SCHEMA IF NOT EXISTS {collection};
-
 CREATE OR REPLACE VIEW {collection}.images AS
 SELECT t.image_id, t.caption, t.uri, t.sha256, t.width, t.height, t.shard, t.row,
        t.embedding::halfvec AS embedding,

@@ -207,6 +207,10 @@ def _point_at(connection: psycopg.Connection, collection: str, release_id: int) 
 
 def _write_relations(connection: psycopg.Connection, live: Release) -> None:
     collection = live.collection
+    exists = connection.cursor(row_factory=scalar_row)
+    if not exists.execute(statement("schema_exists"), {"collection": collection}).fetchone():
+        # IF NOT EXISTS needs CREATE on the database even if an administrator made the schema
+        connection.execute(statement("create_schema", collection=sql.Identifier(collection)))
     connection.execute(
         sql.SQL(files("clip_assets.release").joinpath("publish.sql").read_text()).format(
             collection=sql.Identifier(collection),

@@ -55,6 +55,12 @@ ORDER BY bool_and(taken_back_at IS NOT NULL), max(release_id) DESC OFFSET %(keep
 UPDATE clip_assets.release SET dropped_at = now()
 WHERE index_id = %(index_id)s AND dropped_at IS NULL;
 
+-- name: schema_exists
+SELECT to_regnamespace(quote_ident(%(collection)s)) IS NOT NULL;
+
+-- name: create_schema
+CREATE SCHEMA {collection};
+
 -- name: missing_relations
 -- Of the views and functions that publish.sql creates.
 SELECT name FROM unnest(%(views)s::text[]) AS name
