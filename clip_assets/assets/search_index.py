@@ -63,6 +63,7 @@ def _measured(judgement: Judgement) -> dict[str, Any]:
         "text_recall": round(reached.text.mean, 4),
         "image_recall": round(reached.image.mean, 4),
         "caption_recall": judgement.caption_recall and round(judgement.caption_recall, 4),
+        "equal_vectors": judgement.equal_vectors,
         "recall_by_ef_search": dg.MetadataValue.md(_recall_by_ef_search(judgement)),
         "recall_under_filters": dg.MetadataValue.md(
             f"| pass | plan | recall@10 text | recall@10 image |\n|---|---|---|---|\n{filtered}"

@@ -39,6 +39,12 @@ class Done:
         ]
         if self.updated.repaired:
             lines.insert(0, f"repaired {len(self.updated.repaired)} damaged shards")
+        judgement = self.updated.judgement
+        if judgement.equal_vectors:
+            lines.append(
+                f"{judgement.equal_vectors} of {judgement.rows} vectors equal another's, at most "
+                f"{judgement.most_equal} are one and the same"
+            )
         if self.published.dropped:
             lines.append(f"dropped superseded tables: {', '.join(self.published.dropped)}")
         if self.snapshot:

@@ -23,6 +23,11 @@ had 1.00 at ef_search 40."""
 MAX_EF_SEARCH = 1_000
 """pgvector's maximum; for larger k the iterative scan finds the rest."""
 
+MANY_EQUAL = 2 * M * 10
+"""pgvector keeps ten equal vectors in one node, which has 2 * M links. The nodes of more equal
+vectors than this may link to each other only; a search that gets there finds no other image, at
+any ef_search."""
+
 EF_SEARCH_LADDER = (40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, MAX_EF_SEARCH)
 """From pgvector's default to its maximum; each value is about a quarter above the one before."""
 

@@ -43,6 +43,8 @@ class Column(BaseModel):
             cells["ms per search, p50 / p99"] = (
                 f"{reached.latency.p50_ms:.1f} / {reached.latency.p99_ms:.1f}"
             )
+        if self.judgement.equal_vectors:
+            cells["vectors equal to another's"] = f"{self.judgement.equal_vectors:,}"
         if self.judgement.table_bytes:
             cells["MB of rows / of HNSW"] = (
                 f"{self.judgement.table_bytes / _MEGABYTE:,.1f} / "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from clip_assets.index.tables import Index
 from clip_assets.judge import ground_truth
 from clip_assets.judge.queries import Query
+from clip_assets.judge.ties import ROUNDING
 from clip_assets.quality.recall import Recall, mean_recall
 from clip_assets.search.filters import Predicate
 from clip_assets.search.nearest import Graph, nearest
@@ -19,10 +20,6 @@ Floats = NDArray[np.float32]
 
 K = 10
 """The k of every recall that is judged."""
-
-_ROUNDING = 2e-6
-"""The most that distances from Postgres and numpy differ. With this tolerance, images at the same
-distance are interchangeable, as copies of an image must be."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def take(
         started = time.perf_counter()
         found = distances(connection, graph, query, share)
         seconds.append(time.perf_counter() - started)
-        hits = sum(distance <= right[-1] + _ROUNDING for distance in found)
+        hits = sum(distance <= right[-1] + ROUNDING for distance in found)
         reached.append(min(hits, len(right)) / len(right))
     return Mark(mean_recall(reached, K), seconds)
 

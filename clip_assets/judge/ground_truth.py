@@ -37,10 +37,10 @@ def nearest_distances(
     If the share has fewer than k rows, the remaining distances are infinite. The queries,
     float32[n, dim], are rounded as the index rounds them.
     """
-    unit = _unit(queries.astype(index.vector_type.dtype))
-    best = [np.full((len(unit), k), np.inf, np.float32) for _ in shares]
+    asked = unit(queries.astype(index.vector_type.dtype))
+    best = [np.full((len(asked), k), np.inf, np.float32) for _ in shares]
     for block in _blocks(connection, index):
-        distances = 1 - unit @ block.vectors.T
+        distances = 1 - asked @ block.vectors.T
         for number, share in enumerate(shares):
             inside = distances[:, block.buckets < share * BUCKETS]
             both = np.hstack([best[number], inside])
@@ -71,9 +71,10 @@ def _blocks(connection: psycopg.Connection, index: Index) -> Iterator[Block]:
 
 
 def _block(rows: NDArray[np.void]) -> Block:
-    return Block(rows["bucket"].astype(np.int64), _unit(rows["vector"]["values"]))
+    return Block(rows["bucket"].astype(np.int64), unit(rows["vector"]["values"]))
 
 
-def _unit(vectors: NDArray[np.floating]) -> Floats:
+def unit(vectors: NDArray[np.floating]) -> Floats:
+    """The rows float32[n, dim], each of length 1."""
     wide = vectors.astype(np.float32)
     return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from clip_assets.index.hnsw import MANY_EQUAL
 from clip_assets.quality.recall import Recall
 
 KINDS: tuple[Literal["text", "image"], ...] = ("text", "image")
@@ -86,6 +87,8 @@ class Judgement(_Measured):
     `caption_recall` is the share of captions whose own image is among the k nearest. It measures
     model and preprocessing together; None if the collection has no captions. `table_bytes` includes
     the vectors but not the HNSW. `below` are rungs below the ladder, measured for display only.
+    `equal_vectors` are the rows whose vector another row has too, `most_equal` the most that have
+    the same.
     """
 
     content: str
@@ -100,6 +103,8 @@ class Judgement(_Measured):
     caption_queries: int
     table_bytes: int = 0
     hnsw_bytes: int = 0
+    equal_vectors: int = 0
+    most_equal: int = 0
     overlap: Overlap | None = None
 
     @property
@@ -117,6 +122,12 @@ class Judgement(_Measured):
             for kind, where, recall in self._recalls
             if not _reaches(recall, self.wanted.recall)
         ]
+        if faults and self.most_equal > MANY_EQUAL:
+            faults.append(
+                f"{self.equal_vectors} of {self.rows} vectors equal another's, {self.most_equal} "
+                "of them one and the same, which can cut other images off from the HNSW at any "
+                "ef_search: remove the copies from the source (`clip-assets duplicates` lists them)"
+            )
         faults += [f"no {kind} queries were measured" for kind in self._unasked]
         if (self.caption_recall or 0.0) < (self.wanted.caption_recall or 0.0):
             faults.append(

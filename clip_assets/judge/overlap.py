@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from clip_assets.errors import ReleaseError, StoreError
 from clip_assets.index import tables
-from clip_assets.judge import queries
+from clip_assets.judge import queries, ties
 from clip_assets.judge.evaluation import K
 from clip_assets.judge.judgement import Overlap
 from clip_assets.judge.queries import Floats, Query
@@ -89,17 +89,27 @@ def _same_images(
 def _shared(
     connection: psycopg.Connection, candidate: Graph, live: Graph, pairs: list[_Pair]
 ) -> float | None:
-    """Mean share of the K nearest that both find, without the query image itself."""
+    """Mean share of the K nearest that both find, without the query image itself.
+
+    Of images at the same distance in the live index, any may stand for another.
+    """
     shares = []
     for query, theirs in pairs:
         ours = _found(connection, candidate, query.vector, query)
         other = _found(connection, live, theirs, query)
         if ours or other:
-            shares.append(len(ours & other) / max(len(ours), len(other)))
+            both = ours.keys() & other.keys()
+            only_ours = ties.distances(connection, live, theirs, ours.keys() - both)
+            only_theirs = [other[name] for name in other.keys() - both]
+            same = len(both) + ties.paired(only_ours.values(), only_theirs)
+            shares.append(same / max(len(ours), len(other)))
     return sum(shares) / len(shares) if shares else None
 
 
-def _found(connection: psycopg.Connection, graph: Graph, vector: Floats, query: Query) -> set[str]:
+def _found(
+    connection: psycopg.Connection, graph: Graph, vector: Floats, query: Query
+) -> dict[str, float]:
+    """Distances of the K nearest, by image id."""
     found = nearest(connection, graph, vector, K + query.is_image)
-    names = [row.image_id for row in found.rows if not query.is_itself(row.image_id)]
-    return set(names[:K])
+    rows = [row for row in found.rows if not query.is_itself(row.image_id)]
+    return {row.image_id: 1 - row.score for row in rows[:K]}

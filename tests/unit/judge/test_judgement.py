@@ -57,6 +57,17 @@ def test_poor_under_a_filter(text: Recall, image: Recall, kind: str) -> None:
     assert not rung.reaches(0.95)
 
 
+def test_many_copies_are_named_as_a_cause() -> None:
+    """With a low recall, and only then, the sentence says how many vectors are equal and what to
+    do."""
+    copies = {"equal_vectors": 700, "most_equal": 500}
+    fault = judgement(POOR, **copies).faults[-1]
+    assert "700 of 1000 vectors equal another's, 500 of them one and the same" in fault
+    assert "remove the copies from the source" in fault
+    assert judgement(**copies).faults == []
+    assert len(judgement(POOR, equal_vectors=700, most_equal=2).faults) == 1
+
+
 def test_a_judgement_of_an_older_version() -> None:
     """What was judged before filters were is read as it was: good or not by what was measured."""
     old = judgement().model_dump()
