@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import DiskFull
 from psycopg.rows import class_row
 
+from clip_assets.errors import DatabaseError
 from clip_assets.index import filter_indexes, tables
 from clip_assets.index.hnsw import PARALLEL_FROM_ROWS, create_statement, memory_needed
 from clip_assets.index.progress import Report, reported, silent
@@ -20,6 +22,9 @@ from clip_assets.index.tables import Index
 from clip_assets.postgres.machine import machine_of
 
 _MEGABYTE = 1 << 20
+
+_SHARED_MEMORY = '"/PostgreSQL.'
+"""In the message of any language if a file of shared memory, in /dev/shm, could not grow."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,39 @@ def build(connection: psycopg.Connection, index: Index, rows: int, report: Repor
 
     `rows` sizes maintenance_work_mem: a graph that does not fit takes several times as long.
     `report` is called with a line of progress from time to time, from another thread.
+    Parallel workers share memory; if the server has too little of that, one process builds alone.
+    Raises DatabaseError if the server's disk is full.
     """
-    filter_indexes.ensure_indexes(connection, index)
+    try:
+        try:
+            return _build(connection, index, rows, report)
+        except DiskFull as error:
+            if _SHARED_MEMORY not in str(error):
+                raise
+            report(
+                "HNSW: building with one process instead of several, which takes longer, because "
+                f"the server has too little shared memory: {error.diag.message_primary}. In a "
+                "container it is 64 MB by default; start it with docker run --shm-size=1g or more"
+            )
+            return _build(connection, index, rows, report, alone=True)
+    except DiskFull as error:
+        raise DatabaseError(
+            f"Postgres has no space left: {error.diag.message_primary}. Free some on its disk, or "
+            "move it to a larger one, then run again: what is loaded stays."
+        ) from error
+
+
+def _build(
+    connection: psycopg.Connection, index: Index, rows: int, report: Report, *, alone: bool = False
+) -> bool:
+    filter_indexes.ensure_indexes(connection, index, alone=alone)
     if tables.has_hnsw(connection, index):
         return False
     with connection.transaction():
         connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
         if tables.has_hnsw(connection, index):
             return False
-        _use(connection, index, rows, report)
+        _use(connection, index, rows, report, alone=alone)
         connection.execute(statement("drop_hnsw", hnsw=sql.Identifier(index.hnsw)))  # if invalid
         with reported(connection, index, report):
             connection.execute(create_statement(index, rows))
@@ -60,7 +89,9 @@ def build(connection: psycopg.Connection, index: Index, rows: int, report: Repor
     return True
 
 
-def _use(connection: psycopg.Connection, index: Index, rows: int, report: Report) -> None:
+def _use(
+    connection: psycopg.Connection, index: Index, rows: int, report: Report, *, alone: bool
+) -> None:
     """Let the build use half the free memory and all processors but one.
 
     Nothing is known about a remote server, so there the administrator's settings apply.
@@ -71,7 +102,7 @@ def _use(connection: psycopg.Connection, index: Index, rows: int, report: Report
     if machine:
         memory = min(needed, machine.memory // 2)
         _set(connection, "maintenance_work_mem", f"{memory // _MEGABYTE}MB")
-    if rows < PARALLEL_FROM_ROWS:
+    if alone or rows < PARALLEL_FROM_ROWS:
         _set(connection, "max_parallel_maintenance_workers", "0")
     elif machine:
         _set(connection, "max_parallel_maintenance_workers", str(machine.processors - 1))

@@ -18,13 +18,17 @@ INDEXES: dict[str, LiteralString] = {
 """By name suffix; `shard` is served by the primary key."""
 
 
-def ensure_indexes(connection: psycopg.Connection, index: Index) -> None:
+def ensure_indexes(connection: psycopg.Connection, index: Index, *, alone: bool = False) -> None:
     """Create the indexes that filters need, and update the planner's statistics.
+
+    `alone` is for a server whose shared memory is too small for parallel workers.
 
     Checks first which are missing: CREATE INDEX IF NOT EXISTS would wait for every load to end.
     """
     with connection.transaction():
         connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
+        if alone:
+            connection.execute("SELECT set_config('max_parallel_maintenance_workers', '0', true)")
         missing = [name for name in INDEXES if not _exists(connection, index, name)]
         for name in missing:
             connection.execute(
