@@ -57,7 +57,7 @@ def judge(
         )
     texts = queries.texts(objects, [shard.commit_path for shard in loaded.values()])
     images = queries.images(connection, index, QUERIES)
-    graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
+    graph = Graph(index.index_id, index.vectors, index.identity.dim, rows, ladder[0])
     evaluations = _evaluations(connection, index, texts, images)
     rungs = _climb(connection, graph, evaluations, wanted, ladder)
     shown = [replace(graph, ef_search=least) for least in SHOWN_ONLY if least < ladder[0]]
@@ -185,7 +185,7 @@ def _caption_recall(
 
 
 def _damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
-    comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
+    comparing = statement("damaged_shards", table=index.table, send=index.vectors.send)
     shards = connection.cursor(row_factory=scalar_row)
     return tuple(shards.execute(comparing, {"index_id": index.index_id}))
 

@@ -15,6 +15,7 @@ from clip_assets.index.locks import patiently
 from clip_assets.index.tables import Index
 from clip_assets.judge.comparison import Comparison
 from clip_assets.judge.judgement import Judgement
+from clip_assets.postgres import pgvector, roles
 from clip_assets.release.statements import statement
 from clip_assets.search import search
 from clip_assets.search.filters import condition
@@ -152,12 +153,15 @@ def _point_at(connection: psycopg.Connection, collection: str, release_id: int) 
     key = {"collection": collection, "release_id": release_id}
     connection.execute(statement("point_at"), key)
     live = search.live(connection, collection)
+    pgvector.load_library(connection)
     connection.execute(
         sql.SQL(files("clip_assets.release").joinpath("publish.sql").read_text()).format(
             collection=sql.Identifier(collection),
             collection_name=sql.Literal(collection),
             table=sql.Identifier(live.table),
-            vector_type=live.vector_type.name_in_sql,
+            halfvec=live.vectors.halfvec,
+            vector_type=live.vectors.name,
+            distance=live.vectors.distance,
             index_id=sql.Literal(live.index_id),
             release_id=sql.Literal(live.id),
             search_settings=function_settings(live.ef_search),
@@ -167,4 +171,5 @@ def _point_at(connection: psycopg.Connection, collection: str, release_id: int) 
             overfetch=sql.Literal(Budget().overfetch),
         )
     )
+    roles.grant_collection(connection, collection)
     return live
