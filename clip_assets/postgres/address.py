@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
 
 from clip_assets.errors import DatabaseError
@@ -35,6 +35,12 @@ def checked(address: str, name: str = "DATABASE_URL") -> str:
     if not re.fullmatch(r"[\d,]*", str(found.get("port", ""))):
         raise _not_encoded(name)
     return address
+
+
+def without_password(address: str) -> str:
+    """The address for a person to read, in libpq's keyword form."""
+    parts = conninfo_to_dict(address).items()
+    return make_conninfo(**{key: str(value) for key, value in parts if "pass" not in key})
 
 
 def _require_encoded(address: str, name: str) -> None:

@@ -47,9 +47,15 @@ def grant(connection: psycopg.Connection) -> None:
 
 def grant_collection(connection: psycopg.Connection, collection: str) -> None:
     """Let clip_reader read the views of a collection, if there is such a role."""
-    if exist(connection):
-        names = {"collection": sql.Identifier(collection)}
-        connection.execute(_statement("grant_collection", **names))
+    if not exist(connection):
+        return
+    schema = sql.Identifier(collection)
+    connection.execute(_statement("grant_collection", collection=schema))
+    views = connection.cursor(row_factory=scalar_row)
+    views.execute(_statement("views_of_collection"), {"collection": collection})
+    for view in views.fetchall():
+        granting = _statement("grant_view", collection=schema, view=sql.Identifier(view))
+        connection.execute(granting)
 
 
 def exist(connection: psycopg.Connection) -> bool:

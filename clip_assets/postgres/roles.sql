@@ -44,4 +44,12 @@ WHERE pg_catalog.pg_has_role(nspowner, 'USAGE');
 
 -- name: grant_collection
 GRANT USAGE ON SCHEMA {collection} TO clip_reader;
-GRANT SELECT ON ALL TABLES IN SCHEMA {collection} TO clip_reader;
+
+-- name: views_of_collection
+-- Not what users keep beside them.
+SELECT table_name FROM information_schema.views
+WHERE table_schema = %(collection)s
+  AND table_name IN ('images', 'embeddings', 'shards', 'releases');
+
+-- name: grant_view
+GRANT SELECT ON {collection}.{view} TO clip_reader;

@@ -100,13 +100,14 @@ AS $$
 DECLARE
     origin {vector_type};
 BEGIN
-    IF k IS NULL OR k < 1 THEN
+    IF to_image IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'similar: the argument "to_image" is NULL';
+    ELSIF k IS NULL OR k < 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'similar: the argument "k" must be at least 1';
     END IF;
     SELECT embedding INTO origin FROM clip_assets.{table} WHERE image_id = to_image;
     IF NOT FOUND THEN
-        RAISE no_data_found USING
-            MESSAGE = format('similar: no image has the id %s', coalesce(quote_literal(to_image), 'NULL'));
+        RETURN;
     END IF;
     RETURN QUERY
     SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
