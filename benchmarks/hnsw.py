@@ -101,7 +101,7 @@ def load(connection: psycopg.Connection, vectors: Vectors) -> Index:
     register_vector(connection)
     index = tables.ensure(connection, made_up.INDEX, made_up.identity(vectors.shape[1]))
     connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
-    tables.create_table(connection, index.index_id, vectors.shape[1], index.vector_type)
+    tables.create_table(connection, index.index_id, vectors.shape[1], index.vectors)
     with connection.cursor().copy(statement("copy_rows", table=index.table)) as copy:
         copy.write(binary.HEADER)
         for first in range(0, len(vectors), 1_000):
@@ -145,7 +145,7 @@ def as_searched(
     connection: psycopg.Connection, index: Index, rows: int, build_seconds: float
 ) -> Engine:
     """The search that the service, the command line and the judge use."""
-    graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, 0)
+    graph = Graph(index.index_id, index.vectors, index.identity.dim, rows, 0)
 
     def search(vector: NDArray[np.float32], ef: int) -> list[int]:
         found = nearest(connection, replace(graph, ef_search=ef), vector, K)

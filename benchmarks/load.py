@@ -119,7 +119,7 @@ class Ways:
     def _spent(self, way: Way, count: int) -> Spent:
         of = self.index
         self._run(sql.SQL("DROP TABLE clip_assets.{}").format(of.table))
-        tables.create_table(self.connection, of.index_id, of.identity.dim, of.vector_type)
+        tables.create_table(self.connection, of.index_id, of.identity.dim, of.vectors)
         self._run("TRUNCATE clip_assets.thumbnail, clip_assets.ledger")
         self._run("CHECKPOINT")  # otherwise one way writes the dirty pages of another
         before = clock.read(self.connection)

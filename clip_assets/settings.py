@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     home: Path = PROJECT / ".clip_assets"
     data: str | None = Field(None, description="URI of the parquet: a folder or a bucket prefix")
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    allow_old_pgvector: bool = Field(
+        False, description="use pgvector 0.8.0 to 0.8.3, which can damage an index"
+    )
     search_url: str | None = Field(None, description="the search page that releases link to")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -39,13 +39,31 @@ ModelOption = Annotated[
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Print our errors as one sentence on stderr and exit 1; others keep their traceback."""
+    """Print our errors, and Postgres' that a user can mend, as one sentence on stderr and exit 1.
+
+    Others keep their traceback.
+    """
     try:
         yield
     except ClipAssetsError as error:
-        text = f"[red]error:[/red] {escape(str(error))}"
-        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
+        _fail(str(error), error)
+    except Exception as error:
+        if "psycopg" not in sys.modules:
+            raise
+        import psycopg
+
+        from clip_assets.postgres.faults import explained
+
+        sentence = explained(error) if isinstance(error, psycopg.Error) else None
+        if sentence is None:
+            raise
+        _fail(sentence, error)
+
+
+def _fail(sentence: str, error: Exception) -> NoReturn:
+    text = f"[red]error:[/red] {escape(sentence)}"
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from error
 
 
 @app.command()

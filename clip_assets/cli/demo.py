@@ -16,6 +16,7 @@ from rich.console import Console
 
 from clip_assets import catalog
 from clip_assets.errors import ClipAssetsError
+from clip_assets.postgres.address import without_password
 from clip_assets.postgres.connect import connect_owner, connect_reader, database_dsn
 from clip_assets.settings import PROJECT, Settings
 from clip_assets.source.open import open_source
@@ -129,7 +130,9 @@ class Demo:
         self.out.print(f"  Search page   {page}/?q={quote_plus(FIRST_QUERY)}", highlight=False)
         self.out.print(f"  Dagster UI    {dagster_ui}/asset-groups", highlight=False)
         self.out.print(
-            f"  Postgres      {database_dsn(self.settings)}", highlight=False, soft_wrap=True
+            f"  Postgres      {without_password(database_dsn(self.settings))}",
+            highlight=False,
+            soft_wrap=True,
         )
         self.out.print(f"  Logs          {self._logs}", highlight=False)
         self.out.print()

@@ -12,7 +12,8 @@ from psycopg.rows import class_row, scalar_row
 
 from clip_assets.index import tables
 from clip_assets.index.statements import statement
-from clip_assets.index.vector_type import VectorType
+from clip_assets.index.vector_type import SqlVector, VectorType
+from clip_assets.postgres.pgvector import SCHEMA
 from clip_assets.store.commit import Commit
 from clip_assets.store.erased import ErasedImage
 
@@ -37,15 +38,13 @@ def known(connection: psycopg.Connection, collection: str, image_ids: Iterable[s
     return set(_hashes(connection, collection, [*image_ids]))
 
 
-def forget(
-    connection: psycopg.Connection, collection: str, among: Mapping[int, VectorType]
-) -> None:
+def forget(connection: psycopg.Connection, collection: str, among: Mapping[int, SqlVector]) -> None:
     """Delete erased images from these indexes, and their thumbnails, in one transaction."""
     hashes: set[str] = set()
     with connection.transaction():
-        for index_id, vector_type in among.items():
+        for index_id, vectors in among.items():
             names = {"collection": collection, "index_id": index_id}
-            forgetting = statement("forget_erased", table=_table(index_id), send=vector_type.send)
+            forgetting = statement("forget_erased", table=_table(index_id), send=vectors.send)
             gone = connection.cursor(row_factory=scalar_row).execute(forgetting, names)
             hashes.update(filter(None, gone))
         hashes -= _needed_elsewhere(connection, collection, hashes)
@@ -55,11 +54,11 @@ def forget(
 
 def indexes(
     connection: psycopg.Connection, collection: str, *, own: bool = True
-) -> dict[int, VectorType]:
+) -> dict[int, SqlVector]:
     """All indexes of the collection, live or not, by id; without `own`, of other collections."""
     key = {"collection": collection, "own": own}
-    rows = connection.execute(statement("collection_indexes"), key)
-    return {index_id: VectorType(vector_type) for index_id, vector_type in rows}
+    rows = connection.execute(statement("collection_indexes", vector_schema=SCHEMA), key)
+    return {index_id: SqlVector(VectorType(kind), schema) for index_id, kind, schema in rows}
 
 
 def shut_out_loaders(connection: psycopg.Connection, collection: str, shards: list[str]) -> None:

@@ -14,7 +14,7 @@ WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
 
 -- name: collection_indexes
 -- Only indexes that still have a table.
-SELECT index_id, vector_type FROM clip_assets.index
+SELECT index_id, vector_type, {vector_schema} FROM clip_assets.index
 WHERE (collection = %(collection)s) = %(own)s
   AND to_regclass('clip_assets.images_' || index_id) IS NOT NULL ORDER BY index_id;
 

@@ -61,7 +61,7 @@ def create_statement(index: Index, rows: int) -> sql.Composed:
     return _CREATE.format(
         name=sql.Identifier(index.hnsw),
         table=index.table,
-        operators=sql.Identifier(f"{index.vector_type.value}_cosine_ops"),
+        operators=index.vectors.cosine_operators,
         m=sql.Literal(M),
         ef_construction=sql.Literal(ef_construction(rows)),
     )

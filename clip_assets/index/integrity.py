@@ -33,7 +33,7 @@ class Damage:
 def damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
     """Keys of the shards whose images or vectors differ from those loaded, and of shards that
     nobody loaded. Reads the whole table."""
-    comparing = statement("damaged_shards", table=index.table, send=index.vector_type.send)
+    comparing = statement("damaged_shards", table=index.table, send=index.vectors.send)
     shards = connection.cursor(row_factory=scalar_row)
     return tuple(shards.execute(comparing, {"index_id": index.index_id}))
 

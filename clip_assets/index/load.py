@@ -132,7 +132,7 @@ def load_shard(
                 "device": commit.device,
             },
         )
-        erasure.forget(connection, index.collection, {index.index_id: index.vector_type})
+        erasure.forget(connection, index.collection, {index.index_id: index.vectors})
 
 
 def _all_loaded(connection: psycopg.Connection, spec: IndexSpec, current: dict[str, str]) -> bool:

@@ -1,13 +1,15 @@
 -- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: find_index
-SELECT index_id, collection, identity, spec, vector_type, judgement FROM clip_assets.index
+SELECT index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement
+FROM clip_assets.index
 WHERE collection = %(collection)s AND slug = %(slug)s
   AND (%(vector_type)s::text IS NULL OR vector_type = %(vector_type)s)
 ORDER BY index_id DESC LIMIT 1;
 
 -- name: index_by_id
-SELECT index_id, collection, identity, spec, vector_type, judgement FROM clip_assets.index
+SELECT index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement
+FROM clip_assets.index
 WHERE index_id = %(index_id)s;
 
 -- name: lock_indexes
@@ -28,7 +30,7 @@ UPDATE clip_assets.index SET spec = %(spec)s WHERE index_id = (
     WHERE collection = %(collection)s AND slug = %(slug)s AND identity_key = %(identity_key)s
       AND vector_type = %(vector_type)s
 )
-RETURNING index_id, collection, identity, spec, vector_type, judgement;
+RETURNING index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement;
 
 -- name: create_table
 CREATE TABLE IF NOT EXISTS clip_assets.{table} (

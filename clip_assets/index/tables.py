@@ -16,8 +16,9 @@ from psycopg.types.json import Jsonb
 from clip_assets.errors import DatabaseError
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
-from clip_assets.index.vector_type import VectorType
+from clip_assets.index.vector_type import SqlVector, VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
+from clip_assets.postgres.pgvector import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,12 @@ class Index:
     identity: ModelIdentity
     spec: ModelSpec
     vector_type: VectorType
+    vector_schema: str
     judgement: dict[str, Any] | None
+
+    @property
+    def vectors(self) -> SqlVector:
+        return SqlVector(self.vector_type, self.vector_schema)
 
     @property
     def table(self) -> sql.Identifier:
@@ -76,14 +82,14 @@ def ensure(
     with connection.transaction():
         connection.execute(statement("lock_indexes"), values)
         connection.execute(statement("add_index"), values)
-        index = _one(connection, statement("newest_index"), values)
+        index = _one(connection, statement("newest_index", vector_schema=SCHEMA), values)
         assert index is not None, "it was there or was added"
-        create_table(connection, index.index_id, identity.dim, spec.vector_type)
+        create_table(connection, index.index_id, identity.dim, index.vectors)
     return index
 
 
 def create_table(
-    connection: psycopg.Connection, index_id: int, dim: int, vector_type: VectorType
+    connection: psycopg.Connection, index_id: int, dim: int, vectors: SqlVector
 ) -> None:
     """Create the index's table if it does not exist."""
     connection.execute(
@@ -91,7 +97,7 @@ def create_table(
             "create_table",
             table=sql.Identifier(table_name(index_id)),
             dim=sql.Literal(dim),
-            vector_type=vector_type.name_in_sql,
+            vector_type=vectors.name,
         )
     )
 
@@ -107,7 +113,7 @@ def find(
     Raises DatabaseError if there is none.
     """
     key = {"collection": collection, "slug": slug, "vector_type": vector_type and vector_type.value}
-    index = _one(connection, statement("find_index"), key)
+    index = _one(connection, statement("find_index", vector_schema=SCHEMA), key)
     if index is None:
         kind = f"{vector_type} index" if vector_type else "index"
         raise DatabaseError(
@@ -118,7 +124,8 @@ def find(
 
 def by_id(connection: psycopg.Connection, index_id: int) -> Index:
     """The index with that id."""
-    index = _one(connection, statement("index_by_id"), {"index_id": index_id})
+    key = {"index_id": index_id}
+    index = _one(connection, statement("index_by_id", vector_schema=SCHEMA), key)
     assert index is not None, "indexes are never removed, only their tables"
     return index
 

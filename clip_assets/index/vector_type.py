@@ -4,6 +4,7 @@ On the wire both are int16 dimensions, int16 zero, then big-endian floats of the
 (pgvector, halfvec_recv and vector_recv).
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -39,11 +40,38 @@ class VectorType(StrEnum):
         records["values"] = vectors
         return records
 
+
+@dataclass(frozen=True)
+class SqlVector:
+    """A vector type as statements name it.
+
+    Types and operators are qualified by `schema`, where pgvector is installed: administrators
+    choose it, and it may not be in the search path.
+    """
+
+    type: VectorType
+    schema: str
+
     @property
-    def name_in_sql(self) -> sql.Identifier:
-        return sql.Identifier(self.value)
+    def name(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.type.value)
+
+    @property
+    def halfvec(self) -> sql.Identifier:
+        """The type of vectors in views and functions, whatever the index stores."""
+        return sql.Identifier(self.schema, VectorType.HALFVEC.value)
+
+    @property
+    def distance(self) -> sql.Composed:
+        """The operator for cosine distance."""
+        return sql.SQL("OPERATOR({}.<=>)").format(sql.Identifier(self.schema))
+
+    @property
+    def cosine_operators(self) -> sql.Identifier:
+        """The operator class of an HNSW for that distance."""
+        return sql.Identifier(self.schema, f"{self.type.value}_cosine_ops")
 
     @property
     def send(self) -> sql.Identifier:
-        """The Postgres function that converts a value to its bytes on the wire."""
-        return sql.Identifier(f"{self.value}_send")
+        """The function that converts a value to its bytes on the wire."""
+        return sql.Identifier(self.schema, f"{self.type.value}_send")

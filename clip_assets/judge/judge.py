@@ -62,7 +62,7 @@ def judge(
             f"clip_assets.{tables.table_name(index.index_id)} has no rows, but {rows} were loaded. "
             "Materialize `search_index` again: it loads them from the embeddings."
         )
-    graph = Graph(index.index_id, index.vector_type, index.identity.dim, rows, ladder[0])
+    graph = Graph(index.index_id, index.vectors, index.identity.dim, rows, ladder[0])
     evaluations = _evaluations(connection, index, texts, images)
     rungs = _climb(connection, graph, evaluations, wanted, ladder)
     shown = [replace(graph, ef_search=least) for least in SHOWN_ONLY if least < ladder[0]]
@@ -203,7 +203,7 @@ class _Equal:
 
 
 def _equal(connection: psycopg.Connection, index: Index) -> _Equal:
-    counting = statement("equal_vectors", table=index.table, send=index.vector_type.send)
+    counting = statement("equal_vectors", table=index.table, send=index.vectors.send)
     found = connection.cursor(row_factory=class_row(_Equal)).execute(counting).fetchone()
     assert found is not None, "an aggregate gives a row"
     return found

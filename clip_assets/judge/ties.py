@@ -21,7 +21,7 @@ def distances(
     connection: psycopg.Connection, graph: Graph, vector: Floats, image_ids: Iterable[str]
 ) -> dict[str, float]:
     """Cosine distances from `vector`, float32[dim], to the given images that the index has."""
-    query = unit(vector.astype(graph.vector_type.dtype)[None])[0]
+    query = unit(vector.astype(graph.vectors.type.dtype)[None])[0]
 
     def measured(image_id: str, stored: list[float]) -> tuple[str, float]:
         return image_id, float(1 - unit(np.asarray(stored, np.float32)[None])[0] @ query)

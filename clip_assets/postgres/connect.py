@@ -11,17 +11,27 @@ from psycopg.rows import scalar_row
 
 from clip_assets.errors import DatabaseError, NeverMigratedError
 from clip_assets.postgres import embedded
+from clip_assets.postgres.address import checked
 from clip_assets.postgres.migrate import migrate, migrations_locked, require_migrated
 from clip_assets.settings import Settings
+
+TIME_LIMITS = (
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "transaction_timeout",
+    "idle_session_timeout",
+)
 
 
 def database_dsn(settings: Settings) -> str:
     """Connection string of the database; starts the embedded Postgres if DATABASE_URL is not set.
 
-    The embedded server stops when the last process that uses it ends.
+    The embedded server stops when the last process that uses it ends. Raises DatabaseError if it
+    does not start, or as `checked`.
     """
     if settings.database_url:
-        return settings.database_url.get_secret_value()
+        return checked(settings.database_url.get_secret_value())
     settings.postgres_folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         server = embedded.start(settings.postgres_folder)
@@ -52,11 +62,6 @@ def connect(address: str) -> psycopg.Connection:
     """A connection in autocommit mode. Raises DatabaseError if the server does not answer."""
     try:
         return psycopg.connect(address, autocommit=True, connect_timeout=10)
-    except psycopg.ProgrammingError as error:  # its text may quote the address with its password
-        raise DatabaseError(
-            "DATABASE_URL is not a Postgres address. Write it as "
-            "postgresql://user:password@host:5432/database, or unset it to use the embedded server."
-        ) from error
     except psycopg.OperationalError as error:
         reason = str(error).strip().split("\n")[0]
         raise DatabaseError(
@@ -66,14 +71,27 @@ def connect(address: str) -> psycopg.Connection:
 
 
 def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
-    """A second connection to the same database, in autocommit mode; the caller closes it."""
+    """A second connection to the same database, in autocommit mode and without time limits.
+
+    The caller closes it.
+    """
     info = connection.info
-    return psycopg.connect(info.dsn, password=info.password or None, autocommit=True)
+    other = psycopg.connect(info.dsn, password=info.password or None, autocommit=True)
+    _lift_time_limits(other)
+    return other
 
 
 def connect_owner(settings: Settings) -> psycopg.Connection:
-    """A connection that may write; migrates the database first."""
-    return _connect_and(migrate, database_dsn(settings))
+    """A connection that may write, without time limits; migrates the database first.
+
+    Raises DatabaseError as `connect` and `migrate`.
+    """
+
+    def prepare(connection: psycopg.Connection) -> None:
+        _lift_time_limits(connection)
+        migrate(connection, allow_old_pgvector=settings.allow_old_pgvector)
+
+    return _connect_and(prepare, database_dsn(settings))
 
 
 def connect_reader(settings: Settings) -> psycopg.Connection:
@@ -103,6 +121,17 @@ def _connect_and(
         prepare(connection)
         opened.pop_all()
     return connection
+
+
+def _lift_time_limits(connection: psycopg.Connection) -> None:
+    """Providers limit statements and transactions; to load a shard or to build a graph takes long.
+
+    An older server does not have all of these settings.
+    """
+    connection.execute(
+        "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = ANY(%s)",
+        [[*TIME_LIMITS]],
+    )
 
 
 def _let_readers_log_in(connection: psycopg.Connection) -> None:

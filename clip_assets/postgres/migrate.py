@@ -14,11 +14,12 @@ from importlib.resources import files
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from psycopg.rows import scalar_row
 
 from clip_assets.errors import DatabaseError, NeverMigratedError
-from clip_assets.postgres.pgvector import require_pgvector
+from clip_assets.postgres import roles
+from clip_assets.postgres.pgvector import install, require_pgvector
 from clip_assets.postgres.statements import statements
 
 _LOCK = 0x636C6970  # "clip"
@@ -50,25 +51,35 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda one: one.number))
 
 
-def migrate(connection: psycopg.Connection) -> tuple[Migration, ...]:
+def migrate(
+    connection: psycopg.Connection, *, allow_old_pgvector: bool = False
+) -> tuple[Migration, ...]:
     """Apply the pending migrations and return them; usually there are none.
 
-    If several processes call this at once, one applies them and the others wait. Raises
-    DatabaseError and changes nothing if a newer program has migrated the database, if pgvector is
-    missing or too old, or if the role may not set up the schema.
+    Grants missing rights to the roles, too. If several processes call this at once, one does the
+    work and the others wait. Raises DatabaseError and changes nothing if a newer program has
+    migrated the database, if pgvector is missing or too old (`require_pgvector`), if the server is
+    read-only, or if the role may not set up the schema.
     """
     try:
-        require_pgvector(connection)
-        if not _pending(connection):
+        require_pgvector(connection, allow_old=allow_old_pgvector)
+        if not _pending(connection) and not roles.incomplete(connection):
             return ()
         with migrations_locked(connection):
             pending = _pending(connection)  # none if another process was first
             if pending:
                 _apply(connection, pending)
+            if pending or roles.incomplete(connection):
+                roles.grant(connection)
     except InsufficientPrivilege as error:
         raise DatabaseError(
-            f"The role in DATABASE_URL may not set up the schema: {error.diag.message_primary}. "
-            "Ask an administrator to grant it CREATE on the database and CREATEROLE."
+            f"The role {connection.info.user} may not set up the schema: "
+            f"{error.diag.message_primary}. {_remedy(connection)}"
+        ) from error
+    except ReadOnlySqlTransaction as error:
+        raise DatabaseError(
+            f"The database at {connection.info.host} is read-only, as a standby is. Set "
+            "DATABASE_URL to the primary server; only searches may use a standby."
         ) from error
     return pending
 
@@ -140,6 +151,7 @@ def _apply(connection: psycopg.Connection, pending: tuple[Migration, ...]) -> No
     if before is None:
         connection.execute(_statement("create_schema"))
     if not before:
+        install(connection)
         connection.execute(_statement("create_table_of_migrations"))
     for migration in pending:
         unnumbered = before == 0 and migration.number == 1
@@ -148,6 +160,13 @@ def _apply(connection: psycopg.Connection, pending: tuple[Migration, ...]) -> No
             _statement("record_migration"),
             {"number": migration.number, "name": migration.name, "sha256": migration.sha256},
         )
+
+
+def _remedy(connection: psycopg.Connection) -> str:
+    if connection.execute(_statement("tables_of_migrations")).fetchone():
+        return "Run this as the role that owns the schema clip_assets."
+    info = connection.info
+    return f"Ask an administrator to run GRANT CREATE ON DATABASE {info.dbname} TO {info.user}."
 
 
 def _before_numbering() -> str:

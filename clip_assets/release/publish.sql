@@ -5,7 +5,7 @@
 
 CREATE OR REPLACE VIEW {collection}.images AS
 SELECT t.image_id, t.caption, t.uri, t.sha256, t.width, t.height, t.shard, t.row,
-       t.embedding::halfvec AS embedding,
+       t.embedding::{halfvec} AS embedding,
        l.version AS shard_version, l.run_id, l.job_id, l.device, l.loaded_at,
        {release_id}::bigint AS release_id, {model}::text AS model
 FROM clip_assets.{table} AS t
@@ -31,14 +31,14 @@ JOIN clip_assets.live AS l ON l.collection = r.collection
 WHERE r.collection = {collection_name}::text;
 
 -- The version without filters; with both versions in place, calls would be ambiguous.
-DROP FUNCTION IF EXISTS {collection}.search(halfvec, int);
+DROP FUNCTION IF EXISTS {collection}.search({halfvec}, int);
 
 -- Relaxed order is only nearly sorted, but the planner treats it as sorted; `distance + 0` forces a sort.
 -- The SET clauses, and changes to those settings in the body, end with the function.
 -- The query is cast to the column's type; otherwise Postgres would cast a vector column to halfvec, and
 -- could not use the HNSW.
 CREATE OR REPLACE FUNCTION {collection}.search(
-    query halfvec, k int DEFAULT 10, shards text[] DEFAULT NULL, uri_prefix text DEFAULT NULL,
+    query {halfvec}, k int DEFAULT 10, shards text[] DEFAULT NULL, uri_prefix text DEFAULT NULL,
     words text DEFAULT NULL, min_width int DEFAULT NULL, max_width int DEFAULT NULL,
     min_height int DEFAULT NULL, max_height int DEFAULT NULL
 )
@@ -46,6 +46,7 @@ RETURNS TABLE (image_id text, score double precision, caption text, uri text, sh
                shard text)
 LANGUAGE plpgsql STABLE
 {search_settings}
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 SET enable_seqscan = on
 SET enable_sort = on
@@ -55,6 +56,12 @@ DECLARE
     filtered boolean := num_nonnulls(
         shards, uri_prefix, words, min_width, max_width, min_height, max_height) > 0;
 BEGIN
+    IF query IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'search: the argument "query" is NULL',
+            HINT = 'If a subquery gives the vector: no image has the id that it asks for.';
+    ELSIF k IS NULL OR k < 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'search: the argument "k" must be at least 1';
+    END IF;
     IF filtered AND (
         SELECT count(*) FROM (
             SELECT FROM clip_assets.{table} WHERE {filter} LIMIT {exact_rows} + 1
@@ -63,15 +70,15 @@ BEGIN
         -- Few match: all of them are compared. The sum is no order that the HNSW knows.
         RETURN QUERY
         SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
-        FROM (SELECT *, (embedding <=> query::{vector_type}) + 0 AS distance FROM clip_assets.{table}
+        FROM (SELECT *, (embedding {distance} query::{vector_type}) + 0 AS distance FROM clip_assets.{table}
               WHERE {filter}) AS near
         ORDER BY near.distance + 0, near.image_id LIMIT k;
     ELSE
         PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
         RETURN QUERY
         SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
-        FROM (SELECT *, embedding <=> query::{vector_type} AS distance FROM clip_assets.{table}
-              WHERE {filter} ORDER BY embedding <=> query::{vector_type}
+        FROM (SELECT *, embedding {distance} query::{vector_type} AS distance FROM clip_assets.{table}
+              WHERE {filter} ORDER BY embedding {distance} query::{vector_type}
               LIMIT k * CASE WHEN filtered THEN {overfetch} ELSE 1 END) AS near
         ORDER BY near.distance + 0, near.image_id LIMIT k;
     END IF;
@@ -83,18 +90,29 @@ $$;
 CREATE OR REPLACE FUNCTION {collection}.similar(to_image text, k int DEFAULT 10)
 RETURNS TABLE (image_id text, score double precision, caption text, uri text, sha256 text,
                shard text)
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 {search_settings}
+SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+DECLARE
+    origin {vector_type};
+BEGIN
+    IF to_image IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'similar: the argument "to_image" is NULL';
+    ELSIF k IS NULL OR k < 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'similar: the argument "k" must be at least 1';
+    END IF;
+    SELECT embedding INTO origin FROM clip_assets.{table} WHERE image_id = to_image;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
     SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
-    FROM clip_assets.{table} AS origin,
-         LATERAL (SELECT *, embedding <=> origin.embedding AS distance FROM clip_assets.{table}
-                  ORDER BY embedding <=> origin.embedding LIMIT k + 1) AS near
-    WHERE origin.image_id = to_image AND near.image_id <> to_image
+    FROM (SELECT *, embedding {distance} origin AS distance FROM clip_assets.{table}
+          ORDER BY embedding {distance} origin LIMIT k + 1) AS near
+    WHERE near.image_id <> to_image
     ORDER BY near.distance + 0, near.image_id
-    LIMIT k
+    LIMIT k;
+END
 $$;
-
-GRANT USAGE ON SCHEMA {collection} TO clip_reader;
-GRANT SELECT ON {collection}.images, {collection}.embeddings, {collection}.shards,
-    {collection}.releases TO clip_reader;

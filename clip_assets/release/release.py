@@ -15,6 +15,7 @@ from clip_assets.index.locks import patiently
 from clip_assets.index.tables import Index
 from clip_assets.judge.comparison import Comparison
 from clip_assets.judge.judgement import Judgement
+from clip_assets.postgres import pgvector, roles
 from clip_assets.release.statements import statement
 from clip_assets.search import search
 from clip_assets.search.filters import condition
@@ -211,12 +212,15 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
     if not exists.execute(statement("schema_exists"), {"collection": collection}).fetchone():
         # IF NOT EXISTS needs CREATE on the database even if an administrator made the schema
         connection.execute(statement("create_schema", collection=sql.Identifier(collection)))
+    pgvector.load_library(connection)
     connection.execute(
         sql.SQL(files("clip_assets.release").joinpath("publish.sql").read_text()).format(
             collection=sql.Identifier(collection),
             collection_name=sql.Literal(collection),
             table=sql.Identifier(live.table),
-            vector_type=live.vector_type.name_in_sql,
+            halfvec=live.vectors.halfvec,
+            vector_type=live.vectors.name,
+            distance=live.vectors.distance,
             index_id=sql.Literal(live.index_id),
             release_id=sql.Literal(live.id),
             search_settings=function_settings(live.ef_search),
@@ -226,3 +230,4 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
             overfetch=sql.Literal(Budget().overfetch),
         )
     )
+    roles.grant_collection(connection, collection)

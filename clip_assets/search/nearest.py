@@ -21,7 +21,7 @@ from psycopg.rows import args_row, scalar_row
 
 from clip_assets.index.hnsw import search_settings
 from clip_assets.index.tables import table_name
-from clip_assets.index.vector_type import VectorType
+from clip_assets.index.vector_type import SqlVector, VectorType
 from clip_assets.search.filters import Predicate
 from clip_assets.search.statements import statement
 
@@ -87,7 +87,7 @@ class Graph:
     """What a search needs to know of an index: its table, ef_search and budget."""
 
     index_id: int
-    vector_type: VectorType
+    vectors: SqlVector
     dim: int
     rows: int
     ef_search: int
@@ -154,7 +154,7 @@ def few_match(connection: psycopg.Connection, graph: Graph, where: Predicate) ->
     Based on the planner's estimate, which costs the same for any filter. If it expects few rows, as
     it does for values that its statistics do not cover, the rows are counted up to a limit.
     """
-    explain = _on("expected_rows", graph.index_id, graph.vector_type, where.condition)
+    explain = _on("expected_rows", graph.index_id, graph.vectors, where.condition)
     plans = connection.cursor(row_factory=scalar_row).execute(explain, where.values).fetchone()
     assert plans is not None, "EXPLAIN gives a plan"
     expected: float = plans[0]["Plan"]["Plan Rows"]
@@ -169,7 +169,7 @@ def plan(
 ) -> list[str]:
     """The EXPLAIN lines of an unfiltered search."""
     values = _values(connection, graph, vector, k)
-    explain = b"EXPLAIN " + _search("hnsw", graph.index_id, graph.vector_type, EVERYTHING.condition)
+    explain = b"EXPLAIN " + _search("hnsw", graph.index_id, graph.vectors, EVERYTHING.condition)
     cursor = connection.cursor(row_factory=scalar_row)
     return _fetch(cursor, explain, values, _settings(graph, k))
 
@@ -182,21 +182,21 @@ def _values(
     connection: psycopg.Connection, graph: Graph, vector: NDArray[np.float32], k: int
 ) -> dict[str, Any]:
     connection.adapters.register_dumper(QueryVector, _QueryDumper)
-    query = QueryVector(vector, graph.dim, graph.vector_type)
+    query = QueryVector(vector, graph.dim, graph.vectors.type)
     return {"vector": query, "k": k, "fetch": k, "index_id": graph.index_id}
 
 
 def _by_hnsw(
     connection: psycopg.Connection, graph: Graph, values: dict[str, Any], where: Predicate
 ) -> list[Neighbour]:
-    query = _search("hnsw", graph.index_id, graph.vector_type, where.condition)
+    query = _search("hnsw", graph.index_id, graph.vectors, where.condition)
     return _fetch(_neighbours(connection), query, values, _settings(graph, values["fetch"]))
 
 
 def _exact(
     connection: psycopg.Connection, graph: Graph, values: dict[str, Any], where: Predicate
 ) -> list[Neighbour]:
-    query = _search("exact", graph.index_id, graph.vector_type, where.condition)
+    query = _search("exact", graph.index_id, graph.vectors, where.condition)
     return _fetch(_neighbours(connection), query, values, {})
 
 
@@ -220,17 +220,19 @@ def _fetch(
 
 # Composing a statement costs as much as running a small one, so the result is cached.
 @lru_cache(256)
-def _search(way: str, index_id: int, vector_type: VectorType, condition: LiteralString) -> bytes:
-    return statement("search", nearest=_on(way, index_id, vector_type, condition)).as_bytes()
+def _search(way: str, index_id: int, vectors: SqlVector, condition: LiteralString) -> bytes:
+    return statement("search", nearest=_on(way, index_id, vectors, condition)).as_bytes()
 
 
 @lru_cache(256)
-def _on(
-    name: str, index_id: int, vector_type: VectorType, condition: LiteralString
-) -> sql.Composed:
-    table = sql.Identifier(table_name(index_id))
-    vectors = vector_type.name_in_sql
-    return statement(name, table=table, vector_type=vectors, filter=sql.SQL(condition))
+def _on(name: str, index_id: int, vectors: SqlVector, condition: LiteralString) -> sql.Composed:
+    return statement(
+        name,
+        table=sql.Identifier(table_name(index_id)),
+        vector_type=vectors.name,
+        distance=vectors.distance,
+        filter=sql.SQL(condition),
+    )
 
 
 @cache
@@ -241,7 +243,7 @@ def _set(names: tuple[str, ...]) -> bytes:
 
 
 def _counted(connection: psycopg.Connection, graph: Graph, where: Predicate, limit: int) -> int:
-    counting = _on("count_matching", graph.index_id, graph.vector_type, where.condition)
+    counting = _on("count_matching", graph.index_id, graph.vectors, where.condition)
     values = {**where.values, "limit": limit}
     count = connection.cursor(row_factory=scalar_row).execute(counting, values).fetchone()
     assert count is not None, "count gives a row"

@@ -11,8 +11,9 @@ from psycopg.rows import args_row, kwargs_row, scalar_row
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index.tables import table_name
-from clip_assets.index.vector_type import VectorType
+from clip_assets.index.vector_type import SqlVector, VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
+from clip_assets.postgres.pgvector import SCHEMA
 from clip_assets.search.filters import Filter
 from clip_assets.search.nearest import Graph, Neighbour, nearest
 from clip_assets.search.statements import statement
@@ -38,6 +39,7 @@ class Release:
     identity: ModelIdentity
     spec: ModelSpec
     vector_type: VectorType
+    vector_schema: str
     comparison: dict[str, Any] | None = None
 
     @property
@@ -45,9 +47,13 @@ class Release:
         return table_name(self.index_id)
 
     @property
+    def vectors(self) -> SqlVector:
+        return SqlVector(self.vector_type, self.vector_schema)
+
+    @property
     def graph(self) -> Graph:
         dim = self.identity.dim
-        return Graph(self.index_id, self.vector_type, dim, self.rows, self.ef_search)
+        return Graph(self.index_id, self.vectors, dim, self.rows, self.ef_search)
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ def live(connection: psycopg.Connection, collection: str | None = None) -> Relea
     """
     cursor = connection.cursor(row_factory=kwargs_row(_release))
     key = {"collection": collection}
-    releases = cursor.execute(statement("live_release"), key).fetchall()
+    found = statement("live_release", vector_schema=SCHEMA)
+    releases = cursor.execute(found, key).fetchall()
     if not releases:
         raise ReleaseError(
             f"Nothing is released yet{f' for {collection}' if collection else ''}. Materialize "

@@ -2,7 +2,8 @@
 
 -- name: live_release
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
-       r.comparison, r.run_id, r.published_at, i.identity, i.spec, i.vector_type
+       r.comparison, r.run_id, r.published_at, i.identity, i.spec, i.vector_type,
+       {vector_schema} AS vector_schema
 FROM clip_assets.live AS l
 JOIN clip_assets.release AS r USING (release_id)
 JOIN clip_assets.index AS i USING (index_id)
@@ -37,13 +38,13 @@ ORDER BY t.distance + 0, t.image_id
 LIMIT %(k)s;
 
 -- name: hnsw
-SELECT *, embedding <=> %(vector)b::{vector_type} AS distance FROM clip_assets.{table}
+SELECT *, embedding {distance} %(vector)b::{vector_type} AS distance FROM clip_assets.{table}
 WHERE {filter}
-ORDER BY embedding <=> %(vector)b::{vector_type} LIMIT %(fetch)s
+ORDER BY embedding {distance} %(vector)b::{vector_type} LIMIT %(fetch)s
 
 -- name: exact
 -- The HNSW cannot sort by `+ 0`, so the planner compares all matching rows.
-SELECT *, (embedding <=> %(vector)b::{vector_type}) + 0 AS distance FROM clip_assets.{table}
+SELECT *, (embedding {distance} %(vector)b::{vector_type}) + 0 AS distance FROM clip_assets.{table}
 WHERE {filter}
 ORDER BY distance LIMIT %(fetch)s
 

@@ -16,8 +16,10 @@ from psycopg.rows import scalar_row
 
 from clip_assets.errors import StoreError
 from clip_assets.index import tables
+from clip_assets.index.vector_type import SqlVector
 from clip_assets.judge.judgement import Judgement
 from clip_assets.judge.update import build_and_judge
+from clip_assets.postgres import pgvector
 from clip_assets.postgres.connect import connect
 from clip_assets.release import release
 from clip_assets.search import search
@@ -103,7 +105,8 @@ def _copy(
         live = search.live(source, collection)
         table = sql.Identifier(live.table)
         index_id = sql.Literal(live.index_id)
-        tables.create_table(target, live.index_id, live.identity.dim, live.vector_type)
+        vectors = SqlVector(live.vector_type, pgvector.schema(target))
+        tables.create_table(target, live.index_id, live.identity.dim, vectors)
         target.execute(statement("number_releases_from", first=sql.Literal(live.id)))
         copy = _Copy(source, target, live.rows, step)
         copy.rows("index", "copy_out_index", index_id=index_id)

@@ -1,5 +1,3 @@
-CREATE EXTENSION IF NOT EXISTS vector;
-
 -- Each index is a table of vectors with an HNSW, for one model of a collection. A model may have
 -- several indexes of one vector type: shards are loaded into the newest.
 CREATE TABLE clip_assets.index (

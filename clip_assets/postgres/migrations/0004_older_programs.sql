@@ -12,5 +12,3 @@ $$;
 CREATE TRIGGER refuse_older_program
 BEFORE INSERT OR UPDATE OR DELETE ON clip_assets.applied_schema
 FOR EACH STATEMENT EXECUTE FUNCTION clip_assets.refuse_older_program();
-
-REVOKE INSERT, UPDATE, DELETE ON clip_assets.applied_schema FROM clip_loader;

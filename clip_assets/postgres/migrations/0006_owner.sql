@@ -5,10 +5,3 @@ CREATE TABLE clip_assets.owner (
     uri        text NOT NULL,
     claimed_at timestamptz NOT NULL DEFAULT now()
 );
-
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'clip_loader') THEN
-        REVOKE INSERT, UPDATE, DELETE ON clip_assets.owner FROM clip_loader;
-    END IF;
-END $$;

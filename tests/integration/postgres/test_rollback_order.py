@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from clip_assets.postgres.connect import connect
-from clip_assets.postgres.migrate import migrate, migrations
+from clip_assets.postgres.migrate import migrate
 from clip_assets.release import release
 from tests.integration.support import COLLECTION
 
@@ -12,17 +12,18 @@ RELEASES = "SELECT release_id, replaced, taken_back_at IS NOT NULL FROM clip_ass
 
 
 @pytest.fixture
-def at_4(empty: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database before migration 5, with three indexes of a collection."""
-    with monkeypatch.context() as patched, connect(empty) as connection:
-        before = migrations()[:4]
-        patched.setattr("clip_assets.postgres.migrate.migrations", lambda: before)
-        migrate(connection)
+def at_4(database: str) -> str:
+    """A database as it was before migration 5, with three indexes of a collection."""
+    with connect(database) as connection:
+        connection.execute(
+            "ALTER TABLE clip_assets.release DROP COLUMN replaced, DROP COLUMN taken_back_at; "
+            "DROP TABLE clip_assets.owner; DELETE FROM clip_assets.migration WHERE number > 4"
+        )
         connection.execute(
             "INSERT INTO clip_assets.index (collection, slug, identity_key, identity, spec, dim) "
             "SELECT 'photos', 'slug', n::text, '{}', '{}', 8 FROM generate_series(1, 3) AS n"
         )
-    return empty
+    return database
 
 
 def _released(connection: psycopg.Connection, *rows: tuple[int, str], live: int) -> None:

@@ -71,6 +71,26 @@ def test_search(as_reader: Connect, released: Made) -> None:
     )
 
 
+MISTAKEN = [
+    ("search((SELECT embedding FROM photos.images WHERE image_id = 'typo.jpg'), 3)", '"query"'),
+    ("search(NULL)", '"query"'),
+    ("search((SELECT embedding FROM photos.images LIMIT 1), NULL)", '"k"'),
+    ("search((SELECT embedding FROM photos.images LIMIT 1), 0)", '"k"'),
+    ("similar(NULL)", '"to_image"'),
+    ("similar('00001-0007.jpg', NULL)", '"k"'),
+    ("similar('00001-0007.jpg', -1)", '"k"'),
+]
+
+
+@pytest.mark.parametrize(("call", "argument"), MISTAKEN)
+def test_a_mistaken_argument_is_named(
+    as_reader: Connect, released: Made, call: str, argument: str
+) -> None:
+    """A mistyped id makes the vector NULL: that is an error, not ten arbitrary images."""
+    with pytest.raises(psycopg.DataError, match=f"the argument {argument}"):
+        as_reader().execute(f"SELECT * FROM photos.{call}")  # type: ignore[arg-type]
+
+
 FILTERS = [
     ("shards => '{00001,00002}'", "shard IN ('00001', '00002')"),
     ("uri_prefix => '/pictures/00003-000'", "starts_with(uri, '/pictures/00003-000')"),

@@ -37,7 +37,7 @@ def test_values_are_bound() -> None:
     ]
     formatted = set(re.findall(r"\{(\w+)\}", "\n".join(bodies)))
     numbers = {"dim", "index_id", "first"}
-    of_the_type = {"vector_type", "send"}
+    of_the_type = {"vector_type", "vector_schema", "distance", "send"}
     # composed of statements of ours
     parts = {"nearest", "filter", "bucket", "hashes", *Filter.model_fields}
     assert formatted <= {"table", "hnsw", "into", "columns", *of_the_type, *numbers, *parts}
