@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import psycopg
 
 from clip_assets import catalog
-from clip_assets.errors import StoreError
 from clip_assets.index import build, load, owner, repair, tables, thumbnails
 from clip_assets.index.load import Reconciled
 from clip_assets.index.progress import Report, silent
@@ -43,12 +42,7 @@ def update_index(
     Raises StoreError if there is no catalog or nothing is embedded, ModelError if the shards are
     of different models, ReleaseError if there are no images to search, DatabaseError as `claim`.
     """
-    head = catalog.read(objects)
-    if head is None:
-        raise StoreError(
-            f"{objects.root} has no catalog yet. Materialize `catalog`, or run "
-            "clip_assets.node.catalog, first."
-        )
+    head = catalog.require(objects, spec.collection)
     owner.claim(connection, objects, spec.collection)
     repaired = repair.repair(connection, objects, spec, report)
     done = load.reconcile(connection, objects, spec, [shard.at for shard in head.shards])
