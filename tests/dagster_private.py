@@ -1,6 +1,29 @@
-"""What the tests use of Dagster's internals: the clock of its log and its storage."""
+"""What the tests use of Dagster's internals: the clock of its log, its storage, its daemon."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dagster._cli import dev
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.test_utils import freeze_time
+from dagster._daemon import controller
 
-__all__ = ["freeze_time", "set_defs_state_storage"]
+__all__ = ["freeze_time", "set_defs_state_storage", "start_daemon_by", "tick_every"]
+
+
+def start_daemon_by(command: Sequence[str]) -> None:
+    """Makes `dg dev`, if it is called in this process, start its daemon by another command."""
+    start: Callable[..., Any] = dev.open_ipc_subprocess
+
+    def start_other(parts: Sequence[str], **more: Any) -> Any:
+        _python, _m, module, *arguments = parts
+        if module == "dagster._daemon":
+            parts = [*command, *arguments]
+        return start(parts, **more)
+
+    dev.open_ipc_subprocess = start_other
+
+
+def tick_every(seconds: int) -> None:
+    """How often a daemon in this process looks for backfills; Dagster has no setting for it."""
+    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = seconds

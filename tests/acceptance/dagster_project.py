@@ -45,7 +45,7 @@ _OF_TESTS = {
     },
     "code_servers": {"local_startup_timeout": 600},
 }
-_START_SECONDS = 600
+_EAGER_DG = [sys.executable, "-m", "tests.acceptance.eager_dagster", "dg"]
 _STOP_SECONDS = 60
 
 
@@ -87,6 +87,8 @@ def environment(
         "CLIP_ASSETS_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
         "DATABASE_URL": database,
+        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
+        "PYTHONPATH": str(PROJECT),
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
         "VIRTUAL_ENV": sys.prefix,
     }
@@ -103,12 +105,12 @@ def dg_dev(project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
     dagster = Dagster(f"http://127.0.0.1:{port}")
     with log.open("wb") as out:
         process = subprocess.Popen(
-            dg("dev", "--host", "127.0.0.1", "--port", str(port)),
+            [*_EAGER_DG, "dev", "--host", "127.0.0.1", "--port", str(port)],
             cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             start_new_session=True,
         )  # fmt: skip
     try:
-        dagster.wait(lambda: _is_up(process, dagster, log), "dg dev to come up", _START_SECONDS)
+        dagster.wait(lambda: _is_up(process, dagster, log), "dg dev to come up")
         yield dagster
     finally:
         _stop(process)

@@ -36,6 +36,7 @@ from clip_assets.store.objects import Objects
 SAMPLE = Path(__file__).parents[2] / "sample"
 SPEC = ModelSpec(name=f"local-dir:{SAMPLE / 'clip-sample'}")
 METRICS = json.loads((SAMPLE / "clip-sample/metrics.json").read_text())
+FEW = "0..1"  # enough to show a mistake; among fewer pictures captions find theirs more easily
 WANTED = Wanted(recall=0.95, caption_recall=0.95 * METRICS["text_to_image"]["recall@10"])
 
 
@@ -144,7 +145,7 @@ def test_swapped_channels_are_not_published(
 
     monkeypatch.setattr(prepare, "decode", swapped)
     with (
-        make(tmp_path, database).connection as connection,
+        make(tmp_path, database, shards=FEW).connection as connection,
         pytest.raises(ReleaseError, match="captions find their own image"),
     ):
         release.publish(connection, tables.find(connection, "sample", SPEC.slug), "run")
@@ -159,7 +160,7 @@ def test_misaligned_rows_are_not_published(
         Encoder, "encode_tensors", lambda self, tensors: np.roll(encode(self, tensors), 1, axis=0)
     )
     with (
-        make(tmp_path, database).connection as connection,
+        make(tmp_path, database, shards=FEW).connection as connection,
         pytest.raises(ReleaseError, match="captions find their own image"),
     ):
         release.publish(connection, tables.find(connection, "sample", SPEC.slug), "run")

@@ -1,10 +1,12 @@
 """A made-up collection, not yet in a database, or live in one of the test's own."""
 
+import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import psycopg
@@ -32,6 +34,14 @@ def _few_queries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """A judgement by few queries will do, but for tests of judging: a query takes milliseconds."""
     if request.node.get_closest_marker("all_queries") is None:
         monkeypatch.setattr(judge, "QUERIES", FEW_QUERIES)
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Processes that start at once, with the loader and the node program imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.integration.support", "clip_assets.node.embed"])
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,10 @@ from tests.acceptance.dagster_project import dg_dev, environment, write_project
 from tests.conftest import TINY, picture
 
 SHARD_SIZE = 2
-SCATTERED = ["00000", "00002", "00004", "00006", "00008"]
+SHARDS = 5
+SCATTERED = ["00000", "00002", "00004"]
 SEARCH_PAGE = "http://127.0.0.1:8000"
-CORRUPT = (8, 9)  # the images of shard 00004
+CORRUPT = (4, 5)  # the images of shard 00002, the middle one
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def workshop(
     Nothing of `quiet` is ever made: its history is what a test writes.
     """
     folder = tmp_path_factory.mktemp("on_postgres")
-    write_pictures(folder / "shapes", 9 * SHARD_SIZE)
+    write_pictures(folder / "shapes", SHARDS * SHARD_SIZE)
     for number in CORRUPT:
         (folder / f"shapes/{number:05d}.png").write_bytes(picture(number)[:40])
     write_pictures(folder / "followed", SHARD_SIZE)
@@ -93,7 +94,7 @@ def added(
 
 @pytest.fixture(scope="package")
 def scattered(workshop: Workshop, added: tuple[Release, float]) -> str:
-    """A backfill of five shards that are no neighbours, the middle one of corrupt images."""
+    """A backfill of shards that are no neighbours, the middle one of corrupt images."""
     return workshop.dagster.backfill(workshop.key("shapes", "embeddings"), SCATTERED)
 
 

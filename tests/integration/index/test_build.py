@@ -23,11 +23,17 @@ from tests.integration.support import (
     table_of,
 )
 
+MANY = 4_000
+"""Rows enough for a build to be seen at work."""
+
 
 @pytest.fixture
 def many(made: Made) -> Made:
-    """Rows enough for a build to take a second or two."""
-    ids = [f"{number:05d}.jpg" for number in range(12_000)]
+    return _with_more(made, MANY)
+
+
+def _with_more(made: Made, rows: int) -> Made:
+    ids = [f"{number:05d}.jpg" for number in range(rows)]
     made.add("00009", table=table_of(ids, [None] * len(ids), clustered(len(ids), 1)))
     return made
 
@@ -38,7 +44,7 @@ def test_progress_is_seen_from_outside(
     """While one connection builds, another can read the growing progress."""
     index = reconcile(connection, many).index
     seen: list[Step] = []
-    thread = threading.Thread(target=build.build, args=(connection, index, 12_000))
+    thread = threading.Thread(target=build.build, args=(connection, index, MANY))
     with psycopg.connect(database, autocommit=True) as other:
         assert progress.build(other, index) is None
         thread.start()
@@ -60,11 +66,11 @@ def test_lines_of_progress(
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
     lines: list[str] = []
     index = reconcile(connection, many).index
-    assert build.build(connection, index, 12_000, lines.append)
+    assert build.build(connection, index, MANY, lines.append)
     assert "MB) and at most 0 workers" in lines[0]
     assert 2 < len(lines) <= 22
     assert all("building HNSW" in line for line in lines[1:])
-    assert not build.build(connection, index, 12_000, lines.append)
+    assert not build.build(connection, index, MANY, lines.append)
 
 
 @pytest.mark.parametrize("rows", [PARALLEL_FROM_ROWS - 1, PARALLEL_FROM_ROWS])
@@ -99,7 +105,7 @@ def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], P
             assert row
             assert row[0] == 1 << 20 if told else 128 << 20 <= row[0] < machine.here().memory
             index = reconcile(connection, many).index
-            build.build(connection, index, 12_000, lines.append)
+            build.build(connection, index, MANY, lines.append)
             assert ("do not fit in shared_buffers" in lines[-1]) is told
             connection.execute(
                 sql.SQL("DROP INDEX clip_assets.{}").format(sql.Identifier(index.hnsw))
@@ -111,9 +117,10 @@ def test_a_graph_larger_than_the_buffers(many: Made, open_folder: Callable[[], P
 @both_types
 @pytest.mark.parametrize(("share", "fits"), [(1.0, True), (0.6, False)])
 def test_requested_memory_holds_the_graph(
-    connection: psycopg.Connection, many: Made, share: float, fits: bool
+    connection: psycopg.Connection, made: Made, share: float, fits: bool
 ) -> None:
     """The requested memory is enough for the graph, and not much more."""
+    many = _with_more(made, 12_000)
     index = reconcile(connection, many).index
     notices: list[str] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))

@@ -1,6 +1,5 @@
 """The table holds the parquet's rows exactly once, however many processes load how often."""
 
-import multiprocessing
 import random
 import shutil
 import signal
@@ -51,14 +50,6 @@ NASTY = [
     "right-to-left \u202e and zero\u200bwidth",
     "long " * 200_000,
 ]
-
-
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Processes that start at once, with the loader imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.integration.support"])
-    return context
 
 
 @both_types

@@ -1,14 +1,18 @@
 """The node program, run as a user or a job runs it: complete parts, nothing lost or repeated."""
 
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 from clip_assets import catalog
 from clip_assets.errors import ModelError, StoreError
@@ -26,14 +30,7 @@ from clip_assets.store.objects import Objects
 
 IMAGES, SHARD_SIZE, PART_ROWS = 30, 15, 5
 Collection = Callable[..., Objects]
-RunProgram = Callable[[Objects, EmbedJob], "subprocess.Popen[str]"]
-# A file of more than two KiB is more than this disk has room for.
-FULL_DISK = """
-import resource, runpy
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
-runpy.run_module("clip_assets.node.embed", run_name="__main__")
-"""
+StartJob = Callable[[Objects, EmbedJob], ForkServerProcess]
 
 
 @pytest.fixture
@@ -60,14 +57,20 @@ def job_of(spec: ModelSpec, **fields: object) -> EmbedJob:
 
 
 @pytest.fixture
-def run_program(python: str) -> RunProgram:
-    """Starts the program on a job, as a process of its own."""
+def start_job(processes: ForkServerContext) -> StartJob:
+    """Starts a job as a process of its own."""
 
-    def start(objects: Objects, job: EmbedJob) -> "subprocess.Popen[str]":
-        command = [python, "-m", "clip_assets.node.embed", "--job", jobs.write(objects, job)]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    def start(objects: Objects, job: EmbedJob) -> ForkServerProcess:
+        process = processes.Process(target=embed.run, args=(objects, job))
+        process.start()
+        return process
 
     return start
+
+
+def run_program(*arguments: str) -> Result:
+    """The program as the command line runs it, but in this process, which has imported torch."""
+    return CliRunner().invoke(embed.app, arguments)
 
 
 def commit_of(objects: Objects, spec: ModelSpec, number: int = 0) -> Commit:
@@ -102,18 +105,19 @@ def test_every_image_is_embedded_in_catalog_order(
 
 
 def test_a_killed_job_run_again_writes_the_same_parts(
-    run_program: RunProgram, collection: Collection, tiny_spec: ModelSpec
+    start_job: StartJob, collection: Collection, tiny_spec: ModelSpec
 ) -> None:
     """After SIGKILL in the middle of a shard, twice, the parts equal those of one full run."""
     whole = collection("whole")
     assert embed.run(whole, job_of(tiny_spec)) == 0
     broken = collection("broken")
     for kept in (1, 4):
-        process = run_program(broken, job_of(tiny_spec))
+        process = start_job(broken, job_of(tiny_spec))
         _wait_for_parts(broken, tiny_spec, kept)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert run_program(broken, job_of(tiny_spec)).wait() == 0
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert embed.run(broken, job_of(tiny_spec)) == 0
     assert hashes(broken, tiny_spec) == hashes(whole, tiny_spec)
     assert commit_of(broken, tiny_spec).digest == commit_of(whole, tiny_spec).digest
 
@@ -137,13 +141,15 @@ def test_a_second_run_computes_nothing(collection: Collection, tiny_spec: ModelS
 
 
 def test_two_jobs_on_the_same_shards_both_succeed(
-    run_program: RunProgram, collection: Collection, tiny_spec: ModelSpec
+    start_job: StartJob, collection: Collection, tiny_spec: ModelSpec
 ) -> None:
     """A preempted job that keeps running beside its successor does no harm."""
     whole, objects = collection("whole"), collection("both")
     embed.run(whole, job_of(tiny_spec))
-    both = [run_program(objects, job_of(tiny_spec, job_id=name)) for name in ("a", "b")]
-    assert [process.wait() for process in both] == [0, 0]
+    both = [start_job(objects, job_of(tiny_spec, job_id=name)) for name in ("a", "b")]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     assert hashes(objects, tiny_spec) == hashes(whole, tiny_spec)
 
 
@@ -168,16 +174,15 @@ def test_rejects_are_listed_with_their_reason(
 
 
 def test_too_many_rejects_fail_only_their_shard(
-    run_program: RunProgram, collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
     """A shard with more rejects than allowed fails with a message; the next one is committed."""
     for number in range(3):
         (tmp_path / "pictures" / f"{number:05d}.png").write_bytes(b"<html>not an image</html>")
     objects = collection()
-    process = run_program(objects, job_of(tiny_spec))
-    _, stderr = process.communicate()
-    assert process.returncode == 1
-    assert "shard 00000: failed - 3 of 15 images were rejected" in stderr
+    done = run_program("--job", jobs.write(objects, job_of(tiny_spec)))
+    assert done.exit_code == 1
+    assert "shard 00000: failed - 3 of 15 images were rejected" in done.output
     head = catalog.read(objects)
     assert head
     assert commits.read(objects, tiny_spec.slug, head.shards[0].at) is None
@@ -221,42 +226,54 @@ def test_a_damaged_part_of_an_earlier_attempt_is_an_error(
 
 
 def test_a_full_disk_ends_the_job_with_one_sentence(
-    python: str, collection: Collection, tiny_spec: ModelSpec
+    collection: Collection, tiny_spec: ModelSpec
 ) -> None:
     """The error says what to do; with enough space the same job succeeds."""
     objects = collection()
-    command = [python, "-c", FULL_DISK, "--job", jobs.write(objects, job_of(tiny_spec))]
-    full = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert full.returncode == 2
-    assert "error: Cannot write" in full.stderr
-    assert "Free some space" in full.stderr
+    job = jobs.write(objects, job_of(tiny_spec))
+    with _full_disk():
+        full = run_program("--job", job)
+    assert full.exit_code == 2
+    assert "error: Cannot write" in full.output
+    assert "Free some space" in full.output
     assert not list(objects.list(paths.embeddings(tiny_spec.slug)))
     assert embed.run(objects, job_of(tiny_spec)) == 0
 
 
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """A file of more than two KiB is more than this disk has room for."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_the_node_programs_run_without_dagster(
-    python: str, tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
+    tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
 ) -> None:
     """Flags work like a job file; an unknown shard is an error that says how many exist."""
     objects = Objects(str(tmp_path / "data" / "photos"))
     pictures = write_pictures(tmp_path / "pictures", IMAGES)
     where = ["--data", str(tmp_path / "data"), "--collection", "photos"]
     made = subprocess.run(
-        [python, "-m", "clip_assets.node.catalog", *where, "--uri", str(pictures),
+        [sys.executable, "-m", "clip_assets.node.catalog", *where, "--uri", str(pictures),
          "--shard-size", str(SHARD_SIZE)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert made.stdout == "30 images in 2 shards: --shards 0..1\n"
     spec = ModelSpec(name=_exported(objects, tiny_spec))
-    program = ["-m", "clip_assets.node.embed", *where, "--model", spec.name, "--shards"]
+    asked = [*where, "--model", spec.name, "--shards"]
     # By an interpreter that has imported nothing yet, as a node starts it.
-    plain = [sys.executable, *program, "0..1"]
-    done = subprocess.run(plain, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "clip_assets.node.embed", *asked, "0..1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert commit_of(objects, spec, 1).rows == SHARD_SIZE
-    wrong = subprocess.run([python, *program, "7"], capture_output=True, text=True, check=False)
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: photos has no shard 00007; it has 2")
+    wrong = run_program(*asked, "7")
+    assert wrong.exit_code == 2
+    assert wrong.output.startswith("error: photos has no shard 00007; it has 2")
 
 
 def _exported(objects: Objects, tiny_spec: ModelSpec) -> str:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import numpy as np
 import psycopg
 import uvicorn
@@ -29,6 +28,7 @@ from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
 from serving.settings import ServingSettings
 from serving.watcher import Load, load_model
+from tests import web
 
 COLORS = ("crimson", "seagreen", "royalblue", "gold", "orchid", "black")
 
@@ -68,6 +68,8 @@ PATIENT = {
     "probe_seconds": 5.0,
     "silence_seconds": 5.0,
 }
+# While the database is away, these are how long the service waits before it notices each change.
+IMPATIENT = {"acquire_seconds": 0.5, "probe_seconds": 1.0, "refresh_seconds": 0.1}
 PATIENT_ENVIRONMENT = {
     f"CLIP_ASSETS_SERVING_{name.upper()}": str(value) for name, value in PATIENT.items()
 }
@@ -162,7 +164,7 @@ def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]
 
 
 def readiness(url: str) -> tuple[int, dict[str, Any]]:
-    answer = httpx.get(f"{url}/readyz", timeout=60)
+    answer = web.get(f"{url}/readyz")
     return answer.status_code, answer.json()
 
 
@@ -174,7 +176,7 @@ def wait_until_ready(
     def ready() -> bool:
         if readiness(url)[0] != 200:
             return False
-        live = httpx.get(f"{url}/v1/release", timeout=60).json()
+        live = web.get(f"{url}/v1/release").json()
         return model in (None, live["model"]) and release in (None, live["id"])
 
     wait_until(ready, url, seconds)

@@ -1,11 +1,11 @@
 """Headers and errors of every response, the API documentation, and the page."""
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from serving.app import create_app
 from serving.middleware.headers import HEADERS
+from tests import web
 from tests.integration.serving.support import Searchable, settings
 
 
@@ -27,7 +27,7 @@ def test_every_response_has_security_headers_and_a_request_id(
 ) -> None:
     """This includes error responses; no route allows CORS."""
     headers = {"Origin": "http://elsewhere"}
-    response = httpx.request(method, searchable.url + path, headers=headers)
+    response = web.request(method, searchable.url + path, headers=headers)
     assert response.status_code == status
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
     assert response.headers["cache-control"] == cached
@@ -72,7 +72,7 @@ def test_the_page_needs_neither_model_nor_database() -> None:
 
 def test_the_documentation_has_examples(searchable: Searchable) -> None:
     """OpenAPI has a tag for each route, an example of each kind of search and the error schema."""
-    api = httpx.get(f"{searchable.url}/openapi.json").json()
+    api = web.get(f"{searchable.url}/openapi.json").json()
     search = api["paths"]["/v1/search"]["post"]
     assert search["tags"] == ["search"]
     assert set(search["requestBody"]["content"]["application/json"]["examples"]) == {

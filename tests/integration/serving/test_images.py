@@ -3,10 +3,10 @@
 import io
 from urllib.parse import quote
 
-import httpx
 import pytest
 from PIL import Image
 
+from tests import web
 from tests.integration.serving.support import Searchable
 
 
@@ -14,7 +14,7 @@ def test_every_image_has_a_record_under_its_id(searchable: Searchable) -> None:
     """Slashes, dots, markup and right-to-left marks in an id work in the URL."""
     for picture in searchable.pictures:
         address = f"{searchable.url}/v1/images/{quote(picture.image_id, safe='')}"
-        record = httpx.get(address).json()
+        record = web.get(address).json()
         assert record["image_id"] == picture.image_id
         assert record["caption"] == picture.caption
         assert record["sha256"] == picture.sha256
@@ -25,13 +25,13 @@ def test_every_image_has_a_record_under_its_id(searchable: Searchable) -> None:
 @pytest.mark.parametrize(("image_id", "status"), [("none", 404), ("a%00b", 422), ("%ff", 404)])
 def test_an_unknown_id_is_not_found(searchable: Searchable, image_id: str, status: int) -> None:
     """Unknown and impossible ids give a client error, never a server error."""
-    assert httpx.get(f"{searchable.url}/v1/images/{image_id}").status_code == status
+    assert web.get(f"{searchable.url}/v1/images/{image_id}").status_code == status
 
 
 def test_a_thumbnail_may_be_cached_forever(searchable: Searchable) -> None:
     """It is a WebP with a strong ETag and an immutable Cache-Control."""
     picture = searchable.pictures[0]
-    response = httpx.get(f"{searchable.url}/thumbnails/{picture.sha256}.webp")
+    response = web.get(f"{searchable.url}/thumbnails/{picture.sha256}.webp")
     assert response.headers["content-type"] == "image/webp"
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert Image.open(io.BytesIO(response.content)).size == picture.image.size
@@ -40,10 +40,10 @@ def test_a_thumbnail_may_be_cached_forever(searchable: Searchable) -> None:
 def test_a_cached_thumbnail_is_not_sent_again(searchable: Searchable) -> None:
     """If-None-Match with its ETag gets 304 without a body; another ETag gets the picture."""
     address = f"{searchable.url}/thumbnails/{searchable.pictures[0].sha256}.webp"
-    tag = httpx.get(address).headers["etag"]
-    same = httpx.get(address, headers={"If-None-Match": f'"other", {tag}'})
+    tag = web.get(address).headers["etag"]
+    same = web.get(address, headers={"If-None-Match": f'"other", {tag}'})
     assert (same.status_code, same.content) == (304, b"")
-    assert httpx.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert web.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,6 @@ def test_a_cached_thumbnail_is_not_sent_again(searchable: Searchable) -> None:
 )
 def test_a_thumbnail_name_must_be_a_sha256(searchable: Searchable, name: str, status: int) -> None:
     """Anything but 64 lower-case hex digits is refused and never reaches the database."""
-    response = httpx.get(f"{searchable.url}/thumbnails/{name}.webp")
+    response = web.get(f"{searchable.url}/thumbnails/{name}.webp")
     assert response.status_code == status
     assert "error" in response.json()

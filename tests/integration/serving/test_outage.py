@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import httpx
 import psycopg
 import pytest
 
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
+from tests import web
 from tests.integration.serving.support import (
+    IMPATIENT,
     drawn,
     publish,
     readiness,
@@ -43,7 +44,7 @@ def _served(wire: Wire, **values: float) -> Iterator[str]:
 
 
 def _ask(url: str) -> int:
-    response = httpx.post(f"{url}/v1/search", json={"text": "x"}, timeout=120)
+    response = web.post(f"{url}/v1/search", json={"text": "x"}, timeout=120)
     assert response.status_code == 200 or "retry-after" in response.headers
     return response.status_code
 
@@ -60,7 +61,7 @@ def test_a_frozen_database_is_503_by_the_deadline(wire: Wire) -> None:
 
     While the database is silent, nothing but the deadline can end a request.
     """
-    with _served(wire, deadline_seconds=1) as url:
+    with _served(wire, **IMPATIENT, deadline_seconds=1) as url:
         wire.deaf()
         assert {_ask(url) for _ in range(4)} == {503}
         wait_until_unready(url, "the database does not answer")
@@ -71,7 +72,7 @@ def test_a_frozen_database_is_503_by_the_deadline(wire: Wire) -> None:
 def test_a_dead_database_is_503_at_once(wire: Wire) -> None:
     """Requests fail long before their deadline, however long the outage lasts."""
     deadline = 120
-    with _served(wire, deadline_seconds=deadline, acquire_seconds=0.5) as url:
+    with _served(wire, **IMPATIENT, deadline_seconds=deadline) as url:
         wire.cut()
         outage = time.monotonic()
         while time.monotonic() - outage < 6:
@@ -84,9 +85,9 @@ def test_a_dead_database_is_503_at_once(wire: Wire) -> None:
 
 def test_a_database_that_was_never_there_is_503() -> None:
     """The service is alive but unready, and its message does not contain the database address."""
-    with running(settings("postgresql://someone:secret@127.0.0.1:1/none")) as url:
+    with running(settings("postgresql://someone:secret@127.0.0.1:1/none", **IMPATIENT)) as url:
         wait_until_unready(url, "the database does not answer")
-        assert httpx.get(f"{url}/livez").status_code == 200
+        assert web.get(f"{url}/livez").status_code == 200
         status, answer = readiness(url)
         assert status == 503
         assert answer["problems"]["database"] == "the database does not answer"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import web
 from tests.integration.serving.support import wait_until_unready
 
 ENVIRONMENT = {
@@ -54,7 +54,7 @@ def test_it_prints_its_address_and_logs_each_request(start: Start, tmp_path: Pat
     """The first line is the address; each request is a line of JSON without its query."""
     process = start()
     address = _address(process)
-    assert httpx.get(f"{address}/?q=private").status_code == 200
+    assert web.get(f"{address}/?q=private").status_code == 200
     process.terminate()
     process.wait(120)
     log = (tmp_path / "log").read_text()
@@ -69,7 +69,7 @@ def test_a_terminated_service_is_unready_before_it_exits(start: Start) -> None:
     address = _address(process)
     process.send_signal(signal.SIGTERM)
     wait_until_unready(address, "the service is shutting down")
-    assert httpx.get(f"{address}/livez").status_code == 200
+    assert web.get(f"{address}/livez").status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == -signal.SIGTERM
 

@@ -13,7 +13,9 @@ from clip_assets.node.encoder import Encoder
 from clip_assets.postgres.migrate import migrations
 from serving.encoder import Model
 from serving.watcher import load_model
+from tests import web
 from tests.integration.serving.support import (
+    IMPATIENT,
     Searchable,
     drawn,
     publish,
@@ -35,14 +37,14 @@ def _publish(dsn: str, encoder: Encoder, spec: ModelSpec, identity: ModelIdentit
 
 
 def _model(url: str) -> str:
-    model: str = httpx.get(f"{url}/v1/release").json()["model"]
+    model: str = web.get(f"{url}/v1/release").json()["model"]
     return model
 
 
 def test_a_ready_service_names_its_release(searchable: Searchable) -> None:
     """It gives model, rows and ef_search of the live release."""
     assert readiness(searchable.url) == (200, {"ready": True, "problems": {}, "pending": None})
-    release = httpx.get(f"{searchable.url}/v1/release").json()
+    release = web.get(f"{searchable.url}/v1/release").json()
     assert release["model"] == searchable.encoder.identity.short
     assert release["identity"]["weights"] == searchable.encoder.identity.weights
     assert (release["rows"], release["ef_search"]) == (12, 40)
@@ -57,9 +59,9 @@ def test_a_service_becomes_ready_with_the_first_release(
     with running(settings(dsn, refresh_seconds=0.1)) as url:
         status, answer = readiness(url)
         assert (status, answer["ready"]) == (503, False)
-        assert httpx.get(f"{url}/livez").status_code == 200
+        assert web.get(f"{url}/livez").status_code == 200
         wait_until_unready(url, "Materialize")
-        response = httpx.post(f"{url}/v1/search", json={"text": "x"})
+        response = web.post(f"{url}/v1/search", json={"text": "x"})
         assert response.status_code == 503
         assert response.headers["retry-after"] == "2"
         assert "Materialize" in response.json()["error"]["message"]
@@ -75,7 +77,7 @@ def test_a_model_that_did_not_make_the_release_is_refused(
     _publish(dsn, tiny, tiny_spec, tiny.identity.model_copy(update={"weights": "f" * 64}))
     with running(settings(dsn, refresh_seconds=0.1)) as url:
         wait_until_unready(url, "The loaded model differs from that of release 1")
-        response = httpx.post(f"{url}/v1/search", json={"text": "x"})
+        response = web.post(f"{url}/v1/search", json={"text": "x"})
         assert response.status_code == 503
         assert tiny.identity.weights in response.json()["error"]["message"]
 
@@ -99,14 +101,14 @@ def test_the_old_release_answers_while_a_new_model_loads(
         assert isinstance(second, Encoder)
         _publish(dsn, second, other, second.identity)
         for _ in range(10):
-            answer = httpx.post(f"{url}/v1/search", json={"text": "x"}).json()
+            answer = web.post(f"{url}/v1/search", json={"text": "x"}).json()
             assert answer["release"]["model"] == tiny.identity.short
         wait_until(lambda: "is being loaded" in str(readiness(url)[1]["pending"]), url)
         assert readiness(url)[0] == 200
         may_load.set()
         wait_until_ready(url, model=second.identity.short)
         assert _model(url) == second.identity.short
-        answer = httpx.post(f"{url}/v1/search", json={"text": "x"}).json()
+        answer = web.post(f"{url}/v1/search", json={"text": "x"}).json()
         assert answer["release"]["model"] == second.identity.short
 
 
@@ -180,7 +182,7 @@ def test_a_refreshed_release_of_the_same_model_needs_no_loading(
     _publish(dsn, tiny, tiny_spec, tiny.identity)
     with running(settings(dsn, refresh_seconds=0.1), load) as url:
         wait_until_ready(url)
-        before = httpx.get(f"{url}/v1/release").json()["id"]
+        before = web.get(f"{url}/v1/release").json()["id"]
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(
                 "INSERT INTO clip_assets.release (collection, index_id, content, ef_search, rows, "
@@ -217,7 +219,7 @@ def test_a_database_without_an_index_says_what_to_do(new_database: Callable[[], 
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP SCHEMA clip_assets CASCADE")
-    with running(settings(dsn, refresh_seconds=0.1)) as url:
+    with running(settings(dsn, **IMPATIENT)) as url:
         wait_until_unready(url, "Materialize `release`")
 
 
@@ -227,7 +229,7 @@ def test_another_schema_than_this_version_reads(new_database: Callable[[], str])
     dsn, latest = new_database(), migrations()[-1].number
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DELETE FROM clip_assets.migration WHERE number = %s", [latest])
-        with running(settings(dsn, refresh_seconds=0.1)) as url:
+        with running(settings(dsn, **IMPATIENT)) as url:
             wait_until_unready(url, "run `clip-assets migrate`")
             connection.execute("INSERT INTO clip_assets.migration VALUES (%s, '', '')", [latest])
             wait_until_unready(url, "Nothing is released yet")

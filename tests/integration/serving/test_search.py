@@ -5,7 +5,6 @@ import json
 from functools import partial
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,11 +12,12 @@ from PIL import Image
 from clip_assets.search import search as index_search
 from clip_assets.search.filters import Filter
 from clip_assets.search.nearest import Budget, Graph
+from tests import web
 from tests.integration.serving.support import Searchable
 
 
 def _search(service: Searchable, **query: object) -> dict[str, Any]:
-    response = httpx.post(f"{service.url}/v1/search", json=query)
+    response = web.post(f"{service.url}/v1/search", json=query)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -50,7 +50,7 @@ def test_a_filter_narrows_every_kind_of_query(searchable: Searchable) -> None:
     wide = {p.image_id for p in searchable.pictures if p.image.width >= 96}
     asked = sorted(wide)[0]
     picture = searchable.pictures[0]
-    upload = httpx.post(
+    upload = web.post(
         f"{searchable.url}/v1/search/image",
         files={"file": ("x", picture.png)},
         data={"filter": json.dumps(WIDE)},
@@ -84,7 +84,7 @@ def test_filters_by_words_uri_prefix_and_shard(searchable: Searchable) -> None:
 
 def test_the_api_documents_every_filter(searchable: Searchable) -> None:
     """Each field of the filter has a description in the OpenAPI document."""
-    document = httpx.get(f"{searchable.url}/openapi.json").json()
+    document = web.get(f"{searchable.url}/openapi.json").json()
     parts = document["components"]["schemas"]["Filter"]["properties"]
     assert set(parts) == set(Filter.model_fields)
     assert all(part["description"] for part in parts.values())
@@ -94,7 +94,7 @@ def test_the_api_documents_every_filter(searchable: Searchable) -> None:
 def test_an_invalid_filter_in_a_form_is_refused(searchable: Searchable, wrong: str) -> None:
     """The response is 422 and names the field; the file is not decoded."""
     url = f"{searchable.url}/v1/search/image"
-    response = httpx.post(url, files={"file": ("x", b"no image")}, data={"filter": wrong})
+    response = web.post(url, files={"file": ("x", b"no image")}, data={"filter": wrong})
     assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
     assert "filter" in response.json()["error"]["message"]
 
@@ -135,7 +135,7 @@ def test_images_similar_to_an_image_exclude_that_image(searchable: Searchable) -
 def test_an_uploaded_copy_finds_its_original(searchable: Searchable, number: int) -> None:
     """The first hit of an uploaded file is the image with the same pixels."""
     picture = searchable.pictures[number]
-    response = httpx.post(
+    response = web.post(
         f"{searchable.url}/v1/search/image",
         files={"file": ("x", picture.png, "text/plain")},
         data={"k": "3"},
@@ -150,7 +150,7 @@ def test_only_the_served_collection_is_accepted(searchable: Searchable) -> None:
     """Another collection gives 404, and the message names the served one."""
     assert _search(searchable, text="x", collection="sample", k=1)["hits"]
     query = {"text": "x", "collection": "others"}
-    response = httpx.post(f"{searchable.url}/v1/search", json=query)
+    response = web.post(f"{searchable.url}/v1/search", json=query)
     assert response.status_code == 404
     assert "sample" in response.json()["error"]["message"]
 
@@ -179,7 +179,7 @@ def test_an_invalid_query_names_the_field(
     """The response is 422, names each invalid field and does not repeat the input."""
     headers = {"Content-Type": "application/json"}
     content = json.dumps(query)
-    response = httpx.post(f"{searchable.url}/v1/search", content=content, headers=headers)
+    response = web.post(f"{searchable.url}/v1/search", content=content, headers=headers)
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (422, "invalid_request")
     assert about in error["message"]
@@ -188,7 +188,7 @@ def test_an_invalid_query_names_the_field(
 def test_malformed_json_is_refused(searchable: Searchable) -> None:
     """A malformed body gets 422 and a message."""
     headers = {"Content-Type": "application/json"}
-    response = httpx.post(f"{searchable.url}/v1/search", content=b"{", headers=headers)
+    response = web.post(f"{searchable.url}/v1/search", content=b"{", headers=headers)
     assert response.status_code == 422
     assert response.json()["error"]["code"] == "invalid_request"
 
@@ -196,7 +196,7 @@ def test_malformed_json_is_refused(searchable: Searchable) -> None:
 @pytest.mark.parametrize("image_id", ["no/such.png", "../../etc/passwd", "' OR 1=1 --", "%00"])
 def test_an_unknown_image_is_not_found(searchable: Searchable, image_id: str) -> None:
     """Whatever an id looks like, it is only compared with stored ids."""
-    response = httpx.post(f"{searchable.url}/v1/search", json={"image_id": image_id})
+    response = web.post(f"{searchable.url}/v1/search", json={"image_id": image_id})
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "not_found"
 
@@ -227,7 +227,7 @@ def test_an_unusable_upload_is_refused_with_its_reason(
     searchable: Searchable, data: bytes, about: str
 ) -> None:
     """The message names wrong format, size or damage; none of these is a server error."""
-    response = httpx.post(f"{searchable.url}/v1/search/image", files={"file": ("x.jpg", data)})
+    response = web.post(f"{searchable.url}/v1/search/image", files={"file": ("x.jpg", data)})
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (422, "unusable_image")
     assert about in error["message"]
@@ -239,7 +239,7 @@ def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
     for path in ("/v1/search", "/v1/search/image"):
         for content in (head + b"x" * (9 * 2**20), iter([head, *[b"x" * 65536] * 144])):
             headers = {"Content-Type": "multipart/form-data; boundary=x"}
-            response = httpx.post(searchable.url + path, content=content, headers=headers)
+            response = web.post(searchable.url + path, content=content, headers=headers)
             assert response.status_code == 413
             assert response.json()["error"]["code"] == "too_large"
 
@@ -247,6 +247,6 @@ def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
 def test_a_form_must_have_exactly_one_file(searchable: Searchable) -> None:
     """A form without a file and a form with two files are both refused."""
     url = f"{searchable.url}/v1/search/image"
-    assert httpx.post(url, data={"k": "3"}).status_code == 422
+    assert web.post(url, data={"k": "3"}).status_code == 422
     two = [("file", ("a", b"1")), ("file", ("b", b"2"))]
-    assert httpx.post(url, files=two).status_code == 400
+    assert web.post(url, files=two).status_code == 400

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -40,10 +40,14 @@ class Live:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot of it; `root` is the folder with all snapshots of the collection."""
+    """A snapshot of it; `root` is the folder with all snapshots of the collection.
+
+    `home` is the installation that made it.
+    """
 
     root: Path
     manifest: Manifest
+    home: Path
 
 
 @pytest.fixture(scope="session")
@@ -82,19 +86,19 @@ def publish(
 
 @pytest.fixture(scope="session")
 def made_once(live: Live, open_folder: Callable[[], Path]) -> Snapshot:
-    root = open_folder() / "snapshots"
-    settings = Settings(home=open_folder(), data=str(live.data))
+    root, home = open_folder() / "snapshots", open_folder()
+    settings = Settings(home=home, data=str(live.data))
     with psycopg.connect(live.dsn, autocommit=True) as connection:
         connection.execute("SET ROLE clip_reader")  # its rights are enough
         made = make.make(connection, settings, COLLECTION, Objects(str(root)), quiet)
-    return Snapshot(root, made)
+    return Snapshot(root, made, home)
 
 
 @pytest.fixture
 def snapshot(made_once: Snapshot, tmp_path: Path) -> Snapshot:
     """A copy that the test may damage."""
     shutil.copytree(made_once.root, tmp_path / "snapshots")
-    return Snapshot(tmp_path / "snapshots", made_once.manifest)
+    return replace(made_once, root=tmp_path / "snapshots")
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-
 from clip_assets.model import ModelSpec
 from clip_assets.snapshot import manifest
 from clip_assets.store.objects import Objects
+from tests import web
 from tests.integration.serving.support import wait_until_ready
 from tests.integration.snapshot.conftest import IMAGES, Live
 from tests.integration.support import COLLECTION
@@ -44,7 +43,7 @@ def test_a_snapshot_can_be_built_and_served_without_a_database(
         url = process.stdout.readline().split()[-1]
         wait_until_ready(url, seconds=180)
         asked = {"image_id": "00007.png", "k": 5}
-        answer = httpx.post(f"{url}/v1/search", json=asked, timeout=60).json()
+        answer = web.post(f"{url}/v1/search", json=asked).json()
     finally:
         process.terminate()
         process.wait(120)

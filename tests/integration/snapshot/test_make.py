@@ -50,13 +50,9 @@ def test_a_snapshot_keeps_the_vector_type(
     assert nearest(dsn, "00003.png") == nearest(wide.dsn, "00003.png")
 
 
-def test_nothing_is_left_of_the_scratch_postgres(
-    live: Live, settings: Settings, home: Path, tmp_path: Path
-) -> None:
+def test_nothing_is_left_of_the_scratch_postgres(made_once: Snapshot) -> None:
     """Neither files nor a process remain."""
-    with psycopg.connect(live.dsn, autocommit=True) as connection:
-        make.make(connection, settings, COLLECTION, Objects(str(tmp_path)), quiet)
-    assert [*home.iterdir()] == []
+    assert [*made_once.home.iterdir()] == []
 
 
 def test_the_pointer_moves_last(
@@ -120,6 +116,4 @@ def test_the_command_says_how_to_start_a_replica(
     result = CliRunner().invoke(app, ["snapshot", COLLECTION, "--to", to])
     assert result.exit_code == 0, result.output
     assert f"clip-assets serve --snapshot {to}" in result.output
-    dsn = replica.start(to, home / "replicas", quiet)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        assert search.live(connection).id == live.release.id
+    assert manifest.read(to)[1].release == live.release.id

@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psycopg
 import pyarrow as pa
 import pytest
@@ -20,6 +19,7 @@ from clip_assets.search import search
 from clip_assets.snapshot import archive, manifest, replica
 from clip_assets.snapshot.manifest import Manifest, Piece
 from clip_assets.store.objects import Objects
+from tests import web
 from tests.integration.serving.support import PATIENT_ENVIRONMENT, running, wait_until_ready
 from tests.integration.serving.support import settings as serving_settings
 from tests.integration.snapshot.conftest import Live, Snapshot, nearest, quiet
@@ -46,7 +46,7 @@ def served(python: str, snapshot: Snapshot, home: Path) -> Iterator[tuple[str, P
 
 
 def _ask(url: str) -> dict[str, object]:
-    answer = httpx.post(f"{url}/v1/search", json=ASKED, timeout=60)
+    answer = web.post(f"{url}/v1/search", json=ASKED)
     assert answer.status_code == 200, answer.text
     body: dict[str, object] = answer.json()
     del body["took_ms"]
@@ -60,10 +60,10 @@ def test_a_replica_gives_the_same_answer_over_http(served: tuple[str, Path], liv
         wait_until_ready(original, seconds=600)
         expected, answer = _ask(original), _ask(url)
         hit = expected["hits"][0]  # type: ignore[index]
-        thumbnail = httpx.get(f"{original}{hit['thumbnail']}")
+        thumbnail = web.get(f"{original}{hit['thumbnail']}")
     assert answer == expected
     assert answer["release"]["id"] == live.release.id  # type: ignore[index]
-    assert httpx.get(f"{url}{hit['thumbnail']}").content == thumbnail.content
+    assert web.get(f"{url}{hit['thumbnail']}").content == thumbnail.content
 
 
 def test_a_terminated_replica_stops_its_postgres(

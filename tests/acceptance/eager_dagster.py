@@ -1,0 +1,22 @@
+"""Dagster as it is, but its daemon looks for backfills every three seconds instead of every thirty.
+
+    python -m tests.acceptance.eager_dagster dg dev --port 3000
+
+`dg dev` starts its daemon as a process of its own; here that process is this program again.
+"""
+
+import sys
+
+from dagster._daemon.cli import main as daemon
+from dagster_dg_cli.cli import main as dg
+
+from tests.dagster_private import start_daemon_by, tick_every
+
+if __name__ == "__main__":
+    which = sys.argv.pop(1)
+    if which == "dg":
+        start_daemon_by([sys.executable, "-m", "tests.acceptance.eager_dagster", "daemon"])
+        dg()
+    else:
+        tick_every(3)
+        daemon()
