@@ -135,7 +135,7 @@ def test_eight_at_once(empty: str) -> None:
 FILES = """
 SELECT relname, oid, relfilenode FROM pg_class WHERE relkind IN ('r', 'i')
 AND relnamespace = 'clip_assets'::regnamespace
-AND relname NOT LIKE 'applied_schema%' AND relname NOT LIKE 'migration%' ORDER BY 1
+AND relname !~ '^(applied_schema|migration|owner)' ORDER BY 1
 """
 ROWS = [
     "SELECT index_id, slug, identity, spec, dim, vector_type FROM clip_assets.index ORDER BY 1",
@@ -309,11 +309,14 @@ def _release_of_that_version(connection: psycopg.Connection, made: Made) -> None
         "erasure text, copy_of_asked boolean, index_ids bigint[])"
     )
     connection.execute(
+        "CREATE TABLE clip_assets.owner (collection text PRIMARY KEY, data_id text, uri text)"
+    )
+    connection.execute(
         "ALTER TABLE clip_assets.index ADD vector_type text, "
         "ADD UNIQUE (collection, slug, identity_key, vector_type)"
     )
     index = reconcile(connection, made).index
-    connection.execute("DROP TABLE clip_assets.erased")
+    connection.execute("DROP TABLE clip_assets.erased, clip_assets.owner")
     connection.execute("ALTER TABLE clip_assets.index DROP vector_type")
     build.build(connection, index, 60)
     connection.execute(

@@ -40,7 +40,8 @@ def test_values_are_bound() -> None:
     of_the_type = {"vector_type", "vector_schema", "distance", "send"}
     # composed of statements of ours
     parts = {"nearest", "filter", "bucket", "hashes", *Filter.model_fields}
-    assert formatted <= {"table", "hnsw", "into", "columns", *of_the_type, *numbers, *parts}
+    names = {"table", "hnsw", "into", "columns", "collection"}
+    assert formatted <= {*names, *of_the_type, *numbers, *parts}
 
 
 def test_an_unknown_name() -> None:
