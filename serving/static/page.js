@@ -152,6 +152,7 @@ at.form.addEventListener("submit", (event) => {
   show();
 });
 at.detail.addEventListener("close", () => {
+  if (at.detail.open) return; // "forward" opened it again before this event of its closing came
   if (at.detail.returnValue !== "address" && here().show) closeShown();
 });
 at.detail.addEventListener("click", ({ target }) => target === at.detail && at.detail.close());

@@ -135,6 +135,24 @@ def test_back_and_forward_revisit_each_view(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def test_forward_right_after_back_opens_the_picture_again(page: Page) -> None:
+    """Nor does the browser's late word of the dialog's closing close it once more."""
+    _ask(page, "a gold ellipse")
+    page.locator(GRID).first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate(
+        """() => {
+            const dialog = document.querySelector("dialog");
+            addEventListener("popstate", () => history.forward(), {once: true});
+            dialog.addEventListener("close", () => dialog.setAttribute("data-told", ""));
+            history.back();
+        }"""
+    )
+    page.wait_for_selector("dialog[data-told]", state="attached")
+    expect(page).to_have_url(re.compile("&show="))
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_an_uploaded_picture_finds_its_original(page: Page, searchable: Searchable) -> None:
     """Choosing a file searches with it; the hits can be opened and closed, and survive "back"."""
     page.goto("/")
