@@ -55,8 +55,10 @@ def visible_damage(
     if not tables.has_table(connection, index):
         loaded = tables.ledger(connection, index)
         return Damage(table_missing=True, shards=tuple(loaded)) if loaded else None
-    damage = Damage(
-        hnsw_missing=built and not tables.has_hnsw(connection, index),
-        shards=miscounted_shards(connection, index),
-    )
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0")  # a reader's is meant for searches
+        damage = Damage(
+            hnsw_missing=built and not tables.has_hnsw(connection, index),
+            shards=miscounted_shards(connection, index),
+        )
     return damage if damage != Damage() else None
