@@ -135,7 +135,7 @@ def test_eight_at_once(empty: str) -> None:
 FILES = """
 SELECT relname, oid, relfilenode FROM pg_class WHERE relkind IN ('r', 'i')
 AND relnamespace = 'clip_assets'::regnamespace
-AND relname NOT LIKE 'applied_schema%' AND relname NOT LIKE 'migration%' ORDER BY 1
+AND relname !~ '^(applied_schema|migration|owner)' ORDER BY 1
 """
 ROWS = [
     "SELECT index_id, slug, identity, spec, dim, vector_type FROM clip_assets.index ORDER BY 1",
@@ -306,14 +306,15 @@ def _release_of_that_version(connection: psycopg.Connection, made: Made) -> None
     # Today's loader asks for what came later; that database had none of it.
     connection.execute(
         "CREATE TABLE clip_assets.erased (collection text, image_id text, sha256 text, "
-        "erasure text, copy_of_asked boolean, index_ids bigint[])"
+        "erasure text, copy_of_asked boolean, index_ids bigint[]); "
+        "CREATE TABLE clip_assets.owner (collection text PRIMARY KEY, data_id text, uri text)"
     )
     connection.execute(
         "ALTER TABLE clip_assets.index ADD vector_type text, "
         "ADD UNIQUE (collection, slug, identity_key, vector_type)"
     )
     index = reconcile(connection, made).index
-    connection.execute("DROP TABLE clip_assets.erased")
+    connection.execute("DROP TABLE clip_assets.erased, clip_assets.owner")
     connection.execute("ALTER TABLE clip_assets.index DROP vector_type")
     build.build(connection, index, 60)
     connection.execute(
@@ -339,7 +340,7 @@ def test_a_database_that_a_newer_version_migrated(
         connection.execute(
             "INSERT INTO clip_assets.migration VALUES (%s, 'later', '')", [LATEST + 3]
         )
-        connection.execute("DROP TABLE clip_assets.erased")
+        connection.execute("DROP TABLE clip_assets.erased, clip_assets.owner")
     before = _schema(address)
     said = f"at migration {LATEST + 3}, but .* up to {LATEST}: upgrade clip_assets"
     with pytest.raises(DatabaseError, match=said) as caught:
