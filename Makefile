@@ -13,6 +13,7 @@ demo: $(DEMO_READY)
 
 test: $(TEST_READY)
 	@./tests/browser/install_chromium
+	@./tests/integration/postgres/install_pgbouncer
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.

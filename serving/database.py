@@ -1,20 +1,23 @@
 """The service's access to Postgres: read-only, in threads, never past a deadline."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable
 from threading import Lock, local
 from typing import TypeVar
 
-from psycopg import Connection, OperationalError, errors
+from psycopg import Connection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from clip_assets.errors import DatabaseError
-from clip_assets.postgres.migrate import require_migrated
 from serving.bulkhead import Bulkhead, Deadline
 from serving.errors import DeadlineExceeded
+from serving.reader import Reader
 from serving.settings import ServingSettings
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -31,11 +34,6 @@ CONNECTION = {
     "tcp_user_timeout": 5_000,
     "application_name": "clip_assets serving",
 }
-
-NO_READER = (
-    "the database has no index yet, or its user may not act as clip_reader: materialize a "
-    "release, or ask an administrator to run GRANT clip_reader TO that user"
-)
 
 
 class Lease:
@@ -82,12 +80,14 @@ class Database:
 
     def __init__(self, dsn: str, settings: ServingSettings) -> None:
         self.fault: str | None = None
+        self._said = False
         self._settings = settings
         self._here = local()
         self._bulkhead = Bulkhead("database", settings.pool_size, settings.database_waiting)
         self._watch = Bulkhead("watch", 1, 0)
         self._pool = ConnectionPool(
             dsn,
+            connection_class=Reader,
             kwargs=CONNECTION,
             min_size=1,
             max_size=settings.pool_size + 1,
@@ -107,10 +107,15 @@ class Database:
     async def probe(self, work: Callable[[Connection[TupleRow]], T]) -> T:
         """Run `work` ahead of any queue, in the time a healthy database needs to answer; then
         replace idle connections that a server restart broke."""
-        seconds = self._settings.probe_seconds
-        result = await self._leased(self._watch, work, Deadline.within(seconds))
-        await self._watch.run(self._pool.check, Deadline.within(seconds))
+        result = await self.glance(work)
+        within = Deadline.within(self._settings.probe_seconds)
+        await self._watch.run(self._pool.check, within)
         return result
+
+    async def glance(self, work: Callable[[Connection[TupleRow]], T]) -> T:
+        """`probe` without replacing anything."""
+        within = Deadline.within(self._settings.probe_seconds)
+        return await self._leased(self._watch, work, within)
 
     def close(self) -> None:
         self._bulkhead.close()
@@ -130,28 +135,27 @@ class Database:
     def _on_connection(self, work: Callable[[Connection[TupleRow]], T], lease: Lease) -> T:
         self._here.lease = lease
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection() as connection, connection.guarded():
                 return work(connection)
         finally:
             lease.end()
 
-    def _check(self, connection: Connection[TupleRow]) -> None:
+    def _check(self, connection: Reader) -> None:
         """Start the lease before the pool's check, which waits forever on a frozen server."""
         self._here.lease.hold(connection)
         ConnectionPool.check_connection(connection)
 
-    def _configure(self, connection: Connection[TupleRow]) -> None:
+    def _configure(self, connection: Reader) -> None:
         try:
-            connection.execute("SET ROLE clip_reader")
-            require_migrated(connection)
-        except (errors.InvalidParameterValue, errors.InsufficientPrivilege):
-            self.fault = NO_READER
-            raise
+            connection.guard(self._settings.deadline_seconds)
         except DatabaseError as error:
             self.fault = str(error)
             raise
         self.fault = None
-        connection.execute("SET default_transaction_read_only = on")
-        milliseconds = int(self._settings.deadline_seconds * 1000)
-        connection.execute("SELECT set_config('statement_timeout', %s, false)", [str(milliseconds)])
-        connection.execute("SET idle_in_transaction_session_timeout = '10s'")
+        if not connection.acts_as_reader and not self._said:
+            self._said = True
+            logger.warning(
+                "the database user %s may not act as clip_reader, or there is no such role: only "
+                "read-only transactions guard the database from this service",
+                connection.info.user,
+            )

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
+from clip_assets.search.search import Release
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,16 @@ class NotReady(Unavailable):
 
     code = "not_ready"
     retry_after = 2
+
+
+class IndexDamaged(NotReady):
+    """The live release's index does not hold what was loaded into it."""
+
+    def __init__(self, release: Release) -> None:
+        super().__init__(
+            f"The index of release {release.id} is damaged: run `clip-assets backfill "
+            f"{release.collection}`."
+        )
 
 
 class Busy(Unavailable):

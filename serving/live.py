@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from clip_assets.search.search import Release
+from serving.canary import Canary
 from serving.database import Database
 from serving.encoder import QueryEncoder
 from serving.errors import NotReady
@@ -28,10 +29,15 @@ class Live:
     database_problem: str = "the database has not been reached yet"
     release_problem: str = "no release has been looked up yet"
     model_problem: str | None = None
+    index_problem: str | None = None
+    degraded: str | None = None
+    canary: Canary = field(default_factory=Canary)
     draining: bool = False
 
     def require(self) -> Snapshot:
-        """The current snapshot. Raises NotReady while there is none."""
+        """The current snapshot. Raises NotReady while there is none that can be searched."""
+        if self.index_problem:
+            raise NotReady(self.index_problem)
         if self.snapshot is None:
             raise NotReady(f"Not ready: {'; '.join(self.problems().values())}.")
         return self.snapshot
@@ -57,6 +63,8 @@ class Live:
                 found["model"] = self.model_problem
             else:
                 found["release"] = self.release_problem
+        if self.index_problem:
+            found["index"] = self.index_problem
         if self.draining:
             found["service"] = "the service is shutting down"
         return found

@@ -1,14 +1,22 @@
 """The context that every route receives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
 
+from clip_assets.search.search import Hits, Release
 from serving.bulkhead import Deadline
+from serving.errors import IndexDamaged
 from serving.live import Live
 from serving.middleware.access_log import notes_of
 from serving.settings import ServingSettings
+
+T = TypeVar("T")
+NOTHING = Hits(())
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,23 @@ class Context:
     settings: ServingSettings
     live: Live
     deadline: Deadline
+
+    async def ask(self, release: Release, work: Callable[[Connection[TupleRow]], T]) -> T:
+        """The result of `work` on a connection: Hits, an image, or None.
+
+        Raises IndexDamaged rather than return nothing because the index lost its rows.
+        """
+
+        def checked(connection: Connection[TupleRow]) -> T:
+            try:
+                found = work(connection)
+            except errors.UndefinedTable as error:
+                raise IndexDamaged(release) from error
+            if found is None or found == NOTHING:
+                self.live.canary.check(connection, release)
+            return found
+
+        return await self.live.database.run(checked, self.deadline)
 
 
 async def _context(request: Request) -> Context:

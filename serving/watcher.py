@@ -10,6 +10,7 @@ import psycopg
 
 from clip_assets.errors import ClipAssetsError, DatabaseError, ReleaseError
 from clip_assets.model import ModelSpec, require_same
+from clip_assets.postgres.address import checked
 from clip_assets.postgres.connect import reader_dsn
 from clip_assets.postgres.migrate import require_migrated
 from clip_assets.search import search
@@ -17,10 +18,13 @@ from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from serving.background import daemon
 from serving.bulkhead import Bulkhead
-from serving.database import NO_READER, Database
+from serving.canary import Canary
+from serving.database import Database
 from serving.encoder import Model, QueryEncoder
-from serving.errors import Unavailable
+from serving.errors import IndexDamaged, Unavailable
 from serving.live import Live, Snapshot
+from serving.reader import may_not_read
+from serving.revival import Revival
 from serving.settings import ServingSettings
 
 logger = logging.getLogger(__name__)
@@ -53,6 +57,7 @@ class Watcher:
         self._load = load
         self._bulkhead = Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting)
         self._loading: _Loading | None = None
+        self._revival = Revival()
 
     async def run(self) -> None:
         """Poll forever; an exception must not end the loop."""
@@ -74,19 +79,20 @@ class Watcher:
         if self._live.connected is not None:
             release = await self._released(self._live.connected)
             if release is not None:
+                await self._search(self._live.connected, release)
                 self._follow(release)
 
     async def _connect(self) -> None:
         try:
             dsn = await daemon("postgres", self._dsn)
         except ClipAssetsError as error:
-            self._live.database_problem = str(error)
+            self._report_database(str(error))
             return
         self._live.connected = Database(dsn, self._settings)
 
     def _dsn(self) -> str:
         if self._settings.dsn:
-            return self._settings.dsn.get_secret_value()
+            return checked(self._settings.dsn.get_secret_value(), "CLIP_ASSETS_SERVING_DSN")
         return reader_dsn(Settings())
 
     async def _released(self, database: Database) -> Release | None:
@@ -97,21 +103,60 @@ class Watcher:
         except ReleaseError as error:
             self._seen()
             self._live.release_problem = str(error)
-            self._live.snapshot = None
+            self._live.snapshot = self._live.index_problem = self._live.degraded = None
             return None
         except (psycopg.OperationalError, Unavailable) as error:
             logger.warning("database: %s", error)
-            self._live.database_problem = database.fault or "the database does not answer"
+            ended = self._revival.attend()
+            self._live.database_problem = ended or database.fault or "the database does not answer"
             return None
         except DatabaseError as error:
-            self._live.database_problem = str(error)
+            self._report_database(str(error))
             return None
         except psycopg.Error as error:
             logger.warning("database: %s", error)
-            self._live.database_problem = NO_READER
+            self._live.database_problem = "the release cannot be looked up; see the log"
             return None
         self._seen()
         return release
+
+    def _report_database(self, problem: str) -> None:
+        if problem != self._live.database_problem:
+            logger.warning("database: %s", problem)
+        self._live.database_problem = problem
+
+    async def _search(self, database: Database, release: Release) -> None:
+        """Note in `live` whether searches of what is served, or is about to be, find anything."""
+        served = self._live.snapshot
+        if served and served.encoder.identity.key != release.identity.key:
+            release = served.release
+        fast: list[bool] = []
+
+        def searched(connection: psycopg.Connection) -> None:
+            fast.append(search.has_hnsw(connection, release))
+            _sing(self._live.canary, connection, release)
+
+        problem = None
+        try:
+            await database.glance(searched)
+        except (IndexDamaged, DatabaseError) as error:
+            problem = str(error)
+        except (psycopg.OperationalError, Unavailable):
+            # A busy database; only without its HNSW is it so slow for good.
+            problem = self._live.index_problem if all(fast) else str(IndexDamaged(release))
+        if problem and problem != self._live.index_problem:
+            logger.error("index: %s", problem)
+        self._live.index_problem = problem
+        self._note_speed(release, all(fast))
+
+    def _note_speed(self, release: Release, fast: bool) -> None:
+        slow = (
+            f"the index of release {release.id} has no valid HNSW, so searches compare all images: "
+            f"run `clip-assets backfill {release.collection}`"
+        )
+        if not fast and not self._live.degraded:
+            logger.warning("index: %s", slow)
+        self._live.degraded = None if fast else slow
 
     def _seen(self) -> None:
         self._live.database_seen = time.monotonic()
@@ -172,9 +217,21 @@ class Watcher:
 
 
 def _live(connection: psycopg.Connection, collection: str | None) -> Release:
-    """Raises DatabaseError if the schema was migrated past this program since it connected."""
+    """Raises DatabaseError if the schema was migrated past this program since it connected, or if
+    the user may no longer read it."""
     try:
-        return search.live(connection, collection)
+        with connection.transaction():
+            return search.live(connection, collection)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise may_not_read(connection) from error
     except psycopg.ProgrammingError:
         require_migrated(connection)
         raise
+
+
+def _sing(canary: Canary, connection: psycopg.Connection, release: Release) -> None:
+    try:
+        with connection.transaction():
+            canary.check(connection, release)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise may_not_read(connection) from error

@@ -4,10 +4,11 @@ It is made of the embedded server's own binaries. Roles belong to the whole serv
 from `forget` if it promises anything about a server that has none of ours.
 """
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -108,6 +109,21 @@ def provider(folder: Path, version: int, settings: str = "") -> Iterator[Provide
     running = Provider(port, made.pgdata, made.bin_path, made.system_user)
     with _started(running):
         yield running
+
+
+@contextmanager
+def standby(primary: Provider, folder: Path) -> Iterator[Provider]:
+    """A server that streams everything from that one, and accepts nothing but queries."""
+    copy = replace(primary, port=free_port(), folder=folder / "standby")
+    copy.folder.mkdir(mode=0o700)
+    if copy.user:
+        shutil.chown(copy.folder, copy.user, copy.user)
+    source = ("-d", primary.address(), "-X", "stream", "-c", "fast")
+    copy.run("pg_basebackup", "-D", str(copy.folder), "-R", *source)
+    with (copy.folder / "postgresql.conf").open("a") as file:
+        file.write(f"port = {copy.port}\n")
+    with _started(copy):
+        yield copy
 
 
 def _without_password(made: PostgresServer, port: int) -> None:

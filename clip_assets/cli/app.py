@@ -1,6 +1,7 @@
 """The command line: `clip-assets --help`."""
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -35,6 +36,14 @@ CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Slug of the model, if there are several.")
 ]
+
+
+@app.callback()
+def _ended_by_a_signal() -> None:
+    # By default these end a process at once: no folder is removed, nothing that it started stops.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 @contextmanager

@@ -146,11 +146,35 @@ def vector_of(
     return None if vector is None else np.asarray(vector, np.float32)
 
 
+def some_vectors(
+    connection: psycopg.Connection, release: Release, count: int
+) -> list[NDArray[np.float32]]:
+    """The stored vectors of up to `count` images, float32[dim]."""
+    query = statement("some_vectors", table=release.graph.table)
+    cursor = connection.cursor(row_factory=scalar_row)
+    return [np.asarray(row, np.float32) for row in cursor.execute(query, {"count": count})]
+
+
+def any_loaded(connection: psycopg.Connection, release: Release) -> bool:
+    """Whether any image was loaded into the release's index, and not erased."""
+    return _says(connection, "any_loaded", index_id=release.index_id)
+
+
+def has_hnsw(connection: psycopg.Connection, release: Release) -> bool:
+    """Whether searches can use an HNSW; without a valid one, they compare all rows."""
+    return _says(connection, "has_hnsw", table=f"clip_assets.{release.table}")
+
+
 def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
     """The small WebP picture of the image with that content hash."""
     cursor = connection.cursor(row_factory=scalar_row)
     webp: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
     return webp
+
+
+def _says(connection: psycopg.Connection, name: str, **values: Any) -> bool:
+    asked = connection.cursor(row_factory=scalar_row).execute(statement(name), values)
+    return bool(asked.fetchone())
 
 
 def _release(*, identity: Any, spec: Any, vector_type: str, **others: Any) -> Release:

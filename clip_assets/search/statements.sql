@@ -59,5 +59,17 @@ WHERE t.image_id = %(image_id)s;
 -- name: vector
 SELECT embedding::real[] FROM clip_assets.{table} WHERE image_id = %(image_id)s;
 
+-- name: some_vectors
+SELECT embedding::real[] FROM clip_assets.{table} LIMIT %(count)s;
+
+-- name: any_loaded
+SELECT EXISTS (SELECT FROM clip_assets.ledger WHERE index_id = %(index_id)s AND rows > 0);
+
+-- name: has_hnsw
+SELECT EXISTS (
+    SELECT FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid JOIN pg_am AS a ON a.oid = c.relam
+    WHERE indrelid = to_regclass(%(table)s) AND amname = 'hnsw' AND indisvalid
+);
+
 -- name: thumbnail
 SELECT webp FROM clip_assets.thumbnail WHERE sha256 = %(sha256)s;

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clip_assets.errors import StoreError
-from clip_assets.postgres.embedded import MEMORY_FILE
+from clip_assets.postgres.memory import MEMORY_FILE
 from clip_assets.snapshot.manifest import Piece, piece
 from clip_assets.store.objects import Objects
 

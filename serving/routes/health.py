@@ -22,6 +22,7 @@ class Ready(BaseModel):
     ready: bool
     problems: dict[str, str] = Field(examples=[{"database": "the database does not answer"}])
     pending: str | None = Field(None, description="why a newer release is not served yet")
+    degraded: str | None = Field(None, description="why searches are slower than they should be")
 
 
 @router.get("/livez")
@@ -32,11 +33,15 @@ async def livez() -> Alive:
 
 @router.get("/readyz", responses={503: {"model": Ready}})
 async def readyz(context: ContextDep, response: Response) -> Ready:
-    """200 if the model is warm, the database answers within 200 ms and a release of that model
-    is live. Reports what the watcher last saw, so it is cheap and never waits."""
+    """200 if the model is warm, the database answers within 200 ms, a release of that model is live
+    and a search of it whose answer is known finds that. Reports what the watcher last saw, so it is
+    cheap and never waits."""
     problems = context.live.problems()
     response.status_code = 503 if problems else 200
-    return Ready(ready=not problems, problems=problems, pending=context.live.pending)
+    live = context.live
+    return Ready(
+        ready=not problems, problems=problems, pending=live.pending, degraded=live.degraded
+    )
 
 
 @router.get("/v1/release", responses={503: REFUSALS[503]})

@@ -23,9 +23,7 @@ async def image(
 ) -> ImageOut:
     """An image of the live release: caption, source and lineage."""
     release = context.live.require().release
-    hit = await context.live.database.run(
-        lambda connection: index.image(connection, release, image_id), context.deadline
-    )
+    hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
     if hit is None:
         raise NotFound("The live release has no image with this id.")
     return ImageOut.of(hit, context.settings.dagster_url)

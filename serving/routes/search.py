@@ -118,9 +118,9 @@ def _filter(text: str) -> Filter | None:
 async def _nearest(
     context: Context, snapshot: Snapshot, vector: Vector, k: int, only: Filter | None
 ) -> Hits:
-    return await context.live.database.run(
+    return await context.ask(
+        snapshot.release,
         lambda connection: index.search(connection, snapshot.release, vector, k, only),
-        context.deadline,
     )
 
 
@@ -135,7 +135,7 @@ async def _like(
             return None
         return index.search(connection, snapshot.release, vector, k + 1, only)
 
-    hits = await context.live.database.run(neighbours, context.deadline)
+    hits = await context.ask(snapshot.release, neighbours)
     if hits is None:
         raise NotFound("The live release has no image with this id.")
     others = tuple(hit for hit in hits.hits if hit.image_id != image_id)[:k]

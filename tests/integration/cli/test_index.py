@@ -97,7 +97,7 @@ def test_without_a_catalog_it_says_what_to_run(made: Made, database: str) -> Non
     """The error names the command that makes the catalog."""
     refused = index(made)
     assert refused.exit_code == 1
-    assert "or run clip_assets.node.catalog, first" in refused.stderr
+    assert "or without Dagster run clip_assets.node.catalog" in refused.stderr
 
 
 def test_weights_that_are_not_named(made: Made, database: str) -> None:

@@ -1,16 +1,11 @@
 """Connecting to a database that has the right pgvector; otherwise one sentence says what to do."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from clip_assets.errors import DatabaseError
-from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.migrate import migrate
 from clip_assets.postgres.pgvector import require_pgvector
@@ -109,21 +104,6 @@ def test_a_database_that_is_not_there(database: str) -> None:
     address = psycopg.conninfo.make_conninfo(database, dbname="no_such_database")
     with pytest.raises(DatabaseError, match=r'"no_such_database" does not exist. Check'):
         connect(address)
-
-
-def test_a_killed_process_does_not_keep_the_server(open_folder: Callable[[], Path]) -> None:
-    """A killed process no longer counts as a user of the embedded server, which stops when the last
-    user ends."""
-    killed = (
-        "import os, sys; from pathlib import Path; from clip_assets.postgres import embedded; "
-        "embedded.start(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
-    )
-    cluster = open_folder() / "postgres"
-    done = subprocess.run([sys.executable, "-c", killed, str(cluster)], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert (cluster / "postmaster.pid").exists(), "it runs on, for nobody"
-    embedded.start(cluster).cleanup()
-    assert not (cluster / "postmaster.pid").exists()
 
 
 def test_each_test_has_its_own(new_database: Callable[[], str]) -> None:

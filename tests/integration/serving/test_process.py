@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -71,20 +71,28 @@ def test_a_terminated_service_is_unready_before_it_exits(start: Start) -> None:
     wait_until_unready(address, "the service is shutting down")
     assert web.get(f"{address}/livez").status_code == 200
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == -signal.SIGTERM
+    assert process.wait(120) == 128 + signal.SIGTERM
 
 
-def test_a_fresh_installation_starts_its_own_postgres(command: list[str]) -> None:
-    """Without settings the embedded server starts, and the service says what is missing."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # started by root, the server runs as another user
-        environment = {**os.environ, "CLIP_ASSETS_HOME": f"{folder}/home"}
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        try:
-            wait_until_unready(_address(process), "Materialize `release`")
-        finally:
-            process.terminate()
-            process.wait(120)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_fresh_installation_starts_its_own_postgres(
+    command: list[str], open_folder: Callable[[], Path], number: signal.Signals
+) -> None:
+    """Without settings the embedded server starts, and the service says what is missing. The server
+    stops with the service, whatever ends that."""
+    home = open_folder()
+    environment = {**os.environ, "CLIP_ASSETS_HOME": str(home)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until_unready(_address(process), "Materialize `release`")
+        process.send_signal(number)
+        process.wait(120)
+    finally:
+        process.kill()
+    until = time.monotonic() + 300
+    while (home / "postgres/postmaster.pid").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_it_serves_the_collection_it_is_given(

@@ -43,7 +43,8 @@ def _model(url: str) -> str:
 
 def test_a_ready_service_names_its_release(searchable: Searchable) -> None:
     """It gives model, rows and ef_search of the live release."""
-    assert readiness(searchable.url) == (200, {"ready": True, "problems": {}, "pending": None})
+    healthy = {"ready": True, "problems": {}, "pending": None, "degraded": None}
+    assert readiness(searchable.url) == (200, healthy)
     release = web.get(f"{searchable.url}/v1/release").json()
     assert release["model"] == searchable.encoder.identity.short
     assert release["identity"]["weights"] == searchable.encoder.identity.weights

@@ -1,0 +1,48 @@
+"""A search whose answer is known: it shows whether the live index still answers."""
+
+import psycopg
+
+from clip_assets.search import search
+from clip_assets.search.search import Release
+from serving.encoder import Vector
+from serving.errors import IndexDamaged
+
+_EQUAL = 0.999  # cosine similarity of a stored vector to itself, rounded
+_TRIED = 8  # HNSW search may miss an image, but not so many
+
+
+class Canary:
+    """Searches for a stored vector, which must find its own image or one that equals it.
+
+    If it no longer does, other images are tried, because that one may have been erased.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[int, Vector] | None = None
+
+    def check(self, connection: psycopg.Connection, release: Release) -> None:
+        """Raises IndexDamaged if searches of the release fail, or do not find what they must."""
+        try:
+            whole = self._answers(connection, release)
+        except psycopg.errors.InsufficientPrivilege:
+            raise
+        except (psycopg.ProgrammingError, psycopg.DataError) as error:
+            raise IndexDamaged(release) from error
+        if not whole:
+            raise IndexDamaged(release)
+
+    def _answers(self, connection: psycopg.Connection, release: Release) -> bool:
+        known = self._known
+        if known and known[0] == release.index_id and _found(connection, release, known[1]):
+            return True
+        stored = search.some_vectors(connection, release, _TRIED)
+        for vector in stored:
+            if _found(connection, release, vector):
+                self._known = (release.index_id, vector)
+                return True
+        return not stored and not search.any_loaded(connection, release)
+
+
+def _found(connection: psycopg.Connection, release: Release, vector: Vector) -> bool:
+    hits = search.search(connection, release, vector, 1).hits
+    return any(hit.score > _EQUAL for hit in hits)
