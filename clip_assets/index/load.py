@@ -21,6 +21,7 @@ from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index, Ledger
 from clip_assets.model import require_same
 from clip_assets.postgres.connect import another_connection
+from clip_assets.postgres.pooler import behind_pooler
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
@@ -175,7 +176,8 @@ def load_all(
     with ExitStack() as opened:
         for _ in range(loaders):
             own = opened.enter_context(another_connection(connection))
-            own.execute(statement("stage_in_memory"))
+            if not behind_pooler(own):  # other clients would get the setting
+                own.execute(statement("stage_in_memory"))
             free.put(own)
         with ThreadPoolExecutor(max(loaders, 1)) as pool:
             for _ in pool.map(load_one, changed.values()):  # a failure cancels those still waiting

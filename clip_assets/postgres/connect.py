@@ -7,12 +7,14 @@ from importlib.resources import files
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import scalar_row
 
 from clip_assets.errors import DatabaseError, NeverMigratedError
 from clip_assets.postgres import embedded
 from clip_assets.postgres.address import checked
 from clip_assets.postgres.migrate import migrate, migrations_locked, require_migrated
+from clip_assets.postgres.pooler import behind_pooler
 from clip_assets.settings import Settings
 
 TIME_LIMITS = (
@@ -55,19 +57,25 @@ def reader_dsn(settings: Settings) -> str:
     with connect(address) as connection:
         require_migrated(connection)
         _let_readers_log_in(connection)
-    return psycopg.conninfo.make_conninfo(address, user="clip_reader")
+    return make_conninfo(address, user="clip_reader")
 
 
 def connect(address: str) -> psycopg.Connection:
-    """A connection in autocommit mode. Raises DatabaseError if the server does not answer."""
+    """A connection in autocommit mode, which prepares nothing behind a pooler.
+
+    Raises DatabaseError if the server does not answer.
+    """
     try:
-        return psycopg.connect(address, autocommit=True, connect_timeout=10)
+        connection = psycopg.connect(address, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
         reason = str(error).strip().split("\n")[0]
         raise DatabaseError(
             f"Postgres does not answer: {reason}. Check DATABASE_URL, or unset it to use the "
             "embedded server."
         ) from error
+    if behind_pooler(connection):
+        connection.prepare_threshold = None
+    return connection
 
 
 def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
@@ -76,7 +84,7 @@ def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
     The caller closes it.
     """
     info = connection.info
-    other = psycopg.connect(info.dsn, password=info.password or None, autocommit=True)
+    other = connect(make_conninfo(info.dsn, password=info.password or None))
     _lift_time_limits(other)
     return other
 
@@ -126,8 +134,11 @@ def _connect_and(
 def _lift_time_limits(connection: psycopg.Connection) -> None:
     """Providers limit statements and transactions; to load a shard or to build a graph takes long.
 
-    An older server does not have all of these settings.
+    An older server does not have all of these settings. Behind a pooler nothing is set, because
+    other clients would get it.
     """
+    if behind_pooler(connection):
+        return
     connection.execute(
         "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = ANY(%s)",
         [[*TIME_LIMITS]],

@@ -1,8 +1,10 @@
 """Servers as people have them: from parquet to a search by owners who are no superusers."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -16,10 +18,16 @@ from clip_assets.release import release
 from clip_assets.search import search
 from clip_assets.settings import Settings
 from tests.integration.support import Made, clustered, exact, find, publish
+from tests.pooler import CONNECTIONS, pooler
 from tests.provider import Provider
 
 QUERY = clustered(1, 77)[0]
 K = 5
+SESSION = """
+SELECT name, setting FROM pg_settings
+WHERE source NOT IN ('default', 'configuration file') AND name <> 'application_name'
+UNION ALL SELECT 'prepared', count(*)::text FROM pg_prepared_statements ORDER BY 1
+"""
 LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -164,6 +172,33 @@ def test_a_restored_dump_answers_as_before(
     with connect_reader(settings) as reader:
         reader.execute("SET ROLE clip_reader")
         assert _answers(reader) == answers
+
+
+@pytest.mark.skipif(
+    shutil.which("pgbouncer") is None, reason="needs PgBouncer: apt-get install pgbouncer"
+)
+def test_an_owner_behind_a_pooler(
+    elsewhere: Provider,
+    use: Callable[[str], Settings],
+    open_folder: Callable[[], Path],
+    made: Made,
+    other: Made,
+) -> None:
+    """The whole way works, and leaves nothing in the sessions that other clients get."""
+    right = exact(made.rows(), QUERY, K)
+    with pooler(elsewhere, plain(elsewhere), open_folder()) as address:
+        with psycopg.connect(address, autocommit=True) as client:
+            before = client.execute(SESSION).fetchall()
+        with connect_owner(use(address)) as owner:
+            first = publish(owner, made)
+            publish(owner, other)
+            assert release.roll_back(owner, first.collection).id == first.id
+            for _ in range(20):
+                hits = search.search(owner, search.live(owner), QUERY, K).hits
+                assert [hit.image_id for hit in hits] == right
+        for _ in range(2 * CONNECTIONS):
+            with psycopg.connect(address, autocommit=True) as client:
+                assert client.execute(SESSION).fetchall() == before
 
 
 def test_time_limits_do_not_reach_loads_and_builds(
