@@ -36,14 +36,21 @@ def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
 """
 _RESOURCES = "from clip_assets.defs.resources import resources\n"
-# Runs are dequeued soon, and a busy machine has time to start them.
-_OF_TESTS = {
+# Daemons look soon, and a busy machine has time to start runs and to answer.
+_OF_TESTS: dict[str, dict[str, Any]] = {
     "run_coordinator": {
         "module": "dagster",
         "class": "QueuedRunCoordinator",
         "config": {"dequeue_interval_seconds": 1},
     },
     "code_servers": {"local_startup_timeout": 600},
+    "run_monitoring": {"start_timeout_seconds": 600},
+}
+_ENVIRONMENT_OF_TESTS: dict[str, dict[str, Any]] = {
+    "DAGSTER_GRPC_TIMEOUT_SECONDS": "600",
+    "DAGSTER_PROXY_SERVER_HEARTBEAT_TIMEOUT": "120",
+    "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
+    "PYTHONPATH": str(PROJECT),  # for the program in _EAGER_DG
 }
 _EAGER_DG = [sys.executable, "-m", "tests.acceptance.eager_dagster", "dg"]
 _STOP_SECONDS = 60
@@ -78,17 +85,18 @@ def environment(
     """An installation of its own: its data, its database, its Dagster storage."""
     dagster_home = home / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
-    settings = yaml.safe_load((PROJECT / instance).read_text()) | _OF_TESTS
+    settings = yaml.safe_load((PROJECT / instance).read_text())
+    for section, values in _OF_TESTS.items():
+        settings[section] = settings.get(section, {}) | values
     (dagster_home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     binaries = str(Path(sys.executable).parent)
     return {
         **os.environ,
+        **_ENVIRONMENT_OF_TESTS,
         **more,
         "CLIP_ASSETS_HOME": str(home),
         "DAGSTER_HOME": str(dagster_home),
         "DATABASE_URL": database,
-        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
-        "PYTHONPATH": str(PROJECT),
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
         "VIRTUAL_ENV": sys.prefix,
     }
