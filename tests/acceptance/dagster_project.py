@@ -46,7 +46,7 @@ _OF_TESTS: dict[str, dict[str, Any]] = {
     "code_servers": {"local_startup_timeout": 600},
     "run_monitoring": {"start_timeout_seconds": 600},
 }
-_ENVIRONMENT_OF_TESTS: dict[str, dict[str, Any]] = {
+_ENVIRONMENT_OF_TESTS = {
     "DAGSTER_GRPC_TIMEOUT_SECONDS": "600",
     "DAGSTER_PROXY_SERVER_HEARTBEAT_TIMEOUT": "120",
     "FRESHNESS_DAEMON_INTERVAL_SECONDS": "3",
