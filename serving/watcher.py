@@ -18,14 +18,14 @@ from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from serving.background import daemon
 from serving.bulkhead import Bulkhead
-from serving.canary import Canary
 from serving.database import Database
 from serving.encoder import Model, QueryEncoder
-from serving.errors import IndexDamaged, Unavailable
+from serving.errors import Unavailable
 from serving.live import Live, Snapshot
 from serving.reader import may_not_read
 from serving.revival import Revival
 from serving.settings import ServingSettings
+from serving.soundness import look_into
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Watcher:
         if self._live.connected is not None:
             release = await self._released(self._live.connected)
             if release is not None:
-                await self._search(self._live.connected, release)
+                await look_into(self._live, self._live.connected, self._next(release))
                 self._follow(release)
 
     async def _connect(self) -> None:
@@ -125,38 +125,11 @@ class Watcher:
             logger.warning("database: %s", problem)
         self._live.database_problem = problem
 
-    async def _search(self, database: Database, release: Release) -> None:
-        """Note in `live` whether searches of what is served, or is about to be, find anything."""
+    def _next(self, release: Release) -> Release:
+        """The release that answers after this poll: the old one while another model is loaded."""
         served = self._live.snapshot
-        if served and served.encoder.identity.key != release.identity.key:
-            release = served.release
-        fast: list[bool] = []
-
-        def searched(connection: psycopg.Connection) -> None:
-            fast.append(search.has_hnsw(connection, release))
-            _sing(self._live.canary, connection, release)
-
-        problem = None
-        try:
-            await database.glance(searched)
-        except (IndexDamaged, DatabaseError) as error:
-            problem = str(error)
-        except (psycopg.OperationalError, Unavailable):
-            # A busy database; only without its HNSW is it so slow for good.
-            problem = self._live.index_problem if all(fast) else str(IndexDamaged(release))
-        if problem and problem != self._live.index_problem:
-            logger.error("index: %s", problem)
-        self._live.index_problem = problem
-        self._note_speed(release, all(fast))
-
-    def _note_speed(self, release: Release, fast: bool) -> None:
-        slow = (
-            f"the index of release {release.id} has no valid HNSW, so searches compare all images: "
-            f"run `clip-assets backfill {release.collection}`"
-        )
-        if not fast and not self._live.degraded:
-            logger.warning("index: %s", slow)
-        self._live.degraded = None if fast else slow
+        switching = served and served.encoder.identity.key != release.identity.key
+        return served.release if served and switching else release
 
     def _seen(self) -> None:
         self._live.database_seen = time.monotonic()
@@ -227,11 +200,3 @@ def _live(connection: psycopg.Connection, collection: str | None) -> Release:
     except psycopg.ProgrammingError:
         require_migrated(connection)
         raise
-
-
-def _sing(canary: Canary, connection: psycopg.Connection, release: Release) -> None:
-    try:
-        with connection.transaction():
-            canary.check(connection, release)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise may_not_read(connection) from error

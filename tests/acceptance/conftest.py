@@ -1,4 +1,4 @@
-"""One `dg dev` over a project of two small collections, for all tests that use Dagster's API."""
+"""One `dg dev` over a project of two small collections, for the tests of Dagster's API."""
 
 import io
 import os
@@ -50,7 +50,7 @@ class Workshop:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory,
     new_database: Callable[[], str],
@@ -84,26 +84,26 @@ def workshop(
         yield Workshop(dagster, folder, database)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cataloged(workshop: Workshop) -> FinishedRun:
     """The run that listed both collections and cut their shards."""
     return workshop.dagster.materialize(workshop.CATALOG, workshop.LARGE_CATALOG)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_shard(workshop: Workshop, cataloged: FinishedRun) -> FinishedRun:
     """The run that embedded shard 00000 alone."""
     return workshop.dagster.materialize(workshop.EMBEDDINGS, partition="00000")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def backfill(workshop: Workshop, one_shard: FinishedRun) -> str:
     """Id of a backfill of every shard, just launched: the daemon has yet to take it up."""
     shards = workshop.dagster.partitions(workshop.EMBEDDINGS)["partitionKeys"]
     return workshop.dagster.backfill(workshop.EMBEDDINGS, shards)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def backfilled(workshop: Workshop, backfill: str) -> list[FinishedRun]:
     """The runs of that backfill, all of them ended."""
     dagster = workshop.dagster
@@ -118,7 +118,7 @@ def backfilled(workshop: Workshop, backfill: str) -> list[FinishedRun]:
     return [dagster.finish(run["runId"]) for run in runs]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def released(workshop: Workshop, backfilled: list[FinishedRun]) -> FinishedRun:
     """The run that loaded, judged and published what the backfill made."""
     return workshop.dagster.materialize(workshop.SEARCH_INDEX, workshop.RELEASE)

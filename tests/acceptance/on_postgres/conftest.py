@@ -43,7 +43,7 @@ class Workshop:
             return search.live(connection, collection)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory,
     new_database: Callable[[], str],
@@ -69,7 +69,7 @@ def workshop(
         yield Workshop(dagster, folder, env)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def by_hand(workshop: Workshop) -> Release:
     """The first release of `followed`, made by hand, and the catalog of `shapes`."""
     dagster, key = workshop.dagster, workshop.key
@@ -83,7 +83,7 @@ def by_hand(workshop: Workshop) -> Release:
     return workshop.live("followed")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def added(
     workshop: Workshop, by_hand: Release, write_pictures: Callable[..., Path]
 ) -> tuple[Release, float]:
@@ -92,7 +92,7 @@ def added(
     return by_hand, time.time()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def scattered(workshop: Workshop, added: tuple[Release, float]) -> str:
     """A backfill of shards that are no neighbours, the middle one of corrupt images."""
     return workshop.dagster.backfill(workshop.key("shapes", "embeddings"), SCATTERED)

@@ -106,6 +106,7 @@ def publish(
     release = {
         "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
         "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
+        "replaced": None,
     }  # fmt: skip
     added = connection.execute(release_statement("add_release"), release).fetchone()
     assert added

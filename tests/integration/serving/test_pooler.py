@@ -87,8 +87,10 @@ def test_searches_behind_a_pooler_neither_fail_nor_leak(owner: str, through: str
         hits = response.json().get("hits", [])
         return response.status_code, [hit["image_id"] for hit in hits]
 
-    with running(settings(owner)) as direct, running(settings(through)) as pooled:
-        wait_until_ready(direct)
+    with ExitStack() as served:
+        direct = served.enter_context(running(settings(owner)))
+        wait_until_ready(direct)  # two models that load at once take each other's random weights
+        pooled = served.enter_context(running(settings(through)))
         wait_until_ready(pooled)
         with ThreadPoolExecutor(8) as clients:
             answers = [*clients.map(lambda number: ask(pooled, number), range(SEARCHES))]

@@ -1,0 +1,56 @@
+"""Whether searches of a release find what they must, noted in `live` at every poll."""
+
+import logging
+
+import psycopg
+
+from clip_assets.errors import DatabaseError
+from clip_assets.search import search
+from clip_assets.search.search import Release
+from serving.canary import Canary
+from serving.database import Database
+from serving.errors import IndexDamaged, Unavailable
+from serving.live import Live
+from serving.reader import may_not_read
+
+logger = logging.getLogger(__name__)
+
+
+async def look_into(live: Live, database: Database, release: Release) -> None:
+    """Search for what is known to be there, in the time of a probe."""
+    fast: list[bool] = []
+
+    def searched(connection: psycopg.Connection) -> None:
+        fast.append(search.has_hnsw(connection, release))
+        _checked(live.canary, connection, release)
+
+    problem = None
+    try:
+        await database.glance(searched)
+    except (IndexDamaged, DatabaseError) as error:
+        problem = str(error)
+    except (psycopg.OperationalError, Unavailable):
+        # The database is busy, so nothing is known; only without its HNSW is it slow for good.
+        problem = live.index_problem if all(fast) else str(IndexDamaged(release))
+    if problem and problem != live.index_problem:
+        logger.error("index: %s", problem)
+    live.index_problem = problem
+    _note_speed(live, release, all(fast))
+
+
+def _checked(canary: Canary, connection: psycopg.Connection, release: Release) -> None:
+    try:
+        with connection.transaction():
+            canary.check(connection, release)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise may_not_read(connection) from error
+
+
+def _note_speed(live: Live, release: Release, fast: bool) -> None:
+    slow = (
+        f"the index of release {release.id} has no valid HNSW, so searches compare all images: "
+        f"run `clip-assets backfill {release.collection}`"
+    )
+    if not fast and not live.degraded:
+        logger.warning("index: %s", slow)
+    live.degraded = None if fast else slow
