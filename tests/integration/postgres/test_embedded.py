@@ -19,16 +19,20 @@ from clip_assets.postgres.connect import database_dsn
 from clip_assets.settings import Settings
 
 LONG = "a" * 120
+# A shell's background jobs, and nohup's, ignore signals that these tests send.
 USE = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from clip_assets.postgres import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 embedded.start(Path(sys.argv[1]))
 print("started", flush=True)
 time.sleep(3600)
 """
 COMMAND = """
-import time
+import signal, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from clip_assets.cli.app import app
 from clip_assets.postgres.connect import database_dsn
 from clip_assets.settings import Settings
