@@ -7,8 +7,9 @@ from dagster._cli import dev
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.test_utils import freeze_time
 from dagster._daemon import controller
+from dagster._daemon.cli import main as daemon
 
-__all__ = ["freeze_time", "set_defs_state_storage", "start_daemon_by", "tick_every"]
+__all__ = ["daemon", "freeze_time", "set_defs_state_storage", "start_daemon_by", "tick_every"]
 
 
 def start_daemon_by(command: Sequence[str]) -> None:

@@ -7,10 +7,9 @@
 
 import sys
 
-from dagster._daemon.cli import main as daemon
 from dagster_dg_cli.cli import main as dg
 
-from tests.dagster_private import start_daemon_by, tick_every
+from tests.dagster_private import daemon, start_daemon_by, tick_every
 
 if __name__ == "__main__":
     which = sys.argv.pop(1)
