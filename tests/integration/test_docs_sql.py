@@ -6,13 +6,16 @@ from pathlib import Path
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from clip_assets.lake.lake import open_lake
 from clip_assets.model import ModelSpec
+from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import Made, clustered, publish, table_of
+from tests.provider import Provider
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,7 +32,8 @@ def test_there_are_blocks() -> None:
     assert len(blocks("sql")) >= 6
     assert len(blocks("sql duckdb")) >= 2
     fences = [line for page in PAGES for line in page.read_text().splitlines() if "```sql" in line]
-    assert len(fences) == len(blocks("sql")) + len(blocks("sql duckdb"))
+    kinds = ("sql", "sql duckdb", "sql administrator")
+    assert len(fences) == sum(len(blocks(kind)) for kind in kinds)
 
 
 def test_postgres(database: str, tmp_path: Path) -> None:
@@ -47,6 +51,22 @@ def test_postgres(database: str, tmp_path: Path) -> None:
                     owner.execute("INSERT INTO products SELECT image_id, 9 FROM photos.images")
         owner.execute("ALTER ROLE clip_reader NOLOGIN PASSWORD NULL")
         owner.execute("ALTER ROLE clip_reader RESET ALL")
+
+
+def test_administrator(
+    elsewhere: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an administrator pastes into psql gives the role all that it needs."""
+    pasted = tmp_path / "pasted.sql"
+    pasted.write_text("".join(text for _, text in blocks("sql administrator")))
+    with pasted.open() as file:
+        elsewhere.run("psql", elsewhere.address(), "-v", "ON_ERROR_STOP=1", stdin=file)
+    address = make_conninfo(elsewhere.address("app", "clip"), password="change me")
+    monkeypatch.setenv("DATABASE_URL", address)
+    with connect_owner(Settings(_env_file=None)) as owner:
+        publish(owner, _photos(tmp_path))
+        owner.execute("SET ROLE clip_reader")
+        _run(owner, "SELECT image_id FROM photos.images LIMIT 1", "postgres.md")
 
 
 def test_inline_statements(database: str, tmp_path: Path) -> None:
