@@ -58,6 +58,7 @@ class Watcher:
         self._bulkhead = Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting)
         self._loading: _Loading | None = None
         self._revival = Revival()
+        self._told: str | None = None
 
     async def run(self) -> None:
         """Poll forever; an exception must not end the loop."""
@@ -106,24 +107,24 @@ class Watcher:
             self._live.snapshot = self._live.index_problem = self._live.degraded = None
             return None
         except (psycopg.OperationalError, Unavailable) as error:
-            logger.warning("database: %s", error)
             ended = self._revival.attend()
-            self._live.database_problem = ended or database.fault or "the database does not answer"
+            problem = ended or database.fault or "the database does not answer"
+            self._report_database(problem, error)
             return None
         except DatabaseError as error:
             self._report_database(str(error))
             return None
         except psycopg.Error as error:
-            logger.warning("database: %s", error)
-            self._live.database_problem = "the release cannot be looked up; see the log"
+            self._report_database("the release cannot be looked up; see the log", error)
             return None
         self._seen()
         return release
 
-    def _report_database(self, problem: str) -> None:
-        if problem != self._live.database_problem:
-            logger.warning("database: %s", problem)
-        self._live.database_problem = problem
+    def _report_database(self, problem: str, error: Exception | None = None) -> None:
+        """Note the problem, and log it with its cause if it is a new one."""
+        if problem != self._told:
+            logger.warning("database: %s", f"{problem} ({error})" if error else problem)
+        self._live.database_problem = self._told = problem
 
     def _next(self, release: Release) -> Release:
         """The release that answers after this poll: the old one while another model is loaded."""
@@ -132,6 +133,7 @@ class Watcher:
         return served.release if served and switching else release
 
     def _seen(self) -> None:
+        self._told = None
         self._live.database_seen = time.monotonic()
 
     def _follow(self, release: Release) -> None:

@@ -6,5 +6,5 @@ Here one client does so once, and like `httpx.get` it opens a connection for eac
 
 import httpx
 
-_client = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+_client = httpx.Client(timeout=120, limits=httpx.Limits(max_keepalive_connections=0))
 get, post, request = _client.get, _client.post, _client.request

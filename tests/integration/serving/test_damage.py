@@ -9,6 +9,7 @@ import pytest
 
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
+from tests import web
 from tests.integration.serving.support import (
     drawn,
     publish,
@@ -57,7 +58,7 @@ def hand(dsn: str) -> Iterator[psycopg.Connection]:
 
 
 def _ask(url: str, body: dict[str, object]) -> httpx.Response:
-    return httpx.post(f"{url}/v1/search", json=body, timeout=60)
+    return web.post(f"{url}/v1/search", json=body)
 
 
 def _message(response: httpx.Response) -> str:
@@ -75,7 +76,7 @@ def test_a_damaged_index_is_not_ready(dsn: str, hand: psycopg.Connection, damage
         wait_until_unready(url, SENTENCE)
         assert readiness(url)[0] == 503
         assert {_message(_ask(url, body)) for body in REQUESTS} == {SENTENCE}
-        record = httpx.get(f"{url}/v1/images/{PICTURES[3].image_id}", timeout=60)
+        record = web.get(f"{url}/v1/images/{PICTURES[3].image_id}")
         assert _message(record) == SENTENCE
 
 
@@ -91,7 +92,7 @@ def test_no_answer_is_empty_before_readiness_follows(
         time.sleep(1)  # for the last poll, which would see it too
         hand.execute(DAMAGES[damage])
         assert {_message(_ask(url, body)) for body in REQUESTS} == {SENTENCE}
-        record = httpx.get(f"{url}/v1/images/{PICTURES[3].image_id}", timeout=60)
+        record = web.get(f"{url}/v1/images/{PICTURES[3].image_id}")
         assert _message(record) == SENTENCE
 
 

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
@@ -14,6 +13,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.postgres.migrate import migrate
 from clip_assets.postgres.pooler import behind_pooler
+from tests import web
 from tests.integration.serving.support import (
     COLORS,
     drawn,
@@ -83,7 +83,7 @@ def test_searches_behind_a_pooler_neither_fail_nor_leak(owner: str, through: str
     def ask(url: str, number: int) -> tuple[int, list[str]]:
         only = (None, {"words": COLORS[number % 6]}, {"min_width": 96}, {"words": "nothing"})
         body = {"text": f"text {number}", "k": 1 + number % 20, "filter": only[number % 4]}
-        response = httpx.post(f"{url}/v1/search", json=body, timeout=120)
+        response = web.post(f"{url}/v1/search", json=body)
         hits = response.json().get("hits", [])
         return response.status_code, [hit["image_id"] for hit in hits]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import pytest
 
 from clip_assets.model import ModelSpec
@@ -16,7 +15,9 @@ from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
 from serving import revival
+from tests import web
 from tests.integration.serving.support import (
+    IMPATIENT,
     PATIENT,
     ServingSettings,
     drawn,
@@ -52,13 +53,13 @@ def _kill(cluster: Path) -> None:
 
 
 def _found(url: str) -> int:
-    response = httpx.post(f"{url}/v1/search", json={"text": "x", "k": 4}, timeout=120)
+    response = web.post(f"{url}/v1/search", json={"text": "x", "k": 4})
     return len(response.json().get("hits", []))
 
 
 def test_a_killed_server_is_started_again(cluster: Path) -> None:
     """While it does not start, readiness says so and where to look; then searches work again."""
-    settings = ServingSettings(_env_file=None, **PATIENT | {"refresh_seconds": 0.1})
+    settings = ServingSettings(_env_file=None, **PATIENT | IMPATIENT)
     own = cluster / "postgresql.auto.conf"
     with running(settings) as url:
         wait_until_ready(url)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 
-import httpx
 import psycopg
 import pytest
 from psycopg import errors
@@ -12,7 +11,9 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.postgres.migrate import migrate
 from serving.reader import Reader
+from tests import web
 from tests.integration.serving.support import (
+    IMPATIENT,
     drawn,
     publish,
     running,
@@ -84,7 +85,7 @@ def test_searches_work_with_and_without_roles(
     address = kind(elsewhere, release)
     with caplog.at_level(logging.WARNING), running(settings(address, refresh_seconds=0.1)) as url:
         wait_until_ready(url)
-        found = httpx.post(f"{url}/v1/search", json={"text": "x", "k": 4}, timeout=60)
+        found = web.post(f"{url}/v1/search", json={"text": "x", "k": 4})
         assert len(found.raise_for_status().json()["hits"]) == 4
     assert sum(SAID in record.getMessage() for record in caplog.records) == (not reader)
     with Reader.connect(address, autocommit=True) as connection:
@@ -113,7 +114,7 @@ def test_a_user_who_may_not_read_is_told_what_to_ask_for(
             'GRANT SELECT ON ALL TABLES IN SCHEMA clip_assets TO "A visitor"',
         ],
     }[kind]
-    with running(settings(visitor, refresh_seconds=0.1)) as url:
+    with running(settings(visitor, **IMPATIENT)) as url:
         wait_until_unready(url, f"Ask an administrator to run {'; '.join(remedies)}.")
         with psycopg.connect(address, autocommit=True) as owner:
             for remedy in remedies:

@@ -5,10 +5,11 @@ import os
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import web
 from tests.integration.serving.support import (
+    IMPATIENT,
     readiness,
     running,
     settings,
@@ -51,7 +52,7 @@ REAL = ("an unescaped @", "an unescaped /", "of SQLAlchemy", "unreachable")
 def _said(url: str) -> str:
     """What the service tells anybody who asks, once it knows that it has no database."""
     wait_until_unready(url, "database")
-    asked = httpx.post(f"{url}/v1/search", json={"text": "x"}, timeout=60)
+    asked = web.post(f"{url}/v1/search", json={"text": "x"})
     return f"{readiness(url)} {asked.text}"
 
 
@@ -59,7 +60,7 @@ def _said(url: str) -> str:
 def test_no_part_of_a_password_is_logged(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """However its address is mistyped, the service says what is wrong without the password, in
     its answers and in every record of every library."""
-    with caplog.at_level(logging.DEBUG), running(settings(address, refresh_seconds=0.05)) as url:
+    with caplog.at_level(logging.DEBUG), running(settings(address, **IMPATIENT)) as url:
         wait_until(lambda: "database: " in caplog.text, url)
         assert CANARY not in _said(url)
     assert CANARY not in caplog.text

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.postgres.migrate import migrate
+from tests import web
 from tests.integration.serving.support import drawn, publish, running, settings, wait_until_ready
 from tests.provider import Provider, standby
 
@@ -31,7 +31,7 @@ def test_a_streaming_standby_is_enough(
         with running(settings(copied, refresh_seconds=0.1)) as url:
             wait_until_ready(url)
             for body in ({"text": "x", "k": 4}, {"text": "x", "filter": {"words": "ellipse"}}):
-                found = httpx.post(f"{url}/v1/search", json=body, timeout=60)
+                found = web.post(f"{url}/v1/search", json=body)
                 assert len(found.raise_for_status().json()["hits"]) == 4
-            image = httpx.get(f"{url}/v1/images/{pictures[0].image_id}", timeout=60)
+            image = web.get(f"{url}/v1/images/{pictures[0].image_id}")
             assert image.status_code == 200
