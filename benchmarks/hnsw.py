@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -64,9 +65,8 @@ class Rung:
     times: list[float]
     processor: float
 
-    @property
-    def reached(self) -> bool:
-        return min(self.recall.values()) >= WANTED
+    def reaches(self, recall: float) -> bool:
+        return min(self.recall.values()) >= recall
 
     @property
     def rate(self) -> float:
@@ -87,7 +87,9 @@ def main() -> None:
     exact = {kind: exact_nearest(vectors, some) for kind, some in queries.items()}
     with connect_owner(Settings()) as connection:
         index = load(connection, vectors)
-        engines = [in_postgres(connection, index, len(vectors)), hnswlib(vectors), usearch(vectors)]
+        engines = [
+            in_postgres(connection, index, len(vectors)), hnswlib(vectors)[1], usearch(vectors)
+        ]  # fmt: skip
         ladders = [climb(engine, queries, exact) for engine in engines]
         reached = [ladder[-1] for ladder in ladders]
         product = as_searched(connection, index, len(vectors), engines[0].build_seconds)
@@ -154,7 +156,8 @@ def as_searched(
     return Engine("Postgres, our search", build_seconds, search, connection)
 
 
-def hnswlib(vectors: Vectors) -> Engine:
+def hnswlib(vectors: Vectors) -> tuple[Any, Engine]:
+    """The library's own index, and its searches on one thread."""
     import hnswlib as library
 
     index = library.Index(space="cosine", dim=vectors.shape[1])
@@ -168,7 +171,7 @@ def hnswlib(vectors: Vectors) -> Engine:
         labels: list[int] = index.knn_query(vector, K, num_threads=1)[0][0].tolist()
         return labels
 
-    return Engine("hnswlib, float32", seconds, search)
+    return index, Engine("hnswlib, float32", seconds, search)
 
 
 def usearch(vectors: Vectors) -> Engine:
@@ -200,6 +203,7 @@ def climb(
     queries: dict[str, Vectors],
     exact: dict[str, list[set[int]]],
     efs: Sequence[int] = EF_SEARCH_LADDER,
+    wanted: float = WANTED,
 ) -> list[Rung]:
     rungs: list[Rung] = []
     for vector in np.concatenate([*queries.values()]):
@@ -223,7 +227,7 @@ def climb(
             f"CPU {rungs[-1].processor:.2f} ms",
             flush=True,
         )
-        if rungs[-1].reached:
+        if rungs[-1].reaches(wanted):
             break
     return rungs
 
