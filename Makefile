@@ -41,10 +41,10 @@ $(BIN)/python:
 
 $(DEMO_READY): $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing (torch is large; the first time takes a few minutes)"
-	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e .
+	@$(PIP) install --quiet --progress-bar on -c constraints.txt -e '.[all]'
 	@touch $@
 
 $(TEST_READY): $(DEMO_READY)
 	@echo "Installing what the tests need"
-	@$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	@$(PIP) install --quiet -c constraints.txt -e '.[all,test]'
 	@touch $@

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs this package with an extra into ~/clip_assets, on a machine that SkyPilot made:
+#
+#   bash clip_assets/node/install.sh [EXTRA]
+#
+# Many images of clouds have a python3 older than this package needs. Every machine of SkyPilot has
+# uv, which then downloads a Python of its own.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+package=.${1:+[$1]}
+python=$HOME/clip_assets/bin/python
+PATH=$HOME/.local/bin:$PATH
+
+if command -v uv >/dev/null; then
+  # Without a GPU, torch comes without CUDA, from PyTorch's own index. Empty: from the usual one.
+  export UV_TORCH_BACKEND=${UV_TORCH_BACKEND-auto}
+  [ -n "$UV_TORCH_BACKEND" ] || unset UV_TORCH_BACKEND
+  uv venv --quiet --clear --python '>=3.11' "$HOME/clip_assets"
+  uv pip install --quiet --python "$python" -c constraints.txt "$package"
+else
+  python3 -m venv "$HOME/clip_assets"
+  "$python" -m pip install --quiet -c constraints.txt "$package"
+fi

