@@ -29,9 +29,7 @@ def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 picks any free port.", min=0, max=65535)] = 8000,
     next_port: Annotated[bool, typer.Option(help="If busy, use the next free port.")] = False,
-    collection: Annotated[
-        str | None, typer.Option(help="Default: the only released collection.")
-    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
     snapshot: Annotated[
         str | None,
         typer.Option(envvar="CLIP_ASSETS_SNAPSHOT", help="Serve from this index snapshot."),

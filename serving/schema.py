@@ -32,6 +32,10 @@ Text = Annotated[
 ImageId = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_without_nul)]
 Count = Annotated[int, Field(ge=1, le=MAX_K, description="how many hits")]
 CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
+InCollection = Annotated[
+    CollectionName | None,
+    Field(description="default: the collection that this service follows"),
+]
 
 
 class SearchRequest(BaseModel):
@@ -43,9 +47,7 @@ class SearchRequest(BaseModel):
     image_id: ImageId | None = None
     k: Count = 24
     filter: Filter | None = Field(None, description="return only images that match")
-    collection: CollectionName | None = Field(
-        None, description="default: the collection that this service serves"
-    )
+    collection: InCollection = None
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:

@@ -17,7 +17,7 @@ class ServingSettings(BaseSettings):
         extra="ignore",
     )
 
-    collection: str | None = Field(None, description="default: the only released collection")
+    collection: str | None = Field(None, description="default: the one released first")
     dsn: SecretStr | None = Field(None, description="default: DATABASE_URL, or embedded Postgres")
     device: str | None = Field(None, description="default: CUDA if available, else CPU")
     dagster_url: AnyHttpUrl | None = Field(None, description="turns run ids into links")

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from clip_assets.search import search as index
 from serving.errors import NotFound
 from serving.routes.search import REFUSALS
-from serving.schema import ImageId, ImageOut
+from serving.schema import ImageId, ImageOut, InCollection
 from serving.service import ContextDep
 from serving.settings import ServingSettings
 
@@ -20,9 +20,10 @@ Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image
 async def image(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
 ) -> ImageOut:
     """An image of the live release: caption, source and lineage."""
-    release = context.live.require().release
+    release = context.live.require(collection).release
     hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
     if hit is None:
         raise NotFound("The live release has no image with this id.")

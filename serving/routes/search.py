@@ -17,10 +17,10 @@ from serving.errors import NotFound
 from serving.live import Snapshot
 from serving.schema import (
     AnswerRelease,
-    CollectionName,
     Count,
     ErrorOut,
     HitOut,
+    InCollection,
     Query,
     SearchAnswer,
     SearchRequest,
@@ -70,7 +70,7 @@ async def search(
     query: Annotated[SearchRequest, Body(openapi_examples=EXAMPLES)], context: ContextDep
 ) -> SearchAnswer:
     """Images nearest to a text, or to a stored image; that image itself is not among the hits."""
-    snapshot = _snapshot(context, query.collection)
+    snapshot = context.live.require(query.collection)
     if query.text is not None:
         vector = await snapshot.encoder.text(query.text, context.deadline)
         hits = await _nearest(context, snapshot, vector, query.k, query.filter)
@@ -84,27 +84,19 @@ async def search_by_upload(
     context: ContextDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG or WebP")],
     k: Annotated[Count, Form()] = 24,
-    collection: Annotated[CollectionName | None, Form()] = None,
+    collection: Annotated[InCollection, Form()] = None,
     only: Annotated[
         str, Form(alias="filter", max_length=JSON_BYTES, description="the `filter` as JSON")
     ] = "",
 ) -> SearchAnswer:
     """Images nearest to an uploaded image. The file is neither stored nor logged."""
-    snapshot = _snapshot(context, collection)
+    snapshot = context.live.require(collection)
     passing = _filter(only)
     data = await file.read()
     limits = context.settings.upload_bytes, context.settings.upload_pixels
     vector = await snapshot.encoder.image(lambda: decoded(data, *limits), context.deadline)
     hits = await _nearest(context, snapshot, vector, k, passing)
     return _answer(Query(kind="upload"), context, snapshot, hits)
-
-
-def _snapshot(context: Context, collection: str | None) -> Snapshot:
-    snapshot = context.live.require()
-    served = snapshot.release.collection
-    if collection not in (None, served):
-        raise NotFound(f"This service serves only the collection {served}.")
-    return snapshot
 
 
 def _filter(text: str) -> Filter | None:

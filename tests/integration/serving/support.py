@@ -96,21 +96,23 @@ def publish(
     identity: ModelIdentity,
     pictures: Sequence[Picture],
     vectors: NDArray[np.float32],
+    *,
+    collection: str = "sample",
 ) -> None:
-    """Publish the pictures with these vectors as the live release of the collection `sample`."""
-    index = tables.ensure(connection, IndexSpec("sample", spec), identity)
+    """Publish the pictures with these vectors as the live release of the collection."""
+    index = tables.ensure(connection, IndexSpec(collection, spec), identity)
     for row, (picture, vector) in enumerate(zip(pictures, vectors, strict=True)):
         _insert(connection, index, row, picture, vector)
     _write_ledger(connection, index, len(pictures))
     build.build(connection, index, len(pictures))
     release = {
-        "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
+        "collection": collection, "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
         "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
         "replaced": None,
     }  # fmt: skip
     added = connection.execute(release_statement("add_release"), release).fetchone()
     assert added
-    pointer = {"collection": "sample", "release_id": added[0]}
+    pointer = {"collection": collection, "release_id": added[0]}
     connection.execute(release_statement("point_at"), pointer)
 
 

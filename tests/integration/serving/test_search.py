@@ -146,7 +146,7 @@ def test_an_uploaded_copy_finds_its_original(searchable: Searchable, number: int
     assert hits[0]["score"] > 0.999
 
 
-def test_only_the_served_collection_is_accepted(searchable: Searchable) -> None:
+def test_an_unknown_collection_is_not_found(searchable: Searchable) -> None:
     """Another collection gives 404, and the message names the served one."""
     assert _search(searchable, text="x", collection="sample", k=1)["hits"]
     query = {"text": "x", "collection": "others"}
