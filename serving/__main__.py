@@ -6,14 +6,13 @@ import sys
 from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import SecretStr
 from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
 from clip_assets.settings import Settings
 from serving.app import create_app
-from serving.server import GRACE_SECONDS, DrainingServer, listen
+from serving.server import DrainingServer, config_of, listen
 from serving.settings import ServingSettings
 
 EPILOG = """\b
@@ -53,14 +52,7 @@ def serve(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    config = config_of(app, settings)
     DrainingServer(config, app.state.live, settings.drain_seconds).run(sockets=[listening])
 
 

@@ -34,6 +34,8 @@ class ServingSettings(BaseSettings):
     )
 
     deadline_seconds: float = Field(3.0, gt=0, description="from a complete request to its answer")
+    connections: int = Field(1_000, ge=1, description="fewer if fewer files may be open")
+    head_seconds: float = Field(10.0, gt=0, description="time for a client to send its header")
     body_seconds: float = Field(30.0, gt=0, description="time for a client to send its body")
     upload_bytes: int = Field(8 * 2**20, ge=1)
     upload_pixels: int = Field(25_000_000, ge=1)

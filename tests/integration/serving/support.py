@@ -26,6 +26,7 @@ from clip_assets.node.decode import thumbnail
 from clip_assets.node.encoder import Encoder
 from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
+from serving.server import config_of
 from serving.settings import ServingSettings
 from serving.watcher import Load, load_model
 from tests import web
@@ -152,8 +153,7 @@ def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int
 def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]:
     """Runs the service on a free loopback port; yields its address."""
     app = create_app(settings, load)
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config_of(app, settings))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
