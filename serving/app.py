@@ -6,13 +6,17 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from serving import errors
 from serving.live import Live
 from serving.middleware.access_log import AccessLog
+from serving.middleware.admission import Admission
 from serving.middleware.body_timeout import BodyTimeout
+from serving.middleware.head import Head
 from serving.middleware.headers import SecurityHeaders
+from serving.middleware.prefix import Prefix
 from serving.middleware.too_large import TooLarge
 from serving.routes import health, images, page, search
 from serving.settings import ServingSettings
@@ -43,7 +47,9 @@ class Service(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         settings: ServingSettings = self.state.settings
         inner = BodyTimeout(super().build_middleware_stack(), settings.body_seconds)
-        return AccessLog(SecurityHeaders(TooLarge(inner)))
+        # At its fastest level: answers repeat themselves, and the event loop waits meanwhile.
+        smaller = GZipMiddleware(SecurityHeaders(TooLarge(inner)), 1000, compresslevel=1)
+        return Prefix(Admission(AccessLog(Head(smaller)), settings), settings.path_prefix)
 
 
 def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:

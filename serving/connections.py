@@ -15,6 +15,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from serving.middleware.admission import ARRIVED
 from serving.middleware.headers import HEADERS
 
 HEAD_BYTES = 64 * 2**10
@@ -97,6 +98,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.scope["state"][ARRIVED] = self.loop.time()
         if not self._answered:
             self._all.waiting.pop(self, None)
         super().on_message_complete()

@@ -1,6 +1,7 @@
-"""Encodes queries with exactly the live release's model, off the event loop, in a bulkhead."""
+"""Encodes queries with exactly the live release's model, off the event loop, in bulkheads."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -25,13 +26,25 @@ class Model(Protocol):
     def encode_images(self, images: list[Image.Image], /) -> Vector: ...
 
 
-class QueryEncoder:
-    """One model with its bulkhead and its cache; they are replaced together."""
+@dataclass(frozen=True)
+class Lanes:
+    """The bulkheads of encoding. Uploads have their own: one costs as much as a hundred texts."""
 
-    def __init__(self, model: Model, bulkhead: Bulkhead, cache_size: int) -> None:
+    texts: Bulkhead
+    uploads: Bulkhead
+
+    def close(self) -> None:
+        self.texts.close()
+        self.uploads.close()
+
+
+class QueryEncoder:
+    """One model with its cache; they are replaced together."""
+
+    def __init__(self, model: Model, lanes: Lanes, cache_size: int) -> None:
         self.identity = model.identity
         self._model = model
-        self._bulkhead = bulkhead
+        self._lanes = lanes
         # Used on the event loop alone, so it needs no lock.
         self._texts: LRUCache[str, Vector] = LRUCache(cache_size)
 
@@ -46,7 +59,7 @@ class QueryEncoder:
         if cached is not None:
             deadline.notes["encoder_ms"] = 0.0
             return cached
-        vector = await self._bulkhead.run(lambda: self._encoded_text(text), deadline)
+        vector = await self._lanes.texts.run(lambda: self._encoded_text(text), deadline)
         if self._texts.maxsize:
             self._texts[text] = vector
         return vector
@@ -56,7 +69,7 @@ class QueryEncoder:
 
         Decoding costs as much as encoding, so the same bulkhead limits both.
         """
-        return await self._bulkhead.run(lambda: self._encoded_image(decode()), deadline)
+        return await self._lanes.uploads.run(lambda: self._encoded_image(decode()), deadline)
 
     def _encoded_text(self, text: str) -> Vector:
         return self._checked(self._model.encode_text([text]))

@@ -110,7 +110,7 @@ def _refusal(_: Request, error: Exception) -> JSONResponse:
 
 def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout"}
+    codes = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout", 503: "busy"}
     code = codes.get(error.status_code, "bad_request")
     return _answer(error.status_code, code, error.detail, dict(error.headers or {}))
 

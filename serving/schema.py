@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, m
 from clip_assets.model import ModelIdentity
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hit, Release
+from serving.settings import ServingSettings
 
 MAX_K = 100
 UNTRAINED = "untrained model: results are meaningless"
@@ -86,7 +87,7 @@ class ImageOut(BaseModel):
     lineage: LineageOut
 
     @classmethod
-    def of(cls, hit: Hit, dagster_url: AnyHttpUrl | None) -> Self:
+    def of(cls, hit: Hit, settings: ServingSettings) -> Self:
         """The record of a hit; called on `HitOut`, it returns a `HitOut`."""
         fields = {name: getattr(hit, name) for name in cls.model_fields if hasattr(hit, name)}
         lineage = {
@@ -94,8 +95,8 @@ class ImageOut(BaseModel):
             for name in LineageOut.model_fields
             if hasattr(hit.lineage, name)
         }
-        lineage["run_url"] = _run_url(dagster_url, hit.lineage.run_id)
-        fields["thumbnail"] = f"/thumbnails/{hit.sha256}.webp"
+        lineage["run_url"] = _run_url(settings.dagster_url, hit.lineage.run_id)
+        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}.webp"
         return cls.model_validate({**fields, "lineage": lineage})
 
 

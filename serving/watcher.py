@@ -19,7 +19,7 @@ from clip_assets.settings import Settings
 from serving.background import daemon
 from serving.bulkhead import Bulkhead
 from serving.database import Database
-from serving.encoder import Model, QueryEncoder
+from serving.encoder import Lanes, Model, QueryEncoder
 from serving.errors import Unavailable
 from serving.live import Live, Snapshot
 from serving.reader import may_not_read
@@ -55,7 +55,11 @@ class Watcher:
         self._settings = settings
         self._live = live
         self._load = load
-        self._bulkhead = Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting)
+        self._lanes = Lanes(
+            Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting),
+            # Under the same name in the log: to a request it is the encoder.
+            Bulkhead("encoder", settings.upload_threads, settings.upload_waiting),
+        )
         self._loading: _Loading | None = None
         self._revival = Revival()
         self._told: str | None = None
@@ -71,7 +75,7 @@ class Watcher:
             await asyncio.sleep(self._settings.refresh_seconds)
 
     def close(self) -> None:
-        self._bulkhead.close()
+        self._lanes.close()
         if self._live.connected:
             self._live.connected.close()
 
@@ -199,7 +203,7 @@ class Watcher:
             f"The loaded model differs from that of release {release.id}",
             ", or release an index of the loaded model",
         )
-        encoder = QueryEncoder(model, self._bulkhead, self._settings.text_cache)
+        encoder = QueryEncoder(model, self._lanes, self._settings.text_cache)
         encoder.warm()
         return encoder
 

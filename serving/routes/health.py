@@ -9,7 +9,7 @@ from serving.routes.search import REFUSALS
 from serving.schema import InCollection, ReleaseOut
 from serving.service import ContextDep
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], responses={s: REFUSALS[s] for s in (400, 405, 408, 431)})
 
 
 class Alive(BaseModel):
@@ -55,7 +55,7 @@ async def readyz(context: ContextDep, response: Response) -> Ready:
     )
 
 
-@router.get("/v1/release", responses={404: REFUSALS[404], 503: REFUSALS[503]})
+@router.get("/v1/release", responses={status: REFUSALS[status] for status in (404, 413, 422, 503)})
 async def release(
     context: ContextDep, collection: Annotated[InCollection, Query()] = None
 ) -> ReleaseOut:

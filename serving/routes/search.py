@@ -30,7 +30,7 @@ from serving.schema import (
 )
 from serving.service import Context, ContextDep
 from serving.settings import ServingSettings
-from serving.upload import decoded
+from serving.upload import Budget, decoded
 
 JSON_BYTES = 64 * 2**10
 FORM_OVERHEAD = 64 * 2**10
@@ -47,9 +47,13 @@ EXAMPLES = {
     "like": Example(summary="Similar to a stored image", value={"image_id": "travel/cloud"}),
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorOut, "description": "The request is not valid HTTP, or no valid form"},
     404: {"model": ErrorOut, "description": "This service has no such image or collection"},
+    405: {"model": ErrorOut, "description": "The route answers other methods; see Allow"},
+    408: {"model": ErrorOut, "description": "The request took too long to arrive"},
     413: {"model": ErrorOut, "description": "The request body is larger than the limit"},
     422: {"model": ErrorOut, "description": "The query is invalid"},
+    431: {"model": ErrorOut, "description": "The request's header is larger than 64 KiB"},
     503: {"model": ErrorOut, "description": "Not ready or busy; see Retry-After"},
 }
 
@@ -92,9 +96,11 @@ async def search_by_upload(
     """Images nearest to an uploaded image. The file is neither stored nor logged."""
     snapshot = context.live.require(collection)
     passing = _filter(only)
-    data = await file.read()
-    limits = context.settings.upload_bytes, context.settings.upload_pixels
-    vector = await snapshot.encoder.image(lambda: decoded(data, *limits), context.deadline)
+    budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
+    # Read in its turn: until then a large file is on disk.
+    vector = await snapshot.encoder.image(
+        lambda: decoded(file.file.read(), budget), context.deadline
+    )
     hits = await _nearest(context, snapshot, vector, k, passing)
     return _answer(Query(kind="upload"), context, snapshot, hits)
 
@@ -149,5 +155,5 @@ def _answer(query: Query, context: Context, snapshot: Snapshot, hits: Hits) -> S
         warning=warning(release),
         took_ms=Took(encode=notes.get("encoder_ms", 0.0), search=notes["database_ms"]),
         complete=hits.complete,
-        hits=[HitOut.of(hit, context.settings.dagster_url) for hit in hits.hits],
+        hits=[HitOut.of(hit, context.settings) for hit in hits.hits],
     )

@@ -5,7 +5,7 @@ import { record, release, search } from "./api.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
 import { pictures, shelf, skeletons } from "./grid.js";
-import { onPicture } from "./uploads.js";
+import { onPicture, shrunk } from "./uploads.js";
 
 const FIRST = 24;
 const MOST = 100;
@@ -129,7 +129,8 @@ function warn(text) {
   at.warning.textContent = text ?? "";
 }
 
-function take(file) {
+async function take(picture) {
+  const file = await shrunk(picture);
   if (file.size > Number(document.body.dataset.uploadBytes)) return say(`${file.name} is too large to search with.`, "error");
   goUpload(file);
   return show();
@@ -137,7 +138,7 @@ function take(file) {
 
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a");
-  if (!anchor || anchor.origin !== location.origin || anchor.pathname !== "/") return;
+  if (!anchor || anchor.origin !== location.origin || anchor.pathname !== location.pathname) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const stays = at.grid.contains(anchor); // a hit of an upload opens over the upload's results

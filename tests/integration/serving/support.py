@@ -60,6 +60,7 @@ class Searchable:
     url: str
     pictures: list[Picture]
     encoder: Encoder
+    dsn: str
 
 
 # A busy machine takes its time, which is no outage.

@@ -80,3 +80,40 @@ def test_the_documentation_has_examples(searchable: Searchable) -> None:
     }  # fmt: skip
     assert search["responses"]["503"]["content"]["application/json"]["schema"]["$ref"]
     assert all(operation["tags"] for path in api["paths"].values() for operation in path.values())
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.js", "/livez", "/readyz", "/openapi.json"])
+def test_head_is_answered_like_get_without_the_body(searchable: Searchable, path: str) -> None:
+    """Load balancers and link checkers ask so; status and headers are those of GET."""
+    got, head = web.get(searchable.url + path), web.request("HEAD", searchable.url + path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    own = {"x-request-id", "date"}
+    assert {k: v for k, v in head.headers.items() if k not in own} == {
+        k: v for k, v in got.headers.items() if k not in own
+    }
+
+
+def test_answers_are_compressed_and_thumbnails_are_not(searchable: Searchable) -> None:
+    """Twelve hits take less than a quarter of their bytes; a WebP is compressed already."""
+    query = {"text": "a gold ellipse", "k": 12}
+    answer = web.post(f"{searchable.url}/v1/search", json=query)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < len(answer.content) / 4
+    thumbnail = web.get(searchable.url + answer.json()["hits"][0]["thumbnail"])
+    assert "content-encoding" not in thumbnail.headers
+
+
+def test_every_route_documents_every_status_it_sends(searchable: Searchable) -> None:
+    """All errors have one shape, also those before the route: 400, 405, 408 and 431."""
+    api = web.get(f"{searchable.url}/openapi.json").json()
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            statuses = set(operation["responses"])
+            assert statuses >= {"200", "400", "405", "408", "431"}, path
+            errors = {s: r for s, r in operation["responses"].items() if s >= "400"}
+            shapes = {
+                r["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[-1]
+                for r in errors.values()
+            }
+            assert shapes <= {"ErrorOut", "Ready"}, path
+    assert "HTTPValidationError" not in api["components"]["schemas"]

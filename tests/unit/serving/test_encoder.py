@@ -1,6 +1,7 @@
 """Each text is encoded once, and only valid vectors reach the database."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity
 from serving.bulkhead import Bulkhead, Deadline
-from serving.encoder import QueryEncoder
+from serving.encoder import Lanes, QueryEncoder
+from serving.errors import Busy
 
 IDENTITY = ModelIdentity(name="m", pretrained=None, weights="w", preprocess="p", dim=2)
 
@@ -33,9 +35,13 @@ class CountingModel:
         return np.array([[0.0, 1.0]] * len(images), np.float32)
 
 
+def _lanes() -> Lanes:
+    return Lanes(Bulkhead("encoder", 1, 1), Bulkhead("encoder", 1, 1))
+
+
 def _encode(model: CountingModel, *texts: str, cache: int = 2) -> list[NDArray[np.float32]]:
     async def scenario() -> list[NDArray[np.float32]]:
-        encoder = QueryEncoder(model, Bulkhead("encoder", 1, 1), cache)
+        encoder = QueryEncoder(model, _lanes(), cache)
         return [await encoder.text(text, Deadline.within(1)) for text in texts]
 
     return asyncio.run(scenario())
@@ -74,4 +80,30 @@ def test_warming_up_runs_both_towers() -> None:
     """A model that cannot encode a text or an image fails before it serves requests."""
     model = CountingModel(lambda _: [1.0])
     with pytest.raises(ModelError):
-        QueryEncoder(model, Bulkhead("encoder", 1, 1), 0).warm()
+        QueryEncoder(model, _lanes(), 0).warm()
+
+
+def test_uploads_leave_texts_their_threads() -> None:
+    """With every thread and place of the uploads taken, one more upload is refused and a text is
+    encoded."""
+
+    async def scenario() -> None:
+        model = CountingModel(lambda _: [1.0, 0.0])
+        lanes = Lanes(Bulkhead("encoder", 1, 1), Bulkhead("encoder", 1, 1))
+        encoder, decoding = QueryEncoder(model, lanes, 2), threading.Event()
+
+        def decode() -> Image.Image:
+            decoding.wait(600)
+            return Image.new("RGB", (9, 9))
+
+        uploads = [
+            asyncio.create_task(encoder.image(decode, Deadline.within(600))) for _ in range(2)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await encoder.image(decode, Deadline.within(600))
+        assert list(await encoder.text("a", Deadline.within(600))) == [1.0, 0.0]
+        decoding.set()
+        await asyncio.gather(*uploads)
+
+    asyncio.run(scenario())
