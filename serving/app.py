@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -19,13 +20,14 @@ from serving.middleware.headers import SecurityHeaders
 from serving.middleware.prefix import Prefix
 from serving.middleware.too_large import TooLarge
 from serving.routes import health, images, page, search
+from serving.schema import Problem
 from serving.settings import ServingSettings
 from serving.watcher import Load, Watcher, load_model
 
 DESCRIPTION = """Search a collection of images by what they show.
 
 Every answer names its release and model; every hit names the run, shard and model that made its
-vector. Errors look like `{"error": {"code": "…", "message": "…"}}`.
+vector. Errors are problems as in RFC 9457, with a fixed `code` for programs.
 """
 TAGS = [
     {"name": "search", "description": "Search by a text, a stored image or an uploaded image."},
@@ -43,6 +45,12 @@ class Service(FastAPI):
     `add_middleware` would place ours inside the layers that answer 413 and 500, but headers and
     log lines must cover those answers too.
     """
+
+    def openapi(self) -> dict[str, Any]:
+        """The document with the problem that errors are: FastAPI adds models of JSON alone."""
+        document = super().openapi()
+        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        return document
 
     def build_middleware_stack(self) -> ASGIApp:
         settings: ServingSettings = self.state.settings

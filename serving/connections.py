@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from serving.middleware.admission import ARRIVED
 from serving.middleware.headers import HEADERS
+from serving.problem import MEDIA_TYPE, problem
 
 HEAD_BYTES = 64 * 2**10
 BACKLOG = 128
@@ -135,11 +136,11 @@ class Connection(HttpToolsProtocol):
         if not self._answered or self.transport.is_closing():
             self.transport.abort()
             return
-        body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        body = json.dumps(problem(status, code, message)).encode()
         headers = {
             **HEADERS,
             "Cache-Control": "no-store",
-            "Content-Type": "application/json",
+            "Content-Type": MEDIA_TYPE,
             "Content-Length": str(len(body)),
             "Connection": "close",
         }

@@ -15,13 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.middleware.access_log import AccessLog
 from serving.middleware.headers import HEADERS
 from serving.middleware.prefix import route_path
+from serving.problem import MEDIA_TYPE, problem
 from serving.settings import ServingSettings
 
 ARRIVED = "serving.arrived"
 """The key in a request's `state` for when all of it had arrived, in the event loop's time."""
 
 MESSAGE = "Too many requests are being answered. Try again shortly."
-BODY = json.dumps({"error": {"code": "busy", "message": MESSAGE}}).encode()
+BODY = json.dumps(problem(503, "busy", MESSAGE)).encode()
 START: Message = {
     "type": "http.response.start",
     "status": 503,
@@ -30,7 +31,7 @@ START: Message = {
         for name, value in {
             **HEADERS,
             "Cache-Control": "no-store",
-            "Content-Type": "application/json",
+            "Content-Type": MEDIA_TYPE,
             "Content-Length": str(len(BODY)),
             "Retry-After": "1",
         }.items()

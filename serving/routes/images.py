@@ -7,8 +7,9 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from clip_assets.search import search as index
 from serving.errors import NotFound
+from serving.query import ImageId, InCollection
 from serving.routes.search import REFUSALS
-from serving.schema import ImageId, ImageOut, InCollection
+from serving.schema import ImageOut
 from serving.service import ContextDep
 from serving.settings import ServingSettings
 

@@ -2,7 +2,7 @@
 
 export class Refused extends Error {
   constructor(response, body) {
-    super(body?.error?.message ?? `The service responded with status ${response.status}.`);
+    super(body?.detail ?? `The service responded with status ${response.status}.`);
     this.status = response.status;
     this.again = response.status === 503 ? Number(response.headers.get("Retry-After")) || 2 : 0;
   }

@@ -58,11 +58,12 @@ async function ask(place, k) {
   }
 }
 
-function showAnswer(place, k, { hits, took_ms, warning, complete }) {
+function showAnswer(place, k, { query, hits, took_ms, warning, complete }) {
   pictures(at.grid, hits, (hit) => link({ ...place, show: hit.image_id }));
   warn(warning);
   const took = Math.max(1, Math.round(took_ms.encode + took_ms.search));
-  const rest = complete ? "" : ". Search stopped at its limit; more images may match";
+  const limit = complete ? "" : ". Search stopped at its limit; more images may match";
+  const rest = query.read ? `${limit}. Too long for the model, which read only “${query.read}”` : limit;
   if (hits.length) say(`${count(hits.length, "picture")}, most similar first, in ${took} ms${rest}`);
   else say(`No pictures found${rest}.`, "empty");
   at.more.hidden = hits.length < k || k >= MOST;

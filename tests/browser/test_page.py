@@ -271,3 +271,9 @@ def test_a_photo_of_any_size_is_scaled_down_before_it_is_sent(
     assert _shown(page)[0] == picture.image_id
     body = sent.value.post_data_buffer
     assert body is None or len(body) < 300_000
+
+
+def test_a_text_beyond_the_context_says_how_much_was_read(page: Page) -> None:
+    """The line above the pictures names the part that the model read."""
+    _ask(page, "a gold ellipse on white paper " * 20)
+    expect(page.locator("#status")).to_contain_text("which read only “a gold ellipse")

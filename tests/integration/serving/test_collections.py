@@ -33,7 +33,7 @@ def _searched(url: str, **query: object) -> tuple[int, str]:
     """The status, and the collection or the error's message."""
     response = web.post(f"{url}/v1/search", json={"text": "x", **query})
     answer = response.json()
-    return response.status_code, answer.get("collection") or answer["error"]["message"]
+    return response.status_code, answer.get("collection") or answer["detail"]
 
 
 def _known(url: str) -> dict[str, bool]:

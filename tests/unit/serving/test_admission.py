@@ -88,7 +88,7 @@ def test_one_request_too_many_is_refused_before_the_application(
         assert headers["retry-after"] == "1"
         assert len(headers["x-request-id"]) == 32
         assert headers.keys() >= {name.lower() for name in HEADERS}
-        assert json.loads(second.sent[1]["body"])["error"]["code"] == "busy"
+        assert json.loads(second.sent[1]["body"])["code"] == "busy"
         app.may_answer.set()
         assert await first.status() == 200
         third = Client(admission, path, waited=0)

@@ -12,7 +12,7 @@ from PIL import Image
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity
 from serving.bulkhead import Bulkhead, Deadline
-from serving.encoder import Lanes, QueryEncoder
+from serving.encoder import EncodedText, Lanes, QueryEncoder
 from serving.errors import Busy
 
 IDENTITY = ModelIdentity(name="m", pretrained=None, weights="w", preprocess="p", dim=2)
@@ -31,6 +31,9 @@ class CountingModel:
         self.calls += texts
         return np.array([self.answer(text) for text in texts], np.float32)
 
+    def within_context(self, text: str, /) -> str:
+        return text[:10]
+
     def encode_images(self, images: list[Image.Image], /) -> NDArray[np.float32]:
         return np.array([[0.0, 1.0]] * len(images), np.float32)
 
@@ -39,8 +42,8 @@ def _lanes() -> Lanes:
     return Lanes(Bulkhead("encoder", 1, 1), Bulkhead("encoder", 1, 1))
 
 
-def _encode(model: CountingModel, *texts: str, cache: int = 2) -> list[NDArray[np.float32]]:
-    async def scenario() -> list[NDArray[np.float32]]:
+def _encode(model: CountingModel, *texts: str, cache: int = 2) -> list[EncodedText]:
+    async def scenario() -> list[EncodedText]:
         encoder = QueryEncoder(model, _lanes(), cache)
         return [await encoder.text(text, Deadline.within(1)) for text in texts]
 
@@ -67,6 +70,13 @@ def test_a_cache_of_size_zero_keeps_nothing() -> None:
     model = CountingModel(lambda _: [1.0, 0.0])
     _encode(model, "a", "a", cache=0)
     assert model.calls == ["a", "a"]
+
+
+def test_a_text_beyond_the_context_says_what_was_read() -> None:
+    """Also when it comes from the cache; of a text that fits, nothing is said."""
+    model = CountingModel(lambda _: [1.0, 0.0])
+    short, long, again = _encode(model, "a cloud", "a cloud and the sky", "a cloud and the sky")
+    assert (short.read, long.read, again.read) == (None, "a cloud an", "a cloud an")
 
 
 @pytest.mark.parametrize("vector", [[1.0], [np.nan, 0.0], [3.0, 4.0], [0.0, 0.0]])
@@ -102,7 +112,7 @@ def test_uploads_leave_texts_their_threads() -> None:
         await asyncio.sleep(0)
         with pytest.raises(Busy):
             await encoder.image(decode, Deadline.within(600))
-        assert list(await encoder.text("a", Deadline.within(600))) == [1.0, 0.0]
+        assert (await encoder.text("a", Deadline.within(600))).vector[0] == 1.0
         decoding.set()
         await asyncio.gather(*uploads)
 
