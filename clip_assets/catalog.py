@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from clip_assets.errors import StoreError
+from clip_assets.processors import available
 from clip_assets.source import ImageRef, SourceConfig
 from clip_assets.store import parquet, paths
 from clip_assets.store.erased import erased
@@ -233,7 +234,7 @@ def _updated(
 
 
 def _query(sql: str, **tables: pa.Table) -> pa.Table:
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"threads": available()}) as database:
         for name, table in tables.items():
             database.register(name, table)
         relation = database.sql(sql)

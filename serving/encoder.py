@@ -1,6 +1,7 @@
-"""Encodes queries with exactly the live release's model, off the event loop, in a bulkhead."""
+"""Encodes queries with exactly the live release's model, off the event loop, in bulkheads."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,44 +23,68 @@ class Model(Protocol):
     identity: ModelIdentity
 
     def encode_text(self, texts: list[str], /) -> Vector: ...
+    def within_context(self, text: str, /) -> str: ...
     def encode_images(self, images: list[Image.Image], /) -> Vector: ...
 
 
-class QueryEncoder:
-    """One model with its bulkhead and its cache; they are replaced together."""
+@dataclass(frozen=True)
+class EncodedText:
+    """Unit vector float32[dim] of a text. `read` is the start of the text that the model reads, or
+    None if it reads all of it."""
 
-    def __init__(self, model: Model, bulkhead: Bulkhead, cache_size: int) -> None:
+    vector: Vector
+    read: str | None = None
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The bulkheads of encoding. Uploads have their own: one costs as much as a hundred texts."""
+
+    texts: Bulkhead
+    uploads: Bulkhead
+
+    def close(self) -> None:
+        self.texts.close()
+        self.uploads.close()
+
+
+class QueryEncoder:
+    """One model with its cache; they are replaced together."""
+
+    def __init__(self, model: Model, lanes: Lanes, cache_size: int) -> None:
         self.identity = model.identity
         self._model = model
-        self._bulkhead = bulkhead
+        self._lanes = lanes
         # Used on the event loop alone, so it needs no lock.
-        self._texts: LRUCache[str, Vector] = LRUCache(cache_size)
+        self._texts: LRUCache[str, EncodedText] = LRUCache(cache_size)
 
     def warm(self) -> None:
         """Run both towers once: the first call is many times slower, and no user should wait."""
         self._encoded_text("a photo of a cloud")
         self._encoded_image(Image.new("RGB", (64, 64)))
 
-    async def text(self, text: str, deadline: Deadline) -> Vector:
-        """Unit vector float32[dim] of a text."""
+    async def text(self, text: str, deadline: Deadline) -> EncodedText:
+        """The text's vector, and how much of the text it stands for."""
         cached = self._texts.get(text)
         if cached is not None:
             deadline.notes["encoder_ms"] = 0.0
             return cached
-        vector = await self._bulkhead.run(lambda: self._encoded_text(text), deadline)
+        encoded = await self._lanes.texts.run(lambda: self._encoded_text(text), deadline)
         if self._texts.maxsize:
-            self._texts[text] = vector
-        return vector
+            self._texts[text] = encoded
+        return encoded
 
     async def image(self, decode: Callable[[], Image.Image], deadline: Deadline) -> Vector:
         """Unit vector float32[dim] of an image, which is decoded in the encoder's thread.
 
         Decoding costs as much as encoding, so the same bulkhead limits both.
         """
-        return await self._bulkhead.run(lambda: self._encoded_image(decode()), deadline)
+        return await self._lanes.uploads.run(lambda: self._encoded_image(decode()), deadline)
 
-    def _encoded_text(self, text: str) -> Vector:
-        return self._checked(self._model.encode_text([text]))
+    def _encoded_text(self, text: str) -> EncodedText:
+        vector = self._checked(self._model.encode_text([text]))
+        read = self._model.within_context(text)
+        return EncodedText(vector, None if read == text else read)
 
     def _encoded_image(self, image: Image.Image) -> Vector:
         return self._checked(self._model.encode_images([image]))

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
 from clip_assets.search.search import Release
+from serving.problem import MEDIA_TYPE, problem
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,13 @@ class UnusableImage(Refusal):
 
     status = 422
     code = "unusable_image"
+
+
+class Unanswerable(Refusal):
+    """The query is well-formed, but means nothing for this release."""
+
+    status = 422
+    code = "invalid_request"
 
 
 class ClientGone(Refusal):
@@ -81,7 +89,7 @@ class DeadlineExceeded(Unavailable):
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error as `{"error": {"code", "message"}}`."""
+    """Answer every error as a problem."""
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -94,8 +102,7 @@ def install(app: FastAPI) -> None:
 def _answer(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    content = {"error": {"code": code, "message": message}}
-    return JSONResponse(content, status, headers)
+    return JSONResponse(problem(status, code, message), status, headers, MEDIA_TYPE)
 
 
 def _unavailable(code: str, message: str, retry_after: int = 1) -> JSONResponse:
@@ -110,7 +117,7 @@ def _refusal(_: Request, error: Exception) -> JSONResponse:
 
 def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout"}
+    codes = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout", 503: "busy"}
     code = codes.get(error.status_code, "bad_request")
     return _answer(error.status_code, code, error.detail, dict(error.headers or {}))
 

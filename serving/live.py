@@ -7,7 +7,7 @@ from clip_assets.search.search import Release
 from serving.canary import Canary
 from serving.database import Database
 from serving.encoder import QueryEncoder
-from serving.errors import NotReady
+from serving.errors import NotFound, NotReady
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,15 @@ class Snapshot:
 
 @dataclass
 class Live:
-    """The service's shared state. Only the watcher changes it, each field in one assignment."""
+    """The service's shared state. Only the watcher changes it, each field in one assignment.
+
+    `snapshot` is of the collection that the service follows; `others` are the releases of further
+    collections, by name. Those of the same model are searched too, with the encoder that is loaded.
+    """
 
     silence_seconds: float
     snapshot: Snapshot | None = None
+    others: dict[str, Release] = field(default_factory=dict)
     connected: Database | None = None
     database_seen: float = field(default=float("-inf"))
     database_problem: str = "the database has not been reached yet"
@@ -34,13 +39,31 @@ class Live:
     canary: Canary = field(default_factory=Canary)
     draining: bool = False
 
-    def require(self) -> Snapshot:
-        """The current snapshot. Raises NotReady while there is none that can be searched."""
+    def require(self, collection: str | None = None) -> Snapshot:
+        """The current snapshot of this collection; of the one that is followed if None.
+
+        Raises NotReady while there is none that can be searched, and NotFound if the service does
+        not answer for the collection.
+        """
+        if self.snapshot and collection not in (None, self.snapshot.release.collection):
+            return self._other(self.snapshot, str(collection))
         if self.index_problem:
             raise NotReady(self.index_problem)
         if self.snapshot is None:
             raise NotReady(f"Not ready: {'; '.join(self.problems().values())}.")
         return self.snapshot
+
+    def _other(self, snapshot: Snapshot, collection: str) -> Snapshot:
+        release = self.others.get(collection)
+        if release is None:
+            served = ", ".join(sorted([snapshot.release.collection, *self.others]))
+            raise NotFound(f"No such collection. This service serves {served}.")
+        if release.identity.key != snapshot.encoder.identity.key:
+            raise NotFound(
+                "This collection was made by another model than the one this service has loaded. "
+                f"Start a service for it with `--collection {collection}`."
+            )
+        return Snapshot(release, snapshot.encoder)
 
     @property
     def database(self) -> Database:

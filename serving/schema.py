@@ -1,62 +1,16 @@
-"""The request and response models of the API, with the descriptions shown in its documentation."""
+"""The response models of the API, with the descriptions shown in its documentation."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import quote
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AnyHttpUrl, BaseModel, Field
 
 from clip_assets.model import ModelIdentity
-from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hit, Release
+from serving.settings import ServingSettings
 
-MAX_K = 100
 UNTRAINED = "untrained model: results are meaningless"
-
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    return text
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text.strip()
-
-
-Text = Annotated[
-    str, Field(max_length=1_000), AfterValidator(_without_nul), AfterValidator(_not_blank)
-]
-ImageId = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_without_nul)]
-Count = Annotated[int, Field(ge=1, le=MAX_K, description="how many hits")]
-CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
-
-
-class SearchRequest(BaseModel):
-    """A text, or the id of a stored image to find similar images for; not both."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: Text | None = None
-    image_id: ImageId | None = None
-    k: Count = 24
-    filter: Filter | None = Field(None, description="return only images that match")
-    collection: CollectionName | None = Field(
-        None, description="default: the collection that this service serves"
-    )
-
-    @model_validator(mode="after")
-    def _asks_one_thing(self) -> Self:
-        if (self.text is None) == (self.image_id is None):
-            raise ValueError("give either `text` or `image_id`")
-        return self
-
-
-def filter_of_form(text: str) -> Filter | None:
-    """The filter of a form, whose field holds JSON. Raises ValueError if it is invalid."""
-    return Filter.model_validate_json(text) if text else None
 
 
 class LineageOut(BaseModel):
@@ -84,7 +38,7 @@ class ImageOut(BaseModel):
     lineage: LineageOut
 
     @classmethod
-    def of(cls, hit: Hit, dagster_url: AnyHttpUrl | None) -> Self:
+    def of(cls, hit: Hit, settings: ServingSettings) -> Self:
         """The record of a hit; called on `HitOut`, it returns a `HitOut`."""
         fields = {name: getattr(hit, name) for name in cls.model_fields if hasattr(hit, name)}
         lineage = {
@@ -92,8 +46,8 @@ class ImageOut(BaseModel):
             for name in LineageOut.model_fields
             if hasattr(hit.lineage, name)
         }
-        lineage["run_url"] = _run_url(dagster_url, hit.lineage.run_id)
-        fields["thumbnail"] = f"/thumbnails/{hit.sha256}.webp"
+        lineage["run_url"] = _run_url(settings.dagster_url, hit.lineage.run_id)
+        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}.webp"
         return cls.model_validate({**fields, "lineage": lineage})
 
 
@@ -140,12 +94,27 @@ class AnswerRelease(BaseModel):
     published_at: datetime
 
 
+class TermOut(BaseModel):
+    """A term as the service understood it."""
+
+    text: str | None = None
+    read: str | None = Field(
+        None, description="the start of the text that fits the model; null if all of it does"
+    )
+    image_id: str | None = None
+    weight: float = 1.0
+
+
 class Query(BaseModel):
     """The query as the service understood it."""
 
-    kind: Literal["text", "image_id", "upload"]
+    kind: Literal["text", "image_id", "upload", "terms"]
     text: str | None = None
+    read: str | None = Field(
+        None, description="the start of the text that fits the model; null if all of it does"
+    )
     image_id: str | None = None
+    terms: list[TermOut] | None = None
 
 
 class Took(BaseModel):
@@ -170,17 +139,13 @@ class SearchAnswer(BaseModel):
     hits: list[HitOut]
 
 
-class ErrorDetail(BaseModel):
-    """`code` is for programs, `message` for people."""
+class Problem(BaseModel):
+    """The body of every error response, as in RFC 9457."""
 
-    code: str
-    message: str
-
-
-class ErrorOut(BaseModel):
-    """The body of every error response."""
-
-    error: ErrorDetail
+    title: str
+    status: int
+    code: str = Field(description="what went wrong, for programs; the codes never change")
+    detail: str = Field(description="what went wrong and what to do, for people")
 
 
 def warning(release: Release) -> str | None:

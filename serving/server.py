@@ -8,13 +8,30 @@ import socket
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from clip_assets.errors import SettingsError
+from serving.connections import BACKLOG, Connections
 from serving.live import Live
+from serving.settings import ServingSettings
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
+
+
+def config_of(app: FastAPI, settings: ServingSettings) -> uvicorn.Config:
+    """uvicorn as this service needs it; its own log lines go where ours go."""
+    return uvicorn.Config(
+        app,
+        http=Connections(settings.connections, settings.head_seconds),  # type: ignore[arg-type]
+        backlog=BACKLOG,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 class DrainingServer(uvicorn.Server):

@@ -13,6 +13,7 @@ from serving.bulkhead import Deadline
 from serving.errors import IndexDamaged
 from serving.live import Live
 from serving.middleware.access_log import notes_of
+from serving.middleware.admission import since_arrival
 from serving.settings import ServingSettings
 
 T = TypeVar("T")
@@ -46,11 +47,11 @@ class Context:
 
 
 async def _context(request: Request) -> Context:
-    """The deadline starts once the whole body has arrived: a slow upload does not count."""
+    """The deadline starts once the whole body has arrived: a slow upload does not count, the time
+    that the event loop took to get here does."""
     settings: ServingSettings = request.app.state.settings
-    deadline = Deadline.within(
-        settings.deadline_seconds, request.is_disconnected, notes_of(request.scope)
-    )
+    left = settings.deadline_seconds - since_arrival(request.scope)
+    deadline = Deadline.within(left, request.is_disconnected, notes_of(request.scope))
     return Context(settings, request.app.state.live, deadline)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import AnyHttpUrl, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_assets.processors import available
 from clip_assets.settings import PROJECT
 
 
@@ -17,7 +18,7 @@ class ServingSettings(BaseSettings):
         extra="ignore",
     )
 
-    collection: str | None = Field(None, description="default: the only released collection")
+    collection: str | None = Field(None, description="default: the one released first")
     dsn: SecretStr | None = Field(None, description="default: DATABASE_URL, or embedded Postgres")
     device: str | None = Field(None, description="default: CUDA if available, else CPU")
     dagster_url: AnyHttpUrl | None = Field(None, description="turns run ids into links")
@@ -33,13 +34,26 @@ class ServingSettings(BaseSettings):
         None, description="one line shown on the page, about the collection or model"
     )
 
+    path_prefix: str = Field(
+        "", pattern="^(/[^/?#]+)*$", description="such as /clip, below which a proxy shows it all"
+    )
     deadline_seconds: float = Field(3.0, gt=0, description="from a complete request to its answer")
+    connections: int = Field(1_000, ge=1, description="fewer if fewer files may be open")
+    head_seconds: float = Field(10.0, gt=0, description="time for a client to send its header")
+    admitted_searches: int = Field(32, ge=1, description="answered at once; more get 503")
+    admitted_uploads: int = Field(8, ge=1, description="the same for searches by an upload")
+    admitted_reads: int = Field(128, ge=1, description="the same for records and thumbnails")
     body_seconds: float = Field(30.0, gt=0, description="time for a client to send its body")
     upload_bytes: int = Field(8 * 2**20, ge=1)
-    upload_pixels: int = Field(25_000_000, ge=1)
+    upload_pixels: int = Field(4_000_000, ge=1, description="to decode, at 13 bytes each")
+    upload_jpeg_pixels: int = Field(
+        50_000_000, ge=1, description="of a JPEG, which is decoded at a fraction of its size"
+    )
 
-    encoder_threads: int = Field(2, ge=1)
+    encoder_threads: int = Field(default_factory=available, ge=1, description="texts at once")
     encoder_waiting: int = Field(16, ge=0)
+    upload_threads: int = Field(1, ge=1, description="so that uploads leave texts their threads")
+    upload_waiting: int = Field(4, ge=0)
     text_cache: int = Field(1_000, ge=0, description="text vectors cached per model")
 
     pool_size: int = Field(8, ge=1)

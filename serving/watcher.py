@@ -19,7 +19,7 @@ from clip_assets.settings import Settings
 from serving.background import daemon
 from serving.bulkhead import Bulkhead
 from serving.database import Database
-from serving.encoder import Model, QueryEncoder
+from serving.encoder import Lanes, Model, QueryEncoder
 from serving.errors import Unavailable
 from serving.live import Live, Snapshot
 from serving.reader import may_not_read
@@ -55,10 +55,15 @@ class Watcher:
         self._settings = settings
         self._live = live
         self._load = load
-        self._bulkhead = Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting)
+        self._lanes = Lanes(
+            Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting),
+            # Under the same name in the log: to a request it is the encoder.
+            Bulkhead("encoder", settings.upload_threads, settings.upload_waiting),
+        )
         self._loading: _Loading | None = None
         self._revival = Revival()
         self._told: str | None = None
+        self._following = settings.collection
 
     async def run(self) -> None:
         """Poll forever; an exception must not end the loop."""
@@ -70,7 +75,7 @@ class Watcher:
             await asyncio.sleep(self._settings.refresh_seconds)
 
     def close(self) -> None:
-        self._bulkhead.close()
+        self._lanes.close()
         if self._live.connected:
             self._live.connected.close()
 
@@ -98,13 +103,14 @@ class Watcher:
 
     async def _released(self, database: Database) -> Release | None:
         """The live release, or None; then the reason is noted in `live`."""
-        collection = self._settings.collection
         try:
-            release = await database.probe(lambda conn: _live(conn, collection))
+            releases = await database.probe(lambda conn: _live(conn, self._settings.collection))
+            release = self._followed(releases)
         except ReleaseError as error:
             self._seen()
             self._live.release_problem = str(error)
             self._live.snapshot = self._live.index_problem = self._live.degraded = None
+            self._live.others = {}
             return None
         except (psycopg.OperationalError, Unavailable) as error:
             ended = self._revival.attend()
@@ -118,7 +124,27 @@ class Watcher:
             self._report_database("the release cannot be looked up; see the log", error)
             return None
         self._seen()
+        self._note_others(release, releases)
         return release
+
+    def _followed(self, releases: list[Release]) -> Release:
+        """The release of the collection that is served. If none is named, that is the one released
+        first, and it stays: publishing another collection must not change what is answered."""
+        self._following = self._following or (releases[0].collection if releases else None)
+        for release in releases:
+            if release.collection == self._following:
+                return release
+        raise search.nothing_released(self._following)
+
+    def _note_others(self, followed: Release, releases: list[Release]) -> None:
+        others = {release.collection: release for release in releases if release is not followed}
+        if new := ", ".join(sorted(others.keys() - self._live.others)):
+            logger.info(
+                "requests that name no collection search %s; also released: %s",
+                followed.collection,
+                new,
+            )
+        self._live.others = others
 
     def _report_database(self, problem: str, error: Exception | None = None) -> None:
         """Note the problem, and log it with its cause if it is a new one."""
@@ -177,7 +203,7 @@ class Watcher:
             f"The loaded model differs from that of release {release.id}",
             ", or release an index of the loaded model",
         )
-        encoder = QueryEncoder(model, self._bulkhead, self._settings.text_cache)
+        encoder = QueryEncoder(model, self._lanes, self._settings.text_cache)
         encoder.warm()
         return encoder
 
@@ -191,12 +217,12 @@ class Watcher:
         self._live.model_problem = problem
 
 
-def _live(connection: psycopg.Connection, collection: str | None) -> Release:
+def _live(connection: psycopg.Connection, collection: str | None) -> list[Release]:
     """Raises DatabaseError if the schema was migrated past this program since it connected, or if
     the user may no longer read it."""
     try:
         with connection.transaction():
-            return search.live(connection, collection)
+            return search.all_live(connection, collection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise may_not_read(connection) from error
     except psycopg.ProgrammingError:

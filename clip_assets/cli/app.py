@@ -361,9 +361,7 @@ def snapshot(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
-    collection: Annotated[
-        str | None, typer.Option(help="Default: the only released collection.")
-    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
     snapshot: Annotated[
         str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
     ] = None,

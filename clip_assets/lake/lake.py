@@ -16,6 +16,7 @@ import duckdb
 
 from clip_assets.errors import SettingsError, StoreError
 from clip_assets.model import ModelSpec, require_same
+from clip_assets.processors import available
 from clip_assets.settings import Settings
 from clip_assets.status import collections
 from clip_assets.store import commit as commits
@@ -75,7 +76,7 @@ class Lake:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """An in-memory database with `embeddings`, `rejects`, `commits` and the SQL functions."""
-        database = duckdb.connect()
+        database = duckdb.connect(config={"threads": available()})
         if is_remote(self._objects.root):
             from obstore.fsspec import FsspecStore
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -58,6 +59,23 @@ class Encoder:
         tokens = self._tokenize(list(texts)).to(self.device)
         with torch.inference_mode():
             return _unit(self._model.encode_text(tokens))
+
+    def within_context(self, text: str) -> str:
+        """The start of a text that is not truncated: all of it, or what fits the context."""
+        if self._fits(text):
+            return text
+        over = bisect_left(range(len(text)), True, key=lambda n: not self._fits(text[:n]))
+        return text[: over - 1].rstrip()
+
+    def _fits(self, text: str) -> bool:
+        size = self._tokenize.context_length
+        most = (
+            len(text.encode()) + 2
+        )  # a token is at least a byte; one begins and one ends the text
+        if most <= size:
+            return True
+        whole = self._tokenize([text], context_length=most)
+        return bool(torch.equal(whole[:, :size], self._tokenize([text])))
 
 
 def load(spec: ModelSpec, device: str | None = None) -> Encoder:

@@ -1,7 +1,6 @@
 """Turns image bytes into input tensors for the model, on all cores, a few batches ahead."""
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from clip_assets.node.decode import Rejected, decode, thumbnail
+from clip_assets.processors import available
 from clip_assets.source import ImageRef
 
 
@@ -44,7 +44,7 @@ def prepare(
     Pillow releases the GIL while it decodes and resizes, so threads use every core.
     """
     window: deque[Future[Prepared | Reject]] = deque()
-    with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
+    with ThreadPoolExecutor(available(), "decode") as pool:
         for ref, data in read:
             window.append(pool.submit(_prepare, ref, data, preprocess))
             if len(window) >= ahead:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psycopg
 
+from clip_assets.processors import available
+
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 
@@ -27,9 +29,7 @@ def machine_of(connection: psycopg.Connection) -> Machine | None:
 def here() -> Machine:
     return Machine(
         memory=min(_available(), _left_in_cgroup()),
-        processors=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        processors=available(),
     )
 
 

@@ -96,19 +96,29 @@ def live(connection: psycopg.Connection, collection: str | None = None) -> Relea
 
     Raises ReleaseError if there is none, or if there are several and no name is given.
     """
-    cursor = connection.cursor(row_factory=kwargs_row(_release))
-    key = {"collection": collection}
-    found = statement("live_release", vector_schema=SCHEMA)
-    releases = cursor.execute(found, key).fetchall()
+    releases = all_live(connection, collection)
     if not releases:
-        raise ReleaseError(
-            f"Nothing is released yet{f' for {collection}' if collection else ''}. Materialize "
-            "`release` in Dagster, or run `clip-assets backfill`."
-        )
+        raise nothing_released(collection)
     if len(releases) > 1:
-        names = ", ".join(release.collection for release in releases)
+        names = ", ".join(sorted(release.collection for release in releases))
         raise ReleaseError(f"Several collections are live: {names}. Name the one to search.")
     return releases[0]
+
+
+def all_live(connection: psycopg.Connection, collection: str | None = None) -> list[Release]:
+    """The live releases, of every collection or of this one; that of the collection which was
+    released first comes first."""
+    cursor = connection.cursor(row_factory=kwargs_row(_release))
+    found = statement("live_release", vector_schema=SCHEMA)
+    return cursor.execute(found, {"collection": collection}).fetchall()
+
+
+def nothing_released(collection: str | None) -> ReleaseError:
+    """The error if this collection, or any if None, has no live release."""
+    return ReleaseError(
+        f"Nothing is released yet{f' for {collection}' if collection else ''}. Materialize "
+        "`release` in Dagster, or run `clip-assets backfill`."
+    )
 
 
 def search(

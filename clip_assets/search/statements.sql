@@ -8,7 +8,7 @@ FROM clip_assets.live AS l
 JOIN clip_assets.release AS r USING (release_id)
 JOIN clip_assets.index AS i USING (index_id)
 WHERE %(collection)s::text IS NULL OR l.collection = %(collection)s
-ORDER BY l.collection;
+ORDER BY (SELECT min(release_id) FROM clip_assets.release AS f WHERE f.collection = l.collection);
 
 -- name: filter
 -- Unused filters are NULL, and a custom plan removes their conditions.

@@ -3,6 +3,8 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.middleware.prefix import route_path
+
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -32,7 +34,7 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        static = scope.get("path", "").startswith("/static/")
+        static = route_path(scope).startswith("/static/")
         cached = "no-cache" if static else "no-store"
 
         async def send_with_headers(message: Message) -> None:

@@ -4,11 +4,11 @@ import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-BODY = json.dumps(
-    {"error": {"code": "too_large", "message": "The request body is larger than the limit."}}
-).encode()
+from serving.problem import MEDIA_TYPE, problem
+
+BODY = json.dumps(problem(413, "too_large", "The request body is larger than the limit.")).encode()
 HEADERS = [
-    (b"content-type", b"application/json"),
+    (b"content-type", MEDIA_TYPE.encode()),
     (b"content-length", str(len(BODY)).encode()),
     (b"connection", b"close"),  # the unread rest of the body is still in the connection
 ]

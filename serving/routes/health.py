@@ -1,13 +1,16 @@
 """Liveness, readiness, and the live release."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from serving.query import InCollection
 from serving.routes.search import REFUSALS
 from serving.schema import ReleaseOut
 from serving.service import ContextDep
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], responses={s: REFUSALS[s] for s in (400, 405, 408, 431)})
 
 
 class Alive(BaseModel):
@@ -23,6 +26,15 @@ class Ready(BaseModel):
     problems: dict[str, str] = Field(examples=[{"database": "the database does not answer"}])
     pending: str | None = Field(None, description="why a newer release is not served yet")
     degraded: str | None = Field(None, description="why searches are slower than they should be")
+
+
+class CollectionOut(BaseModel):
+    """A collection with a live release."""
+
+    collection: str
+    release: int
+    model: str
+    searchable: bool = Field(description="false if another model than the loaded one made it")
 
 
 @router.get("/livez")
@@ -44,7 +56,25 @@ async def readyz(context: ContextDep, response: Response) -> Ready:
     )
 
 
-@router.get("/v1/release", responses={503: REFUSALS[503]})
-async def release(context: ContextDep) -> ReleaseOut:
+@router.get("/v1/release", responses={status: REFUSALS[status] for status in (404, 413, 422, 503)})
+async def release(
+    context: ContextDep, collection: Annotated[InCollection, Query()] = None
+) -> ReleaseOut:
     """The live release: its model, its size and when it was published."""
-    return ReleaseOut.of(context.live.require().release)
+    return ReleaseOut.of(context.live.require(collection).release)
+
+
+@router.get("/v1/collections", responses={503: REFUSALS[503]})
+async def collections(context: ContextDep) -> list[CollectionOut]:
+    """The collections that this service knows; the first answers requests that name none."""
+    snapshot = context.live.require()
+    key = snapshot.encoder.identity.key
+    return [
+        CollectionOut(
+            collection=release.collection,
+            release=release.id,
+            model=release.identity.short,
+            searchable=release.identity.key == key,
+        )
+        for release in (snapshot.release, *context.live.others.values())
+    ]

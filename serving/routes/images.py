@@ -2,31 +2,49 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Query, Response
+from starlette.convertors import Convertor, register_url_convertor
 
 from clip_assets.search import search as index
 from serving.errors import NotFound
+from serving.query import ImageId, InCollection
 from serving.routes.search import REFUSALS
-from serving.schema import ImageId, ImageOut
+from serving.schema import ImageOut
 from serving.service import ContextDep
 from serving.settings import ServingSettings
 
-router = APIRouter(tags=["images"], responses={404: REFUSALS[404], 503: REFUSALS[503]})
+router = APIRouter(tags=["images"], responses=REFUSALS)
+
+
+class _Any(Convertor[str]):
+    """Any text, also with a newline in it, which a file's name may have."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _Any())
 
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
 
 
-@router.get("/v1/images/{image_id:path}")
+@router.get("/v1/images/{image_id:any}")
 async def image(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
 ) -> ImageOut:
     """An image of the live release: caption, source and lineage."""
-    release = context.live.require().release
+    release = context.live.require(collection).release
     hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
     if hit is None:
         raise NotFound("The live release has no image with this id.")
-    return ImageOut.of(hit, context.settings.dagster_url)
+    return ImageOut.of(hit, context.settings)
 
 
 @router.get(

@@ -12,10 +12,11 @@ export const FILTERS = [...TEXTS, ...NUMBERS];
 export function placeIn(search) {
   const query = new URLSearchParams(search);
   const value = (name) => query.get(name)?.trim() ?? "";
+  const id = (name) => query.get(name) ?? ""; // may begin or end with a space
   const texts = TEXTS.map((name) => [name, value(name)]).filter(([, text]) => text);
   const numbers = NUMBERS.map((name) => [name, Number(value(name))]).filter(([, pixels]) => pixels > 0);
   const filter = Object.fromEntries([...texts, ...numbers]);
-  return { q: value("q"), like: value("like"), show: value("show"), filter };
+  return { q: value("q"), like: id("like"), show: id("show"), filter };
 }
 
 export function here() {
@@ -27,7 +28,7 @@ export const results = ({ q, like, upload, filter }) => JSON.stringify([q, like,
 
 export function link({ q, like, show, filter }) {
   const parts = Object.entries({ q, like, ...filter, show }).filter(([, value]) => value);
-  return parts.length ? `/?${new URLSearchParams(parts)}` : "/";
+  return parts.length ? `./?${new URLSearchParams(parts)}` : "./"; // below any path prefix
 }
 
 // `opened`: the previous history entry is ours, so closing the picture may go back to it.

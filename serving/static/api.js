@@ -2,7 +2,7 @@
 
 export class Refused extends Error {
   constructor(response, body) {
-    super(body?.error?.message ?? `The service responded with status ${response.status}.`);
+    super(body?.detail ?? `The service responded with status ${response.status}.`);
     this.status = response.status;
     this.again = response.status === 503 ? Number(response.headers.get("Retry-After")) || 2 : 0;
   }
@@ -15,9 +15,13 @@ async function asked(path, options) {
   return body;
 }
 
-export const release = () => asked("/v1/release");
+// A proxy may show the service below a path it does not know; the page knows where it is itself.
+const here = (image) => ({ ...image, thumbnail: `thumbnails/${image.sha256}.webp` });
+const allHere = (answer) => ({ ...answer, hits: answer.hits.map(here) });
 
-export const record = (id) => asked(`/v1/images/${encodeURIComponent(id)}`);
+export const release = () => asked("v1/release");
+
+export const record = (id) => asked(`v1/images/${encodeURIComponent(id)}`).then(here);
 
 export function search({ q, like, file, filter = {} }, k, signal) {
   const narrow = Object.keys(filter).length ? filter : undefined;
@@ -26,9 +30,9 @@ export function search({ q, like, file, filter = {} }, k, signal) {
     form.append("file", file);
     form.append("k", k);
     if (narrow) form.append("filter", JSON.stringify(narrow));
-    return asked("/v1/search/image", { method: "POST", body: form, signal });
+    return asked("v1/search/image", { method: "POST", body: form, signal }).then(allHere);
   }
   const body = JSON.stringify({ ...(like ? { image_id: like } : { text: q }), k, filter: narrow });
   const headers = { "Content-Type": "application/json" };
-  return asked("/v1/search", { method: "POST", body, headers, signal });
+  return asked("v1/search", { method: "POST", body, headers, signal }).then(allHere);
 }

@@ -5,7 +5,7 @@ import { record, release, search } from "./api.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
 import { pictures, shelf, skeletons } from "./grid.js";
-import { onPicture } from "./uploads.js";
+import { onPicture, shrunk } from "./uploads.js";
 
 const FIRST = 24;
 const MOST = 100;
@@ -58,11 +58,12 @@ async function ask(place, k) {
   }
 }
 
-function showAnswer(place, k, { hits, took_ms, warning, complete }) {
+function showAnswer(place, k, { query, hits, took_ms, warning, complete }) {
   pictures(at.grid, hits, (hit) => link({ ...place, show: hit.image_id }));
   warn(warning);
   const took = Math.max(1, Math.round(took_ms.encode + took_ms.search));
-  const rest = complete ? "" : ". Search stopped at its limit; more images may match";
+  const limit = complete ? "" : ". Search stopped at its limit; more images may match";
+  const rest = query.read ? `${limit}. Too long for the model, which read only “${query.read}”` : limit;
   if (hits.length) say(`${count(hits.length, "picture")}, most similar first, in ${took} ms${rest}`);
   else say(`No pictures found${rest}.`, "empty");
   at.more.hidden = hits.length < k || k >= MOST;
@@ -129,7 +130,8 @@ function warn(text) {
   at.warning.textContent = text ?? "";
 }
 
-function take(file) {
+async function take(picture) {
+  const file = await shrunk(picture);
   if (file.size > Number(document.body.dataset.uploadBytes)) return say(`${file.name} is too large to search with.`, "error");
   goUpload(file);
   return show();
@@ -137,7 +139,7 @@ function take(file) {
 
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a");
-  if (!anchor || anchor.origin !== location.origin || anchor.pathname !== "/") return;
+  if (!anchor || anchor.origin !== location.origin || anchor.pathname !== location.pathname) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const stays = at.grid.contains(anchor); // a hit of an upload opens over the upload's results

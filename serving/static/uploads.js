@@ -1,5 +1,7 @@
 // The three ways to search with a picture: choose a file, paste it or drop it.
 
+import { make } from "./elements.js";
+
 export function onPicture(input, take) {
   input.addEventListener("change", () => {
     if (input.files.length) take(input.files[0]);
@@ -19,4 +21,22 @@ export function onPicture(input, take) {
     document.body.classList.remove("dropping");
     if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
   });
+}
+
+const SIDE = 1024; // the model sees a few hundred pixels a side, and the service accepts few millions
+
+// The picture no larger than a query needs; what the browser cannot decode is left to the service.
+export async function shrunk(file) {
+  const image = await createImageBitmap(file).catch(() => null);
+  const scale = image && SIDE / Math.max(image.width, image.height);
+  if (!image || scale >= 1) return file;
+  const canvas = make("canvas", { width: Math.round(image.width * scale), height: Math.round(image.height * scale) });
+  const on = canvas.getContext("2d");
+  on.imageSmoothingQuality = "high";
+  on.fillStyle = "white"; // what the service puts behind transparency
+  on.fillRect(0, 0, canvas.width, canvas.height);
+  on.drawImage(image, 0, 0, canvas.width, canvas.height);
+  image.close();
+  const blob = await new Promise((done) => { canvas.toBlob(done, "image/jpeg", 0.95); });
+  return blob ? new File([blob], file.name, { type: blob.type }) : file;
 }

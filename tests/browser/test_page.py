@@ -1,12 +1,15 @@
 """The search page in a real browser."""
 
+import io
 import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.integration.serving.support import Searchable
+from tests.proxy import proxied
 
 pytestmark = pytest.mark.browser
 
@@ -227,3 +230,50 @@ def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
         page.goto(path)
         page.wait_for_selector("img.seen")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_works_below_a_path_prefix(page: Page, searchable: Searchable) -> None:
+    """Behind a proxy that shows it at /clip/, search, an opened picture, one like it and a reload
+    all work there."""
+    with proxied(searchable.url) as url:
+        page.goto(f"{url}/")
+        page.wait_for_selector(".shelf img.seen")
+        page.get_by_role("searchbox").fill("a gold ellipse")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"{GRID} img.seen")
+        assert page.url.startswith(f"{url}/?q=")
+        page.locator(GRID).first.click()
+        page.get_by_role("link", name="More like this").click()
+        expect(page.locator("#source img")).to_be_visible()
+        page.wait_for_selector(f"{GRID} img.seen")
+        page.reload()
+        page.wait_for_selector(f"{GRID} img.seen")
+        assert page.url.startswith(f"{url}/?like=")
+        page.get_by_role("heading", name="Find a picture").get_by_role("link").click()
+        page.wait_for_selector(".shelf img.seen")
+        assert page.url == f"{url}/"
+
+
+def test_a_photo_of_any_size_is_scaled_down_before_it_is_sent(
+    page: Page, searchable: Searchable
+) -> None:
+    """A picture with more pixels than the service accepts finds its original."""
+    picture = searchable.pictures[4]
+    file = io.BytesIO()
+    scale = 3000 // picture.image.width
+    size = (picture.image.width * scale, picture.image.height * scale)
+    picture.image.resize(size, Image.Resampling.BICUBIC).save(file, "PNG")
+    page.goto("/")
+    large = {"name": "large.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    with page.expect_request("**/v1/search/image") as sent:
+        page.locator("#file").set_input_files(large)  # type: ignore[arg-type]
+    page.wait_for_selector(f"{GRID} img.seen")
+    assert _shown(page)[0] == picture.image_id
+    body = sent.value.post_data_buffer
+    assert body is None or len(body) < 300_000
+
+
+def test_a_text_beyond_the_context_says_how_much_was_read(page: Page) -> None:
+    """The line above the pictures names the part that the model read."""
+    _ask(page, "a gold ellipse on white paper " * 20)
+    expect(page.locator("#status")).to_contain_text("which read only “a gold ellipse")

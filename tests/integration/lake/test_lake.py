@@ -1,6 +1,5 @@
 """DuckDB over the parquet: committed rows only, the model's own vectors, exact answers."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -17,6 +16,7 @@ from clip_assets.lake.lake import Lake, open_lake
 from clip_assets.model import ModelSpec
 from clip_assets.node import encoder as encoders
 from clip_assets.node.encoder import Encoder
+from clip_assets.processors import available
 from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 from tests.conftest import picture
@@ -139,13 +139,13 @@ def test_the_search_macro(tmp_path: Path) -> None:
     assert few == (10,)
 
 
-def test_search_uses_all_cores(tmp_path: Path) -> None:
-    """DuckDB runs as many threads as there are cores: none is taken from it."""
+def test_search_uses_all_available_processors(tmp_path: Path) -> None:
+    """DuckDB runs as many threads as there are processors to use, not more."""
     made = Made(Objects(str(tmp_path / "photos")))
     made.add("00000", 5)
     with Lake(made.objects).connect() as database:
         threads = database.execute("SELECT current_setting('threads')").fetchone()
-    assert threads == (len(os.sched_getaffinity(0)),)
+    assert threads == (available(),)
 
 
 def test_attach_without_the_extension(

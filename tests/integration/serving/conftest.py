@@ -30,11 +30,11 @@ def searchable(
     """A running service over twelve pictures, two of them with hostile names."""
     hostile = "<img src=x onerror=alert(1)>"
     pictures = [drawn(number) for number in range(10)]
-    pictures += [drawn(10, caption=hostile), drawn(11, image_id=f"a/../{hostile}\u202e.png")]
+    pictures += [drawn(10, caption=hostile), drawn(11, image_id=f"a/../{hostile}\u202e\n.png ")]
     vectors = tiny.encode_images([picture.image for picture in pictures])
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
         publish(connection, tiny_spec, tiny.identity, pictures, vectors)
     with running(settings(dsn, dagster_url="http://dagster:3000/")) as url:
         wait_until_ready(url)
-        yield Searchable(url, pictures, tiny)
+        yield Searchable(url, pictures, tiny, dsn)

@@ -26,6 +26,7 @@ from clip_assets.node.decode import thumbnail
 from clip_assets.node.encoder import Encoder
 from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
+from serving.server import config_of
 from serving.settings import ServingSettings
 from serving.watcher import Load, load_model
 from tests import web
@@ -59,6 +60,7 @@ class Searchable:
     url: str
     pictures: list[Picture]
     encoder: Encoder
+    dsn: str
 
 
 # A busy machine takes its time, which is no outage.
@@ -96,21 +98,23 @@ def publish(
     identity: ModelIdentity,
     pictures: Sequence[Picture],
     vectors: NDArray[np.float32],
+    *,
+    collection: str = "sample",
 ) -> None:
-    """Publish the pictures with these vectors as the live release of the collection `sample`."""
-    index = tables.ensure(connection, IndexSpec("sample", spec), identity)
+    """Publish the pictures with these vectors as the live release of the collection."""
+    index = tables.ensure(connection, IndexSpec(collection, spec), identity)
     for row, (picture, vector) in enumerate(zip(pictures, vectors, strict=True)):
         _insert(connection, index, row, picture, vector)
     _write_ledger(connection, index, len(pictures))
     build.build(connection, index, len(pictures))
     release = {
-        "collection": "sample", "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
+        "collection": collection, "index_id": index.index_id, "content": "c" * 64, "ef_search": 40,
         "rows": len(pictures), "judgement": Jsonb({}), "run_id": "run-release",
         "replaced": None,
     }  # fmt: skip
     added = connection.execute(release_statement("add_release"), release).fetchone()
     assert added
-    pointer = {"collection": "sample", "release_id": added[0]}
+    pointer = {"collection": collection, "release_id": added[0]}
     connection.execute(release_statement("point_at"), pointer)
 
 
@@ -150,8 +154,7 @@ def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int
 def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]:
     """Runs the service on a free loopback port; yields its address."""
     app = create_app(settings, load)
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(config_of(app, settings))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

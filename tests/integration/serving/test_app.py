@@ -18,7 +18,7 @@ from tests.integration.serving.support import Searchable, settings
         ("GET", "/v1/release", 200, "no-store"),
         ("GET", "/nowhere", 404, "no-store"),
         ("GET", "/static/../app.py", 404, "no-store"),
-        ("GET", "/v1/search", 405, "no-store"),
+        ("PUT", "/v1/search", 405, "no-store"),
         ("POST", "/v1/search", 422, "no-store"),
     ],
 )
@@ -45,7 +45,7 @@ def test_an_unexpected_error_reveals_nothing() -> None:
 
     response = TestClient(app, raise_server_exceptions=False).get("/broken")
     assert response.status_code == 500
-    assert response.json()["error"]["code"] == "internal"
+    assert response.json()["code"] == "internal"
     assert "secret" not in response.text
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
@@ -55,7 +55,8 @@ def test_413_has_the_shape_of_every_other_error() -> None:
     client = TestClient(create_app(settings("postgresql://127.0.0.1:1/none")))
     response = client.post("/v1/search", content=b"x" * 2**20)
     assert response.status_code == 413
-    assert response.json()["error"]["code"] == "too_large"
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "too_large"
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
 
 
@@ -76,7 +77,50 @@ def test_the_documentation_has_examples(searchable: Searchable) -> None:
     search = api["paths"]["/v1/search"]["post"]
     assert search["tags"] == ["search"]
     assert set(search["requestBody"]["content"]["application/json"]["examples"]) == {
-        "text", "like", "filter",
+        "text", "like", "filter", "terms",
     }  # fmt: skip
-    assert search["responses"]["503"]["content"]["application/json"]["schema"]["$ref"]
+    assert search["responses"]["503"]["content"]["application/problem+json"]["schema"]["$ref"]
     assert all(operation["tags"] for path in api["paths"].values() for operation in path.values())
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.js", "/livez", "/readyz", "/openapi.json"])
+def test_head_is_answered_like_get_without_the_body(searchable: Searchable, path: str) -> None:
+    """Load balancers and link checkers ask so; status and headers are those of GET."""
+    got, head = web.get(searchable.url + path), web.request("HEAD", searchable.url + path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    own = {"x-request-id", "date"}
+    assert {k: v for k, v in head.headers.items() if k not in own} == {
+        k: v for k, v in got.headers.items() if k not in own
+    }
+
+
+def test_answers_are_compressed_and_thumbnails_are_not(searchable: Searchable) -> None:
+    """Twelve hits take less than a quarter of their bytes; a WebP is compressed already."""
+    query = {"text": "a gold ellipse", "k": 12}
+    answer = web.post(f"{searchable.url}/v1/search", json=query)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < len(answer.content) / 4
+    thumbnail = web.get(searchable.url + answer.json()["hits"][0]["thumbnail"])
+    assert "content-encoding" not in thumbnail.headers
+
+
+def test_every_route_documents_every_status_it_sends(searchable: Searchable) -> None:
+    """All errors have one shape, also those before the route: 400, 405, 408 and 431."""
+    api = web.get(f"{searchable.url}/openapi.json").json()
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            statuses = set(operation["responses"])
+            assert statuses >= {"200", "400", "405", "408", "431"}, path
+            errors = {s: r["content"] for s, r in operation["responses"].items() if s >= "400"}
+            shapes = {
+                (media_type, content["schema"]["$ref"].rsplit("/", 1)[-1])
+                for contents in errors.values()
+                for media_type, content in contents.items()
+            }
+            assert shapes <= {
+                ("application/problem+json", "Problem"), ("application/json", "Ready"),
+            }, path  # fmt: skip
+    assert set(api["components"]["schemas"]["Problem"]["required"]) == {
+        "title", "status", "code", "detail",
+    }  # fmt: skip
+    assert "HTTPValidationError" not in api["components"]["schemas"]

@@ -63,7 +63,7 @@ def _ask(url: str, body: dict[str, object]) -> httpx.Response:
 
 def _message(response: httpx.Response) -> str:
     assert response.status_code == 503, response.text
-    message: str = response.json()["error"]["message"]
+    message: str = response.json()["detail"]
     return message
 
 

@@ -65,7 +65,7 @@ def test_a_service_becomes_ready_with_the_first_release(
         response = web.post(f"{url}/v1/search", json={"text": "x"})
         assert response.status_code == 503
         assert response.headers["retry-after"] == "2"
-        assert "Materialize" in response.json()["error"]["message"]
+        assert "Materialize" in response.json()["detail"]
         _publish(dsn, tiny, tiny_spec, tiny.identity)
         wait_until_ready(url)
 
@@ -80,7 +80,7 @@ def test_a_model_that_did_not_make_the_release_is_refused(
         wait_until_unready(url, "The loaded model differs from that of release 1")
         response = web.post(f"{url}/v1/search", json={"text": "x"})
         assert response.status_code == 503
-        assert tiny.identity.weights in response.json()["error"]["message"]
+        assert tiny.identity.weights in response.json()["detail"]
 
 
 def test_the_old_release_answers_while_a_new_model_loads(

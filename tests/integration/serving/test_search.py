@@ -95,8 +95,8 @@ def test_an_invalid_filter_in_a_form_is_refused(searchable: Searchable, wrong: s
     """The response is 422 and names the field; the file is not decoded."""
     url = f"{searchable.url}/v1/search/image"
     response = web.post(url, files={"file": ("x", b"no image")}, data={"filter": wrong})
-    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
-    assert "filter" in response.json()["error"]["message"]
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert "filter" in response.json()["detail"]
 
 
 def test_a_hit_has_its_lineage(searchable: Searchable) -> None:
@@ -128,7 +128,8 @@ def test_images_similar_to_an_image_exclude_that_image(searchable: Searchable) -
     answer = _search(searchable, image_id=asked, k=11)
     assert asked not in _ids(answer)
     assert len(answer["hits"]) == 11
-    assert answer["query"] == {"kind": "image_id", "text": None, "image_id": asked}
+    assert answer["query"]["kind"] == "image_id"
+    assert answer["query"]["image_id"] == asked
 
 
 @pytest.mark.parametrize("number", [2, 11])
@@ -146,13 +147,13 @@ def test_an_uploaded_copy_finds_its_original(searchable: Searchable, number: int
     assert hits[0]["score"] > 0.999
 
 
-def test_only_the_served_collection_is_accepted(searchable: Searchable) -> None:
+def test_an_unknown_collection_is_not_found(searchable: Searchable) -> None:
     """Another collection gives 404, and the message names the served one."""
     assert _search(searchable, text="x", collection="sample", k=1)["hits"]
     query = {"text": "x", "collection": "others"}
     response = web.post(f"{searchable.url}/v1/search", json=query)
     assert response.status_code == 404
-    assert "sample" in response.json()["error"]["message"]
+    assert "sample" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -180,9 +181,9 @@ def test_an_invalid_query_names_the_field(
     headers = {"Content-Type": "application/json"}
     content = json.dumps(query)
     response = web.post(f"{searchable.url}/v1/search", content=content, headers=headers)
-    error = response.json()["error"]
+    error = response.json()
     assert (response.status_code, error["code"]) == (422, "invalid_request")
-    assert about in error["message"]
+    assert about in error["detail"]
 
 
 def test_malformed_json_is_refused(searchable: Searchable) -> None:
@@ -190,7 +191,7 @@ def test_malformed_json_is_refused(searchable: Searchable) -> None:
     headers = {"Content-Type": "application/json"}
     response = web.post(f"{searchable.url}/v1/search", content=b"{", headers=headers)
     assert response.status_code == 422
-    assert response.json()["error"]["code"] == "invalid_request"
+    assert response.json()["code"] == "invalid_request"
 
 
 @pytest.mark.parametrize("image_id", ["no/such.png", "../../etc/passwd", "' OR 1=1 --", "%00"])
@@ -198,7 +199,7 @@ def test_an_unknown_image_is_not_found(searchable: Searchable, image_id: str) ->
     """Whatever an id looks like, it is only compared with stored ids."""
     response = web.post(f"{searchable.url}/v1/search", json={"image_id": image_id})
     assert response.status_code == 404
-    assert response.json()["error"]["code"] == "not_found"
+    assert response.json()["code"] == "not_found"
 
 
 def _gif() -> bytes:
@@ -228,9 +229,9 @@ def test_an_unusable_upload_is_refused_with_its_reason(
 ) -> None:
     """The message names wrong format, size or damage; none of these is a server error."""
     response = web.post(f"{searchable.url}/v1/search/image", files={"file": ("x.jpg", data)})
-    error = response.json()["error"]
+    error = response.json()
     assert (response.status_code, error["code"]) == (422, "unusable_image")
-    assert about in error["message"]
+    assert about in error["detail"]
 
 
 def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
@@ -241,7 +242,7 @@ def test_a_body_over_the_limit_is_not_read(searchable: Searchable) -> None:
             headers = {"Content-Type": "multipart/form-data; boundary=x"}
             response = web.post(searchable.url + path, content=content, headers=headers)
             assert response.status_code == 413
-            assert response.json()["error"]["code"] == "too_large"
+            assert response.json()["code"] == "too_large"
 
 
 def test_a_form_must_have_exactly_one_file(searchable: Searchable) -> None:

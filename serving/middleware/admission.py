@@ -1,0 +1,111 @@
+"""Refuses a request before anything of it is parsed, while as many as can be in time are answered.
+
+One event loop parses, validates and answers. If it also takes in what it must refuse later, that
+work delays the answers: at five times its capacity the service answers a third of what it could,
+seconds late.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.middleware.access_log import AccessLog
+from serving.middleware.headers import HEADERS
+from serving.middleware.prefix import route_path
+from serving.problem import MEDIA_TYPE, problem
+from serving.settings import ServingSettings
+
+ARRIVED = "serving.arrived"
+"""The key in a request's `state` for when all of it had arrived, in the event loop's time."""
+
+MESSAGE = "Too many requests are being answered. Try again shortly."
+BODY = json.dumps(problem(503, "busy", MESSAGE)).encode()
+START: Message = {
+    "type": "http.response.start",
+    "status": 503,
+    "headers": [
+        (name.lower().encode(), value.encode())
+        for name, value in {
+            **HEADERS,
+            "Cache-Control": "no-store",
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(BODY)),
+            "Retry-After": "1",
+        }.items()
+    ],
+}
+
+
+def since_arrival(scope: Scope) -> float:
+    """Seconds since the whole request had arrived; 0 if it has not."""
+    now = asyncio.get_running_loop().time()
+    waited: float = now - scope.get("state", {}).get(ARRIVED, now)
+    return waited
+
+
+@dataclass
+class Lane:
+    """Requests of one kind: how many may be answered at once, and how many are."""
+
+    bound: int
+    inside: int = 0
+
+    @property
+    def full(self) -> bool:
+        return self.inside >= self.bound
+
+
+class Admission:
+    """The outermost layer. A request takes its place when all of it has arrived, so that a client
+    that sends its body slowly takes none from others."""
+
+    def __init__(self, app: ASGIApp, settings: ServingSettings) -> None:
+        self._app = app
+        self._refuse = AccessLog(_refused)
+        self._most_seconds = settings.deadline_seconds / 2
+        self._searches = Lane(settings.admitted_searches)
+        self._uploads = Lane(settings.admitted_uploads)
+        self._reads = Lane(settings.admitted_reads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        lane = self._lane(scope)
+        if lane is None:
+            return await self._app(scope, receive, send)
+        if lane.full or since_arrival(scope) > self._most_seconds:
+            return await self._refuse(scope, receive, send)
+        entered = ARRIVED in scope.get("state", {})
+        lane.inside += entered
+
+        async def receive_and_enter() -> Message:
+            nonlocal entered
+            message = await receive()
+            if not entered and not message.get("more_body", False):
+                if lane.full:
+                    raise HTTPException(503, MESSAGE, {"Retry-After": "1"})
+                lane.inside += 1
+                entered = True
+            return message
+
+        try:
+            await self._app(scope, receive_and_enter, send)
+        finally:
+            lane.inside -= entered
+
+    def _lane(self, scope: Scope) -> Lane | None:
+        """Where the request counts; the page, its files and the health of the service do not."""
+        path = route_path(scope)
+        if path.startswith("/v1/search/image"):
+            return self._uploads
+        if path.startswith("/v1/search"):
+            return self._searches
+        if path.startswith(("/v1/", "/thumbnails/")):
+            return self._reads
+        return None
+
+
+async def _refused(_: Scope, __: Receive, send: Send) -> None:
+    await send({**START, "headers": list(START["headers"])})
+    await send({"type": "http.response.body", "body": BODY})

@@ -1,0 +1,123 @@
+"""What a search may ask for."""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from clip_assets.search.filters import Filter
+
+MAX_K = 100
+MAX_TERMS = 16
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text.strip()
+
+
+Text = Annotated[
+    str, Field(max_length=1_000), AfterValidator(_without_nul), AfterValidator(_not_blank)
+]
+ImageId = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_without_nul)]
+Count = Annotated[int, Field(ge=1, le=MAX_K, description="how many hits")]
+MinScore = Annotated[
+    float | None, Field(ge=-1, le=1, description="return only hits with at least this score")
+]
+CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
+InCollection = Annotated[
+    CollectionName | None,
+    Field(description="default: the collection that this service follows"),
+]
+
+
+class Term(BaseModel):
+    """One thing to search for, or to search away from: a text, a stored image or a vector."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Text | None = None
+    image_id: ImageId | None = None
+    vector: tuple[FiniteFloat, ...] | None = Field(
+        None, min_length=1, max_length=4_096, description="of the release's model, of any length"
+    )
+    weight: FiniteFloat = Field(1.0, ge=-10, le=10, description="negative: away from it; not 0")
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if sum(part is not None for part in (self.text, self.image_id, self.vector)) != 1:
+            raise ValueError("give one of `text`, `image_id` and `vector`")
+        if self.weight == 0:
+            raise ValueError("`weight` must not be 0")
+        return self
+
+
+class SearchRequest(BaseModel):
+    """A text, the id of a stored image to find similar images for, or several terms."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Text | None = None
+    image_id: ImageId | None = None
+    terms: tuple[Term, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TERMS,
+        description="searched together: the sum of their unit vectors, each times its weight",
+    )
+    k: Count = 24
+    min_score: MinScore = None
+    exclude_ids: tuple[ImageId, ...] = Field(
+        (), max_length=100, description="images that are not to be among the hits"
+    )
+    filter: Filter | None = Field(None, description="return only images that match")
+    collection: InCollection = None
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if sum(part is not None for part in (self.text, self.image_id, self.terms)) != 1:
+            raise ValueError("give either `text`, `image_id` or `terms`")
+        return self
+
+    @property
+    def all_terms(self) -> tuple[Term, ...]:
+        return self.terms or (Term(text=self.text, image_id=self.image_id),)
+
+
+class AddressQuery(Filter):
+    """The same in an address, for links and for curl: the filter's fields stand beside the text."""
+
+    q: Text | None = Field(None, description="the text to search for")
+    image_id: ImageId | None = Field(None, description="or the image to find similar ones for")
+    k: Count = 24
+    min_score: MinScore = None
+    collection: InCollection = None
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if (self.q is None) == (self.image_id is None):
+            raise ValueError("give either `q` or `image_id`")
+        return self
+
+    @property
+    def request(self) -> SearchRequest:
+        only = Filter(**{name: getattr(self, name) for name in Filter.model_fields})
+        return SearchRequest(
+            text=self.q,
+            image_id=self.image_id,
+            k=self.k,
+            min_score=self.min_score,
+            filter=only if only.predicate else None,
+            collection=self.collection,
+        )
+
+
+def filter_of_form(text: str) -> Filter | None:
+    """The filter of a form, whose field holds JSON. Raises ValueError if it is invalid."""
+    return Filter.model_validate_json(text) if text else None

@@ -1,0 +1,117 @@
+"""Searching for several things at once, and away from some."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import web
+from tests.integration.serving.support import Searchable
+
+
+def _search(service: Searchable, **query: object) -> dict[str, Any]:
+    response = web.post(f"{service.url}/v1/search", json=query)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def _ids(answer: dict[str, Any]) -> list[str]:
+    return [hit["image_id"] for hit in answer["hits"]]
+
+
+def _scores(answer: dict[str, Any]) -> dict[str, float]:
+    return {hit["image_id"]: hit["score"] for hit in answer["hits"]}
+
+
+def test_terms_are_searched_as_their_weighted_sum(searchable: Searchable) -> None:
+    """Scores are the cosine similarity to the sum of unit vectors, each times its weight: texts,
+    images and vectors of any length, some with a negative weight."""
+    stored = searchable.encoder.encode_images([picture.image for picture in searchable.pictures])
+    text = searchable.encoder.encode_text(["gold"])[0]
+    total = 2 * text - 0.5 * stored[3] + stored[5]
+    expected = stored @ (total / np.linalg.norm(total))
+    terms = [
+        {"text": "gold", "weight": 2},
+        {"image_id": searchable.pictures[3].image_id, "weight": -0.5},
+        {"vector": (stored[5] * 7).tolist()},
+    ]
+    answer = _search(searchable, terms=terms, k=100)
+    scores = _scores(answer)
+    assert searchable.pictures[3].image_id not in scores
+    for picture, score in zip(searchable.pictures, expected, strict=True):
+        if picture.image_id in scores:
+            assert scores[picture.image_id] == pytest.approx(score, abs=2e-3)
+    assert len(scores) == len(searchable.pictures) - 1
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert [term["weight"] for term in answer["query"]["terms"]] == [2, -0.5, 1]
+
+
+def test_a_single_term_is_the_short_form(searchable: Searchable) -> None:
+    """Both give the same hits; a negative weight turns the order round."""
+    short = _search(searchable, text="gold", k=100)
+    assert _search(searchable, terms=[{"text": "gold"}], k=100)["hits"] == short["hits"]
+    away = _search(searchable, terms=[{"text": "gold", "weight": -3}], k=100)
+    assert sorted(_scores(away)) == sorted(_scores(short))
+    for image_id, score in _scores(away).items():
+        assert score == pytest.approx(-_scores(short)[image_id], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("terms", "about"),
+    [
+        ([{"text": "a"}, {"text": "a", "weight": -1}], "cancel each other out"),
+        ([{"vector": [1.0, 2.0]}], "has 32 numbers"),
+        ([{"vector": [0.0] * 32}], "all zeros"),
+    ],
+)
+def test_terms_that_mean_nothing_are_refused(
+    searchable: Searchable, terms: list[dict[str, object]], about: str
+) -> None:
+    """The message says what to change."""
+    response = web.post(f"{searchable.url}/v1/search", json={"terms": terms})
+    assert response.status_code == 422
+    assert about in response.json()["detail"]
+
+
+def test_an_unknown_image_among_the_terms_is_not_found(searchable: Searchable) -> None:
+    """It is not left out silently."""
+    terms = [{"text": "a"}, {"image_id": "none"}]
+    response = web.post(f"{searchable.url}/v1/search", json={"terms": terms})
+    assert response.status_code == 404
+
+
+def test_hits_below_a_score_or_excluded_are_left_out(searchable: Searchable) -> None:
+    """Excluded images make room for others; a cut-off leaves the answer complete."""
+    every = _search(searchable, text="gold", k=12)
+    first, second, third, *_ = _ids(every)
+    assert _ids(_search(searchable, text="gold", k=2, exclude_ids=[first, second]))[0] == third
+    least = every["hits"][2]["score"]
+    cut = _search(searchable, text="gold", k=12, min_score=least - 1e-6)
+    assert _ids(cut) == [first, second, third]
+    assert cut["complete"] is True
+
+
+def test_a_link_searches_like_a_body(searchable: Searchable) -> None:
+    """GET takes the text, the number of hits, a filter and a score from the address."""
+    link = {"q": "gold", "k": "5", "words": "gold", "min_score": "-1"}
+    answer = web.get(f"{searchable.url}/v1/search", params=link)
+    assert answer.status_code == 200
+    filtered = _search(searchable, text="gold", k=5, filter={"words": "gold"})
+    assert answer.json()["hits"] == filtered["hits"]
+    like = {"image_id": searchable.pictures[11].image_id}
+    assert web.get(f"{searchable.url}/v1/search", params=like).json()["hits"]
+    for wrong in ({}, {"q": "a", "image_id": "b"}, {"q": "a", "size": "3"}, {"q": "a", "k": "0"}):
+        assert web.get(f"{searchable.url}/v1/search", params=wrong).status_code == 422
+
+
+def test_a_text_beyond_the_context_says_how_much_was_read(searchable: Searchable) -> None:
+    """The answer gives the start of the text that the model reads; it searches like the whole."""
+    text = "a gold ellipse on white paper " * 30
+    answer = _search(searchable, text=text, k=3)
+    read = answer["query"]["read"]
+    assert text.startswith(read)
+    assert 0 < len(read) < len(text)
+    again = _search(searchable, text=read, k=3)
+    assert again["query"]["read"] is None
+    assert again["hits"] == answer["hits"]
