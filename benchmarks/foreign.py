@@ -28,7 +28,7 @@ from psycopg.conninfo import conninfo_to_dict
 from benchmarks import made_up
 from benchmarks.hnsw import K, exact_nearest
 from benchmarks.made_up import Vectors
-from clip_assets.index.hnsw import EF_SEARCH_LADDER, M, ef_construction
+from clip_assets.index.hnsw import EF_SEARCH_LADDER, M, Planned
 
 WANTED = (0.95, 0.99)
 ROUNDS = 3
@@ -92,7 +92,7 @@ def load(address: str, table: str, vectors: Vectors, numbers: NDArray[np.int64])
             sql.SQL(
                 "CREATE INDEX ON {} USING hnsw (embedding halfvec_cosine_ops) "
                 "WITH (m = {}, ef_construction = {})"
-            ).format(name, M, ef_construction(len(vectors)))
+            ).format(name, M, Planned(len(vectors), max(WANTED)).ef_construction)
         )
         connection.execute(sql.SQL("ANALYZE {}").format(name))
         print(f"{table}: HNSW of {len(vectors):,} rows in {time.perf_counter() - started:.0f} s",

@@ -28,7 +28,7 @@ from psycopg import sql
 from benchmarks import clock, made_up
 from benchmarks.made_up import Vectors
 from clip_assets.index import binary, build, tables
-from clip_assets.index.hnsw import EF_SEARCH_LADDER, M, ef_construction
+from clip_assets.index.hnsw import EF_SEARCH_LADDER, M, Planned
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.postgres.connect import connect_owner
@@ -123,7 +123,7 @@ def load(connection: psycopg.Connection, vectors: Vectors) -> Index:
 def in_postgres(connection: psycopg.Connection, index: Index, rows: int) -> Engine:
     """The graph alone: a prepared statement that selects row numbers."""
     started = time.perf_counter()
-    build.build(connection, index, rows, print)
+    build.build(connection, index, rows, print, WANTED)
     seconds = time.perf_counter() - started
     connection.execute("SET enable_seqscan = off; SET enable_sort = off")
     query = (
@@ -161,7 +161,9 @@ def hnswlib(vectors: Vectors) -> tuple[Any, Engine]:
     import hnswlib as library
 
     index = library.Index(space="cosine", dim=vectors.shape[1])
-    index.init_index(len(vectors), M=M, ef_construction=ef_construction(len(vectors)))
+    index.init_index(
+        len(vectors), M=M, ef_construction=Planned(len(vectors), WANTED).ef_construction
+    )
     started = time.perf_counter()
     index.add_items(vectors, num_threads=os.cpu_count())
     seconds = time.perf_counter() - started
@@ -179,7 +181,7 @@ def usearch(vectors: Vectors) -> Engine:
 
     index = Index(
         ndim=vectors.shape[1], metric="cos", dtype="f16",
-        connectivity=M, expansion_add=ef_construction(len(vectors)),
+        connectivity=M, expansion_add=Planned(len(vectors), WANTED).ef_construction,
     )  # fmt: skip
     started = time.perf_counter()
     index.add(np.arange(len(vectors)), vectors, threads=os.cpu_count() or 1)

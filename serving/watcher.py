@@ -22,6 +22,7 @@ from serving.database import Database
 from serving.encoder import Lanes, Model, QueryEncoder
 from serving.errors import Unavailable
 from serving.live import Live, Snapshot
+from serving.prewarm import Prewarm
 from serving.reader import may_not_read
 from serving.revival import Revival
 from serving.settings import ServingSettings
@@ -62,6 +63,7 @@ class Watcher:
         )
         self._loading: _Loading | None = None
         self._revival = Revival()
+        self._prewarm = Prewarm(settings.deadline_seconds)
         self._told: str | None = None
         self._following = settings.collection
 
@@ -75,6 +77,7 @@ class Watcher:
             await asyncio.sleep(self._settings.refresh_seconds)
 
     def close(self) -> None:
+        self._prewarm.forget()
         self._lanes.close()
         if self._live.connected:
             self._live.connected.close()
@@ -87,6 +90,7 @@ class Watcher:
             if release is not None:
                 await look_into(self._live, self._live.connected, self._next(release))
                 self._follow(release)
+                self._prewarm.begin(self._live.connected, release)
 
     async def _connect(self) -> None:
         try:
@@ -148,6 +152,7 @@ class Watcher:
 
     def _report_database(self, problem: str, error: Exception | None = None) -> None:
         """Note the problem, and log it with its cause if it is a new one."""
+        self._prewarm.forget()
         if problem != self._told:
             logger.warning("database: %s", f"{problem} ({error})" if error else problem)
         self._live.database_problem = self._told = problem

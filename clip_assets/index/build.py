@@ -15,7 +15,12 @@ from psycopg.rows import class_row
 
 from clip_assets.errors import DatabaseError
 from clip_assets.index import filter_indexes, tables
-from clip_assets.index.hnsw import PARALLEL_FROM_ROWS, create_statement, memory_needed
+from clip_assets.index.hnsw import (
+    PARALLEL_FROM_ROWS,
+    Planned,
+    create_statement,
+    memory_needed,
+)
 from clip_assets.index.progress import Report, reported, silent
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
@@ -43,17 +48,25 @@ class _Sizes:
     buffers: int
 
 
-def build(connection: psycopg.Connection, index: Index, rows: int, report: Report = silent) -> bool:
+def build(
+    connection: psycopg.Connection,
+    index: Index,
+    rows: int,
+    report: Report = silent,
+    recall: float = 1.0,
+) -> bool:
     """Build the HNSW if the table has none; returns whether this call built it.
 
     `rows` sizes maintenance_work_mem: a graph that does not fit takes several times as long.
+    `recall` is the recall@10 that searches are wanted to reach; a lower one is built faster.
     `report` is called with a line of progress from time to time, from another thread.
     Parallel workers share memory; if the server has too little of that, one process builds alone.
     Raises DatabaseError if the server's disk is full.
     """
+    planned = Planned(rows, recall)
     try:
         try:
-            return _build(connection, index, rows, report)
+            return _build(connection, index, planned, report)
         except DiskFull as error:
             if _SHARED_MEMORY not in str(error):
                 raise
@@ -62,7 +75,7 @@ def build(connection: psycopg.Connection, index: Index, rows: int, report: Repor
                 f"the server has too little shared memory: {error.diag.message_primary}. In a "
                 "container it is 64 MB by default; start it with docker run --shm-size=1g or more"
             )
-            return _build(connection, index, rows, report, alone=True)
+            return _build(connection, index, planned, report, alone=True)
     except DiskFull as error:
         raise DatabaseError(
             f"Postgres has no space left: {error.diag.message_primary}. Free some on its disk, or "
@@ -71,7 +84,12 @@ def build(connection: psycopg.Connection, index: Index, rows: int, report: Repor
 
 
 def _build(
-    connection: psycopg.Connection, index: Index, rows: int, report: Report, *, alone: bool = False
+    connection: psycopg.Connection,
+    index: Index,
+    planned: Planned,
+    report: Report,
+    *,
+    alone: bool = False,
 ) -> bool:
     filter_indexes.ensure_indexes(connection, index, alone=alone)
     if tables.has_hnsw(connection, index):
@@ -80,10 +98,14 @@ def _build(
         connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
         if tables.has_hnsw(connection, index):
             return False
-        _use(connection, index, rows, report, alone=alone)
+        _use(connection, index, planned.rows, report, alone=alone)
         connection.execute(statement("drop_hnsw", hnsw=sql.Identifier(index.hnsw)))  # if invalid
+        report(
+            f"building HNSW of {planned.rows:,} rows with ef_construction "
+            f"{planned.ef_construction}, for a recall of {planned.recall}"
+        )
         with reported(connection, index, report):
-            connection.execute(create_statement(index, rows))
+            connection.execute(create_statement(index, planned))
     connection.execute(sql.SQL("ANALYZE clip_assets.{}").format(index.table))
     _advise(connection, index, report)
     return True

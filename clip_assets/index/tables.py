@@ -57,12 +57,17 @@ class Index:
 
     @property
     def hnsw(self) -> str:
-        return f"{table_name(self.index_id)}_hnsw"
+        return hnsw_name(self.index_id)
 
 
 def table_name(index_id: int) -> str:
     """Name of an index's table within the schema `clip_assets`."""
     return f"images_{index_id}"
+
+
+def hnsw_name(index_id: int) -> str:
+    """Name of the HNSW of an index's table."""
+    return f"{table_name(index_id)}_hnsw"
 
 
 def ensure(

@@ -69,5 +69,5 @@ def build_and_judge(
     """Build a loaded index's graph and judge it; returns whether this call built the graph, and the
     judgement. Raises ReleaseError if there are no images to search."""
     rows = tables.row_count(tables.ledger(connection, index))
-    built = build.build(connection, index, rows, report)
+    built = build.build(connection, index, rows, report, wanted.recall)
     return built, judge.judge(connection, objects, index, wanted)

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from clip_assets.index import build, progress, tables
-from clip_assets.index.hnsw import PARALLEL_FROM_ROWS, memory_needed
+from clip_assets.index.hnsw import PARALLEL_FROM_ROWS, Planned, memory_needed
 from clip_assets.index.progress import Step
 from clip_assets.postgres import embedded, machine
 from clip_assets.postgres.migrate import migrate
@@ -68,9 +68,19 @@ def test_lines_of_progress(
     index = reconcile(connection, many).index
     assert build.build(connection, index, MANY, lines.append)
     assert "MB) and at most 0 workers" in lines[0]
-    assert 2 < len(lines) <= 22
+    assert 2 < len(lines) <= 23
     assert all("building HNSW" in line for line in lines[1:])
+    assert "with ef_construction 64, for a recall of 1.0" in lines[1]
     assert not build.build(connection, index, MANY, lines.append)
+
+
+@pytest.mark.parametrize(
+    ("rows", "recall", "candidates"),
+    [(49_999, 0.99, 64), (50_000, 0.99, 200), (50_000, 0.95, 100), (3_000_000, 0.95, 200)],
+)
+def test_a_modest_recall_is_built_faster(rows: int, recall: float, candidates: int) -> None:
+    """Nobody who wants 0.95 waits for a graph that reaches 0.99, as far as that was measured."""
+    assert Planned(rows, recall).ef_construction == candidates
 
 
 @pytest.mark.parametrize("rows", [PARALLEL_FROM_ROWS - 1, PARALLEL_FROM_ROWS])
