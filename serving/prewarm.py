@@ -79,7 +79,7 @@ class Prewarm:
     ) -> None:
         # A graph larger than shared_buffers would evict its own pages: the system's cache holds it.
         mode = "buffer" if graph.fits else "read"
-        read = _statement("read", function=sql.SQL(graph.function))  # type: ignore[arg-type]
+        read = _statement("read", function=sql.SQL(graph.function))
         await database.run(
             lambda connection: connection.execute(read, {"mode": mode, **part}),
             Deadline.within(self._seconds),
