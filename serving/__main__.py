@@ -13,7 +13,7 @@ from clip_assets.settings import Settings
 from serving import log
 from serving.app import create_app
 from serving.server import DrainingServer, config_of, listen
-from serving.settings import ServingSettings
+from serving.settings import from_environment
 
 EPILOG = """\b
 Examples:
@@ -41,9 +41,9 @@ def serve(
     log.to_stderr()
     # uvicorn raises the signal again at the end; by default that skips what is left to clean up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    settings = ServingSettings()
-    settings.collection = collection or settings.collection
     try:
+        settings = from_environment()
+        settings.collection = collection or settings.collection
         if snapshot:
             settings.dsn = SecretStr(_replica(snapshot))
         listening = listen(host, port, next_port)

@@ -7,21 +7,31 @@ uvicorn's own hooks.
 """
 
 import json
+import logging
 import resource
+import time
 from asyncio import AbstractEventLoop, BaseTransport, TimerHandle, Transport
 from typing import Any
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from serving.middleware.admission import ARRIVED
 from serving.middleware.headers import HEADERS
 from serving.problem import MEDIA_TYPE, problem
 
+logger = logging.getLogger(__name__)
+access = logging.getLogger("serving.access")
+
 HEAD_BYTES = 64 * 2**10
 BACKLOG = 128
 """Connections that the kernel accepts for us. All of them may arrive at once, beyond the limit."""
+_SAY_SECONDS = 60.0
 _OTHER_FILES = 256  # of one process: the database's connections, weights, logs, the backlog above
 
 
@@ -32,10 +42,25 @@ class Connections:
     new connection takes the place of the first of them.
     """
 
-    def __init__(self, limit: int, head_seconds: float) -> None:
+    def __init__(self, limit: int, head_seconds: float, read_seconds: float) -> None:
         self.limit = max(1, min(limit, _open_files() - _OTHER_FILES))
         self.head_seconds = head_seconds
+        self.read_seconds = read_seconds
         self.waiting: dict[Connection, None] = {}
+        self._said = float("-inf")
+
+    def make_room(self) -> None:
+        """Close the connection that has been silent longest, and say so at most once a minute."""
+        if time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            logger.warning(
+                "%d connections are open, which is the limit; new ones replace those that have "
+                "been silent longest",
+                self.limit,
+            )
+        longest = next(iter(self.waiting))
+        del self.waiting[longest]
+        longest.transport.abort()
 
     def __call__(
         self,
@@ -56,6 +81,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*uvicorns)
         self._all = all_of_them
         self._timer: TimerHandle | None = None
+        self._unread: TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
         self._read = self._received = self._of_body = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -63,13 +90,14 @@ class Connection(HttpToolsProtocol):
         self._all.waiting[self] = None
         self._start_timer()
         if len(self.connections) > self._all.limit:
-            longest = next(iter(self._all.waiting))
-            del self._all.waiting[longest]
-            longest.transport.abort()
+            self._all.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_unread()
         self._all.waiting.pop(self, None)
+        if self._answering:
+            self._answering.disconnected = True  # uvicorn tells only the last of pipelined requests
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -92,7 +120,10 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
+        first = self._answered
         super().on_headers_complete()
+        if first:
+            self._answering = self.cycle
 
     def on_body(self, body: bytes) -> None:
         self._of_body += len(body)
@@ -105,9 +136,20 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self._answered and not self.transport.is_closing():
             self._all.waiting[self] = None
+
+    def pause_writing(self) -> None:
+        """The client does not read: what answers it waits, in a place that others could have."""
+        super().pause_writing()
+        self._stop_unread()
+        self._unread = self.loop.call_later(self._all.read_seconds, self._cut)
+
+    def resume_writing(self) -> None:
+        self._stop_unread()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "bad_request", msg)
@@ -125,6 +167,15 @@ class Connection(HttpToolsProtocol):
             self._timer.cancel()
         self._timer = None
 
+    def _cut(self) -> None:
+        logger.info("closed a connection whose client did not read its answer")
+        self.transport.abort()
+
+    def _stop_unread(self) -> None:
+        if self._unread:
+            self._unread.cancel()
+        self._unread = None
+
     def _too_slow(self) -> None:
         if self._received:
             self._refuse(408, "header_timeout", "The request's header took too long.")
@@ -136,6 +187,7 @@ class Connection(HttpToolsProtocol):
         if not self._answered or self.transport.is_closing():
             self.transport.abort()
             return
+        access.info(json.dumps({"method": None, "route": None, "status": status, "code": code}))
         body = json.dumps(problem(status, code, message)).encode()
         headers = {
             **HEADERS,

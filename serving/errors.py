@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
 from clip_assets.search.search import Release
@@ -115,11 +116,27 @@ def _refusal(_: Request, error: Exception) -> JSONResponse:
     return _answer(error.status, error.code, str(error), headers)
 
 
-def _http(_: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = _allowed(request)
     codes = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout", 503: "busy"}
     code = codes.get(error.status_code, "bad_request")
-    return _answer(error.status_code, code, error.detail, dict(error.headers or {}))
+    return _answer(error.status_code, code, error.detail, headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of every route of the path: the router knows only those of the first."""
+    methods = [
+        method
+        for method in ("GET", "POST")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+    return ", ".join(["HEAD", *methods] if "GET" in methods else methods)
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -14,7 +14,8 @@ from clip_assets.search.search import Hits, Release
 from serving.encoder import Vector
 from serving.errors import Unanswerable
 
-_NOTHING = 1e-3  # a sum of unit vectors as short as this points nowhere
+_MOST = 1_000  # hits to look through for those that are no duplicates
+_NOTHING = 1e-3  # a sum of unit vectors this much shorter than they are points nowhere
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Up to `k` hits that pass the filter, score at least `min_score` and are not excluded."""
+    """Up to `k` hits that pass the filter, score at least `min_score`, are not excluded and, with
+    `collapse`, are of different content."""
 
     k: int
     only: Filter | None = None
     min_score: float | None = None
     excluded: frozenset[str] = frozenset()
+    collapse: bool = False
 
 
 def nearest(
@@ -45,18 +48,22 @@ def nearest(
     """
     vectors: list[Vector] = []
     for part in parts:
-        vector = _stored(connection, release, part.of) if isinstance(part.of, str) else part.of
-        if vector is None:
-            return None
-        vectors.append(vector)
+        if isinstance(part.of, str):
+            vector = index.vector_of(connection, release, part.of)
+            if vector is None:
+                return None
+            vectors.append(vector)
+        else:
+            vectors.append(part.of)
     excluded = wanted.excluded | {part.of for part in parts if isinstance(part.of, str)}
     together = _together(vectors, [part.weight for part in parts], release.identity.dim)
-    found = index.search(connection, release, together, wanted.k + len(excluded), wanted.only)
-    return _kept(found, excluded, wanted)
-
-
-def _stored(connection: Connection[TupleRow], release: Release, image_id: str) -> Vector | None:
-    return index.vector_of(connection, release, image_id)
+    count = wanted.k + len(excluded)
+    while True:
+        found = index.search(connection, release, together, count, wanted.only)
+        hits = _kept(found, excluded, wanted, found.complete and len(found.hits) < count)
+        if hits.complete or not wanted.collapse or not found.complete or count > _MOST:
+            return hits
+        count *= 2  # to fill the places of duplicates
 
 
 def _together(vectors: Sequence[Vector], weights: Sequence[float], dim: int) -> Vector:
@@ -68,7 +75,7 @@ def _together(vectors: Sequence[Vector], weights: Sequence[float], dim: int) -> 
     total = np.zeros(dim)
     for vector, weight in zip(vectors, weights, strict=True):
         total += weight * _unit(np.asarray(vector, np.float64))
-    if np.linalg.norm(total) < _NOTHING:
+    if np.linalg.norm(total) < _NOTHING * np.abs(weights).sum():
         raise Unanswerable("The terms cancel each other out. Change a weight, or leave one out.")
     unit: Vector = _unit(total).astype(np.float32)
     return unit
@@ -83,12 +90,17 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def _kept(found: Hits, excluded: frozenset[str], wanted: Wanted) -> Hits:
+def _kept(found: Hits, excluded: frozenset[str], wanted: Wanted, exhausted: bool) -> Hits:
     others = [hit for hit in found.hits if hit.image_id not in excluded]
     if wanted.min_score is not None:
         close = [hit for hit in others if hit.score >= wanted.min_score]
     else:
         close = others
-    kept = tuple(close[: wanted.k])
-    whole = found.complete or len(kept) == wanted.k or len(kept) < len(others)
-    return Hits(kept, whole)
+    if wanted.collapse:
+        unlike = {hit.sha256: hit for hit in reversed(close)}  # of each, the nearest stays
+        different = [hit for hit in close if unlike[hit.sha256] is hit]
+    else:
+        different = close
+    kept = tuple(different[: wanted.k])
+    cut = len(close) < len(others)
+    return Hits(kept, exhausted or cut or len(kept) == wanted.k)

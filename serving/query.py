@@ -76,6 +76,9 @@ class SearchRequest(BaseModel):
     exclude_ids: tuple[ImageId, ...] = Field(
         (), max_length=100, description="images that are not to be among the hits"
     )
+    collapse_duplicates: bool = Field(
+        False, description="return only one image of those whose files are equal"
+    )
     filter: Filter | None = Field(None, description="return only images that match")
     collection: InCollection = None
 

@@ -24,7 +24,9 @@ def config_of(app: FastAPI, settings: ServingSettings) -> uvicorn.Config:
     """uvicorn as this service needs it; its own log lines go where ours go."""
     return uvicorn.Config(
         app,
-        http=Connections(settings.connections, settings.head_seconds),  # type: ignore[arg-type]
+        http=Connections(  # type: ignore[arg-type]
+            settings.connections, settings.head_seconds, settings.read_seconds
+        ),
         backlog=BACKLOG,
         access_log=False,
         log_config=None,

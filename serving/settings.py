@@ -1,10 +1,12 @@
 """The settings of one service, from the environment (`CLIP_ASSETS_SERVING_…`) or `.env`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, SecretStr
+from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_assets.errors import SettingsError
 from clip_assets.processors import available
 from clip_assets.settings import PROJECT
 
@@ -34,12 +36,13 @@ class ServingSettings(BaseSettings):
         None, description="one line shown on the page, about the collection or model"
     )
 
-    path_prefix: str = Field(
+    path_prefix: Annotated[str, BeforeValidator(lambda prefix: prefix.rstrip("/"))] = Field(
         "", pattern="^(/[^/?#]+)*$", description="such as /clip, below which a proxy shows it all"
     )
     deadline_seconds: float = Field(3.0, gt=0, description="from a complete request to its answer")
     connections: int = Field(1_000, ge=1, description="fewer if fewer files may be open")
     head_seconds: float = Field(10.0, gt=0, description="time for a client to send its header")
+    read_seconds: float = Field(30.0, gt=0, description="for a client to go on reading its answer")
     admitted_searches: int = Field(32, ge=1, description="answered at once; more get 503")
     admitted_uploads: int = Field(8, ge=1, description="the same for searches by an upload")
     admitted_reads: int = Field(128, ge=1, description="the same for records and thumbnails")
@@ -67,3 +70,15 @@ class ServingSettings(BaseSettings):
     load_retry_seconds: float = Field(30.0, gt=0, description="before loading a model again")
     drain_seconds: float = Field(2.0, ge=0, description="reported unready before shutting down")
     private: bool = Field(False, description="keep thumbnails out of shared caches")
+
+
+def from_environment() -> ServingSettings:
+    """The settings of this process. Raises SettingsError that names each invalid one."""
+    try:
+        return ServingSettings()
+    except ValidationError as error:
+        prefix = ServingSettings.model_config["env_prefix"]
+        faults = [
+            f"{prefix}{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in error.errors()
+        ]
+        raise SettingsError(f"Invalid settings: {'; '.join(faults)}.") from error

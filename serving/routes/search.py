@@ -104,7 +104,13 @@ async def search(
         part, read = await _part(term, context, snapshot)
         parts.append(part)
         terms.append(TermOut(text=term.text, read=read, image_id=term.image_id, weight=term.weight))
-    wanted = Wanted(query.k, query.filter, query.min_score, frozenset(query.exclude_ids))
+    wanted = Wanted(
+        query.k,
+        query.filter,
+        query.min_score,
+        frozenset(query.exclude_ids),
+        query.collapse_duplicates,
+    )
     hits = await _nearest(context, snapshot, parts, wanted)
     return _answer(_understood(query, terms), context, snapshot, hits)
 

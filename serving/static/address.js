@@ -1,5 +1,5 @@
-// The state of the page, kept in its address: `?q=` or `?like=`, filters, and `&show=` for an open
-// picture, so that links and "back" work. An uploaded picture does not fit in an address: it is kept
+// The state of the page, kept in its address: `?q=` or `?like=`, filters, `&collection=`, and `&show=`
+// for an open picture, so that links and "back" work. An uploaded picture does not fit in an address: it is kept
 // here until the page is left, under a number stored in its history entry.
 
 const uploads = new Map();
@@ -16,7 +16,7 @@ export function placeIn(search) {
   const texts = TEXTS.map((name) => [name, value(name)]).filter(([, text]) => text);
   const numbers = NUMBERS.map((name) => [name, Number(value(name))]).filter(([, pixels]) => pixels > 0);
   const filter = Object.fromEntries([...texts, ...numbers]);
-  return { q: value("q"), like: id("like"), show: id("show"), filter };
+  return { q: value("q"), like: id("like"), show: id("show"), filter, collection: id("collection") };
 }
 
 export function here() {
@@ -24,10 +24,11 @@ export function here() {
   return { ...placeIn(location.search), upload, file: uploads.get(upload) };
 }
 
-export const results = ({ q, like, upload, filter }) => JSON.stringify([q, like, upload, filter]);
+export const results = ({ q, like, upload, filter, collection }) =>
+  JSON.stringify([q, like, upload, filter, collection]);
 
-export function link({ q, like, show, filter }) {
-  const parts = Object.entries({ q, like, ...filter, show }).filter(([, value]) => value);
+export function link({ q, like, show, filter, collection }) {
+  const parts = Object.entries({ q, like, ...filter, collection, show }).filter(([, value]) => value);
   return parts.length ? `./?${new URLSearchParams(parts)}` : "./"; // below any path prefix
 }
 
@@ -44,5 +45,6 @@ export function closeShown() {
 export function goUpload(file) {
   const upload = Date.now();
   uploads.set(upload, file);
-  go({ upload, filter: here().filter });
+  const { filter, collection } = here();
+  go({ upload, filter, collection });
 }

@@ -1,4 +1,4 @@
-// The three API calls that the page makes.
+// The API calls that the page makes.
 
 export class Refused extends Error {
   constructor(response, body) {
@@ -19,20 +19,26 @@ async function asked(path, options) {
 const here = (image) => ({ ...image, thumbnail: `thumbnails/${image.sha256}.webp` });
 const allHere = (answer) => ({ ...answer, hits: answer.hits.map(here) });
 
-export const release = () => asked("v1/release");
+const within = (collection) => (collection ? `?${new URLSearchParams({ collection })}` : "");
 
-export const record = (id) => asked(`v1/images/${encodeURIComponent(id)}`).then(here);
+export const release = (collection) => asked(`v1/release${within(collection)}`);
 
-export function search({ q, like, file, filter = {} }, k, signal) {
+export const collections = () => asked("v1/collections");
+
+export const record = (id, collection) =>
+  asked(`v1/images/${encodeURIComponent(id)}${within(collection)}`).then(here);
+
+export function search({ q, like, file, filter = {}, collection }, k, signal) {
   const narrow = Object.keys(filter).length ? filter : undefined;
   if (file) {
     const form = new FormData();
     form.append("file", file);
     form.append("k", k);
     if (narrow) form.append("filter", JSON.stringify(narrow));
+    if (collection) form.append("collection", collection);
     return asked("v1/search/image", { method: "POST", body: form, signal }).then(allHere);
   }
-  const body = JSON.stringify({ ...(like ? { image_id: like } : { text: q }), k, filter: narrow });
+  const body = JSON.stringify({ ...(like ? { image_id: like } : { text: q }), k, filter: narrow, collection: collection || undefined });
   const headers = { "Content-Type": "application/json" };
   return asked("v1/search", { method: "POST", body, headers, signal }).then(allHere);
 }

@@ -3,7 +3,7 @@
 import { link } from "./address.js";
 import { make, title } from "./elements.js";
 
-export function fill(dialog, image, score, address) {
+export function fill(dialog, image, score, place) {
   const { width, height } = image;
   const close = make("button", { class: "close", "aria-label": "Close" }, "×");
   dialog.replaceChildren(
@@ -11,8 +11,8 @@ export function fill(dialog, image, score, address) {
     make("div", { class: "about" },
       make("h2", { id: "detail-title" }, title(image)),
       make("div", { class: "actions" },
-        make("a", { class: "primary", href: link({ like: image.image_id }) }, "More like this"),
-        copyButton(address)),
+        make("a", { class: "primary", href: link({ like: image.image_id, collection: place.collection }) }, "More like this"),
+        copyButton(new URL(link(place), location).href)),
       facts([
         ["Score", score?.toFixed(4)],
         ["Id", image.image_id],

@@ -1,7 +1,7 @@
 // The page: renders what the address says, and changes the address on every search.
 
 import { FILTERS, closeShown, go, goUpload, here, link, placeIn, results } from "./address.js";
-import { record, release, search } from "./api.js";
+import { collections, record, release, search } from "./api.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
 import { pictures, shelf, skeletons } from "./grid.js";
@@ -77,10 +77,10 @@ function failed(error, again) {
   say(error.again ? `${message} Trying again…` : message, error.again ? "" : "error");
 }
 
-async function showSource({ like, file }) {
+async function showSource({ like, file, collection }) {
   const of = shown.of;
   const image = file ? { caption: file.name, thumbnail: URL.createObjectURL(file) }
-    : like && await record(like).catch(() => null);
+    : like && await record(like, collection).catch(() => null);
   if (!image || shown.of !== of) return;
   at.source.replaceChildren(make("img", { src: image.thumbnail, alt: "" }), make("span", {}, `Similar to “${title(image)}”`));
   at.source.hidden = false;
@@ -90,9 +90,9 @@ async function showDetail(place) {
   if (!place.show) return;
   const hit = shown.hits.find(({ image_id }) => image_id === place.show);
   try {
-    const image = hit ?? await record(place.show);
+    const image = hit ?? await record(place.show, place.collection);
     if (!isHere(place)) return;
-    fill(at.detail, image, hit?.score, new URL(link(place), location).href);
+    fill(at.detail, image, hit?.score, place);
     at.detail.returnValue = "";
     if (!at.detail.open) at.detail.showModal();
   } catch (error) {
@@ -106,18 +106,33 @@ function shut() {
 }
 
 async function showRelease() {
-  const live = await release().catch(() => null);
-  if (!live) return setTimeout(showRelease, 2000);
+  const { collection } = here();
+  const live = await release(collection).catch((error) => error.status !== 404 && null);
+  if (!live) return live === null && setTimeout(showRelease, 2000);
+  showCollections(collection);
   const day = new Date(live.published_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   at.release.textContent = `${live.collection} · ${count(live.rows, "image")} · ${live.model} · published ${day}`;
   warn(live.warning);
-  for (const example of at.examples.querySelectorAll("a")) await showShelf(example.textContent);
+  for (const example of at.examples.querySelectorAll("a")) {
+    const place = { q: example.textContent, collection };
+    example.href = link(place);
+    await showShelf(place);
+  }
 }
 
-async function showShelf(q) {
-  const answer = await search({ q }, 12).catch(() => ({ hits: [] }));
-  const linkOf = ({ image_id }) => link({ q, show: image_id });
-  if (answer.hits.length) at.shelves.append(shelf(q, link({ q }), answer.hits, linkOf));
+async function showCollections(chosen) {
+  const [followed, ...others] = (await collections().catch(() => [])).filter((one) => one.searchable);
+  if (!others.length) return;
+  const option = ({ collection }, value) => make("option", { value }, collection);
+  at.collection.replaceChildren(option(followed, ""), ...others.map((one) => option(one, one.collection)));
+  at.collection.value = chosen;
+  at.collection.parentElement.hidden = false;
+}
+
+async function showShelf(place) {
+  const answer = await search(place, 12).catch(() => ({ hits: [] }));
+  const linkOf = ({ image_id }) => link({ ...place, show: image_id });
+  if (answer.hits.length) at.shelves.append(shelf(place.q, link(place), answer.hits, linkOf));
 }
 
 function say(text, kind = "") {
@@ -143,7 +158,8 @@ document.addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const stays = at.grid.contains(anchor); // a hit of an upload opens over the upload's results
-  go({ ...placeIn(anchor.search), upload: stays ? here().upload : null });
+  const { collection } = here();
+  go({ ...placeIn(anchor.search), collection, upload: stays ? here().upload : null });
   show();
 });
 at.form.addEventListener("submit", (event) => {
@@ -159,6 +175,9 @@ at.detail.addEventListener("close", () => {
 });
 at.detail.addEventListener("click", ({ target }) => target === at.detail && at.detail.close());
 onPicture(at.file, take);
+at.collection.addEventListener("change", () => {
+  location.assign(link({ ...here(), collection: at.collection.value, like: "", show: "" }));
+});
 addEventListener("popstate", show);
 show();
 showRelease();

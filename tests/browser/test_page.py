@@ -4,11 +4,13 @@ import io
 import re
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.integration.serving.support import Searchable
+from tests import web
+from tests.integration.serving.support import Searchable, drawn, publish, wait_until
 from tests.proxy import proxied
 
 pytestmark = pytest.mark.browser
@@ -277,3 +279,39 @@ def test_a_text_beyond_the_context_says_how_much_was_read(page: Page) -> None:
     """The line above the pictures names the part that the model read."""
     _ask(page, "a gold ellipse on white paper " * 20)
     expect(page.locator("#status")).to_contain_text("which read only “a gold ellipse")
+
+
+def test_another_collection_can_be_chosen(page: Page, searchable: Searchable) -> None:
+    """The chosen collection is part of the address: its pictures are shown, opened and compared,
+    and a reload stays there."""
+    picture = drawn(30, caption="of the other collection")
+    vectors = searchable.encoder.encode_images([picture.image])
+    with psycopg.connect(searchable.dsn, autocommit=True) as connection:
+        spec, identity = searchable.spec, searchable.encoder.identity
+        publish(connection, spec, identity, [picture], vectors, collection="other")
+    try:
+        wait_until(
+            lambda: len(web.get(f"{searchable.url}/v1/collections").json()) == 2, searchable.url
+        )
+        _ask(page, "a gold ellipse")
+        page.get_by_role("combobox").select_option("other")
+        expect(page.locator(GRID)).to_have_count(1)
+        assert _shown(page) == [picture.image_id]
+        assert _query(page) == {"q": ["a gold ellipse"], "collection": ["other"]}
+        expect(page.locator("#release")).to_contain_text("other · 1 image ·")
+        page.reload()
+        expect(page.get_by_role("combobox")).to_have_value("other")
+        page.locator(GRID).first.click()
+        expect(page.locator("#detail-title")).to_have_text("of the other collection")
+        page.get_by_role("link", name="More like this").click()
+        expect(page.locator("#source")).to_contain_text("of the other collection")
+        assert _query(page) == {"like": [picture.image_id], "collection": ["other"]}
+        page.get_by_role("combobox").select_option("sample")
+        expect(page.locator("#release")).to_contain_text("sample · 12 images")
+        assert _query(page) == {}
+    finally:
+        with psycopg.connect(searchable.dsn, autocommit=True) as connection:
+            connection.execute("DELETE FROM clip_assets.live WHERE collection = 'other'")
+        wait_until(
+            lambda: len(web.get(f"{searchable.url}/v1/collections").json()) == 1, searchable.url
+        )

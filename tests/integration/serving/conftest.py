@@ -37,4 +37,4 @@ def searchable(
         publish(connection, tiny_spec, tiny.identity, pictures, vectors)
     with running(settings(dsn, dagster_url="http://dagster:3000/")) as url:
         wait_until_ready(url)
-        yield Searchable(url, pictures, tiny, dsn)
+        yield Searchable(url, pictures, tiny, dsn, tiny_spec)

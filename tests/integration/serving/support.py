@@ -61,6 +61,7 @@ class Searchable:
     pictures: list[Picture]
     encoder: Encoder
     dsn: str
+    spec: ModelSpec
 
 
 # A busy machine takes its time, which is no outage.

@@ -124,3 +124,15 @@ def test_every_route_documents_every_status_it_sends(searchable: Searchable) -> 
         "title", "status", "code", "detail",
     }  # fmt: skip
     assert "HTTPValidationError" not in api["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/search", "HEAD, GET, POST"), ("/v1/search/image", "POST"), ("/livez", "HEAD, GET")],
+)
+def test_405_lists_every_method_of_the_path(
+    searchable: Searchable, path: str, allowed: str
+) -> None:
+    """Also where two routes share a path."""
+    response = web.request("DELETE", searchable.url + path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)

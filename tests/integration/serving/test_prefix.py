@@ -11,7 +11,7 @@ from tests.integration.serving.support import Searchable, running, settings, wai
 @pytest.fixture(scope="module")
 def below(searchable: Searchable) -> Iterator[str]:
     """The address of a service that is shown below /clip."""
-    with running(settings(searchable.dsn, path_prefix="/clip")) as url:
+    with running(settings(searchable.dsn, path_prefix="/clip/")) as url:
         wait_until_ready(url)
         yield url
 

@@ -121,6 +121,21 @@ def test_a_busy_port_is_one_sentence(command: list[str]) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_an_invalid_setting_is_one_sentence(command: list[str]) -> None:
+    """The process exits with 1 and names the setting, without a traceback."""
+    environment = ENVIRONMENT | {
+        "CLIP_ASSETS_SERVING_PATH_PREFIX": "clip",
+        "CLIP_ASSETS_SERVING_CONNECTIONS": "many",
+    }
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert ended.returncode == 1
+    assert "CLIP_ASSETS_SERVING_PATH_PREFIX: " in ended.stderr
+    assert "CLIP_ASSETS_SERVING_CONNECTIONS: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_help_teaches_by_example(python: str) -> None:
     """`--help` shows commands to copy."""
     command = [python, "-m", "serving", "--help"]

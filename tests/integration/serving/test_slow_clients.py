@@ -1,6 +1,7 @@
 """Clients that send nothing, too slowly, too much, or less than they announced."""
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from serving.connections import HEAD_BYTES
 from serving.middleware.headers import HEADERS
 from tests import web
-from tests.integration.serving.support import running, settings
+from tests.integration.serving.support import running, settings, wait_until
 
 NOWHERE = "postgresql://127.0.0.1:1/none"
 LIMIT = 20
@@ -25,7 +26,9 @@ ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[str]:
     """The address of a service that waits less than half a second for a client."""
-    short = settings(NOWHERE, head_seconds=0.4, body_seconds=0.4, connections=LIMIT)
+    short = settings(
+        NOWHERE, head_seconds=0.4, body_seconds=0.4, read_seconds=0.4, connections=LIMIT
+    )
     with running(short) as url:
         yield url
 
@@ -120,14 +123,28 @@ def test_a_header_over_the_limit_says_so(patient: str) -> None:
         assert _refusal(_received(client)) == (431, "header_too_large")
 
 
-def test_what_is_not_http_gets_400(patient: str) -> None:
-    """The response has the shape and the headers of every other error."""
-    with _connected(patient) as client:
+def test_what_is_not_http_gets_400(patient: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The response has the shape and the headers of every other error, and a line in the log."""
+    with caplog.at_level(logging.INFO, "serving.access"), _connected(patient) as client:
         client.sendall(b"nonsense\r\n\r\n")
         assert _refusal(_received(client)) == (400, "bad_request")
+    assert any('"status": 400, "code": "bad_request"' in line for line in caplog.messages)
 
 
-def test_silent_clients_do_not_shut_others_out(patient: str) -> None:
+def test_a_client_that_does_not_read_is_disconnected(
+    impatient: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It asks for more than the kernel buffers; its answers would wait for it forever."""
+    with caplog.at_level(logging.INFO, "serving.connections"), _connected(impatient) as client:
+        client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
+        wait_until(lambda: any("did not read" in line for line in caplog.messages), impatient)
+        assert _received(client).count(b"HTTP/1.1 200") < 1_000
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_silent_clients_do_not_shut_others_out(
+    patient: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Beyond the limit, a new connection replaces the one that has been silent longest, be it in
     its header or in its body; those that were answered last stay."""
     silent = [_connected(patient) for _ in range(LIMIT)]
@@ -139,6 +156,7 @@ def test_silent_clients_do_not_shut_others_out(patient: str) -> None:
         assert b"200 OK" in client.recv(65536)
     assert web.get(f"{patient}/livez").status_code == 200
     assert all(_received(client) == b"" for client in silent)
+    assert sum("which is the limit" in message for message in caplog.messages) == 1
     clients[-1].sendall(ALIVE)
     assert b"200 OK" in clients[-1].recv(65536)
     for client in [*silent, *clients]:

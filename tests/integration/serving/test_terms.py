@@ -1,12 +1,24 @@
 """Searching for several things at once, and away from some."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 
+from clip_assets.model import ModelSpec
+from clip_assets.node.encoder import Encoder
 from tests import web
-from tests.integration.serving.support import Searchable
+from tests.integration.serving.support import (
+    Searchable,
+    drawn,
+    publish,
+    running,
+    settings,
+    wait_until_ready,
+)
 
 
 def _search(service: Searchable, **query: object) -> dict[str, Any]:
@@ -51,6 +63,8 @@ def test_a_single_term_is_the_short_form(searchable: Searchable) -> None:
     """Both give the same hits; a negative weight turns the order round."""
     short = _search(searchable, text="gold", k=100)
     assert _search(searchable, terms=[{"text": "gold"}], k=100)["hits"] == short["hits"]
+    light = [{"text": "gold", "weight": 1e-4}]
+    assert _scores(_search(searchable, terms=light, k=100)).keys() == _scores(short).keys()
     away = _search(searchable, terms=[{"text": "gold", "weight": -3}], k=100)
     assert sorted(_scores(away)) == sorted(_scores(short))
     for image_id, score in _scores(away).items():
@@ -115,3 +129,27 @@ def test_a_text_beyond_the_context_says_how_much_was_read(searchable: Searchable
     again = _search(searchable, text=read, k=3)
     assert again["query"]["read"] is None
     assert again["hits"] == answer["hits"]
+
+
+def test_equal_files_can_be_collapsed(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """Of five copies of each picture the nearest stays, and others take the places of the rest."""
+    dsn = new_database()
+    pictures = [
+        replace(drawn(number), image_id=f"{copy}/{number}")
+        for number in range(4)
+        for copy in "abcde"
+    ]
+    vectors = tiny.encode_images([picture.image for picture in pictures])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
+    with running(settings(dsn)) as url:
+        wait_until_ready(url)
+        every = web.post(f"{url}/v1/search", json={"text": "gold", "k": 20}).json()
+        for k in (1, 3, 4, 5):
+            query = {"text": "gold", "k": k, "collapse_duplicates": True}
+            answer = web.post(f"{url}/v1/search", json=query).json()
+            files = [hit["sha256"] for hit in answer["hits"]]
+            assert files == list(dict.fromkeys(hit["sha256"] for hit in every["hits"]))[:k]
+            assert answer["complete"] is True
