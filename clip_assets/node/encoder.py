@@ -19,7 +19,7 @@ from torch import Tensor
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, ModelSpec
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 """Increased when `node.decode` changes the pixels a model sees for the same bytes."""
 
 _TORCH_DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
