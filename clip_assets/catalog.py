@@ -2,7 +2,8 @@
 
 A shard never changes silently. If a file changes or disappears, its shard gets a new version with
 a new digest; a missing image stays as a tombstone, so row numbers never change. New images go
-into new shards and leave existing shards unchanged.
+into new shards and leave existing shards unchanged. An image that the listing shows to be unusable
+has a row too, with its fault; the node makes it a reject.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from clip_assets.errors import StoreError
+from clip_assets.errors import SourceError, StoreError
 from clip_assets.processors import available
 from clip_assets.source import ImageRef, SourceConfig
 from clip_assets.store import parquet, paths
@@ -32,9 +33,16 @@ SELECT k.image_id,
        CASE WHEN gone.image_id IS NULL THEN k.row END AS row,
        CASE WHEN gone.image_id IS NULL THEN k.caption END AS caption,
        CASE WHEN gone.image_id IS NULL THEN k.etag ELSE '' END AS etag,
-       k.tombstone OR gone.image_id IS NOT NULL AS tombstone
+       k.tombstone OR gone.image_id IS NOT NULL AS tombstone,
+       CASE WHEN gone.image_id IS NULL THEN k.fault END AS fault
 FROM known AS k LEFT JOIN gone USING (image_id) ORDER BY k.n
 """
+# An image below a folder or in a tar that cannot be read now is not gone.
+_UNSEEN = """EXISTS (
+    FROM listing AS below WHERE below.fault IS NOT NULL AND below.image_id LIKE '%/'
+    AND starts_with(k.image_id, below.image_id)
+)"""
+_REPEATED = "another image has the same id, {}; rename one of them"
 _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
 
 
@@ -57,7 +65,8 @@ class Shard(BaseModel):
 class Catalog(BaseModel):
     """The head of the catalog: the current version of each shard, and a digest of the listing.
 
-    It includes the source, so that a node needs only the data URI to read the images.
+    It includes the source, so that a node needs only the data URI to read the images. `skipped`
+    counts the files that were not listed on purpose, by kind.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +74,7 @@ class Catalog(BaseModel):
     collection: str
     source: SourceConfig
     listing: str = ""
+    skipped: dict[str, int] = {}
     shards: tuple[Shard, ...] = ()
 
     @property
@@ -105,24 +115,33 @@ def require(objects: Objects, collection: str) -> Catalog:
 def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
     """The rows of one shard version, with the schema `parquet.CATALOG`."""
     path = paths.catalog_shard(at)
-    return parquet.from_bytes(objects.get(path), objects.uri(path))
+    rows = parquet.from_bytes(objects.get(path), objects.uri(path))
+    if "fault" not in rows.column_names:  # written by an older version
+        rows = rows.append_column("fault", pa.nulls(len(rows), pa.string()))
+    return rows
 
 
-def refresh(
+def refresh(  # noqa: PLR0913 - the last two are options
     objects: Objects,
     collection: str,
     source: SourceConfig,
     listed: Iterable[ImageRef],
     shard_size: int,
+    *,
+    skipped: Mapping[str, int] | None = None,
+    max_vanished_share: float = 1,
 ) -> Catalog:
     """Update the catalog to match the listing and write it; returns the new head.
 
     Memory holds the listing and the previous rows as Arrow columns, not as Python objects.
+    `skipped` is read after `listed`. Raises SourceError, and changes nothing, if more than
+    `max_vanished_share` of the images that were listed before are not listed any more.
     """
     found = _table(listed)
     listing = _numbered(_without(found, erased(objects).image_ids))
     before = read(objects) or Catalog(collection=collection, source=source)
     known = _numbered(_known(objects, before))
+    _refuse_vanished(known, listing, before, source, max_vanished_share)
     kept = [_kept(objects, shard, rows) for shard, rows in _updated(before, known, listing)]
     fresh = _query(
         "SELECT * EXCLUDE (n) FROM listing WHERE NOT EXISTS "
@@ -135,6 +154,7 @@ def refresh(
         collection=collection,
         source=source,
         listing=_digest(found),
+        skipped=dict(skipped or {}),
         shards=(*kept, *new),
     )
     objects.put(paths.CATALOG, head.model_dump_json(indent=1).encode())
@@ -188,7 +208,58 @@ def _table(listed: Iterable[ImageRef]) -> pa.Table:
             batches.append(pa.record_batch(rows, schema=_LISTED))
             rows = {name: [] for name in columns}
     batches.append(pa.record_batch(rows, schema=_LISTED))
-    return pa.Table.from_batches(batches, _LISTED)
+    return _unique(pa.Table.from_batches(batches, _LISTED))
+
+
+def _unique(listing: pa.Table) -> pa.Table:
+    """The listing with another id, and a fault, for each image that repeats an id."""
+    if len(pc.unique(listing.column("image_id"))) == len(listing):
+        return listing
+    repeated = _REPEATED.format("' || first_uri || '")
+    return (
+        _query(
+            f"""
+        WITH counted AS (
+            SELECT *, row_number() OVER same AS nth, first_value(uri) OVER same AS first_uri
+            FROM listing WINDOW same AS (PARTITION BY image_id ORDER BY n)
+        )
+        SELECT CASE WHEN nth = 1 THEN image_id ELSE image_id || '#' || nth END AS image_id,
+               * EXCLUDE (image_id, fault, n, nth, first_uri),
+               CASE WHEN nth = 1 THEN fault ELSE coalesce(fault, '{repeated}') END AS fault
+        FROM counted ORDER BY n
+        """,
+            listing=_numbered(listing),
+        )
+        .select(_LISTED.names)
+        .cast(_LISTED)
+    )
+
+
+def _refuse_vanished(
+    known: pa.Table, listing: pa.Table, before: Catalog, source: SourceConfig, allowed: float
+) -> None:
+    gone, live = (
+        _query(
+            f"""
+        SELECT count(*) FILTER (WHERE l.image_id IS NULL AND NOT {_UNSEEN}), count(*)
+        FROM known AS k LEFT JOIN listing AS l USING (image_id)
+        WHERE NOT k.tombstone AND k.fault IS NULL
+        """,
+            known=known,
+            listing=listing,
+        )
+        .to_pylist()[0]
+        .values()
+    )
+    if gone <= allowed * live:
+        return
+    moved = " The address of the source has changed." if source != before.source else ""
+    raise SourceError(
+        f"{gone} of {live} images ({gone / live:.0%}) of {before.collection} are not in the source "
+        f"any more, more than max_vanished_share {allowed:g} allows.{moved} Nothing was changed. "
+        "Check the address and whether the copy is complete; if this is meant, set "
+        "`max_vanished_share: 1` in the collection's YAML and materialize the catalog again."
+    )
 
 
 def _without(listing: pa.Table, gone: Collection[str]) -> pa.Table:
@@ -211,7 +282,7 @@ def _updated(
 ) -> Iterator[tuple[Shard, pa.Table | None]]:
     """Each shard with its new rows, or with None if nothing changed."""
     now = _query(
-        """
+        f"""
         SELECT k.image_id,
                coalesce(l.uri, k.uri) AS uri,
                CASE WHEN l.image_id IS NULL THEN k.offset ELSE l.offset END AS offset,
@@ -219,7 +290,9 @@ def _updated(
                CASE WHEN l.image_id IS NULL THEN k.row ELSE l.row END AS row,
                CASE WHEN l.image_id IS NULL THEN k.caption ELSE l.caption END AS caption,
                coalesce(l.etag, k.etag) AS etag,
-               l.image_id IS NULL AS tombstone
+               CASE WHEN l.image_id IS NULL AND {_UNSEEN} THEN k.tombstone
+                    ELSE l.image_id IS NULL END AS tombstone,
+               CASE WHEN l.image_id IS NULL THEN k.fault ELSE l.fault END AS fault
         FROM known AS k LEFT JOIN listing AS l USING (image_id)
         ORDER BY k.n
         """,
@@ -249,8 +322,10 @@ def _kept(objects: Objects, shard: Shard, rows: pa.Table | None) -> Shard:
 
 
 def _cut(objects: Objects, rows: pa.Table, *, first: int, shard_size: int) -> Iterator[Shard]:
-    live = rows.append_column(
-        parquet.CATALOG.field("tombstone"), pa.array([False] * len(rows), pa.bool_())
+    live = rows.add_column(
+        rows.column_names.index("fault"),
+        parquet.CATALOG.field("tombstone"),
+        pa.array([False] * len(rows), pa.bool_()),
     )
     for number, start in enumerate(range(0, len(live), shard_size), start=first):
         chunk = live.slice(start, shard_size).cast(parquet.CATALOG)
@@ -265,11 +340,14 @@ def _write(objects: Objects, shard: str, version: int, rows: pa.Table) -> Shard:
 
 
 def _digest(rows: pa.Table) -> str:
-    """sha256 over the rows' values, independent of their layout in memory."""
+    """sha256 over the rows' values, independent of their layout in memory.
+
+    A row without a fault gives the digest that it had before catalogs had faults.
+    """
     digest = hashlib.sha256()
     for batch in rows.to_batches(max_chunksize=10_000):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(repr(values).encode())
+            digest.update(repr(values[:-1] if values[-1] is None else values).encode())
     return digest.hexdigest()
 
 

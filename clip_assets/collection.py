@@ -40,7 +40,24 @@ class Collection(BaseModel):
     part_rows: int = Field(2_000, ge=1, description="images per part, the unit of resuming")
     batch_size: int = Field(32, ge=1, description="images per batch through the model")
     max_reject_share: float = Field(
-        0.01, ge=0, le=1, description="a shard that rejects a larger share of its images fails"
+        0.01,
+        ge=0,
+        le=1,
+        description="a check fails if a shard rejects a larger share of its images, and more than "
+        "one; what is sound is published all the same",
+    )
+    max_vanished_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="the catalog refuses a listing that lacks a larger share of the images listed "
+        "before, as after a wrong address or a half-finished copy; 1 allows everything",
+    )
+    max_megapixels: float = Field(
+        100,
+        gt=0,
+        description="an image of more pixels is rejected, but a JPEG of up to four times as many "
+        "is decoded at half its size; 100 need up to 0.4 GB per processor core",
     )
     wanted_recall: float = Field(
         0.95, gt=0, le=1, description="recall@10 against exact search that a release must reach"
@@ -107,6 +124,7 @@ class Collection(BaseModel):
             part_rows=self.part_rows,
             batch_size=self.batch_size,
             max_reject_share=self.max_reject_share,
+            max_megapixels=self.max_megapixels,
         )
 
     @property

@@ -17,12 +17,12 @@ class StoreError(ClipAssetsError):
     """Files under the data URI are missing, unreachable or differ from their commit."""
 
 
+class ObjectRefusedError(StoreError, PermissionError):
+    """The store refuses this one object: it is archived, or a policy denies access to it."""
+
+
 class ModelError(ClipAssetsError):
     """The model cannot be loaded, or is not the requested one."""
-
-
-class TooManyRejectsError(ClipAssetsError):
-    """A shard rejected more images than the collection allows."""
 
 
 class DatabaseError(ClipAssetsError):

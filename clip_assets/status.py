@@ -1,11 +1,12 @@
 """The progress of each collection: listed, embedded, indexed, released. Needs no Dagster."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
 
 from clip_assets import catalog
-from clip_assets.catalog import Catalog
+from clip_assets.catalog import Catalog, Shard
 from clip_assets.errors import DatabaseError, ReleaseError
 from clip_assets.index import integrity, tables
 from clip_assets.index.tables import Index
@@ -57,12 +58,22 @@ class CollectionStatus:
 
 
 def missing_shards(objects: Objects, head: Catalog, slug: str) -> list[str]:
-    """Keys of the shards whose current version is not committed."""
+    """Keys of the shards whose current version is not committed, or lacks unreadable images."""
     newest = commits.newest(objects, slug)
+    behind = {shard.shard for shard in _behind(newest, head)}
     return [
         shard.shard
         for shard in head.shards
-        if newest.get(shard.shard) != paths.commit(slug, shard.at)
+        if shard.shard in behind or not paths.is_complete(newest[shard.shard])
+    ]
+
+
+def _behind(newest: Mapping[str, str], head: Catalog) -> list[Shard]:
+    """The shards whose current version is not committed."""
+    return [
+        shard
+        for shard in head.shards
+        if shard.shard not in newest or not paths.is_of(newest[shard.shard], shard.at)
     ]
 
 
@@ -128,11 +139,11 @@ def _model(
     slug: str,
     release: Release | None,
 ) -> ModelStatus:
-    behind = missing_shards(objects, head, slug)
+    newest = commits.newest(objects, slug)
+    behind = [shard.shard for shard in _behind(newest, head)]
     index = _index(connection, head, slug, release) if connection else None
     if connection is None or index is None:
         return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
-    newest = commits.newest(objects, slug)
     ledger = tables.ledger(connection, index)
     content = tables.content(connection, index.index_id)
     live = release is not None and release.index_id == index.index_id

@@ -24,8 +24,15 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
         objects = installation.objects(collection.name)
         before = catalog.read(objects)
         known = {shard.shard: shard for shard in before.shards} if before else {}
+        images = open_source(source)
         head = catalog.refresh(
-            objects, collection.name, source, open_source(source).list(), collection.shard_size
+            objects,
+            collection.name,
+            source,
+            images.list(),
+            collection.shard_size,
+            skipped=images.skipped,
+            max_vanished_share=collection.max_vanished_share,
         )
         keys = [shard.shard for shard in head.shards]
         context.instance.add_dynamic_partitions(collection.partitions_name, keys)
@@ -38,6 +45,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
                 "shards": len(keys),
                 "new_or_changed_shards": len(changed),
                 "tombstones": sum(shard.rows - shard.live for shard in head.shards),
+                "skipped": dg.MetadataValue.json(head.skipped),
             },
         )
 

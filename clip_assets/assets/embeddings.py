@@ -74,10 +74,14 @@ class _Run:
         )
 
     def outcomes(self) -> Generator[ShardOutcome]:
-        """One outcome per shard. Committed shards start no job; their checks still read them."""
+        """One outcome per shard. Committed shards start no job; their checks still read them.
+
+        A shard with images that could not be read is due again.
+        """
         due = []
         for shard in self._head.pick(self._context.partition_keys):
-            if commits.read(self._objects, self._collection.spec.slug, shard.at):
+            found = commits.read(self._objects, self._collection.spec.slug, shard.at)
+            if found and not found.unreadable:
                 yield ShardOutcome(shard.shard, "unchanged", "")
             else:
                 due.append(shard.shard)

@@ -7,7 +7,7 @@ from PIL import Image, ImageFile
 
 from clip_assets.assets.pictures import AT_MOST, sheet
 from clip_assets.errors import ClipAssetsError
-from clip_assets.node.decode import QUERY
+from clip_assets.node.decode import QUERY, readable_formats
 from clip_assets.source import ImageRef, SourceConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -55,7 +55,7 @@ def _decoded(data: bytes) -> Image.Image | None:
         return None
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
     try:
-        picture = Image.open(io.BytesIO(data), formats=QUERY.formats)
+        picture = Image.open(io.BytesIO(data), formats=readable_formats(QUERY))
         if picture.width * picture.height > QUERY.max_pixels:
             return None
         return picture.convert("RGB")

@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from clip_assets import catalog
-from clip_assets.catalog import Shard
+from clip_assets.catalog import Catalog, Shard
 from clip_assets.checks.oldest_shard import oldest_shard_check
 from clip_assets.collection import Collection
 from clip_assets.errors import ClipAssetsError
@@ -15,6 +15,7 @@ from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
+from clip_assets.store.rejects import rejects_told, too_many
 
 
 def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
@@ -28,11 +29,7 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         context: dg.AssetCheckExecutionContext, installation: Installation
     ) -> dg.AssetCheckResult:
         objects = installation.objects(collection.name)
-        head = catalog.read(objects)
-        shards = head.shards if head else ()
-        if context.has_partition_key or context.has_partition_key_range:
-            keys = set(context.partition_keys)
-            shards = tuple(shard for shard in shards if shard.shard in keys)
+        shards = _of_run(context, catalog.read(objects))
         faults = {shard.shard: fault(objects, collection.spec.slug, shard) for shard in shards}
         bad = {shard: text for shard, text in faults.items() if text}
         return dg.AssetCheckResult(
@@ -41,8 +38,48 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
             metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
         )
 
+    # Not blocking: what is sound is published, and deleted images stop answering.
+    @dg.asset_check(
+        asset=collection.embeddings_key,
+        description="No shard rejects more than max_reject_share of its images, nor more than one "
+        "of a small shard; every image could be read.",
+    )
+    def few_rejects(
+        context: dg.AssetCheckExecutionContext, installation: Installation
+    ) -> dg.AssetCheckResult:
+        objects = installation.objects(collection.name)
+        share = collection.max_reject_share
+        found = [
+            commit
+            for shard in _of_run(context, catalog.read(objects))
+            if (commit := commits.read(objects, collection.spec.slug, shard.at))
+        ]
+        bad = [commit for commit in found if too_many(commit, share)]
+        unread = [commit for commit in found if commit.unreadable]
+        told = {one.shard: rejects_told(objects, one, share) for one in bad or unread}
+        rejected = sum(commit.rejected for commit in found)
+        return dg.AssetCheckResult(
+            passed=not bad and not unread,
+            severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
+            description=_told(told) or f"{rejected} images were rejected in {len(found)} shards.",
+            metadata={
+                "rejected": rejected,
+                "unreadable": sum(commit.unreadable for commit in found),
+                "shards": dg.MetadataValue.json(told),
+            },
+        )
+
     yield complete_and_sound
+    yield few_rejects
     yield oldest_shard_check(collection)
+
+
+def _of_run(context: dg.AssetCheckExecutionContext, head: Catalog | None) -> tuple[Shard, ...]:
+    shards = head.shards if head else ()
+    if context.has_partition_key or context.has_partition_key_range:
+        keys = set(context.partition_keys)
+        return tuple(shard for shard in shards if shard.shard in keys)
+    return shards
 
 
 def _told(bad: dict[str, str]) -> str:

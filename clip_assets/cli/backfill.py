@@ -17,7 +17,9 @@ from clip_assets.dagster_private import implicit_job
 from clip_assets.errors import JobError, SettingsError
 from clip_assets.settings import PROJECT, Settings
 from clip_assets.status import missing_shards
+from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
+from clip_assets.store.rejects import rejects_told
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -57,6 +59,14 @@ class Backfill:
     def embed(self, batch: list[str], run_id: str) -> None:
         """One run, and so one job, for consecutive shards."""
         self._execute(self.collection.embeddings_key, range_tags(batch), run_id)
+
+    def rejects(self, shards: list[str]) -> Iterator[str]:
+        """A sentence for each of these shards that rejects images."""
+        for shard in self.head.pick(shards):
+            commit = commits.read(self.objects, self.collection.spec.slug, shard.at)
+            share = self.collection.max_reject_share
+            if commit and (told := rejects_told(self.objects, commit, share)):
+                yield f"shard {shard.shard}: {told}"
 
     def index(self) -> None:
         self._execute(self.collection.search_index_key)

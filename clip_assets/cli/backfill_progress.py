@@ -47,7 +47,10 @@ def _bring_up_to_date(
         work.refresh_catalog()
     head = work.head
     out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
-    _embed(work, work.chosen(shards), out)
+    due = work.chosen(shards)
+    _embed(work, due, out)
+    for line in work.rejects(due):
+        out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     _index(work, settings, out)
     out.print("search_index  loaded, judged")
     with out.status("release: publishing"):

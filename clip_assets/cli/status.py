@@ -16,25 +16,31 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     """`dagster`: whether to show freshness, which only a Dagster instance knows."""
-    progress, damage = _progress(settings)
+    progress, damage, skipped = _progress(settings)
     out.print(progress if progress.row_count else "No collections yet. Try `clip-assets demo`.")
     for line in damage:
         out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+    for line in skipped:
+        out.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
     tables = [_spent(settings), *([_freshness()] if dagster else [])]
     for table in tables:
         if table.row_count:
             out.print(table)
 
 
-def _progress(settings: Settings) -> tuple[Table, list[str]]:
-    """The table, and a line for each damaged index."""
+def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
+    """The table, a line for each damaged index, and one for what a catalog skipped."""
     damage: list[str] = []
+    skipped: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
     with connect_reader_if_migrated(settings) or nullcontext() as connection:
         for name in collections(settings):
             found = collection_status(connection, Objects(settings.collection_uri(name)), name)
             if found is None:
                 continue
+            if found.catalog.skipped:
+                told = [f"{count} {kind}" for kind, count in found.catalog.skipped.items()]
+                skipped.append(f"{name}: skipped {', '.join(told)}")
             listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
             for model in found.models:
                 shards = len(found.catalog.shards)
@@ -49,7 +55,7 @@ def _progress(settings: Settings) -> tuple[Table, list[str]]:
                 )  # fmt: skip
             if not found.models:
                 table.add_row(*listed, *"----")
-    return table, damage
+    return table, damage, skipped
 
 
 def _spent(settings: Settings) -> Table:

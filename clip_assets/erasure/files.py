@@ -18,7 +18,7 @@ from clip_assets.store import parquet, paths
 from clip_assets.store.commit import Commit, Part
 from clip_assets.store.erased import RewrittenFile
 from clip_assets.store.objects import Objects
-from clip_assets.store.parquet import REJECTS_FOOTER
+from clip_assets.store.parquet import REJECTS_FOOTER, RejectKind
 from clip_assets.store.paths import ShardVersion
 
 
@@ -33,7 +33,7 @@ def rewrite(
         _rewritten(objects, part, paths.part(slug, at, number), gone)
         for number, part in enumerate(old.parts)
     ]
-    rejects, _ = _rewritten(objects, old.rejects, paths.rejects(slug, at), gone)
+    rejects, rejected = _rewritten(objects, old.rejects, paths.rejects(slug, at), gone)
     queries, _ = _rewritten(objects, old.queries, paths.queries(slug, at), gone)
     changes = {
         "version": at.version,
@@ -43,6 +43,8 @@ def rewrite(
         "queries": queries,
         "rows": sum(part.rows for part, _ in made),
         "rejected": rejects.rows,
+        "attempt": at.attempt,
+        **_counts(rejected),
         "mean": _mean([table for _, table in made]),
     }
     return commits.write(objects, slug, old.model_copy(update=changes))
@@ -61,8 +63,10 @@ def holds(objects: Objects, commit: Commit, gone: Collection[str]) -> bool:
 def versions(objects: Objects, slug: str, shard: str) -> list[Commit]:
     """Every commit of the shard by this model, newest last."""
     found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
-    read = [commits.read_path(objects, path) for path in found if path.endswith("/commit.json")]
-    return sorted(read, key=lambda commit: (commit.version, paths.commit(slug, commit.at)))
+    read = [commits.read_path(objects, path) for path in found if paths.is_commit(path)]
+    return sorted(
+        read, key=lambda commit: (commit.version, commit.attempt, commits.path_of(slug, commit))
+    )
 
 
 def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
@@ -78,9 +82,9 @@ def differences(slug: str, old: Commit, new: Commit) -> Iterator[RewrittenFile]:
                 new_sha256=became.sha256,
             )
     yield RewrittenFile(
-        old_path=paths.commit(slug, old.at),
+        old_path=commits.path_of(slug, old),
         old_sha256=old.digest,
-        new_path=paths.commit(slug, new.at),
+        new_path=commits.path_of(slug, new),
         new_sha256=new.digest,
     )
 
@@ -93,13 +97,21 @@ def obsolete(objects: Objects, slug: str, shard: str, keep: Iterable[ShardVersio
     kept = tuple(paths.commit(slug, at).removesuffix("commit.json") for at in keep)
     found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
     gone = [path for path in found if not path.startswith(kept)]
-    return sorted(gone, key=lambda path: (not path.endswith("/commit.json"), path))
+    return sorted(gone, key=lambda path: (not paths.is_commit(path), path))
 
 
 def beside(old: Commit, gone: Collection[str]) -> ShardVersion:
     """The new version of a commit that was older than the catalog, and stays older."""
     text = "\n".join([old.catalog_digest, *sorted(gone)])
-    return ShardVersion(old.shard, old.version, hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return ShardVersion(old.shard, old.version, digest, old.attempt)
+
+
+def _counts(rejected: pa.Table) -> dict[str, int]:
+    if "kind" not in rejected.column_names:  # written by an older version
+        return {}
+    kinds = rejected.column("kind").to_pylist()
+    return {name: kinds.count(RejectKind(name)) for name in ("unreadable", "erased")}
 
 
 def _name(part: Part) -> str:

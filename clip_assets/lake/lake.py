@@ -109,7 +109,9 @@ class Lake:
             f"FROM read_parquet({parts}, filename = true) AS p "
             f"JOIN commits AS c ON c.file = p.filename"
         )
-        database.execute(f"CREATE VIEW rejects AS SELECT * FROM read_parquet({rejects})")
+        database.execute(
+            f"CREATE VIEW rejects AS SELECT * FROM read_parquet({rejects}, union_by_name = true)"
+        )
 
     def _create_functions(self, database: duckdb.DuckDBPyConnection) -> None:
         vector = f"FLOAT[{self.dim}]"

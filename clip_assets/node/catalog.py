@@ -19,20 +19,34 @@ from clip_assets.store.objects import Objects
 Type = Literal["folder", "webdataset", "huggingface"]
 
 
-def main(
+def main(  # noqa: PLR0913 - one parameter an option
     *,
     data: Annotated[str, typer.Option(help="URI of the data folder or bucket prefix.")],
     collection: Annotated[str, typer.Option(help="Name of the collection.")],
     uri: Annotated[str, typer.Option(help="Address of the images, or a hub dataset id.")],
     source_type: Annotated[Type, typer.Option("--type", help="Kind of source.")] = "folder",
     shard_size: Annotated[int, typer.Option(min=1, help="Images per shard.")] = 10_000,
+    max_vanished_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Refuse a listing that lacks more of the images.")
+    ] = 0.5,
 ) -> None:
     with explained():
         source = source_config(source_type, uri)
         objects = Objects(f"{data.rstrip('/')}/{collection}")
-        head = catalog.refresh(objects, collection, source, open_source(source).list(), shard_size)
+        images = open_source(source)
+        head = catalog.refresh(
+            objects,
+            collection,
+            source,
+            images.list(),
+            shard_size,
+            skipped=images.skipped,
+            max_vanished_share=max_vanished_share,
+        )
     last = len(head.shards) - 1
     print(f"{head.images} images in {len(head.shards)} shards: --shards 0..{last}")
+    for kind, count in head.skipped.items():
+        print(f"skipped: {count} {kind}")
 
 
 app = program(main, __doc__)

@@ -4,12 +4,21 @@ The bytes are untrusted. Whatever Pillow does with them, `decode` returns pixels
 """
 
 import io
+import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
-_ORIENTATION = 0x0112
+from clip_assets.source.kinds import HEAD, image_format
+
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
+_SRGB = ImageCms.createProfile("sRGB")
+_SPACES = {"RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -19,34 +28,66 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG": "PNG",
-    b"RIFF": "WEBP",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-}
+_SIDEWAYS = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000")
+_NEEDED = {"HEIF": "heif", "JXL": "jxl"}  # extras of this package, by the format they decode
+_MISSING_ROWS = 0.05
+"""Share of a JPEG's rows that may be missing: less than anyone notices in a viewer."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What `decode` accepts: size in bytes, pixels, long side over short side, formats."""
+    """What `decode` accepts: size in bytes, pixels, long side over short side, formats.
+
+    The sides of a JPEG may be up to `max_reduction` times as long as `max_pixels` allows; it is
+    then decoded at a fraction of its size, which needs no more memory. `remedy` is said with the
+    limit on pixels.
+    """
 
     max_bytes: int = 128 << 20
     max_pixels: int = 100_000_000
     max_aspect: int = 100
-    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+    max_reduction: int = 2
+    formats: tuple[str, ...] = _FORMATS
+    remedy: str = ""
 
 
 PIPELINE = Limits()
-QUERY = Limits(max_bytes=16 << 20, max_pixels=25_000_000, formats=("JPEG", "PNG", "WEBP"))
+QUERY = Limits(
+    max_bytes=16 << 20,
+    max_pixels=25_000_000,
+    max_reduction=1,
+    formats=("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JXL"),
+)
 
-# Pillow's own limit, set once per process: it warns above this, and raises above twice this.
-Image.MAX_IMAGE_PIXELS = PIPELINE.max_pixels
+
+def pipeline_limits(max_megapixels: float) -> Limits:
+    """The limits of the pipeline, for images of up to so many million pixels."""
+    limits = Limits(max_pixels=int(max_megapixels * 1e6), remedy="; raise max_megapixels")
+    _allow(limits)
+    return limits
+
+
+def readable_formats(limits: Limits) -> list[str]:
+    """Those of the formats that have a decoder here."""
+    return [name for name in limits.formats if name in Image.OPEN]
+
+
+def _allow(limits: Limits) -> None:
+    """Raise Pillow's own limit: it warns above it, and raises above twice as many pixels."""
+    largest = limits.max_pixels * limits.max_reduction**2
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, largest)
+
+
+_allow(PIPELINE)
 # Otherwise Pillow loads its decoders on first use, in many threads at once.
 Image.init()
+with suppress(ImportError):
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+with suppress(ImportError):
+    import pillow_jxl  # noqa: F401 - registers itself
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict on the input, not a fault of ours
@@ -73,13 +114,17 @@ def decode(data: bytes, limits: Limits = PIPELINE) -> Decoded:
     if len(data) > limits.max_bytes:
         raise Rejected(f"file too large (over {limits.max_bytes >> 20} MiB)")
     image = _opened(data, limits)
-    _refuse_shape(image, limits)
+    width, height = image.size
+    _reduce(image, limits)
     try:
-        image.load()
-        rgb = _rgb(_upright(image))
+        image = _loaded(data, image, limits)
+        turn = _turn(image)
+        rgb = _rgb(image if turn is None else image.transpose(turn))
+    except Rejected:
+        raise
     except Exception as error:  # any class: the input decides which Pillow code runs
         raise Rejected(_damage(data, error)) from error
-    return Decoded(rgb, rgb.width, rgb.height)
+    return Decoded(rgb, *((height, width) if turn in _SIDEWAYS else (width, height)))
 
 
 def thumbnail(image: Image.Image, side: int = 256) -> bytes:
@@ -93,15 +138,29 @@ def thumbnail(image: Image.Image, side: int = 256) -> bytes:
 
 
 def _opened(data: bytes, limits: Limits) -> Image.Image:
+    """The image by its header, within the limits."""
+    kind = image_format(data[:HEAD])
+    if kind in limits.formats and kind in _NEEDED and kind not in Image.OPEN:
+        raise Rejected(f"{kind} needs a decoder: pip install 'clip-assets[{_NEEDED[kind]}]'")
     try:
-        return Image.open(io.BytesIO(data), formats=limits.formats)
+        image = Image.open(io.BytesIO(data), formats=readable_formats(limits))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = re.search(r"\d+", str(error))
-        raise Rejected(_too_many(int(pixels[0]) if pixels else 0, limits)) from error
+        raise Rejected(_too_many(int(pixels[0]) if pixels else 0, limits, 1)) from error
     except UnidentifiedImageError as error:
         raise Rejected(_unidentified(data, limits)) from error
     except Exception as error:  # as in `decode`
         raise Rejected(_damage(data, error)) from error
+    _refuse_shape(image, limits)
+    return image
+
+
+def _reduce(image: Image.Image, limits: Limits) -> None:
+    """Have a JPEG of too many pixels decoded at a half, a quarter or an eighth of its size."""
+    sides = math.sqrt(image.width * image.height / limits.max_pixels)
+    if sides > 1:
+        fraction = 2 ** math.ceil(math.log2(sides))
+        image.draft(None, (image.width // fraction, image.height // fraction))
 
 
 def _refuse_shape(image: Image.Image, limits: Limits) -> None:
@@ -109,23 +168,49 @@ def _refuse_shape(image: Image.Image, limits: Limits) -> None:
     short, long = sorted(image.size)
     if short < 1:
         raise Rejected("no pixels")
-    if short * long > limits.max_pixels:
-        raise Rejected(_too_many(short * long, limits))
+    reduction = limits.max_reduction if isinstance(image, JpegImageFile) else 1
+    if short * long > limits.max_pixels * reduction**2:
+        raise Rejected(_too_many(short * long, limits, reduction))
     if long > short * limits.max_aspect:
         raise Rejected(f"aspect ratio {long / short:.0f}:1 (at most {limits.max_aspect}:1)")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _loaded(data: bytes, image: Image.Image, limits: Limits) -> Image.Image:
     try:
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+        image.load()
+    except OSError as error:
+        if not isinstance(image, JpegImageFile) or "truncated" not in str(error):
+            raise
+        return _completed(data, limits)
+    return image
+
+
+def _completed(data: bytes, limits: Limits) -> Image.Image:
+    """A truncated JPEG as viewers show it, if no more than a few of its last rows are missing."""
+    image = _opened(data + b"\xff\xd9", limits)  # the end marker lets the decoder finish
+    _reduce(image, limits)
+    image.load()
+    # The decoder fills what is missing with the middle grey.
+    grey = (abs(np.asarray(image).reshape(image.height, -1).astype(np.int16) - 128) <= 1).all(
+        axis=1
+    )
+    missing = image.height - (np.flatnonzero(~grey)[-1] + 1 if not grey.all() else 0)
+    if missing > max(_MISSING_ROWS * image.height, 16):
+        raise Rejected("truncated JPEG")
+    return image
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged metadata but good pixels: keep the stored orientation
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _grey(image)
+    image = _in_srgb(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
@@ -136,11 +221,43 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _grey(image: Image.Image) -> Image.Image:
     """Scale deep greyscale to 8 bits. Pillow's own conversion clips at 255: almost all white."""
-    full = 65_535.0 if image.mode.startswith("I;16") else _full_scale(image)
+    full = _deep_white(image) if image.mode.startswith("I;16") else _full_scale(image)
     deep = image.convert("I") if image.mode.startswith("I;16") else image
     grey = deep.convert("F").point(lambda value: value * (255 / full) + 0.5).convert("L")
     grey.info.pop("transparency", None)  # refers to a 16-bit value that no longer exists
     return grey
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The colours as a screen shows them, if the file has a usable profile of another space."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    if image.mode == "P":
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    transform = _to_srgb(profile, image.mode)
+    return image if transform is None else ImageCms.applyTransform(image, transform) or image
+
+
+@lru_cache(maxsize=16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None if nothing is to be done; a damaged profile is ignored, as viewers do."""
+    target = "RGBA" if mode == "RGBA" else "RGB"
+    try:
+        found = ImageCms.getOpenProfile(io.BytesIO(profile))
+        space = found.profile.xcolor_space.strip()
+        fits = _SPACES.get(mode) == space
+        if not fits or "sRGB" in (found.profile.profile_description or ""):
+            return None
+        return ImageCms.buildTransform(found, _SRGB, mode, target)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _deep_white(image: Image.Image) -> float:
+    """White in 16-bit samples: a TIFF says how many of the bits it uses."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+    return float(2**bits - 1) if 8 < bits < 16 else 65_535.0
 
 
 def _full_scale(image: Image.Image) -> float:
@@ -150,15 +267,16 @@ def _full_scale(image: Image.Image) -> float:
     return next((white for white in usual if brightest <= white), max(brightest, 1.0))
 
 
-def _format(data: bytes) -> str:
-    return next((name for start, name in _SIGNATURES.items() if data.startswith(start)), "")
-
-
 def _unidentified(data: bytes, limits: Limits) -> str:
-    if _format(data) in limits.formats:
-        return f"damaged {_format(data)}"
+    kind = _format(data)
+    if kind in limits.formats:
+        return f"damaged {kind}"
     *others, last = limits.formats
     return f"not a {', '.join(others)} or {last} image"
+
+
+def _format(data: bytes) -> str:
+    return image_format(data[:HEAD])
 
 
 def _damage(data: bytes, error: Exception) -> str:
@@ -168,5 +286,6 @@ def _damage(data: bytes, error: Exception) -> str:
     return f"{'truncated' if cut else 'damaged'} {_format(data) or 'image'}"
 
 
-def _too_many(pixels: int, limits: Limits) -> str:
-    return f"too many pixels ({pixels / 1e6:.0f} million, at most {limits.max_pixels / 1e6:.0f})"
+def _too_many(pixels: int, limits: Limits, reduction: int) -> str:
+    most = limits.max_pixels * reduction**2 / 1e6
+    return f"too many pixels ({pixels / 1e6:.0f} million, at most {most:g}{limits.remedy})"

@@ -20,7 +20,7 @@ from torch import Tensor
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, ModelSpec
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 """Increased when `node.decode` changes the pixels a model sees for the same bytes."""
 
 _TORCH_DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -121,7 +121,25 @@ def _tokenizer(spec: ModelSpec) -> Any:
             "Install it with: pip install 'clip-assets[transformers]'"
         ) from error
     except (RuntimeError, OSError, ValueError) as error:
-        raise _explained(spec, error) from error
+        raise ModelError(
+            f"{spec.name}: its tokenizer could not be loaded; the weights could. Check that the "
+            "hub is reachable (HF_HOME, HF_TOKEN, a proxy), or copy the tokenizer's files into its "
+            f"cache. ({str(error).strip().splitlines()[0][:300]})"
+        ) from error
+
+
+def _require_preprocessing(config: Path) -> None:
+    """open_clip would silently scale the images by the mean and deviation of its own models."""
+    try:
+        found = json.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{config} cannot be read ({error}). Export the model again.") from error
+    if "preprocess_cfg" not in found:
+        raise ModelError(
+            f"{config} has no `preprocess_cfg`, so nothing says how images are scaled for this "
+            "model. Add it with the model's mean, std and interpolation, or as {} for open_clip's "
+            "defaults."
+        )
 
 
 def _check_name(spec: ModelSpec) -> None:
@@ -132,6 +150,7 @@ def _check_name(spec: ModelSpec) -> None:
                 f"{folder} has no open_clip_config.json. Give a folder with that file and a "
                 "checkpoint, as open_clip exports them."
             )
+        _require_preprocessing(folder / "open_clip_config.json")
         return
     if spec.name.startswith("hf-hub:"):
         return

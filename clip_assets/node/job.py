@@ -19,8 +19,8 @@ class EmbedJob(BaseModel):
     """Embed `shards` of one collection with one model.
 
     `part_rows` is the number of catalog rows per part, the unit of resuming: about a minute of
-    work on the slowest device. A shard fails if it rejects more than `max_reject_share` of its
-    images.
+    work on the slowest device. More rejects than `max_reject_share` of a shard's images are
+    reported. `max_megapixels` is the limit of decoding, in millions of pixels.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +33,7 @@ class EmbedJob(BaseModel):
     part_rows: int = Field(2_000, ge=1)
     batch_size: int = Field(32, ge=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)
+    max_megapixels: float = Field(100, gt=0)
 
     @property
     def batch(self) -> str:

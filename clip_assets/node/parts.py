@@ -5,8 +5,8 @@ if two jobs write the same part (a preempted job may keep running). The first wr
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, require_same
+from clip_assets.node.decode import Limits
+from clip_assets.node.earlier import Earlier
 from clip_assets.node.encoder import Encoder
-from clip_assets.node.prepare import Prepared, Reject, prepare
+from clip_assets.node.prepare import Known, Prepared, Recipe, Reject, prepare
 from clip_assets.source import ImageRef, Source
 from clip_assets.store import parquet
 from clip_assets.store.commit import Part, part_of
 from clip_assets.store.objects import Objects
+from clip_assets.store.parquet import RejectKind
 
 _KEY = b"clip_assets.identity"
 _IDENTITY = b"clip_assets.model"
@@ -27,11 +30,18 @@ _IDENTITY = b"clip_assets.model"
 
 @dataclass(frozen=True)
 class FinishedPart:
-    """A part under its final name; `total` is the float64[dim] sum of its vectors."""
+    """The rows and rejects of a part; `total` is the float64[dim] sum of its vectors.
+
+    `unwritten` are its bytes if some images could not be read: such a part is stored only when its
+    shard is committed, so that a job that is started again reads them again.
+    """
 
     file: Part
     rejects: list[dict[str, str]]
     total: NDArray[np.float64]
+    encoded: int = 0
+    carried: int = 0
+    unwritten: bytes | None = None
 
 
 def find(objects: Objects, path: str, encoder: Encoder) -> FinishedPart | None:
@@ -64,48 +74,104 @@ def _require_same_model(footer: dict[bytes, bytes], loaded: ModelIdentity, where
 class Making:
     """What parts are made with; `on_image` is called after each image.
 
-    `erased` holds hashes of files that must not come back under any name.
+    `erased` holds hashes of files that must not come back under any name; `earlier` has rows that
+    need not be computed again.
     """
 
     source: Source
     encoder: Encoder
     batch_size: int
     on_image: Callable[[], None]
+    limits: Limits
     erased: frozenset[str] = frozenset()
+    earlier: Earlier | None = None
+
+
+@dataclass
+class _Made:
+    """What became of each image of a part: a new row, an earlier row or a reject."""
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    carried: list[tuple[ImageRef, int]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
 
 
 def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making) -> FinishedPart:
     """Embed `refs` and create the part, or return the one another writer created first."""
-    encoder = making.encoder
-    read = zip(refs, making.source.read(refs), strict=True)
-    prepared = prepare(read, encoder.preprocess, ahead=4 * making.batch_size)
-    rejects: list[Reject] = []
-    rows: list[dict[str, object]] = []
-    vectors = [np.empty((0, encoder.dim), np.float32)]
-    for batch in _batches(prepared, rejects, making):
-        vectors.append(encoder.encode_tensors([image.tensor for image in batch]))
-        rows.extend(_row(image) for image in batch)
-    table = _table(rows, np.concatenate(vectors), rejects, encoder)
+    made = _Made()
+    due = [ref for ref in refs if not _decided(ref, made, making)]
+    for batch in _batches(due, made, making):
+        made.vectors.append(making.encoder.encode_tensors([image.tensor for image in batch]))
+        made.rows.extend(_row(image) for image in batch)
+    table = _table(refs, made, making)
     data = parquet.to_bytes(table)
-    if not objects.create(path, data):
-        found = find(objects, path, encoder)
-        assert found, "create-only failed, so the part exists"
-        return found
-    return _finished(path, data, table)
+    again = any(reject.kind == RejectKind.UNREADABLE for reject in made.rejects)
+    part = replace(
+        _finished(path, data, table),
+        encoded=len(made.rows),
+        carried=len(made.carried),
+        unwritten=data if again else None,
+    )
+    return part if again else stored(objects, part, data, making.encoder)
 
 
-def _batches(
-    prepared: Iterable[Prepared | Reject], rejects: list[Reject], making: Making
-) -> Iterator[list[Prepared]]:
+def stored(objects: Objects, part: FinishedPart, data: bytes, encoder: Encoder) -> FinishedPart:
+    """Create the part's file, or return the part that another writer created first."""
+    if objects.create(part.file.path, data):
+        return replace(part, unwritten=None)
+    found = find(objects, part.file.path, encoder)
+    assert found, "create-only failed, so the part exists"
+    return found
+
+
+def _decided(ref: ImageRef, made: _Made, making: Making) -> bool:
+    """Whether the image need not be read."""
+    row = making.earlier.row_of(ref) if making.earlier else None
+    if ref.fault is not None:
+        made.rejects.append(Reject(ref, ref.fault, RejectKind.UNLISTED))
+    elif row is not None and making.earlier:
+        _carry(ref, row, making.earlier.sha256(row), made, making)
+    else:
+        return False
+    making.on_image()
+    return True
+
+
+def _carry(ref: ImageRef, row: int, sha256: str, made: _Made, making: Making) -> None:
+    if sha256 in making.erased:
+        made.rejects.append(_erased(ref))
+    else:
+        made.carried.append((ref, row))
+
+
+def _erased(ref: ImageRef) -> Reject:
+    reason = "erased: this file came back under another name"
+    return Reject(ref, reason, RejectKind.ERASED)
+
+
+def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[list[Prepared]]:
     """Full batches of accepted images; the same input always gives the same batches."""
+    earlier = making.earlier
+    recipe = Recipe(
+        making.encoder.preprocess,
+        making.limits,
+        lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
+    )
+    read = zip(due, making.source.read(due), strict=True)
     batch: list[Prepared] = []
-    for item in prepared:
+    for item in prepare(read, recipe, ahead=4 * making.batch_size):
         making.on_image()
         if isinstance(item, Reject):
-            rejects.append(item)
+            made.rejects.append(item)
+            continue
+        if isinstance(item, Known):
+            row = earlier.row_of_content(item.sha256) if earlier else None
+            assert row is not None, "known by its row"
+            _carry(item.ref, row, item.sha256, made, making)
             continue
         if item.sha256 in making.erased:
-            rejects.append(Reject(item.ref, "erased: this file came back under another name"))
+            made.rejects.append(_erased(item.ref))
             continue
         batch.append(item)
         if len(batch) == making.batch_size:
@@ -127,15 +193,18 @@ def _row(image: Prepared) -> dict[str, object]:
     }
 
 
-def _table(
-    rows: list[dict[str, object]],
-    vectors: NDArray[np.float32],
-    rejects: list[Reject],
-    encoder: Encoder,
-) -> pa.Table:
+def _table(refs: Sequence[ImageRef], made: _Made, making: Making) -> pa.Table:
+    """Rows and rejects in the order of `refs`."""
+    encoder = making.encoder
+    position = {ref.image_id: number for number, ref in enumerate(refs)}
     reasons = [
-        {"image_id": reject.ref.image_id, "uri": reject.ref.uri, "reason": reject.reason}
-        for reject in rejects
+        {
+            "image_id": reject.ref.image_id,
+            "uri": reject.ref.uri,
+            "reason": reject.reason,
+            "kind": reject.kind.value,
+        }
+        for reject in sorted(made.rejects, key=lambda reject: position[reject.ref.image_id])
     ]
     footer = {
         _KEY: encoder.identity.key,
@@ -144,12 +213,18 @@ def _table(
     }
     schema = parquet.embeddings(encoder.dim)
     columns = [
-        pa.array([row[field.name] for row in rows], field.type)
+        pa.array([row[field.name] for row in made.rows], field.type)
         for field in schema
         if field.name != "embedding"
     ]
-    embedding = parquet.vector_column(vectors)
-    return pa.table([*columns, embedding], schema=schema.with_metadata(footer))
+    vectors = np.concatenate([np.empty((0, encoder.dim), np.float32), *made.vectors])
+    table = pa.table([*columns, parquet.vector_column(vectors)], schema=schema)
+    if made.carried and making.earlier:
+        old, rows = zip(*made.carried, strict=True)
+        both = pa.concat_tables([table, making.earlier.take(rows, old).cast(schema)])
+        order = np.argsort([position[name] for name in both.column("image_id").to_pylist()])
+        table = both.take(pa.array(order)).combine_chunks()
+    return table.replace_schema_metadata(footer)
 
 
 def _finished(path: str, data: bytes, table: pa.Table) -> FinishedPart:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from PIL.Image import Image
 from torch import Tensor
 
-from clip_assets.node.decode import Rejected, decode, thumbnail
+from clip_assets.node.decode import Limits, Rejected, decode, thumbnail
 from clip_assets.processors import available
-from clip_assets.source import ImageRef
+from clip_assets.source import DamagedError, ImageRef
+from clip_assets.store.parquet import RejectKind
 
 
 @dataclass(frozen=True)
@@ -32,41 +33,60 @@ class Reject:
 
     ref: ImageRef
     reason: str
+    kind: RejectKind
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image whose bytes were embedded before."""
+
+    ref: ImageRef
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How images become tensors; files whose sha256 is `known` need none."""
+
+    preprocess: Callable[[Image], Tensor]
+    limits: Limits
+    known: Callable[[str], bool]
 
 
 def prepare(
-    read: Iterable[tuple[ImageRef, bytes | OSError]],
-    preprocess: Callable[[Image], Tensor],
-    ahead: int,
-) -> Iterator[Prepared | Reject]:
+    read: Iterable[tuple[ImageRef, bytes | OSError]], recipe: Recipe, ahead: int
+) -> Iterator[Prepared | Reject | Known]:
     """Decode in threads and yield in order, at most `ahead` images early.
 
     Pillow releases the GIL while it decodes and resizes, so threads use every core.
     """
-    window: deque[Future[Prepared | Reject]] = deque()
+    window: deque[Future[Prepared | Reject | Known]] = deque()
     with ThreadPoolExecutor(available(), "decode") as pool:
         for ref, data in read:
-            window.append(pool.submit(_prepare, ref, data, preprocess))
+            window.append(pool.submit(_prepare, ref, data, recipe))
             if len(window) >= ahead:
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
 
 
-def _prepare(
-    ref: ImageRef, data: bytes | OSError, preprocess: Callable[[Image], Tensor]
-) -> Prepared | Reject:
+def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared | Reject | Known:
+    if isinstance(data, DamagedError):
+        return Reject(ref, str(data), RejectKind.DAMAGED)
     if isinstance(data, OSError):
-        return Reject(ref, f"unreadable: {data.strerror or data}")
+        return Reject(ref, f"unreadable: {data.strerror or data}", RejectKind.UNREADABLE)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if recipe.known(sha256):
+        return Known(ref, sha256)
     try:
-        decoded = decode(data)
+        decoded = decode(data, recipe.limits)
     except Rejected as error:
-        return Reject(ref, str(error))
+        return Reject(ref, str(error), RejectKind.DAMAGED)
     return Prepared(
         ref=ref,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         width=decoded.width,
         height=decoded.height,
         thumbnail=thumbnail(decoded.image),
-        tensor=preprocess(decoded.image),
+        tensor=recipe.preprocess(decoded.image),
     )

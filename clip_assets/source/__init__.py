@@ -1,5 +1,6 @@
 """Where images come from: a folder or bucket prefix, tar shards, a Hugging Face dataset."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
@@ -29,6 +30,9 @@ class ImageRef:
 
     `offset` and `size` (bytes) locate a member of a tar; `row` locates a row of a parquet file.
     If all three are None, the image is the whole object. `etag` changes when the content does.
+
+    `fault` says why the image cannot be used, if the listing already shows it; it is never read.
+    If `image_id` then ends with a slash, everything below that name could not be listed.
     """
 
     image_id: str
@@ -38,15 +42,34 @@ class ImageRef:
     size: int | None = None
     row: int | None = None
     caption: str | None = None
+    fault: str | None = None
+
+    @property
+    def below(self) -> str | None:
+        """The beginning of the ids that could not be listed, if the image stands for several."""
+        return self.image_id if self.fault and self.image_id.endswith("/") else None
+
+
+class DamagedError(OSError):
+    """The bytes of an image can be read, and cannot be used; reading them again does not help."""
 
 
 class Source(Protocol):
-    """One collection's images."""
+    """One collection's images.
+
+    `skipped` counts the files that the last listing passed over on purpose, by kind.
+    """
+
+    @property
+    def skipped(self) -> Counter[str]: ...
 
     def list(self) -> Iterator[ImageRef]:
         """Every image in a stable order. Raises SourceError with a remedy."""
         ...
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        """The bytes of each image in order, or the error that made it unreadable."""
+        """The bytes of each image in order, or the error that made it unreadable.
+
+        A DamagedError is final; any other error may be gone at the next read.
+        """
         ...

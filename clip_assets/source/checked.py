@@ -1,75 +1,72 @@
-"""Checks every listing: at least one image, and a unique, usable id for each."""
+"""Checks every listing: at least one usable image, and an id and an address that can be stored."""
 
-from array import array
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-
-import numpy as np
+from dataclasses import replace
 
 from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef, Source
 
 
 class Checked:
-    """A source whose listing raises SourceError if it is empty or repeats an id.
+    """A source whose listing raises SourceError if it has no usable image.
 
-    Repeats are detected at the end of the listing, by an 8-byte hash per image; a set of ids
-    would need over 100 bytes each. The source is listed a second time only to name the repeated
-    images in the error.
+    An image whose name or address cannot be stored is listed under its name with the unusable
+    characters escaped; if it cannot be read by that address, `fault` says so.
     """
 
     def __init__(self, source: Source, where: str) -> None:
         self._source, self._where = source, where
 
+    @property
+    def skipped(self) -> Counter[str]:
+        return self._source.skipped
+
     def list(self) -> Iterator[ImageRef]:
-        seen = array("Q")
-        for ref in self._source.list():
-            _refuse_unusable(ref)
-            seen.append(_hash(ref.image_id))
+        usable, first = False, ""
+        for ref in map(_storable, self._source.list()):
+            usable = usable or ref.fault is None
+            first = first or (f"{ref.uri}: {ref.fault}" if ref.fault else "")
             yield ref
-        if not seen:
-            raise SourceError(
-                f"No images in {self._where}. Check the address in the collection's YAML."
-            )
-        self._refuse(_repeated(seen))
+        if usable:
+            return
+        if first:
+            raise SourceError(f"No image in {self._where} can be used. {first}.")
+        told = ", ".join(f"{count} {kind}" for kind, count in self.skipped.most_common(5))
+        raise SourceError(
+            f"No images in {self._where}{f', only {told}' if told else ''}. "
+            "Check the address in the collection's YAML."
+        )
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         return self._source.read(refs)
 
-    def _refuse(self, hashes: set[int]) -> None:
-        first: dict[str, ImageRef] = {}
-        for ref in self._source.list() if hashes else ():
-            if _hash(ref.image_id) not in hashes:
-                continue
-            other = first.setdefault(ref.image_id, ref)
-            if other is not ref:
-                raise SourceError(
-                    f"Two images have the id {ref.image_id!r}: {_place(other)} and {_place(ref)}. "
-                    "Rename or remove one of them."
-                )
+
+def _storable(ref: ImageRef) -> ImageRef:
+    """The image with an id and an address that parquet and Postgres accept."""
+    image_id, uri = _escaped(ref.image_id), _escaped(ref.uri)
+    fault = ref.fault
+    if uri != ref.uri:
+        fault = fault or "its name is not UTF-8; rename it"
+    if not image_id:
+        image_id = _place(ref)
+        fault = fault or "it has no id; give it one in the id column"
+    if (image_id, uri, fault) == (ref.image_id, ref.uri, ref.fault):
+        return ref
+    return replace(ref, image_id=image_id, uri=uri, fault=fault)
 
 
-def _hash(image_id: str) -> int:
-    return int.from_bytes(blake2b(image_id.encode(), digest_size=8).digest(), "little")
-
-
-def _repeated(hashes: "array[int]") -> set[int]:
-    ordered = np.sort(np.frombuffer(hashes, dtype=np.uint64))
-    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-
-
-def _refuse_unusable(ref: ImageRef) -> None:
+def _escaped(text: str) -> str:
+    """The text with what is not UTF-8 as \\xNN or \\uNNNN, and NUL as \\x00."""
     try:
-        ref.image_id.encode()
-        ref.uri.encode()
-        usable = bool(ref.image_id) and "\0" not in ref.image_id
+        text.encode()
     except UnicodeEncodeError:
-        usable = False
-    if not usable:
-        raise SourceError(
-            f"The image at {_place(ref)!r} has no usable id ({ref.image_id!r}). "
-            "Give it a name in UTF-8, without NUL."
-        )
+        try:
+            text = os.fsencode(text).decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:
+            text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\0", "\\x00")
 
 
 def _place(ref: ImageRef) -> str:

@@ -14,16 +14,16 @@ class FolderConfig(_Config):
 
     type: Literal["folder"] = "folder"
     uri: str
-    extensions: list[str] = [
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-    ]
+    extensions: list[str] | None = Field(
+        None,
+        description="only files with these extensions; by default all images, told by extension "
+        "or, where that does not tell, by their first bytes",
+    )
+    follow_links: bool = Field(
+        False,
+        description="also list folders behind symbolic links, outside the root too; each folder "
+        "once, so loops do no harm",
+    )
 
 
 class WebDatasetConfig(_Config):

@@ -1,10 +1,11 @@
 """A dataset's files: the interface, and its implementation for a local folder."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from clip_assets.source.folder import refuse_missing, visible
+from clip_assets.source.entries import entries, refuse_missing
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import readable
 from clip_assets.store.objects import Entry, Objects
@@ -13,7 +14,9 @@ from clip_assets.store.objects import Entry, Objects
 class Files(Protocol):
     """A dataset's files."""
 
-    def list(self) -> Iterator[Entry]: ...
+    def list(self, skipped: Counter[str]) -> Iterator[Entry]:
+        """All files; `skipped` counts those that are hidden."""
+        ...
 
     def uri(self, path: str) -> str: ...
 
@@ -33,8 +36,8 @@ class LocalFiles:
         self._objects = Objects(folder)
         refuse_missing(self._objects)
 
-    def list(self) -> Iterator[Entry]:
-        return visible(self._objects)
+    def list(self, skipped: Counter[str]) -> Iterator[Entry]:
+        return entries(self._objects, skipped)
 
     def uri(self, path: str) -> str:
         return self._objects.uri(path)

@@ -1,11 +1,13 @@
 """Image files below a folder or a bucket prefix."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef, caption
 from clip_assets.source.config import FolderConfig
+from clip_assets.source.entries import entries, refuse_missing
+from clip_assets.source.kinds import HEAD, IMAGES, image_format, of_name
 from clip_assets.source.reading import LARGEST, in_order, path_below, readable
 from clip_assets.store.objects import Entry, Objects
 
@@ -13,45 +15,90 @@ from clip_assets.store.objects import Entry, Objects
 class Folder:
     """Images whose id is their path below the root; captions come from .txt files beside them.
 
-    Files and folders whose names begin with a dot are skipped.
+    Without `extensions`, a file whose name does not tell what it is counts as an image if it begins
+    like one. Hidden files and folders are skipped.
     """
 
     def __init__(self, config: FolderConfig) -> None:
         self._objects = Objects(config.uri)
         refuse_missing(self._objects)
-        self._extensions = {"." + name.lower().lstrip(".") for name in config.extensions}
+        self._follow_links = config.follow_links
+        chosen = config.extensions
+        self._others = chosen is None
+        self._extensions = (
+            IMAGES if chosen is None else {"." + name.lower().lstrip(".") for name in chosen}
+        )
+        self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
-        entries = sorted(visible(self._objects), key=lambda entry: entry.path)
-        texts = {entry.path for entry in entries if entry.path.endswith(".txt")}
-        images = (entry for entry in entries if _extension(entry.path) in self._extensions)
-        if not texts:
-            yield from (self._ref(set(), entry) for entry in images)
-            return
-        yield from in_order(partial(self._ref, texts), images)
+        self.skipped.clear()
+        found = entries(self._objects, self.skipped, follow_links=self._follow_links)
+        listed = sorted(found, key=lambda entry: entry.path)
+        texts = {entry.path for entry in listed if entry.path.endswith(".txt") and not entry.fault}
+        candidates = [entry for entry in listed if self._may_be_image(entry)]
+        unread: set[str] = set()
+        self.skipped["text files"] -= len(texts & {_caption(one.path) for one in candidates})
+        work = partial(self._ref, texts, unread)
+        if texts or any(self._kind(entry) == "unknown" for entry in candidates):
+            refs: Iterator[ImageRef | None] = in_order(work, candidates)
+        else:
+            refs = map(work, candidates)
+        for ref in refs:
+            if ref is None:
+                self.skipped["other files"] += 1
+            else:
+                yield ref
+        self.skipped["captions that cannot be read"] += len(unread)
+        for kind in [kind for kind, count in self.skipped.items() if count < 1]:
+            del self.skipped[kind]
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         return in_order(self._bytes, refs)
 
-    def _ref(self, texts: set[str], entry: Entry) -> ImageRef:
-        text = entry.path.rpartition(".")[0] + ".txt"
+    def _kind(self, entry: Entry) -> str:
+        return of_name(entry.path, self._extensions, others=self._others)
+
+    def _may_be_image(self, entry: Entry) -> bool:
+        if entry.path.endswith("/"):
+            return True
+        kind = self._kind(entry)
+        if kind == "unknown" and entry.fault:
+            kind = "pipes, devices and the like"
+        if kind in ("image", "unknown"):
+            return True
+        self.skipped[kind] += 1
+        return False
+
+    def _ref(self, texts: set[str], unread: set[str], entry: Entry) -> ImageRef | None:
+        """None if the file turns out to be no image."""
+        if not entry.fault and self._kind(entry) == "unknown" and not self._begins_like_one(entry):
+            return None
+        text = _caption(entry.path)
         return ImageRef(
             image_id=entry.path,
             uri=self._objects.uri(entry.path),
             etag=entry.etag,
-            caption=self._caption(text) if text in texts else None,
+            caption=self._caption(text, unread) if text in texts and not entry.fault else None,
+            fault=entry.fault,
         )
 
-    def _caption(self, path: str) -> str | None:
+    def _begins_like_one(self, entry: Entry) -> bool:
+        if not entry.size:
+            return False
+        try:
+            head = self._objects.get_range(entry.path, 0, min(HEAD, entry.size))
+        except OSError:  # reading it will say why
+            return True
+        return bool(image_format(head))
+
+    def _caption(self, path: str, unread: set[str]) -> str | None:
         try:
             return caption.from_text(self._objects.get(path, limit=caption.LARGEST))
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise SourceError(
-                f"{self._objects.uri(path)}: cannot read the caption ({error}). "
-                "Make the file readable, or remove it."
-            ) from error
+        except OSError:
+            unread.add(path)
+            return None
 
     def _bytes(self, ref: ImageRef) -> bytes | OSError:
         try:
@@ -60,27 +107,5 @@ class Folder:
             return readable(self._objects, error)
 
 
-def refuse_missing(objects: Objects) -> None:
-    """Raises SourceError if a local root is not a folder."""
-    if objects.folder and not objects.folder.is_dir():
-        raise SourceError(
-            f"{objects.root} is not a folder on this machine. Check the path in the collection's "
-            "YAML; a relative path is resolved from the directory the command runs in."
-        )
-
-
-def visible(objects: Objects) -> Iterator[Entry]:
-    """Entries whose path has no file or folder name that begins with a dot."""
-    try:
-        for entry in objects.list():
-            if not entry.path.startswith(".") and "/." not in entry.path:
-                yield entry
-    except OSError as error:
-        raise SourceError(
-            f"Cannot list {objects.root} ({error}). Make it readable for this user."
-        ) from error
-
-
-def _extension(path: str) -> str:
-    _, dot, name = path.rpartition(".")
-    return dot + name.lower()
+def _caption(path: str) -> str:
+    return path.rpartition(".")[0] + ".txt"

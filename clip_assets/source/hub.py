@@ -1,5 +1,6 @@
 """The files of a dataset on the Hugging Face hub."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,7 +38,7 @@ class HubFiles:
         self._token = token.get_secret_value() if token else get_token()
         self._api = HfApi(token=self._token)
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, skipped: Counter[str]) -> Iterator[Entry]:
         with _explained(self._dataset, self._revision):
             info = self._api.dataset_info(
                 self._dataset, revision=self._revision, files_metadata=True, timeout=TIMEOUT

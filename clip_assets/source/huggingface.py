@@ -1,6 +1,7 @@
 """Images in the parquet files of a Hugging Face dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clip_assets.errors import SourceError
-from clip_assets.source import ImageRef, caption, layout
+from clip_assets.source import DamagedError, ImageRef, caption, layout
+from clip_assets.source.card import Declared, declared
 from clip_assets.source.config import HuggingFaceConfig
 from clip_assets.source.files import Files, LocalFiles
+from clip_assets.source.kinds import of_name
 from clip_assets.source.reading import path_below
-from clip_assets.source.rows import ImageColumn, leaf
+from clip_assets.source.rows import ColumnError, ImageColumn, leaf
 from clip_assets.store.objects import Entry, local_path
 
 
@@ -25,12 +28,32 @@ class HuggingFace:
     def __init__(self, config: HuggingFaceConfig) -> None:
         self._config = config
         self._files = _files(config)
+        self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
+        self.skipped.clear()
         config = self._config
-        entries = {entry.path: entry for entry in self._files.list()}
-        for path in layout.shards(entries, config.config, config.split, config.dataset):
-            yield from _refs(self._files, entries[path], config)
+        entries = {entry.path: entry for entry in self._files.list(self.skipped)}
+        card = self._card(entries)
+        chosen = layout.shards(entries, config.config, config.split, config.dataset, card)
+        self.skipped.update(_kind(path) for path in entries.keys() - set(chosen))
+        for path in chosen:
+            try:
+                yield from _refs(self._files, entries[path], config)
+            except _UnusableError as error:
+                yield _fault(self._files, entries[path], str(error))
+
+    def _card(self, entries: Container[str]) -> Declared | None:
+        if "README.md" not in entries:
+            return None
+        try:
+            readme, _ = self._files.fetch("README.md")
+            return declared(readme.read_bytes(), self._config.config)
+        except OSError as error:
+            raise SourceError(
+                f"{self._files.uri('README.md')} cannot be read ({error}). It may say which files "
+                "are which split; make it readable, or remove it."
+            ) from error
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         current = _Current(self._files, self._config.image_column)
@@ -39,6 +62,10 @@ class HuggingFace:
                 yield current.read(ref)
         finally:
             current.close()
+
+
+class _UnusableError(Exception):
+    """One parquet file cannot be listed."""
 
 
 class _Current:
@@ -60,7 +87,7 @@ class _Current:
             data = self._images[ref.row]
         except OSError as error:
             return error
-        return OSError("the row holds no image bytes") if data is None else data
+        return DamagedError("the row holds no image bytes") if data is None else data
 
     def close(self) -> None:
         if isinstance(self._images, ImageColumn):
@@ -76,7 +103,7 @@ class _Current:
         except OSError as error:
             return error
         except (pa.ArrowException, ValueError):
-            return OSError("damaged parquet file")
+            return DamagedError("damaged parquet file")
 
 
 def _files(config: HuggingFaceConfig) -> Files:
@@ -86,6 +113,19 @@ def _files(config: HuggingFaceConfig) -> Files:
     from clip_assets.source.hub import HubFiles  # takes half a second to import
 
     return HubFiles(config.dataset, config.revision)
+
+
+def _kind(path: str) -> str:
+    kind = of_name(path)
+    if path.endswith(".parquet"):
+        return "parquet files of other splits or configurations"
+    return {"image": "images outside parquet files", "unknown": "other files"}.get(kind, kind)
+
+
+def _fault(files: Files, entry: Entry, fault: str) -> ImageRef:
+    """Stands for all rows of a file that cannot be listed."""
+    name = f"{entry.path.removesuffix('.parquet')}/"
+    return ImageRef(name, files.uri(entry.path), entry.etag, fault=fault)
 
 
 def _refs(files: Files, entry: Entry, config: HuggingFaceConfig) -> Iterator[ImageRef]:
@@ -104,13 +144,15 @@ def _refs(files: Files, entry: Entry, config: HuggingFaceConfig) -> Iterator[Ima
 
 @contextmanager
 def _parquet(files: Files, entry: Entry) -> Iterator[Any]:
+    if entry.fault:
+        raise _UnusableError(entry.fault)
     try:
         with files.open(entry) as file:
             yield pq.ParquetFile(file)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise SourceError(
-            f"{files.uri(entry.path)} cannot be used: {error}. Correct the column names in the "
-            "collection's YAML; if the file is damaged, download it again."
+        raise _UnusableError(
+            f"cannot be used: {error}; correct the column names in the collection's YAML, or if "
+            "the file is damaged, download it again"
         ) from error
 
 
@@ -118,7 +160,7 @@ def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig) -> None:
     leaf(schema, config.image_column)
     for name in (config.id_column, config.caption_column):
         if name is not None and name not in schema.names:
-            raise ValueError(f"no column {name!r}; it has {', '.join(schema.names)}")
+            raise ColumnError(f"no column {name!r}; it has {', '.join(schema.names)}")
 
 
 def _names(parquet: Any, config: HuggingFaceConfig) -> Iterator[tuple[str, str | None]]:

@@ -4,20 +4,36 @@ import re
 from collections.abc import Iterable
 
 from clip_assets.errors import SourceError
+from clip_assets.source.card import Declared
 
 _SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval")
 
 
-def shards(paths: Iterable[str], config: str, split: str, where: str) -> list[str]:
-    """The split's parquet files in order, found by the hub's naming conventions.
+def shards(
+    paths: Iterable[str], config: str, split: str, where: str, declared: Declared | None = None
+) -> list[str]:
+    """The split's parquet files in order: those that the dataset's card declares, if it does.
 
-    Matches `train-00000-of-00002.parquet`, `train.parquet` and `train/0000.parquet`, in the root
-    or in `data/`; a configuration other than `default` has its own folder. In the default
-    configuration, if no file names a split, all files are `train`.
+    Else they are found by the hub's naming conventions: `train-00000-of-00002.parquet`,
+    `train.parquet` and `train/0000.parquet`, in the root or in `data/`; a configuration other than
+    `default` has its own folder. In the default configuration, if no file names a split, all files
+    are `train`.
 
     Raises SourceError listing the parquet files that exist.
     """
     parquet = sorted(path for path in paths if path.endswith(".parquet"))
+    if declared:
+        if split not in declared.splits:
+            raise SourceError(
+                f"{where}: its README.md declares no split {split!r} of configuration {config!r}, "
+                f"only {', '.join(declared.splits)}; set `split` to one of them."
+            )
+        if found := declared.files(parquet, split):
+            return found
+        raise SourceError(
+            f"{where}: its README.md declares {', '.join(declared.splits[split])} as split "
+            f"{split!r}, and no parquet file matches. It has {_some(parquet)}."
+        )
     for prefix in _prefixes(config):
         below = [path for path in parquet if path.startswith(prefix)]
         found = [path for path in below if _in_split(path[len(prefix) :], split)]

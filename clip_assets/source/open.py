@@ -15,7 +15,8 @@ def open_source(config: SourceConfig) -> Source:
     bucket is contacted only when it is listed or read.
     """
     if isinstance(config, FolderConfig):
-        return Checked(Folder(config), f"{config.uri} ({', '.join(config.extensions)})")
+        only = f" ({', '.join(config.extensions)})" if config.extensions else ""
+        return Checked(Folder(config), f"{config.uri}{only}")
     if isinstance(config, WebDatasetConfig):
         return Checked(WebDataset(config), config.uri)
     return Checked(HuggingFace(config), f"{config.dataset} ({config.config}, {config.split})")

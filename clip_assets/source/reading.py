@@ -1,11 +1,13 @@
 """Reads many objects in parallel and returns them in order."""
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from clip_assets.errors import SourceError
+from clip_assets.errors import ObjectRefusedError, SourceError
+from clip_assets.source import DamagedError
 from clip_assets.store.objects import Objects
 
 # Protects memory; far above what the decoder accepts. A stray 40 GB file among the images must
@@ -63,6 +65,12 @@ def readable(objects: Objects, error: OSError) -> OSError:
         raise SourceError(
             f"{objects.root} is gone. Mount or restore it, then run again."
         ) from error
+    if isinstance(error, DamagedError):
+        return error
+    if error.errno == errno.EFBIG:
+        return DamagedError(error.strerror)
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError("no such file")
+    if isinstance(error, ObjectRefusedError):
+        return PermissionError(str(error).rpartition(": ")[2])
     return OSError(error.strerror.lower() if error.strerror else str(error))

@@ -9,7 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clip_assets.source import DamagedError
+
 BATCH = 64  # rows of images in memory at once, about 10 MB of photos
+
+
+class ColumnError(ValueError):
+    """A parquet file lacks a column, or its image column holds no images."""
 
 
 class ImageColumn:
@@ -32,7 +38,7 @@ class ImageColumn:
         self._group, self._first = -1, 0
         self._batch: Any = ()
         self._batches: Iterator[Any] = iter(())
-        self._damaged: dict[int, OSError] = {}
+        self._damaged: dict[int, DamagedError] = {}
 
     def close(self) -> None:
         self._file.close()
@@ -40,7 +46,7 @@ class ImageColumn:
     def __getitem__(self, row: int) -> bytes | None:
         """Bytes of one image; None if the row has none. Raises OSError if it cannot be read."""
         if row >= self._starts[-1]:
-            raise OSError("no such row")
+            raise DamagedError("no such row")
         group = bisect_right(self._starts, row) - 1
         if group in self._damaged:
             raise self._damaged[group]
@@ -48,7 +54,7 @@ class ImageColumn:
             return self._in_group(group, row)
         except (OSError, pa.ArrowException) as error:
             self._group = -1
-            self._damaged[group] = OSError(f"damaged row group {group} of the parquet file")
+            self._damaged[group] = DamagedError(f"damaged row group {group} of the parquet file")
             raise self._damaged[group] from error
 
     def _in_group(self, group: int, row: int) -> bytes | None:
@@ -71,13 +77,13 @@ class ImageColumn:
 def leaf(schema: pa.Schema, column: str) -> str:
     """Name of the parquet leaf column with the image bytes of `column`.
 
-    Raises ValueError, naming what exists, if the column holds no images.
+    Raises ColumnError, naming what exists, if the column holds no images.
     """
     if column not in schema.names:
-        raise ValueError(f"no column {column!r}; it has {', '.join(schema.names)}")
+        raise ColumnError(f"no column {column!r}; it has {', '.join(schema.names)}")
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         return f"{column}.bytes"
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return column
-    raise ValueError(f"column {column!r} holds {kind}, not image bytes")
+    raise ColumnError(f"column {column!r} holds {kind}, not image bytes")

@@ -1,11 +1,11 @@
 """Lists the members of a tar by reading its headers."""
 
+import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import IO
 
-from clip_assets.errors import SourceError
 from clip_assets.source.ranged import Ranged
 
 BLOCK = 512
@@ -13,43 +13,95 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a tar: `size` bytes from `offset`; `data` holds them if they were wanted."""
+    """A file inside a tar: `size` bytes from `offset`; `data` holds those that were wanted.
+
+    `fault` says why it cannot be read. Without a name, it stands for the rest of the tar.
+    """
 
     name: str
-    offset: int
-    size: int
+    offset: int = 0
+    size: int = 0
     data: bytes | None = None
+    fault: str | None = None
 
 
 def members(
-    file: IO[bytes] | Ranged, where: str, wanted: Callable[[str, int], bool]
+    file: IO[bytes] | Ranged, size: int, wanted: Callable[[str, int], int]
 ) -> Iterator[Member]:
-    """Files and hard links in stored order, with their bytes if `wanted(name, size)`.
+    """Files and links in stored order, with their first `wanted(name, size)` bytes.
 
-    Raises SourceError naming the tar if it is truncated or damaged.
+    Reads on after the end of an archive, because `cat a.tar b.tar` makes a file of two. If the tar
+    is truncated or damaged, the last member is one without a name. `size` is that of the tar.
     """
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            yield from _walk(tar, wanted)
-            file.seek(tar.offset)
-            # tarfile treats a damaged or missing header as the end; only a block of zeros is one.
-            if file.read(BLOCK) != bytes(BLOCK):
-                raise tarfile.ReadError(f"neither a member nor the end at byte {tar.offset}")
-    except (tarfile.TarError, OSError, ValueError, IndexError) as error:
-        raise SourceError(
-            f"{where} is not a tar, or is truncated or damaged ({error}). Copy or create it again."
-        ) from error
-
-
-def _walk(tar: tarfile.TarFile, wanted: Callable[[str, int], bool]) -> Iterator[Member]:
     known: dict[str, Member] = {}
+    links: list[tuple[str, str]] = []
+    start: int | None = 0
+    try:
+        while start is not None:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                yield from _walk(tar, size, wanted, known, links)
+                start = _next_archive(file, tar.offset)
+    except (tarfile.TarError, ValueError, IndexError) as error:
+        yield from _linked(known, links)
+        yield Member(
+            "", fault=f"not a tar, or truncated or damaged ({error}); copy or create it again"
+        )
+        return
+    yield from _linked(known, links)
+
+
+def _walk(
+    tar: tarfile.TarFile,
+    size: int,
+    wanted: Callable[[str, int], int],
+    known: dict[str, Member],
+    links: list[tuple[str, str]],
+) -> Iterator[Member]:
     while (info := tar.next()) is not None:
         # Otherwise tarfile keeps every header, about 1 kB per member; typeshed hides the list.
         tar.members.clear()  # type: ignore[attr-defined]
+        name = _plain(info.name)
         if info.isreg():
-            content = tar.extractfile(info) if wanted(info.name, info.size) else None
-            data = content.read() if content else None
-            known[info.name] = Member(info.name, info.offset_data, info.size, data)
-            yield known[info.name]
-        elif info.islnk() and info.linkname in known:
-            yield replace(known[info.linkname], name=info.name)
+            cut = info.offset_data + info.size > size
+            fault = "the tar ends before the image does" if cut else None
+            count = 0 if cut else wanted(name, info.size)
+            content = tar.extractfile(info) if count else None
+            data = content.read(count) if content else None
+            known[name] = Member(name, info.offset_data, info.size, data, fault)
+            yield known[name]
+        elif info.islnk():
+            links.append((name, _plain(info.linkname)))
+        elif info.issym():
+            links.append((name, _plain(posixpath.join(posixpath.dirname(name), info.linkname))))
+
+
+def _linked(known: dict[str, Member], links: list[tuple[str, str]]) -> Iterator[Member]:
+    """The links, once all files are known: a symbolic link may lead to a later one or to a link."""
+    for name, target in links:
+        if target in known:
+            known[name] = replace(known[target], name=name)
+    for name, target in links:
+        if target in known:
+            yield replace(known[target], name=name)
+        else:
+            yield Member(name, fault=f"a link to {target}, which is not in the tar")
+
+
+def _next_archive(file: IO[bytes] | Ranged, end: int) -> int | None:
+    """Where another archive begins behind this one; None at the end of the file.
+
+    tarfile treats a damaged or missing header as the end; only a block of zeros is one.
+    """
+    file.seek(end)
+    if file.read(BLOCK) != bytes(BLOCK):
+        raise tarfile.ReadError(f"neither a member nor the end at byte {end}")
+    while block := file.read(BLOCK):
+        end += BLOCK
+        if block.strip(b"\0"):
+            return end
+    return None
+
+
+def _plain(name: str) -> str:
+    return posixpath.normpath(name)

@@ -1,23 +1,28 @@
 """WebDataset tars: files whose names agree up to the first dot form one sample."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from itertools import chain
 from typing import IO
 
 from clip_assets.errors import SourceError
-from clip_assets.source import ImageRef, caption
+from clip_assets.source import DamagedError, ImageRef, caption
 from clip_assets.source.config import WebDatasetConfig
-from clip_assets.source.folder import refuse_missing, visible
+from clip_assets.source.entries import HIDDEN, entries, refuse_missing
+from clip_assets.source.kinds import HEAD, hidden, image_format, of_name
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import LARGEST, in_order, path_below, readable
 from clip_assets.source.tar import Member, members
+from clip_assets.source.tar_index import Found, TarIndex
 from clip_assets.store.objects import Entry, Objects, is_remote, local_path
 
-IMAGES = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"}
 _CAPTIONS = {"txt": caption.from_text, "json": caption.from_json}
+_PACKED = (
+    "compressed, so its images cannot be read individually; decompress it to a plain .tar, for "
+    "example with gunzip: the images themselves are already compressed"
+)
 _COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 _KEY_AND_EXTENSION = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$")
 
@@ -26,20 +31,28 @@ class WebDataset:
     """Images in tars, each read with one range request.
 
     An image's id is the tar's path without `.tar`, then the sample's key, then the extension if
-    the sample has several images.
+    the sample has several images. A member whose name does not tell what it is counts as an image
+    if it begins like one.
     """
 
     def __init__(self, config: WebDatasetConfig) -> None:
-        _refuse_compressed(config.uri)
+        if _COMPRESSED.search(config.uri):
+            raise SourceError(f"{config.uri} is {_PACKED}.")
         folder, self._only = _folder_and_tar(config.uri.rstrip("/"))
         self._objects = Objects(folder)
         refuse_missing(self._objects)
+        self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
+        self.skipped.clear()
         tars = sorted(self._tars(), key=lambda entry: entry.path)
-        refs = partial(_refs, self._objects)
+        index = TarIndex(self._objects.root)
+        refs = partial(_refs, self._objects, index)
         # Headers of remote tars cost round trips, so several tars are listed in parallel.
-        yield from chain.from_iterable(in_order(refs, tars, threads=8, ahead=8))
+        for found, skipped in in_order(refs, tars, threads=8, ahead=8):
+            self.skipped.update(skipped)
+            yield from found
+        index.forget_others()
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         tag = cache(lambda path: self._objects.stat(path).etag)
@@ -57,10 +70,15 @@ class WebDataset:
         if self._only:
             yield _existing(self._objects, self._only)
             return
-        for entry in visible(self._objects):
-            _refuse_compressed(self._objects.uri(entry.path))
-            if entry.path.endswith(".tar"):
+        for entry in entries(self._objects, self.skipped):
+            if entry.path.endswith((".tar", "/")):
                 yield entry
+            elif _COMPRESSED.search(entry.path):
+                yield replace(entry, fault=_PACKED)
+            else:
+                kind = of_name(entry.path)
+                known = {"image": "images outside tars", "unknown": "other files"}
+                self.skipped[known.get(kind, kind)] += 1
 
 
 @dataclass
@@ -70,67 +88,98 @@ class _Sample:
     images: list[tuple[str, Member]] = field(default_factory=list)
     captions: dict[str, str | None] = field(default_factory=dict)
 
-    def add(self, extension: str, member: Member) -> None:
-        if extension.rpartition(".")[2] in IMAGES:
+    def add(self, extension: str, member: Member) -> str:
+        """Returns the kind of a member that is neither image nor caption, in words."""
+        if extension in _CAPTIONS:
+            if member.data is not None:
+                self.captions[extension] = _CAPTIONS[extension](member.data)
+            return ""
+        kind = of_name(member.name)
+        if kind == "image" or (kind == "unknown" and image_format(member.data or b"")):
             self.images.append((extension, member))
-        elif extension in _CAPTIONS and member.data is not None:
-            self.captions[extension] = _CAPTIONS[extension](member.data)
+            return ""
+        return "other files" if kind == "unknown" else kind
 
     def named(self, key: str) -> Iterator[tuple[str, Member]]:
         for extension, member in self.images:
-            yield (key if len(self.images) == 1 else f"{key}.{extension}"), member
+            named = f"{key}.{extension}" if len(self.images) > 1 and extension else key
+            yield named, member
 
     @property
     def caption(self) -> str | None:
         return self.captions.get("txt") or self.captions.get("json")
 
 
-def _refs(objects: Objects, tar: Entry) -> list[ImageRef]:
-    uri, prefix = objects.uri(tar.path), tar.path.removesuffix(".tar")
+def _refs(objects: Objects, index: TarIndex, tar: Entry) -> Found:
+    """The tar's images, and how many members are none, by kind.
+
+    If it cannot be read to its end, the last image has a fault and stands for the rest of the tar.
+    """
+    if tar.fault:
+        return [_fault(objects, tar, tar.fault)], Counter()
+    try:
+        return index.found(tar, partial(_look, objects, tar))
+    except OSError as error:
+        reason = str(readable(objects, error))
+        return [_fault(objects, tar, f"the tar cannot be read ({reason})")], Counter()
+
+
+def _look(objects: Objects, tar: Entry) -> Found:
     with _opened(objects, tar) as file:
-        samples = _samples(members(file, uri, wanted=_is_caption))
-    return [
+        return _found(objects, tar, members(file, tar.size, _wanted))
+
+
+def _fault(objects: Objects, tar: Entry, fault: str) -> ImageRef:
+    name = f"{tar.path.removesuffix('.tar')}/" if tar.path.endswith(".tar") else tar.path
+    return ImageRef(name, objects.uri(tar.path), tar.etag, fault=fault)
+
+
+def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
+    samples: dict[str, _Sample] = {}
+    skipped: Counter[str] = Counter()
+    rest: list[ImageRef] = []
+    for member in files:
+        if not member.name:
+            rest.append(_fault(objects, tar, member.fault or ""))
+        elif any(map(hidden, member.name.split("/"))):
+            skipped[HIDDEN] += 1
+        else:
+            key, extension = _split(member.name)
+            kind = samples.setdefault(key, _Sample()).add(extension, member)
+            skipped.update([kind] if kind else [])
+    prefix = tar.path.removesuffix(".tar")
+    images = [
         ImageRef(
             image_id=f"{prefix}/{name}",
-            uri=uri,
+            uri=objects.uri(tar.path),
             etag=f"{tar.etag}:{member.offset}",
             offset=member.offset,
             size=member.size,
             caption=sample.caption,
+            fault=member.fault,
         )
         for key, sample in samples.items()
         for name, member in sample.named(key)
     ]
-
-
-def _samples(files: Iterable[Member]) -> dict[str, _Sample]:
-    samples: dict[str, _Sample] = {}
-    for member in files:
-        key, extension = _split(member.name)
-        if extension:
-            samples.setdefault(key, _Sample()).add(extension, member)
-    return samples
+    return images + rest, skipped
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Key and lower-case extension; two empty strings if the file is hidden or has neither."""
-    found = _KEY_AND_EXTENSION.match(name.removeprefix("./"))
-    return (found[1], found[2].lower()) if found else ("", "")
+    """Key and lower-case extension, which is empty if the name has none."""
+    found = _KEY_AND_EXTENSION.match(name)
+    return (found[1], found[2].lower()) if found else (name, "")
 
 
-def _is_caption(name: str, size: int) -> bool:
-    return _split(name)[1] in _CAPTIONS and size <= caption.LARGEST
+def _wanted(name: str, size: int) -> int:
+    if _split(name)[1] in _CAPTIONS:
+        return size if size <= caption.LARGEST else 0
+    return HEAD if of_name(name) == "unknown" else 0
 
 
 def _opened(objects: Objects, tar: Entry) -> IO[bytes] | Ranged:
     if not objects.folder:
         return Ranged(partial(objects.get_range, tar.path), tar.size)
-    try:
-        return (objects.folder / tar.path).open("rb")
-    except OSError as error:
-        raise SourceError(
-            f"{objects.uri(tar.path)} cannot be opened ({error.strerror}). Make it readable."
-        ) from error
+    return (objects.folder / tar.path).open("rb")
 
 
 def _bytes(objects: Objects, ref: ImageRef, path: str, etag: str) -> bytes:
@@ -140,7 +189,7 @@ def _bytes(objects: Objects, ref: ImageRef, path: str, etag: str) -> bytes:
     if ref.offset is None or not ref.size:
         return b""
     if ref.size > LARGEST:
-        raise OSError(f"file too large ({ref.size >> 20} MiB, at most {LARGEST >> 20})")
+        raise DamagedError(f"file too large ({ref.size >> 20} MiB, at most {LARGEST >> 20})")
     return objects.get_range(path, ref.offset, ref.size)
 
 
@@ -161,11 +210,3 @@ def _existing(objects: Objects, path: str) -> Entry:
         raise SourceError(
             f"{objects.uri(path)} does not exist. Check `uri` in the collection's YAML."
         ) from error
-
-
-def _refuse_compressed(uri: str) -> None:
-    if _COMPRESSED.search(uri):
-        raise SourceError(
-            f"{uri} is compressed, so its images cannot be read individually. Decompress it to a "
-            "plain .tar (for example with gunzip); the images themselves are already compressed."
-        )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,8 +29,12 @@ class Part(BaseModel):
 class Commit(BaseModel):
     """What one job wrote for one version of one shard.
 
-    `rows` + `rejected` equals the shard's live catalog rows. `seconds` is the wall time of the
-    attempt that committed; it excludes parts that an earlier attempt finished.
+    `rows` + `rejected` equals the shard's live catalog rows. `unreadable` and `erased` count those
+    of the rejected that could not be read, and that came back after their erasure. `seconds` is the
+    wall time of the attempt that committed; it excludes parts that an earlier attempt finished.
+    Of the rows, `images_encoded` went through the model in that attempt, and `images_carried` have
+    the same content as in the commit at `carried_from`, whose run and device made their vectors
+    unless it carried them over too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,10 +57,20 @@ class Commit(BaseModel):
     mean: tuple[float, ...]
     seconds: float = 0.0
     images_encoded: int = 0
+    images_carried: int = 0
+    carried_from: str | None = None
+    attempt: int = 0
+    unreadable: int = 0
+    erased: int = 0
 
     @property
     def at(self) -> ShardVersion:
-        return ShardVersion(self.shard, self.version, self.catalog_digest)
+        return ShardVersion(self.shard, self.version, self.catalog_digest, self.attempt)
+
+    @property
+    def damaged(self) -> int:
+        """Images that are rejected for good, until they change."""
+        return self.rejected - self.unreadable - self.erased
 
     @property
     def digest(self) -> str:
@@ -67,25 +81,38 @@ class Commit(BaseModel):
 
 def write(objects: Objects, slug: str, commit: Commit) -> Commit:
     """Create the commit, or return the one another writer created first."""
-    path = paths.commit(slug, commit.at)
+    path = path_of(slug, commit)
     if objects.create(path, commit.model_dump_json(indent=1).encode()):
         return commit
     return _parse(objects, path)
 
 
+def path_of(slug: str, commit: Commit) -> str:
+    return paths.commit(slug, commit.at, complete=not commit.unreadable)
+
+
 def read(objects: Objects, slug: str, at: ShardVersion) -> Commit | None:
-    """The commit of exactly this version of the shard, or None."""
-    path = paths.commit(slug, at)
-    try:
-        return _parse(objects, path)
-    except FileNotFoundError:
-        return None
+    """The commit of exactly this version of the shard by its latest attempt, or None."""
+    found = _either(objects, slug, at)
+    while found and found.unreadable:
+        later = _either(objects, slug, found.at._replace(attempt=found.attempt + 1))
+        if later is None:
+            break
+        found = later
+    return found
+
+
+def _either(objects: Objects, slug: str, at: ShardVersion) -> Commit | None:
+    for complete in (True, False):
+        with suppress(FileNotFoundError):
+            return _parse(objects, paths.commit(slug, at, complete=complete))
+    return None
 
 
 def slugs(objects: Objects) -> list[str]:
     """Slugs of the models that have at least one commit."""
     entries = objects.list(paths.EMBEDDINGS)
-    found = {e.path.split("/")[1] for e in entries if e.path.endswith("/commit.json")}
+    found = {e.path.split("/")[1] for e in entries if paths.is_commit(e.path)}
     return sorted(found)
 
 
@@ -94,12 +121,21 @@ def newest(objects: Objects, slug: str) -> dict[str, str]:
 
     A commit never changes, so comparing paths is enough to detect a new one.
     """
-    found: dict[str, tuple[int, str]] = {}
-    for entry in objects.list(paths.embeddings(slug)):
-        *_, shard, version, name = entry.path.split("/")
-        if name == "commit.json":
-            number = int(version[1:].split("-")[0])
-            found[shard] = max(found.get(shard, (0, "")), (number, entry.path))
+    return _newest(objects, paths.embeddings(slug))
+
+
+def newest_of(objects: Objects, slug: str, shard: str) -> str | None:
+    """Path of the newest commit of one shard, or None."""
+    return _newest(objects, paths.embeddings(slug, shard)).get(shard)
+
+
+def _newest(objects: Objects, folder: str) -> dict[str, str]:
+    found: dict[str, tuple[tuple[int, int], str]] = {}
+    for entry in objects.list(folder):
+        if paths.is_commit(entry.path):
+            shard = entry.path.split("/")[-3]
+            this = paths.age(entry.path), entry.path
+            found[shard] = max(found.get(shard, this), this)
     return {shard: path for shard, (_, path) in sorted(found.items())}
 
 

@@ -4,20 +4,28 @@ A write is either complete or absent. On a local disk obstore renames but does n
 write local files ourselves: temporary name, fsync, then link (create-only) or rename.
 """
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    PermissionDeniedError,
+)
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from clip_assets.errors import StoreError
+from clip_assets.errors import ObjectRefusedError, StoreError
+from clip_assets.store import aws
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -29,21 +37,31 @@ _NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 _NO_CREDENTIALS = (
     "redential",
     "403 Forbidden",
-    "AccessDenied",
     "169.254.169.254",
     "/latest/api/token",
     "/computeMetadata/",
 )
+_DENIED = "AccessDenied"
+# The store's answer about one object, which says nothing about the others.
+_REFUSALS = {
+    "InvalidObjectState": "archived; restore it from the archive first",
+    "BlobArchived": "archived; rehydrate it first",
+    _DENIED: "access denied; change the bucket's policy, or use other credentials",
+}
 _CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One listed object: path below the root, size in bytes, version tag of the store."""
+    """One listed object: path below the root, size in bytes, version tag of the store.
+
+    `fault` says why the object cannot be read, if the listing already shows it.
+    """
 
     path: str
     size: int
     etag: str
+    fault: str | None = None
 
 
 def is_remote(uri: str) -> bool:
@@ -77,6 +95,7 @@ class Objects:
                     self.root,
                     client_options=client_options(),
                     retry_config={"max_retries": 4},
+                    **_credentials(self.root),
                 )
         else:
             self.folder = local_path(root).resolve()
@@ -91,17 +110,36 @@ class Objects:
         if self.folder:
             yield from self._list_folder(prefix)
             return
+        last = ""
         with _explained(self.uri(prefix)):
-            for batch in obstore.list(self._store, prefix or None):
-                for meta in batch:
-                    yield Entry(meta["path"], meta["size"], (meta["e_tag"] or "").strip('"'))
+            try:
+                for batch in obstore.list(self._store, prefix or None):
+                    for meta in batch:
+                        last = meta["path"]
+                        yield Entry(last, meta["size"], (meta["e_tag"] or "").strip('"'))
+            except InvalidPathError as error:
+                yield from self._list_odd(prefix, last, error)
+
+    def _list_odd(self, prefix: str, last: str, error: InvalidPathError) -> Iterator[Entry]:
+        """Continue after `last`, with each key that obstore cannot address as a faulty entry."""
+        if not aws.is_s3(self.root) or prefix:
+            raise StoreError(
+                f"{self.uri(prefix)}: a key is not a usable path ({str(error)[:200]}). Rename it, "
+                "or give a prefix without it."
+            ) from error
+        for path, size, etag in aws.keys(self.root, last):
+            if path.endswith("/") and not size:
+                continue  # the marker of an empty folder
+            odd = aws.odd_segment(path)
+            fault = f"its key has {odd}, so it cannot be read; copy it to a plain key"
+            yield Entry(path, size, etag, fault if odd else None)
 
     def get(self, path: str, limit: int | None = None) -> bytes:
         """The whole object. Raises OSError before reading if it is larger than `limit` bytes."""
-        if limit is not None and self.folder:
-            _refuse_larger((self.folder / path).stat().st_size, limit)
         if self.folder:
-            return (self.folder / path).read_bytes()
+            with _regular(self.folder / path) as file:
+                _refuse_larger(os.fstat(file.fileno()).st_size, limit)
+                return file.read()
         with _explained(self.uri(path)):
             answer = obstore.get(self._store, path)
         _refuse_larger(answer.meta["size"], limit)
@@ -111,15 +149,18 @@ class Objects:
     def stat(self, path: str) -> Entry:
         """Size and version tag of one object, as `list` returns them."""
         if self.folder:
-            return _local_entry(path, (self.folder / path).stat())
+            return local_entry(path, (self.folder / path).stat())
         with _explained(self.uri(path)):
-            meta = obstore.head(self._store, path)
+            try:
+                meta = obstore.head(self._store, path)
+            except PermissionDeniedError as error:  # the answer to HEAD has no text
+                raise ObjectRefusedError(f"{self.uri(path)}: {_REFUSALS[_DENIED]}") from error
         return Entry(path, meta["size"], (meta["e_tag"] or "").strip('"'))
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
         """`size` bytes starting at `offset`."""
         if self.folder:
-            with (self.folder / path).open("rb") as file:
+            with _regular(self.folder / path) as file:
                 file.seek(offset)
                 return file.read(size)
         with _explained(self.uri(path)):
@@ -193,7 +234,7 @@ class Objects:
                     continue
                 status = _status(base / name)
                 if status:
-                    yield _local_entry(below + name, status)
+                    yield local_entry(below + name, status)
 
 
 def client_options() -> "ClientConfig":
@@ -202,20 +243,37 @@ def client_options() -> "ClientConfig":
     return {"allow_http": plain, "timeout": "120s"}
 
 
+def _credentials(root: str) -> dict[str, Any]:
+    provider = aws.profile_credentials() if aws.is_s3(root) else None
+    return {"credential_provider": provider} if provider else {}
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[IO[bytes]]:
+    """The file, opened; a named pipe or a device is refused instead of waited for."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("not a regular file")
+        yield file
+
+
 def _refuse_larger(size: int, limit: int | None) -> None:
     if limit is not None and size > limit:
-        raise OSError(f"file too large ({size >> 20} MiB, at most {limit >> 20})")
+        told = f"file too large ({size >> 20} MiB, at most {limit >> 20})"
+        raise OSError(errno.EFBIG, told)
 
 
-def _local_entry(path: str, status: os.stat_result) -> Entry:
+def local_entry(path: str, status: os.stat_result) -> Entry:
+    """A local file as `list` returns it: its version tag is made of size and time of change."""
     return Entry(path, status.st_size, f"{status.st_size:x}-{status.st_mtime_ns:x}")
 
 
 def _status(path: Path) -> os.stat_result | None:
     """None if the file is gone by now. A dangling link is listed, so that reading it fails."""
-    for stat in (path.stat, path.lstat):
+    for look in (path.stat, path.lstat):
         try:
-            return stat()
+            return look()
         except FileNotFoundError:
             continue
     return None
@@ -276,11 +334,15 @@ def _explained(uri: str) -> Iterator[None]:
     except AlreadyExistsError:
         raise
     except (BaseError, OSError) as error:
+        if isinstance(error, StoreError):
+            raise
         text = str(error).split("\n\nDebug source")[0].replace("\n", " ")
         if any(word in text for word in _NO_BUCKET):
             remedy = "The bucket does not exist. Check its name and region."
         elif isinstance(error, FileNotFoundError):
             raise
+        elif refusal := next((say for word, say in _REFUSALS.items() if word in text), None):
+            raise ObjectRefusedError(f"{uri}: {refusal}") from error
         elif any(word in text for word in _NO_CREDENTIALS):
             remedy = "No usable credentials. Set the cloud's usual variables, or log in."
         else:

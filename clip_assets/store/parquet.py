@@ -6,6 +6,7 @@ detect it.
 
 import io
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ CATALOG = pa.schema(
         pa.field("caption", pa.string()),
         pa.field("etag", pa.string(), nullable=False),
         pa.field("tombstone", pa.bool_(), nullable=False),
+        pa.field("fault", pa.string()),
     ]
 )
 
@@ -38,8 +40,19 @@ REJECTS = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
+        pa.field("kind", pa.string()),
     ]
 )
+"""`kind` is None in files of older versions, else a value of `RejectKind`."""
+
+
+class RejectKind(StrEnum):
+    """Why an image has no vector: what could not be read is read again at the next run."""
+
+    DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
+    UNLISTED = "unlisted"
+    ERASED = "erased"
 
 
 def queries(dim: int) -> pa.Schema:

@@ -8,16 +8,24 @@ JOBS = "jobs"
 IDENTITY = "data_id.json"
 
 
+_COMMIT, _INCOMPLETE = "commit.json", "commit-incomplete.json"
+
+
 class ShardVersion(NamedTuple):
-    """One version of one shard: the shard's key, its version and the digest of its rows."""
+    """One version of one shard: the shard's key, its version and the digest of its rows.
+
+    `attempt` counts how often its embeddings were made again because images could not be read.
+    """
 
     shard: str
     version: int
     digest: str
+    attempt: int = 0
 
     @property
     def folder(self) -> str:
-        return f"v{self.version:05d}-{self.digest[:12]}"
+        again = f".{self.attempt}" if self.attempt else ""
+        return f"v{self.version:05d}-{self.digest[:12]}{again}"
 
 
 def catalog_shard(at: ShardVersion) -> str:
@@ -33,16 +41,38 @@ def part(slug: str, at: ShardVersion, number: int) -> str:
     return f"{embeddings(slug, at.shard)}/{at.folder}/part-{number:05d}.parquet"
 
 
-def rejects(slug: str, at: ShardVersion) -> str:
-    return f"{embeddings(slug, at.shard)}/{at.folder}/rejects.parquet"
+def rejects(slug: str, at: ShardVersion, name: str = "") -> str:
+    return f"{embeddings(slug, at.shard)}/{at.folder}/rejects{f'-{name}' if name else ''}.parquet"
 
 
 def queries(slug: str, at: ShardVersion) -> str:
     return f"{embeddings(slug, at.shard)}/{at.folder}/queries.parquet"
 
 
-def commit(slug: str, at: ShardVersion) -> str:
-    return f"{embeddings(slug, at.shard)}/{at.folder}/commit.json"
+def commit(slug: str, at: ShardVersion, *, complete: bool = True) -> str:
+    """Path of a commit; one that lacks images which could not be read has another name."""
+    name = _COMMIT if complete else _INCOMPLETE
+    return f"{embeddings(slug, at.shard)}/{at.folder}/{name}"
+
+
+def is_commit(path: str) -> bool:
+    return path.endswith((f"/{_COMMIT}", f"/{_INCOMPLETE}"))
+
+
+def is_complete(path: str) -> bool:
+    """Whether a commit at this path lacks no image that could not be read."""
+    return path.endswith(f"/{_COMMIT}")
+
+
+def age(path: str) -> tuple[int, int]:
+    """Version and attempt of the commit at this path: the newest has the largest."""
+    folder = path.split("/")[-2]
+    return int(folder[1:].split("-")[0]), int(folder.partition(".")[2] or 0)
+
+
+def is_of(path: str, at: ShardVersion) -> bool:
+    """Whether the commit at this path is of this version of the shard, by any attempt."""
+    return path.split("/")[-2].partition(".")[0] == at._replace(attempt=0).folder
 
 
 def job(job_id: str) -> str:

@@ -1,5 +1,6 @@
 """The catalog divides images into shards once, appends new ones, and never changes silently."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from clip_assets import catalog
 from clip_assets.catalog import Catalog
-from clip_assets.errors import StoreError
+from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
 from clip_assets.store.objects import Objects
@@ -36,6 +37,52 @@ def image_ids(objects: Objects, head: Catalog) -> list[str]:
         for shard in head.shards
         for ref in catalog.live_refs(catalog.read_shard(objects, shard.at))
     ]
+
+
+def test_a_repeated_id_costs_that_one_image(objects: Objects) -> None:
+    """The first image keeps the id; the next has another and says where the first one is."""
+    twice = [*refs(0, 3), ImageRef("0001.jpg", "/other/0001.jpg", "t")]
+    head = refresh(objects, twice)
+    rows = catalog.live_refs(catalog.read_shard(objects, head.shards[0].at))
+    assert [ref.image_id for ref in rows] == ["0000.jpg", "0001.jpg", "0002.jpg", "0001.jpg#2"]
+    assert rows[3].fault == "another image has the same id, /nowhere/0001.jpg; rename one of them"
+    assert [ref.fault for ref in rows[:3]] == [None] * 3
+
+
+def test_images_below_what_cannot_be_listed_stay(objects: Objects) -> None:
+    """A folder that cannot be listed now keeps its images; others that are gone are tombstones."""
+    names = ("a/1.jpg", "a/2.jpg", "b/1.jpg", "c.jpg")
+    refresh(objects, [ImageRef(name, f"/nowhere/{name}", "t") for name in names])
+    unread = ImageRef("a/", "/nowhere/a", "", fault="the folder cannot be listed")
+    head = refresh(objects, [ImageRef("c.jpg", "/nowhere/c.jpg", "t"), unread])
+    assert image_ids(objects, head) == ["a/1.jpg", "a/2.jpg", "c.jpg", "a/"]
+
+
+def test_a_collection_is_not_emptied_without_a_question(objects: Objects) -> None:
+    """More vanished images than allowed change nothing; the error has the share and the remedy."""
+    before = refresh(objects, refs(0, 32))
+
+    def guarded(listed: list[ImageRef], source: FolderConfig = SOURCE) -> Catalog:
+        return catalog.refresh(objects, "photos", source, listed, 10, max_vanished_share=0.5)
+
+    with pytest.raises(SourceError, match=r"27 of 32 images \(84%\).*0\.5 allows\. Nothing was"):
+        guarded(refs(0, 5))
+    with pytest.raises(SourceError, match=r"The address of the source has changed.*set `max_van"):
+        guarded(refs(100, 132), FolderConfig(uri="/elsewhere"))
+    assert catalog.read(objects) == before
+    assert guarded(refs(0, 16)).images == 16
+
+
+def test_what_was_skipped_is_in_the_head(objects: Objects) -> None:
+    """The counts are taken when the listing is complete."""
+    skipped: dict[str, int] = {}
+
+    def listed() -> Iterator[ImageRef]:
+        yield from refs(0, 2)
+        skipped["videos"] = 3
+
+    head = catalog.refresh(objects, "photos", SOURCE, listed(), 10, skipped=skipped)
+    assert head.skipped == {"videos": 3}
 
 
 def test_an_unchanged_listing_changes_nothing(objects: Objects) -> None:

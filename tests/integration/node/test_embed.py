@@ -1,6 +1,8 @@
 """The node program, run as a user or a job runs it: complete parts, nothing lost or repeated."""
 
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +25,13 @@ from clip_assets.node.job import EmbedJob
 from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
+from clip_assets.status import missing_shards
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
+from clip_assets.store.rejects import rejects_told
+from tests.conftest import picture
 
 IMAGES, SHARD_SIZE, PART_ROWS = 30, 15, 5
 Collection = Callable[..., Objects]
@@ -164,7 +169,7 @@ def test_rejects_are_listed_with_their_reason(
     (folder / "00006.png").unlink()
     assert embed.run(objects, job_of(tiny_spec, max_reject_share=0.5)) == 0
     commit = commit_of(objects, tiny_spec)
-    assert (commit.rows, commit.rejected) == (12, 3)
+    assert (commit.rows, commit.rejected, commit.unreadable) == (12, 3, 1)
     rejects = commits.read_part(objects, commit.rejects).to_pylist()
     assert {row["image_id"]: row["reason"] for row in rejects} == {
         "00003.png": "empty file",
@@ -173,21 +178,114 @@ def test_rejects_are_listed_with_their_reason(
     }
 
 
-def test_too_many_rejects_fail_only_their_shard(
+def test_many_rejects_do_not_hold_back_what_is_sound(
     collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    """A shard with more rejects than allowed fails with a message; the next one is committed."""
+    """The shard is committed without them; the program says so, and ends with status 1."""
     for number in range(3):
         (tmp_path / "pictures" / f"{number:05d}.png").write_bytes(b"<html>not an image</html>")
     objects = collection()
-    done = run_program("--job", jobs.write(objects, job_of(tiny_spec)))
-    assert done.exit_code == 1
-    assert "shard 00000: failed - 3 of 15 images were rejected" in done.output
-    head = catalog.read(objects)
-    assert head
-    assert commits.read(objects, tiny_spec.slug, head.shards[0].at) is None
-    assert commit_of(objects, tiny_spec, 1).rows == SHARD_SIZE
+    assert embed.run(objects, job_of(tiny_spec)) == 1
+    assert [commit_of(objects, tiny_spec, number).rows for number in (0, 1)] == [12, SHARD_SIZE]
+    assert rejects_told(objects, commit_of(objects, tiny_spec), 0.01).startswith(
+        "3 of 15 images were rejected, more than max_reject_share 0.01 allows. Fix the images"
+    )
     assert embed.run(objects, job_of(tiny_spec, max_reject_share=0.2)) == 0
+
+
+def test_one_reject_is_not_too_many_for_a_small_shard(
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    """A share of a small shard is less than one image."""
+    (tmp_path / "pictures/00000.png").write_bytes(b"<html>not an image</html>")
+    assert embed.run(collection(), job_of(tiny_spec)) == 0
+
+
+def test_what_could_not_be_read_is_read_again(
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    """Only a file whose bytes are bad stays rejected; what was embedded is not embedded again."""
+    folder = tmp_path / "pictures"
+    (folder / "00004.png").write_bytes(b"<html>not an image</html>")
+    objects = collection()
+    head = catalog.require(objects, "photos")
+    (folder / "00006.png").rename(tmp_path / "away.png")
+    job = job_of(tiny_spec, shards=("00000",), max_reject_share=0.5)
+    assert embed.run(objects, job) == 0
+    first = commit_of(objects, tiny_spec)
+    assert (first.rows, first.unreadable) == (13, 1)
+    assert missing_shards(objects, head, tiny_spec.slug) == ["00000", "00001"]
+    embed.run(objects, job)
+    assert commit_of(objects, tiny_spec) == first
+    (tmp_path / "away.png").rename(folder / "00006.png")
+    embed.run(objects, job)
+    second = commit_of(objects, tiny_spec)
+    assert (second.rows, second.rejected, second.unreadable, second.attempt) == (14, 1, 0, 1)
+    assert (second.images_encoded, second.images_carried) == (1, 13)
+    assert second.carried_from == commits.path_of(tiny_spec.slug, first)
+    assert missing_shards(objects, head, tiny_spec.slug) == ["00001"]
+    newest = commits.newest(objects, tiny_spec.slug)["00000"]
+    assert commits.read_path(objects, newest) == second
+
+
+def _vectors(objects: Objects, spec: ModelSpec) -> dict[str, list[float]]:
+    commit = commit_of(objects, spec)
+    tables = [commits.read_part(objects, part) for part in commit.parts]
+    return {row["image_id"]: row["embedding"] for table in tables for row in table.to_pylist()}
+
+
+def test_of_a_changed_shard_only_what_changed_is_computed(
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    """Touched, moved and captioned images keep their vectors; a changed one gets a new one."""
+    folder = tmp_path / "pictures"
+    objects = collection()
+    job = job_of(tiny_spec, shards=("00000",))
+    embed.run(objects, job)
+    before = _vectors(objects, tiny_spec)
+
+    def encoded() -> tuple[int, int]:
+        collection()
+        embed.run(objects, job)
+        commit = commit_of(objects, tiny_spec)
+        return commit.images_encoded, commit.images_carried
+
+    os.utime(folder / "00002.png", (1, 1))
+    (folder / "00003.txt").write_text("another caption")
+    assert encoded() == (0, 15)
+    row = commits.read_part(objects, commit_of(objects, tiny_spec).parts[0]).to_pylist()[3]
+    assert (row["image_id"], row["caption"]) == ("00003.png", "another caption")
+    (folder / "00005.png").unlink()
+    assert encoded() == (0, 14)
+    (folder / "00007.png").write_bytes(picture(99))
+    assert encoded() == (1, 13)
+    after = _vectors(objects, tiny_spec)
+    assert after.keys() == before.keys() - {"00005.png"}
+    assert {name for name in after if after[name] != before[name]} == {"00007.png"}
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved)
+    source = FolderConfig(uri=str(moved))
+    catalog.refresh(objects, "photos", source, open_source(source).list(), SHARD_SIZE)
+    embed.run(objects, job)
+    assert commit_of(objects, tiny_spec).images_encoded == 0
+    assert _vectors(objects, tiny_spec) == after
+
+
+def test_faults_of_the_listing_are_rejects(
+    collection: Collection, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    """A pipe and a name that is not UTF-8 cost themselves, and hold nothing up."""
+    os.mkfifo(tmp_path / "pictures/00000a.png")
+    (tmp_path / "pictures" / os.fsdecode(b"00000caf\xe9.png")).write_bytes(picture(1))
+    objects = collection()
+    assert embed.run(objects, job_of(tiny_spec, max_reject_share=0.5)) == 0
+    commit = commit_of(objects, tiny_spec)
+    rejects = commits.read_part(objects, commit.rejects).to_pylist()
+    assert [(row["image_id"], row["reason"], row["kind"]) for row in rejects] == [
+        ("00000a.png", "it is not a regular file", "unlisted"),
+        ("00000caf\\xe9.png", "its name is not UTF-8; rename it", "unlisted"),
+    ]
+    assert (commit.rows, commit.unreadable) == (13, 0)
 
 
 def test_other_weights_under_the_same_name_are_refused(

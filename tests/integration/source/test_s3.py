@@ -1,15 +1,18 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import boto3
+import obstore
 import pytest
 from moto.server import ThreadedMotoServer
+from obstore.exceptions import PermissionDeniedError
 
 from clip_assets.errors import StoreError
-from clip_assets.source import Source
+from clip_assets.source import DamagedError, Source
 from clip_assets.source.config import FolderConfig, WebDatasetConfig
 from clip_assets.source.open import open_source
 
@@ -140,3 +143,63 @@ def test_an_unreachable_endpoint_fails_quickly(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match="Check the address and the network"):
         list(_folder().list())
+
+
+@pytest.mark.parametrize("key", ["set//x.jpg", "set/../x.jpg", "set/./x.jpg", "set/tab\t.jpg"])
+def test_an_odd_key_costs_itself_only(bucket: Bucket, key: str) -> None:
+    """A key that is no usable path is listed with a reason; the others are listed as ever."""
+    _filled(bucket, {f"set/{number}.jpg": b"x" for number in range(3)} | {key: b"y"})
+    refs = list(_folder().list())
+    assert [ref.image_id for ref in refs if not ref.fault] == ["0.jpg", "1.jpg", "2.jpg"]
+    (odd,) = [ref for ref in refs if ref.fault]
+    assert odd.image_id == key.removeprefix("set/")
+    assert odd.fault and "copy it to a plain key" in odd.fault
+
+
+def test_an_archived_object_is_one_unreadable_image(bucket: Bucket) -> None:
+    """It is reported with the remedy and may be read later; the others are read."""
+    _filled(bucket, {"set/a.jpg": b"a"})
+    bucket.put_object(Key="set/ice.jpg", Body=b"ice", StorageClass="GLACIER")
+    source = _folder()
+    read, archived = source.read(list(source.list()))
+    assert read == b"a"
+    assert str(archived) == "archived; restore it from the archive first"
+    assert isinstance(archived, OSError) and not isinstance(archived, DamagedError)
+
+
+def test_a_denied_object_is_one_unreadable_image(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a policy denies is one image's error, not a question of credentials."""
+    _filled(bucket, {"set/a.jpg": b"a", "set/b.jpg": b"b"})
+    source = _folder()
+    refs = list(source.list())
+    get = obstore.get
+
+    def denying(store: Any, path: str) -> Any:
+        if path == "a.jpg":
+            raise PermissionDeniedError("403 Forbidden: <Error><Code>AccessDenied</Code></Error>")
+        return get(store, path)
+
+    monkeypatch.setattr(obstore, "get", denying)
+    denied, read = source.read(refs)
+    assert str(denied).startswith("access denied; change the bucket's policy")
+    assert read == b"b"
+
+
+def test_a_profile_of_the_aws_tools_is_used(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Credentials and region come from the files that `aws configure` writes."""
+    _filled(bucket, {"set/a.jpg": b"a"})
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    (tmp_path / "credentials").write_text(
+        "[team]\naws_access_key_id = key\naws_secret_access_key = secret\n"
+    )
+    (tmp_path / "config").write_text("[profile team]\nregion = us-east-1\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    source = _folder()
+    assert list(source.read(list(source.list()))) == [b"a"]

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from clip_assets.node.decode import QUERY, Limits, Rejected, decode, thumbnail
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-NO_IMAGE = "not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000")
+NO_IMAGE = "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JXL or JPEG2000 image"
 
 
 def _photo(mode: str = "RGB") -> Image.Image:
@@ -79,7 +79,8 @@ def test_a_truncated_file_is_rejected(kind: str) -> None:
         (b"<!doctype html><title>404</title>", NO_IMAGE),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NO_IMAGE),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", NO_IMAGE),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged HEIF"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", NO_IMAGE),
         (b"\xff\xd8\xff" + bytes(50), "damaged JPEG"),
     ],
 )
@@ -88,12 +89,93 @@ def test_a_file_that_is_not_an_image_is_rejected_as_such(data: bytes, reason: st
     assert _reason(data) == reason
 
 
-def test_uploads_may_only_be_jpeg_png_or_webp() -> None:
+def test_uploads_may_be_what_phones_and_browsers_make() -> None:
     """Formats that only the pipeline decodes are rejected for uploaded queries."""
-    for kind in FORMATS[:3]:
+    for kind in QUERY.formats:
         assert decode(_file(_photo(), kind), QUERY).width == 64
-    for kind in FORMATS[3:]:
-        assert _reason(_file(_photo(), kind), QUERY) == "not a JPEG, PNG or WEBP image"
+    for kind in set(FORMATS) - set(QUERY.formats):
+        wanted = "not a JPEG, PNG, WEBP, AVIF, HEIF or JXL image"
+        assert _reason(_file(_photo(), kind), QUERY) == wanted
+
+
+def test_a_format_without_its_decoder_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the optional package, a HEIC photo is rejected with the command that helps."""
+    data = _file(_photo(), "HEIF")
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    assert _reason(data) == "HEIF needs a decoder: pip install 'clip-assets[heif]'"
+
+
+def test_a_jpeg_that_lacks_its_last_bytes_is_decoded_as_viewers_show_it() -> None:
+    """A few missing rows do not matter; if much is missing, the file is rejected."""
+    photo = _photo().resize((640, 480))
+    for options in ({}, {"progressive": True}):
+        data = _file(photo, "JPEG", **options)
+        whole = _pixels(data).astype(int)
+        for keep in (len(data) - 2, len(data) - 40):
+            assert np.abs(_pixels(data[:keep])[:440].astype(int) - whole[:440]).max() < 40
+    assert _reason(_file(photo, "JPEG")[: len(data) // 2]) == "truncated JPEG"
+
+
+def test_a_jpeg_over_the_limit_is_decoded_at_half_its_size() -> None:
+    """It has the size that a viewer shows, the pixels of the half, and a limit of its own."""
+    data = _file(_photo().resize((640, 480)), "JPEG")
+    half = decode(data, Limits(max_pixels=640 * 480 - 1))
+    assert (half.width, half.height, half.image.size) == (640, 480, (320, 240))
+    expected = np.asarray(decode(data).image.reduce(2)).astype(int)
+    assert np.abs(np.asarray(half.image).astype(int) - expected).mean() < 2
+    limits = Limits(max_pixels=320 * 240 - 1, remedy="; raise max_megapixels")
+    assert _reason(data, limits).endswith("million, at most 0.307196; raise max_megapixels)")
+    assert _reason(_file(_photo(), "PNG"), Limits(max_pixels=3000)).startswith("too many pixels")
+
+
+def _profile_of_swapped_colours() -> bytes:
+    """An RGB profile whose red primary is green and the other way round, unlike any screen's."""
+    srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    srgb = bytearray(srgb.replace(b"rXYZ", b"temp").replace(b"gXYZ", b"rXYZ"))
+    return bytes(
+        srgb.replace(b"temp", b"gXYZ").replace(
+            "sRGB".encode("utf-16-be"), "Swap".encode("utf-16-be")
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_colours_are_those_of_the_profile(kind: str) -> None:
+    """A file with a profile of its own is shown in the colours of that profile."""
+    photo = Image.new("RGB", (32, 32), (220, 30, 30))
+    red, green, blue = decode(
+        _file(photo, kind, icc_profile=_profile_of_swapped_colours())
+    ).image.getpixel((16, 16))  # type: ignore[misc]
+    assert green > 200 and red < 60 and blue < 60
+
+
+def test_an_srgb_or_damaged_profile_changes_nothing() -> None:
+    """Pixels of a photo in sRGB stay exactly as they are; an unusable profile is ignored."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = _pixels(_file(_photo(), "PNG"))
+    for profile in (srgb, b"garbage", srgb[:200]):
+        assert np.array_equal(_pixels(_file(_photo(), "PNG", icc_profile=profile)), plain)
+
+
+def test_a_12_bit_tiff_is_as_bright_as_its_header_says() -> None:
+    """White is the largest value of the bits in use, not of the 16 that hold them."""
+    grey = np.linspace(0, 4095, 64 * 8, dtype=np.uint16).reshape(8, 64).astype(int)
+    even, odd = grey[:, 0::2], grey[:, 1::2]
+    packed = np.stack([even >> 4, (even & 15) << 4 | odd >> 8, odd & 255], -1).astype(np.uint8)
+    found = _pixels(_tiff(64, 8, 12, packed.tobytes()))[..., 0].astype(int)
+    assert np.abs(found - grey * 255 / 4095).max() <= 1
+
+
+def _tiff(width: int, height: int, bits: int, pixels: bytes) -> bytes:
+    tags = [(256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, 1),
+            (273, 4, 8), (277, 3, 1), (278, 3, height), (279, 4, len(pixels))]  # fmt: skip
+    directory = struct.pack("<H", len(tags))
+    for tag, kind, value in tags:
+        directory += struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value)
+    begin = struct.pack("<I", 8 + len(pixels))
+    return b"II*\0" + begin + pixels + directory + bytes(4)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,26 @@ def test_an_unknown_model_name_suggests_similar_ones() -> None:
         load(ModelSpec(name="ViT-B-23", pretrained="openai"))
 
 
+def test_a_config_without_preprocessing_is_refused(tmp_path: Path) -> None:
+    """Otherwise images would be scaled as for other models, and the vectors be wrong unsaid."""
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {}}')
+    with pytest.raises(ModelError, match=r"has no `preprocess_cfg`.*Add it"):
+        load(ModelSpec(name=f"local-dir:{tmp_path}"))
+
+
+def test_a_missing_tokenizer_is_named_as_such(
+    tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error does not send a user who has the weights to look for weights."""
+
+    def unreachable(_: str) -> None:
+        raise OSError("We couldn't connect to load this file")
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", unreachable)
+    with pytest.raises(ModelError, match=r"its tokenizer could not be loaded; the weights could"):
+        load(tiny_spec, "cpu")
+
+
 def test_an_unknown_weights_tag_lists_the_known_ones() -> None:
     """A tag that open_clip does not know is an error that lists the known tags."""
     with pytest.raises(ModelError, match="laion2b_s34b_b79k"):

@@ -3,6 +3,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,9 +110,9 @@ def test_images_catalogued_below_another_root_are_refused(tmp_path: Path) -> Non
 
 
 def test_an_empty_collection_is_refused(tmp_path: Path) -> None:
-    """A folder without images is an error that names the extensions searched for."""
+    """A folder without images is an error that says what was found instead."""
     _written(tmp_path, {"readme.md": b"x"})
-    with pytest.raises(SourceError, match=r"No images in .* \(\.jpg, .*Check the address"):
+    with pytest.raises(SourceError, match=r"No images in .*, only 1 text files\. Check the addr"):
         _ids(tmp_path)
 
 
@@ -127,8 +128,102 @@ def test_an_unknown_scheme_is_refused() -> None:
         open_source(FolderConfig(uri="ftp://host/images"))
 
 
-def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    """A file whose name cannot be an id raises an error; it is not skipped silently."""
+def _faults(root: Path, **options: Any) -> dict[str, str | None]:
+    source = open_source(FolderConfig(uri=str(root), **options))
+    return {ref.image_id: ref.fault for ref in source.list()}
+
+
+def test_a_name_that_is_not_utf8_costs_that_one_file(tmp_path: Path) -> None:
+    """It is listed with a reason, and the others are listed as ever."""
+    _written(tmp_path, {"a.jpg": b"x"})
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
-    with pytest.raises(SourceError, match="no usable id"):
-        _ids(tmp_path)
+    assert _faults(tmp_path) == {
+        "a.jpg": None, "caf\\xe9.jpg": "its name is not UTF-8; rename it",
+    }  # fmt: skip
+
+
+def test_what_is_no_regular_file_costs_itself_only(tmp_path: Path) -> None:
+    """A named pipe and a link to itself have a fault; neither is waited for."""
+    _written(tmp_path, {"a.jpg": b"x"})
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "socket")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    assert _faults(tmp_path) == {
+        "a.jpg": None,
+        "pipe.jpg": "it is not a regular file",
+        "self.jpg": "it cannot be read (too many levels of symbolic links)",
+    }
+
+
+def test_a_file_replaced_by_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that takes a file's place after the listing is an error, at once."""
+    _written(tmp_path, {"a.jpg": b"x", "b.jpg": b"y"})
+    source = open_source(FolderConfig(uri=str(tmp_path)))
+    refs = list(source.list())
+    (tmp_path / "a.jpg").unlink()
+    os.mkfifo(tmp_path / "a.jpg")
+    pipe, read = source.read(refs)
+    assert (str(pipe), read) == ("not a regular file", b"y")
+
+
+def test_a_folder_that_cannot_be_listed_costs_itself_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a row that stands for all below it; the other folders are listed."""
+    _written(tmp_path, {"a/1.jpg": b"x", "b/1.jpg": b"x"})
+    scan = os.scandir
+
+    def refusing(path: Path) -> Any:
+        if path == tmp_path / "a":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert _faults(tmp_path) == {
+        "a/": "the folder cannot be listed (permission denied)", "b/1.jpg": None,
+    }  # fmt: skip
+
+
+def test_folders_behind_links_are_listed_by_choice_and_once(tmp_path: Path) -> None:
+    """Without the setting they are counted; with it, loops and second ways change nothing."""
+    _written(tmp_path, {"in/a.jpg": b"x", "nas/b.jpg": b"y", "nas/sub/c.jpg": b"z"})
+    (tmp_path / "in/nas").symlink_to(tmp_path / "nas")
+    (tmp_path / "in/again").symlink_to(tmp_path / "nas/sub")
+    (tmp_path / "nas/loop").symlink_to(tmp_path / "in")
+    source = open_source(FolderConfig(uri=str(tmp_path / "in")))
+    assert [ref.image_id for ref in source.list()] == ["a.jpg"]
+    assert source.skipped == {"links to folders (set `follow_links: true` to list them)": 2}
+    source = open_source(FolderConfig(uri=str(tmp_path / "in"), follow_links=True))
+    names = {Path(ref.image_id).name for ref in source.list()}
+    assert names == {"a.jpg", "b.jpg", "c.jpg"}
+    assert source.skipped["links to folders that are listed already"] == 2
+
+
+def test_images_are_told_by_content_where_the_name_does_not(
+    tmp_path: Path, jpeg: Callable[[str], bytes]
+) -> None:
+    """Formats that phones and browsers save, and files without a telling extension, are listed."""
+    photo = jpeg("red")
+    names = ("IMG_1.HEIC", "b.avif", "c.jp2", "d.jfif", "e.mpo", "f.jxl", "noextension", "g.photo")
+    _written(tmp_path, dict.fromkeys(names, photo) | {"notes": b"words", "empty": b""})
+    assert _ids(tmp_path) == sorted(names)
+
+
+def test_what_is_skipped_is_counted_by_kind(tmp_path: Path) -> None:
+    """Hidden files, folders of systems and other kinds of files are counted; captions are not."""
+    names = ("a.jpg", "a.txt", "b.txt", "x.MP4", "raw.NEF", ".hidden.jpg", "@eaDir/a.jpg", "notes",
+             "Thumbs.db")  # fmt: skip
+    source = open_source(FolderConfig(uri=str(_written(tmp_path, dict.fromkeys(names, b"x")))))
+    assert [ref.image_id for ref in source.list()] == ["a.jpg"]
+    assert source.skipped == {
+        "text files": 1, "videos": 1, "camera raw files": 1, "other files": 1,
+        "hidden or system files and folders": 3,
+    }  # fmt: skip
+
+
+def test_a_caption_that_cannot_be_read_costs_itself_only(tmp_path: Path) -> None:
+    """The image is listed without it, and it is counted."""
+    _written(tmp_path, {"a.jpg": b"x", "a.txt": b"x" * (2 << 20), "b.jpg": b"x", "b.txt": b"b"})
+    source = open_source(FolderConfig(uri=str(tmp_path)))
+    assert [ref.caption for ref in source.list()] == [None, "b"]
+    assert source.skipped == {"captions that cannot be read": 1}

@@ -132,20 +132,70 @@ def test_a_wrong_column_or_split_is_named(
         list(_source(dataset, **options).list())
 
 
-def test_a_repeated_or_missing_id_is_refused(tmp_path: Path) -> None:
-    """Ids must be present and unique; the error names the rows."""
-    for keys, said in (([1, 2, 1], "row 0 and .* row 2"), ([1, None], "no usable id")):
-        images = pa.array([{"bytes": b"x", "path": ""}] * len(keys), IMAGE)
-        pq.write_table(pa.table({"image": images, "key": keys}), tmp_path / "train.parquet")
-        with pytest.raises(SourceError, match=said):
-            list(_source(tmp_path, id_column="key").list())
+def test_a_missing_id_costs_that_one_row(tmp_path: Path) -> None:
+    """The row without an id has a reason; the other is listed."""
+    images = pa.array([{"bytes": b"x", "path": ""}] * 2, IMAGE)
+    pq.write_table(pa.table({"image": images, "key": [1, None]}), tmp_path / "train.parquet")
+    good, bad = _source(tmp_path, id_column="key").list()
+    assert (good.image_id, good.fault) == ("1", None)
+    assert bad.fault == "it has no id; give it one in the id column"
 
 
-def test_a_file_that_is_not_parquet_is_named(dataset: Path) -> None:
-    """A file with the right name but the wrong content fails the listing, which names it."""
+def test_a_file_that_is_not_parquet_costs_its_own_rows(dataset: Path) -> None:
+    """One row stands for the whole file, with the reason; the rows of others are listed."""
     (dataset / "data/train-00001-of-00002.parquet").write_bytes(b"<html>not found</html>")
-    with pytest.raises(SourceError, match=r"train-00001-of-00002\.parquet cannot be used"):
-        list(_source(dataset).list())
+    *others, bad = _source(dataset).list()
+    assert len(others) == 7
+    assert bad.below == "data/train-00001-of-00002/"
+    assert bad.fault and "cannot be used" in bad.fault
+
+
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/first.parquet
+  - split: test
+    path: ["data/second*", "more/**/*.parquet"]
+- config_name: other
+  data_dir: stuff
+  data_files: "*.parquet"
+---
+# A dataset
+"""
+
+
+def test_the_card_says_which_files_are_which_split(tmp_path: Path) -> None:
+    """`configs:` in README.md comes before names; a split it lacks is an error that lists them."""
+    for number, name in enumerate(
+        ("data/first", "data/second-0", "more/a/b", "more/c", "stuff/x", "stuff/sub/y")
+    ):
+        _shard(tmp_path / f"{name}.parquet", [number])
+    (tmp_path / "README.md").write_text(CARD)
+
+    def listed(**options: str) -> list[str]:
+        return [ref.image_id for ref in _source(tmp_path, id_column="key", **options).list()]
+
+    assert listed() == ["0"]
+    assert listed(split="test") == ["1", "2", "3"]
+    assert listed(config="other") == ["4"]
+    with pytest.raises(SourceError, match=r"declares no split 'dev' .* only train, test; set"):
+        listed(split="dev")
+    (tmp_path / "data/first.parquet").unlink()
+    with pytest.raises(SourceError, match=r"declares data/first\.parquet as split 'train', and no"):
+        listed()
+
+
+def test_files_of_other_splits_are_counted(dataset: Path) -> None:
+    """What a dataset has besides the chosen split is counted by kind."""
+    _shard(dataset / "data/test-00000-of-00001.parquet", [1])
+    (dataset / "notes.md").write_text("words")
+    source = _source(dataset)
+    assert len(list(source.list())) == 207
+    assert source.skipped == {
+        "parquet files of other splits or configurations": 1, "text files": 1,
+    }  # fmt: skip
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

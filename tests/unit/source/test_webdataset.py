@@ -1,5 +1,7 @@
 import gzip
+import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from clip_assets.errors import SourceError
-from clip_assets.source import ImageRef, Source
+from clip_assets.settings import Settings
+from clip_assets.source import ImageRef, Source, webdataset
 from clip_assets.source.config import WebDatasetConfig
 from clip_assets.source.open import open_source
+from clip_assets.store.objects import Entry, Objects
 
 WriteTar = Callable[[Path, dict[str, bytes]], Path]
 
@@ -97,43 +101,131 @@ def test_a_rewritten_tar_is_not_read_at_old_offsets(tmp_path: Path, write_tar: W
     assert [str(error) for error in source.read(refs)] == ["no such file"] * 2
 
 
-@pytest.mark.parametrize("keep", [0, 300, 512, 1000, 1024 + 512, 2048])
-def test_a_truncated_tar_fails_the_listing(tmp_path: Path, write_tar: WriteTar, keep: int) -> None:
-    """Wherever the tar was cut, even between two members, the error names it."""
+@pytest.mark.parametrize(
+    ("keep", "whole"), [(0, 0), (300, 0), (512, 0), (1000, 0), (1536, 1), (2048, 1)]
+)
+def test_a_truncated_tar_costs_what_is_cut_off(
+    tmp_path: Path, write_tar: WriteTar, keep: int, whole: int
+) -> None:
+    """What came before the cut is listed, one row stands for the rest, and other tars are whole."""
     path = write_tar(tmp_path / "cut.tar", {"0.jpg": b"0" * 600, "1.jpg": b"1"})
+    write_tar(tmp_path / "good.tar", {"0.jpg": b"0"})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(SourceError, match=r"cut\.tar is not a tar, or is truncated or damaged"):
-        _listed(tmp_path)
+    refs = _listed(tmp_path)
+    assert [ref.image_id for ref in refs if not ref.fault] == ["cut/0"] * whole + ["good/0"]
+    (rest,) = [ref for ref in refs if ref.below]
+    assert rest.below == "cut/"
+    assert rest.fault and rest.fault.startswith("not a tar, or truncated or damaged")
+    (tmp_path / "good.tar").unlink()
+    if not whole:
+        with pytest.raises(SourceError, match=r"No image in .* can be used\. .*cut\.tar: "):
+            _listed(tmp_path)
 
 
-def test_a_damaged_header_fails_the_listing(tmp_path: Path, write_tar: WriteTar) -> None:
-    """A damaged header is an error; it is not taken for the end of the tar."""
+def test_a_damaged_header_costs_what_follows_it(tmp_path: Path, write_tar: WriteTar) -> None:
+    """A damaged header is a fault; it is not taken for the end of the tar."""
     path = write_tar(tmp_path / "a.tar", {"0.jpg": b"0", "1.jpg": b"1", "2.jpg": b"2"})
     data = bytearray(path.read_bytes())
     data[1024 + 10] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(SourceError, match="neither a member nor the end at byte 1024"):
-        _listed(tmp_path)
+    good, rest = _listed(tmp_path)
+    assert (good.image_id, rest.image_id) == ("a/0", "a/")
+    assert rest.fault and "neither a member nor the end at byte 1024" in rest.fault
 
 
-def test_a_compressed_tar_is_refused(tmp_path: Path, write_tar: WriteTar) -> None:
-    """A .tar.gz, given or found in a folder, and a gzip named .tar each say what to do."""
-    plain = write_tar(tmp_path / "in/a.tar", {"0.jpg": b"0"})
-    packed = tmp_path / "a.tar.gz"
+def test_concatenated_tars_are_read_to_their_end(tmp_path: Path, write_tar: WriteTar) -> None:
+    """`cat a.tar b.tar` keeps the images of both, at their places in the whole file."""
+    one = write_tar(tmp_path / "in/a.tar", {"a.jpg": b"first"}).read_bytes()
+    two = write_tar(tmp_path / "in/b.tar", {"b.jpg": b"second"}).read_bytes()
+    both = tmp_path / "both.tar"
+    both.write_bytes(one + two)
+    source = _source(both)
+    refs = list(source.list())
+    assert [ref.image_id for ref in refs] == ["both/a", "both/b"]
+    assert list(source.read(refs)) == [b"first", b"second"]
+    both.write_bytes(one + two[:200])
+    good, rest = _source(both).list()
+    assert (good.image_id, rest.below) == ("both/a", "both/")
+
+
+def test_symbolic_links_in_a_tar_are_images_too(tmp_path: Path) -> None:
+    """A link to an earlier or later member is readable; one that leads nowhere has a fault."""
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name, target in (("in/first.jpg", "a.jpg"), ("lost.jpg", "../nowhere.jpg")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+        info = tarfile.TarInfo("in/a.jpg")
+        info.size = 4
+        tar.addfile(info, io.BytesIO(b"same"))
+    source = _source(tmp_path)
+    refs = {ref.image_id: ref for ref in source.list()}
+    assert refs.keys() == {"x/in/a", "x/in/first", "x/lost"}
+    assert list(source.read([refs["x/in/first"]])) == [b"same"]
+    assert refs["x/lost"].fault == "a link to ../nowhere.jpg, which is not in the tar"
+
+
+def test_members_are_told_by_content_where_the_name_does_not(
+    tmp_path: Path, write_tar: WriteTar, jpeg: Callable[[str], bytes]
+) -> None:
+    """Images without a telling extension are listed; other members are counted by kind."""
+    photo = jpeg("red")
+    files = {"plain": photo, "a.photo": photo, "b.HEIC": b"x", "c.cls": b"7", "d": b"words",
+             "__MACOSX/e.jpg": b"x"}  # fmt: skip
+    source = _source(write_tar(tmp_path / "a.tar", files))
+    assert [ref.image_id for ref in source.list()] == ["a/plain", "a/a", "a/b"]
+    assert source.skipped == {
+        "text files": 1, "other files": 1, "hidden or system files and folders": 1,
+    }  # fmt: skip
+
+
+def test_a_tar_that_cannot_be_read_costs_itself_only(tmp_path: Path, write_tar: WriteTar) -> None:
+    """A pipe named like a tar is not waited for; it stands for the images it may have had."""
+    write_tar(tmp_path / "good.tar", {"0.jpg": b"0"})
+    os.mkfifo(tmp_path / "pipe.tar")
+    good, bad = _listed(tmp_path)
+    assert (good.fault, bad.below, bad.fault) == (None, "pipe/", "it is not a regular file")
+
+
+def test_a_tar_is_read_once_until_it_changes(
+    tmp_path: Path, write_tar: WriteTar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second look reads no header of a tar that is as it was, and finds the same."""
+    write_tar(tmp_path / "in/a.tar", {"0.jpg": b"0", "0.txt": b"zero", "notes.md": b"n"})
+    write_tar(tmp_path / "in/b.tar", {"1.jpg": b"1"})
+    source = _source(tmp_path / "in")
+    first, skipped = list(source.list()), dict(source.skipped)
+    opened: list[str] = []
+    plain = webdataset._look
+
+    def counted(objects: Objects, tar: Entry) -> webdataset.Found:
+        opened.append(tar.path)
+        return plain(objects, tar)
+
+    monkeypatch.setattr(webdataset, "_look", counted)
+    assert (list(source.list()), source.skipped, opened) == (first, skipped, [])
+    write_tar(tmp_path / "in/b.tar", {"1.jpg": b"1", "2.jpg": b"2"})
+    assert [ref.image_id for ref in source.list()] == ["a/0", "b/1", "b/2"]
+    assert opened == ["b.tar"]
+    kept = list((Settings().home / "cache/tars").rglob("*.parquet"))
+    assert len(kept) == 2
+    kept[0].write_bytes(b"damaged")
+    assert [ref.image_id for ref in source.list()] == ["a/0", "b/1", "b/2"]
+
+
+def test_a_compressed_tar_costs_itself_only(tmp_path: Path, write_tar: WriteTar) -> None:
+    """A .tar.gz beside tars is a row that says what to do; given as the source it is refused."""
+    plain = write_tar(tmp_path / "a.tar", {"0.jpg": b"0"})
+    packed = tmp_path / "meta.tar.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    for root in (packed, tmp_path):
-        with pytest.raises(SourceError, match=r"a\.tar\.gz is compressed.*Decompress it"):
-            _listed(root)
-    with pytest.raises(SourceError, match="is not a tar"):
+    good, bad = _listed(tmp_path)
+    assert (good.fault, bad.image_id) == (None, "meta.tar.gz")
+    assert bad.fault and "decompress it to a plain .tar" in bad.fault
+    with pytest.raises(SourceError, match=r"meta\.tar\.gz is compressed.*decompress it"):
+        _listed(packed)
+    plain.unlink()
+    with pytest.raises(SourceError, match="not a tar"):
         _listed(packed.rename(tmp_path / "b.tar"))
-
-
-def test_two_images_with_one_id_are_refused(tmp_path: Path, write_tar: WriteTar) -> None:
-    """If tar names and keys combine to the same id, the error names both places."""
-    write_tar(tmp_path / "a.tar", {"b/0.jpg": b"0"})
-    write_tar(tmp_path / "a/b.tar", {"0.jpg": b"0"})
-    with pytest.raises(SourceError, match=r"'a/b/0': .*a\.tar at byte 512 and .*b\.tar at byte"):
-        _listed(tmp_path)
 
 
 def test_a_source_without_images_is_refused(tmp_path: Path, write_tar: WriteTar) -> None:

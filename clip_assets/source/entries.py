@@ -1,0 +1,148 @@
+"""The files below a root: what a source looks at, and what it passes over."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from clip_assets.errors import SourceError
+from clip_assets.source.kinds import hidden
+from clip_assets.store.objects import Entry, Objects, local_entry
+
+HIDDEN = "hidden or system files and folders"
+LINKED = "links to folders"
+
+
+def refuse_missing(objects: Objects) -> None:
+    """Raises SourceError if a local root is not a folder."""
+    if objects.folder and not objects.folder.is_dir():
+        raise SourceError(
+            f"{objects.root} is not a folder on this machine. Check the path in the collection's "
+            "YAML; a relative path is resolved from the directory the command runs in."
+        )
+
+
+def entries(
+    objects: Objects, skipped: Counter[str], *, follow_links: bool = False
+) -> Iterator[Entry]:
+    """Every file that is not hidden, in no particular order; `skipped` counts the others.
+
+    What cannot be read has a fault; a folder that cannot be listed is an entry whose path ends with
+    a slash. With `follow_links`, folders behind symbolic links are listed too, each once.
+    Raises SourceError if nothing at all can be listed.
+    """
+    try:
+        if objects.folder:
+            yield from _walk(objects.folder, skipped, follow_links=follow_links)
+        else:
+            yield from _visible(objects, skipped)
+    except OSError as error:
+        raise SourceError(
+            f"Cannot list {objects.root} ({error}). Make it readable for this user."
+        ) from error
+
+
+def _visible(objects: Objects, skipped: Counter[str]) -> Iterator[Entry]:
+    folders: set[str] = set()
+    for entry in objects.list():
+        names = entry.path.split("/")
+        depth = next((n for n, name in enumerate(names) if name not in _DOTS and hidden(name)), -1)
+        if depth < 0:
+            yield entry
+            continue
+        top = "/".join(names[: depth + 1])
+        skipped[HIDDEN] += top not in folders
+        if depth < len(names) - 1:
+            folders.add(top)
+
+
+_DOTS = (".", "..")
+
+
+class _Walk:
+    """The folders still to be listed: links to folders come last.
+
+    So a file has the name of its own folder, and the links that follow lead to nothing new.
+    """
+
+    def __init__(self, root: Path, skipped: Counter[str]) -> None:
+        self._folders: list[tuple[Path, str]] = [(root, "")]
+        self._links: list[tuple[Path, str]] = []
+        self._seen: set[tuple[int, int]] = set()
+        self._skipped = skipped
+
+    def add(self, child: "os.DirEntry[str]", below: str, *, link: bool) -> None:
+        chosen = self._links if link else self._folders
+        chosen.append((Path(child.path), f"{below}{child.name}/"))
+
+    def __iter__(self) -> Iterator[tuple[str, list["os.DirEntry[str]"] | OSError]]:
+        """Each folder's path below the root with its children, or why it cannot be listed."""
+        while self._folders or self._links:
+            folder, below = (self._folders or self._links).pop()
+            found: list[os.DirEntry[str]] | OSError
+            try:
+                found = self._children(folder)
+            except OSError as error:
+                if not below:
+                    raise
+                found = error
+            yield below, found
+
+    def _children(self, folder: Path) -> list["os.DirEntry[str]"]:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in self._seen:
+            self._skipped["links to folders that are listed already"] += 1
+            return []
+        self._seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as found:
+            return list(found)
+
+
+def _walk(root: Path, skipped: Counter[str], *, follow_links: bool) -> Iterator[Entry]:
+    walk = _Walk(root, skipped)
+    for below, children in walk:
+        if isinstance(children, OSError):
+            # Otherwise it was removed since its parent was listed.
+            if not isinstance(children, FileNotFoundError):
+                reason = (children.strerror or str(children)).lower()
+                yield Entry(below, 0, "", f"the folder cannot be listed ({reason})")
+            continue
+        for child in children:
+            if hidden(child.name):
+                skipped[HIDDEN] += 1
+            elif child.is_dir(follow_symlinks=False):
+                walk.add(child, below, link=False)
+            elif not _leads_to_folder(child):
+                yield from _entry(child, below)
+            elif follow_links:
+                walk.add(child, below, link=True)
+            else:
+                skipped[f"{LINKED} (set `follow_links: true` to list them)"] += 1
+
+
+def _leads_to_folder(child: "os.DirEntry[str]") -> bool:
+    try:
+        return child.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _entry(child: "os.DirEntry[str]", below: str) -> Iterator[Entry]:
+    """Nothing if the file is gone by now. A dangling link is listed, so that reading it fails."""
+    path = below + child.name
+    try:
+        status = child.stat()
+    except FileNotFoundError:
+        with suppress(FileNotFoundError):
+            yield local_entry(path, child.stat(follow_symlinks=False))
+        return
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        yield Entry(path, 0, "", f"it cannot be read ({reason})")
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield local_entry(path, status)
+    else:
+        yield Entry(path, 0, "", "it is not a regular file")

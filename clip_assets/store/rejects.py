@@ -1,0 +1,36 @@
+"""When a shard rejects too many images, and how that is said."""
+
+from clip_assets.store import commit as commits
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+
+
+def too_many(commit: Commit, allowed_share: float) -> bool:
+    """Whether damaged and unreadable images are more than the share, and more than one.
+
+    One image of a small shard is more than any small share. An erased file that came back is
+    rejected on purpose and does not count.
+    """
+    bad = commit.damaged + commit.unreadable
+    return bad > max(allowed_share * (commit.rows + commit.rejected), 1 if allowed_share else 0)
+
+
+def rejects_told(objects: Objects, commit: Commit, allowed_share: float) -> str:
+    """What was rejected and what to do about it, in one sentence; empty if nothing was."""
+    if not commit.rejected:
+        return ""
+    rows = commits.read_part(objects, commit.rejects).slice(0, 3).to_pylist()
+    images = commit.rows + commit.rejected
+    unread = (
+        f"; {commit.unreadable} of them could not be read and are read again at the next run"
+        if commit.unreadable
+        else ""
+    )
+    limit = (
+        f", more than max_reject_share {allowed_share:g} allows. Fix the images, or raise "
+        "max_reject_share if these are expected. The other images are committed"
+        if too_many(commit, allowed_share)
+        else ""
+    )
+    examples = "; ".join(f"{row['image_id']}: {row['reason']}" for row in rows)
+    return f"{commit.rejected} of {images} images were rejected{unread}{limit} ({examples})."

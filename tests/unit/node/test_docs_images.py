@@ -1,0 +1,210 @@
+"""docs/images.md says what happens to what people have; here each line is tried."""
+
+import io
+import os
+import re
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from clip_assets import catalog
+from clip_assets.node.decode import Rejected, decode, pipeline_limits
+from clip_assets.source import DamagedError, ImageRef, SourceConfig
+from clip_assets.source.config import FolderConfig, HuggingFaceConfig, WebDatasetConfig
+from clip_assets.source.open import open_source
+from clip_assets.store.objects import Objects
+
+PAGE = Path(__file__).parents[3] / "docs/images.md"
+ROW = re.compile(r"^\| (.+) \| \*\*(embedded|rejected|skipped|read again)\*\*.*\|$", re.MULTILINE)
+Case = Callable[[Path], object]
+
+
+def _photo(kind: str = "JPEG", size: tuple[int, int] = (64, 64)) -> bytes:
+    blocks = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(blocks).resize(size, Image.Resampling.BICUBIC).save(file, kind)
+    return file.getvalue()
+
+
+PHOTO = _photo(size=(640, 640))
+
+
+def _files(*names: str, data: bytes | None = None) -> Case:
+    def write(folder: Path) -> None:
+        for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(_photo() if data is None else data)
+
+    return write
+
+
+def _formats(**names: str) -> Case:
+    def write(folder: Path) -> None:
+        for kind, name in names.items():
+            (folder / name).write_bytes(_photo(kind))
+
+    return write
+
+
+def _tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            tar.addfile(info)
+    return file.getvalue()
+
+
+def _twice(folder: Path) -> None:
+    first = _tar({"a.jpg": _photo()})
+    (folder / "x.tar").write_bytes(first + _tar({"a.JPG": _photo()}))
+
+
+def _pipes(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "self.jpg").symlink_to("self.jpg")
+
+
+def _linked(folder: Path) -> None:
+    (folder.parent / "nas").mkdir()
+    _files("b.jpg")(folder.parent / "nas")
+    (folder / "nas").symlink_to(folder.parent / "nas")
+
+
+def _large(folder: Path) -> None:
+    _files("a.jpg")(folder)
+    os.truncate(folder / "a.jpg", 129 << 20)
+
+
+def _parquet(folder: Path, name: str, ids: list[str | None], *, empty: bool = False) -> None:
+    data = pa.array([None if empty else _photo()] * len(ids), pa.binary())
+    pq.write_table(pa.table({"image": data, "id": pa.array(ids, pa.string())}), folder / name)
+
+
+def _card(folder: Path) -> None:
+    _parquet(folder, "b.parquet", ["b"])
+    files = "data_files:\n  - split: train\n    path: good*\n  - split: test\n    path: b.*"
+    (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  {files}\n---\n")
+
+
+FOLDER: dict[str, Case] = {
+    "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000": _formats(
+        JPEG="a.JPG", PNG="b.png", WEBP="c.webp", GIF="d.gif", BMP="e.bmp", TIFF="f.tif",
+        AVIF="g.avif", JPEG2000="h.jp2",
+    ),
+    "HEIC photos": _formats(HEIF="IMG_0001.HEIC"),
+    "JPEG XL": _formats(JXL="a.jxl"),
+    "an image without extension, or with one that says nothing": _files("a", "b.photo"),
+    "an image with the extension of another format": _formats(PNG="a.jpg", AVIF="b.png"),
+    "a text file beside an image, named like it": _files("good.txt", data=b"a cat"),
+    "videos, camera raw files, SVG, other text files, archives": _files(
+        "a.mp4", "b.CR2", "c.svg", "d.md", "e.zip"
+    ),
+    "hidden files, `@eaDir`, `__MACOSX`, `Thumbs.db`": _files(
+        ".a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg", "Thumbs.db"
+    ),
+    "an empty file named like an image": _files("a.jpg", data=b""),
+    "an HTML page named like an image": _files("a.jpg", data=b"<html>"),
+    "half of a JPEG": _files("a.jpg", data=PHOTO[: len(PHOTO) // 2]),
+    "a JPEG that lacks its last bytes": _files("a.jpg", data=PHOTO[:-9]),
+    "a file larger than 128 MiB": _large,
+    "a JPEG of over 100 megapixels": _files("a.jpg", data=_photo(size=(1000, 1200))),
+    "another image of over 100 megapixels": _files("a.png", data=_photo("PNG", size=(1000, 1200))),
+    "a file whose name is not UTF-8": _files(os.fsdecode(b"caf\xe9.jpg")),
+    "a named pipe or a link to itself": _pipes,
+    "a link that leads nowhere now": lambda folder: (folder / "a.jpg").symlink_to("nowhere"),
+    "a file removed after the listing": _files("gone.jpg"),
+    "photos behind a link to a folder": _linked,
+}  # fmt: skip
+TAR: dict[str, Case] = {
+    "members of `cat a.tar b.tar`": _files(
+        "x.tar", data=_tar({"a.jpg": _photo()}) + _tar({"b.jpg": _photo()})
+    ),
+    "a symbolic or hard link to a member": _files(
+        "x.tar", data=_tar({"a.jpg": _photo()}, {"b.jpg": "a.jpg"})
+    ),
+    "a link to no member": _files("x.tar", data=_tar({}, {"b.jpg": "nowhere.jpg"})),
+    "the same name twice, or `a.jpg` and `a.JPG`": _twice,
+    "a member before the place where the tar is cut": _files(
+        "x.tar", data=_tar({"a.jpg": _photo("GIF"), "b.jpg": _photo()})[:6000]
+    ),
+    "the rest of a tar that is cut, empty or damaged": _files("x.tar", data=b""),
+    "a `.tar.gz` beside tars": _files("x.tar.gz", data=b"packed"),
+}
+PARQUET: dict[str, Case] = {
+    "a row without image bytes": lambda folder: _parquet(folder, "b.parquet", ["b"], empty=True),
+    "a row without an id, or with one that is taken": lambda folder: _parquet(
+        folder, "x.parquet", [None, "a"]
+    ),
+    "a file that is no parquet, beside others": _files("b.parquet", data=b"<html>"),
+    "files that README.md declares as another split": _card,
+}
+
+
+def _outcome(source: SourceConfig, ref: ImageRef) -> str:
+    if ref.fault:
+        return "rejected"
+    (data,) = open_source(source).read([ref])
+    if isinstance(data, DamagedError):
+        return "rejected"
+    if isinstance(data, OSError):
+        return "read again"
+    try:
+        decode(data, pipeline_limits(1))
+    except Rejected:
+        return "rejected"
+    return "embedded"
+
+
+def _source(line: str, folder: Path) -> SourceConfig:
+    """The folder as a source that has a good image besides the case's own."""
+    folder.mkdir()
+    if line in FOLDER:
+        _files("good.jpg")(folder)
+        FOLDER[line](folder)
+        return FolderConfig(uri=str(folder))
+    if line in TAR:
+        (folder / "good.tar").write_bytes(_tar({"good.jpg": _photo()}))
+        TAR[line](folder)
+        return WebDatasetConfig(type="webdataset", uri=str(folder))
+    _parquet(folder, "good.parquet", ["a"])
+    PARQUET[line](folder)
+    return HuggingFaceConfig(type="huggingface", dataset=str(folder), id_column="id")
+
+
+def test_the_page_has_the_lines_that_are_tried() -> None:
+    """No line of the tables is without a trial, and none is tried that the page lacks."""
+    assert {line for line, _ in ROW.findall(PAGE.read_text())} == {*FOLDER, *TAR, *PARQUET}
+
+
+@pytest.mark.parametrize(("line", "said"), ROW.findall(PAGE.read_text()))
+def test_what_the_page_says_happens(line: str, said: str, tmp_path: Path) -> None:
+    """Each image of the line ends as the page says, and the good one beside it is embedded."""
+    source = _source(line, tmp_path / "in")
+    head = catalog.refresh(
+        Objects(str(tmp_path / "data")), "photos", source, open_source(source).list(), 100
+    )
+    rows = catalog.read_shard(Objects(str(tmp_path / "data")), head.shards[0].at)
+    (tmp_path / "in/gone.jpg").unlink(missing_ok=True)
+    good, *others = sorted(
+        catalog.live_refs(rows), key=lambda ref: (Path(ref.uri).stem != "good", ref.image_id)
+    )
+    assert _outcome(source, good) == "embedded"
+    found = [_outcome(source, ref) for ref in others]
+    if line == "the same name twice, or `a.jpg` and `a.JPG`":
+        assert found == ["embedded", "rejected"]
+    elif line == "a member before the place where the tar is cut":
+        assert found == ["rejected", "embedded", "rejected"]
+    else:
+        assert set(found) == ({said} if said != "skipped" else set())
