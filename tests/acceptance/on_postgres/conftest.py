@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from clip_assets.model import ModelSpec
 from clip_assets.postgres.connect import connect
 from clip_assets.search import search
 from clip_assets.search.search import Release
+from clip_assets.store import paths
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import dg_dev, environment, write_project
-from tests.conftest import TINY, picture
+from tests.conftest import TINY
 
 SHARD_SIZE = 2
 SHARDS = 5
 SCATTERED = ["00000", "00002", "00004"]
 SEARCH_PAGE = "http://127.0.0.1:8000"
-CORRUPT = (4, 5)  # the images of shard 00002, the middle one
+BLOCKED = SCATTERED[1]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Workshop:
         return (collection, *middle, step)
 
     @property
+    def blocked(self) -> Path:
+        """Where the embeddings of one shard belong; a file there keeps them from being written."""
+        slug = ModelSpec(name=TINY, untrained_seed=0).slug
+        return self.folder / "home/data/shapes" / paths.embeddings(slug, BLOCKED)
+
+    @property
     def database(self) -> str:
         return self.env["DATABASE_URL"]
 
@@ -49,14 +57,12 @@ def workshop(
     new_database: Callable[[], str],
     write_pictures: Callable[..., Path],
 ) -> Iterator[Workshop]:
-    """`shapes` has two models and a bad shard, `followed` is automated.
+    """`shapes` has two models, `followed` is automated.
 
     Nothing of `quiet` is ever made: its history is what a test writes.
     """
     folder = tmp_path_factory.mktemp("on_postgres")
     write_pictures(folder / "shapes", SHARDS * SHARD_SIZE)
-    for number in CORRUPT:
-        (folder / f"shapes/{number:05d}.png").write_bytes(picture(number)[:40])
     write_pictures(folder / "followed", SHARD_SIZE)
     write_pictures(folder / "quiet", 1)
     project = write_project(folder / "project", *_collections(folder))
@@ -94,7 +100,9 @@ def added(
 
 @pytest.fixture(scope="module")
 def scattered(workshop: Workshop, added: tuple[Release, float]) -> str:
-    """A backfill of shards that are no neighbours, the middle one of corrupt images."""
+    """A backfill of shards that are no neighbours, of which the middle one cannot be written."""
+    workshop.blocked.parent.mkdir(parents=True)
+    workshop.blocked.touch()
     return workshop.dagster.backfill(workshop.key("shapes", "embeddings"), SCATTERED)
 
 
