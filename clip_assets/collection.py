@@ -19,6 +19,9 @@ from clip_assets.source import SourceConfig
 YAML_NAMES = {"name": "collection", "spec": "model"}
 """What the YAML calls those fields whose own name it does not use."""
 
+INDEX_POOL = "index"
+"""The Dagster pool of `search_index`: building an HNSW takes all of a server's memory."""
+
 _RESERVED = {"public", "clip_assets", "information_schema"}
 
 
@@ -122,6 +125,11 @@ class Collection(BaseModel):
             wanted=self.wanted,
             keep_indexes=self.keep_indexes,
         )
+
+    @property
+    def embed_pool(self) -> str | None:
+        """The Dagster pool of local embedding jobs; SkyPilot's run on machines of their own."""
+        return None if self.sky else "embed"
 
     @property
     def follow_every_seconds(self) -> int:

@@ -11,10 +11,12 @@ from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
+from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.errors import HopelessJobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
+from clip_assets.runs import worker
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 
@@ -28,7 +30,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         description=f"{collection.spec.title} embeddings of every image, as unit vectors: parquet "
         "parts and a commit per shard.",
         kinds={"parquet", "pytorch"},
-        pool=None if collection.sky else "embed",
+        pool=collection.embed_pool,
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
     )
     def build(
@@ -36,17 +38,19 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         installation: Installation,
         compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
+        # Should this process be killed, run monitoring frees the slot of the pool.
+        context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = installation.objects(collection.name)
         head = catalog.require(objects, collection.name)
         client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
         run = _Run(context, collection, objects, head, client)
         try:
-            # Closing the generator lets the client cancel a job that this run no longer awaits.
+            # Closing the generator lets the client stop a job that this run no longer awaits.
             with closing(run.outcomes()) as outcomes:
                 for outcome in outcomes:
                     yield from run.record(outcome)
-        except dg.DagsterExecutionInterruptedError as error:
-            raise _terminated() from error
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
+            raise _interrupted(context) from error
         except HopelessJobError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         if run.unfinished:
@@ -111,12 +115,18 @@ class _Run:
         return self._collection.job(job_id, context.run_id, due)
 
 
-def _terminated() -> dg.Failure:
-    """A failure without retries: on a plain interrupt, the retry policy starts another job."""
-    return dg.Failure(
-        "Terminated. Committed shards are kept; materialize the others again.",
-        allow_retries=False,
-    )
+def _interrupted(context: dg.AssetExecutionContext) -> dg.Failure:
+    """A failure that the asset's own retry policy leaves alone: the process is about to end.
+
+    If nobody cancelled the run, its machine or Dagster itself is shut down. Then Dagster's daemon
+    shall retry the run, though it failed in an asset.
+    """
+    if is_canceling(context.instance, context.run.run_id):
+        sentence = "Terminated. Committed shards are kept; materialize the others again."
+    else:
+        context.instance.add_run_tags(context.run.run_id, retried_tags())
+        sentence = "Dagster was stopped. Committed shards are kept; the run's retry does the rest."
+    return dg.Failure(sentence, allow_retries=False)
 
 
 def _partial_failure(unfinished: dict[str, str], asked: int) -> dg.Failure:

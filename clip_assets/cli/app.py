@@ -43,7 +43,19 @@ def _ended_by_a_signal() -> None:
     # By default these end a process at once: no folder is removed, nothing that it started stops.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
-            signal.signal(number, lambda received, _: sys.exit(128 + received))
+            signal.signal(number, _end)
+
+
+def _interruptible() -> None:
+    """Ctrl-C ends the command with status 130, also in a script's background.
+
+    There a shell makes commands ignore it, and what they start as well.
+    """
+    signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 @contextmanager
@@ -154,6 +166,7 @@ def backfill(
 
         clip-assets backfill photos --shards 0..9
     """
+    _interruptible()
     from clip_assets.cli.backfill_progress import backfill_with_progress
 
     warnings.filterwarnings("ignore", module="dagster")

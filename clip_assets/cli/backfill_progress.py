@@ -4,8 +4,9 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -25,8 +27,7 @@ from clip_assets.node.job import id_of
 from clip_assets.node.progress import read_progress
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
-
-_POLL_SECONDS = 0.3
+from clip_assets.store.objects import Objects
 
 
 def backfill_with_progress(
@@ -34,15 +35,23 @@ def backfill_with_progress(
 ) -> None:
     """Bring the collection up to date, showing progress. Raises ClipAssetsError."""
     log = settings.home.resolve() / "logs" / "backfill.log"
-    with _stderr_into(log):
-        _bring_up_to_date(settings, collection, slug, shards, out)
+    try:
+        with _stderr_into(log):
+            _bring_up_to_date(settings, collection, slug, shards, out)
+    except SystemExit:
+        out.print("Stopped. What is finished is kept: run the same command to go on.")
+        raise
 
 
 def _bring_up_to_date(
     settings: Settings, collection: str, slug: str | None, shards: str, out: Console
 ) -> None:
+    def say(sentence: str) -> None:
+        out.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     with out.status(f"{collection}: loading definitions"):
-        work = Backfill(settings, collection, slug)
+        work = Backfill(settings, collection, slug, say)
+    work.clear_abandoned()
     with out.status(f"{collection}: listing images"):
         work.refresh_catalog()
     head = work.head
@@ -69,24 +78,38 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
         TextColumn("{task.fields[speed]:.0f} images/s, ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out) as bar, ThreadPoolExecutor(1) as pool:
-        task = bar.add_task("", total=images, shards=len(shards), done=0, speed=0.0)
-        images_before = shards_before = 0
+    with Progress(*columns, console=out) as bar:
+        shown = _EmbedBar(bar, bar.add_task("", total=images, shards=len(shards), done=0, speed=0))
         for batch in work.batches(shards):
             run_id = str(uuid.uuid4())
-            running: Future[None] = pool.submit(work.embed, batch, run_id)
-            while not _finished(running):
-                job = read_progress(work.objects, id_of(work.collection.spec.slug, batch, run_id))
-                if job:
-                    bar.update(
-                        task,
-                        completed=images_before + job.images_done,
-                        done=shards_before + job.shards_done,
-                        speed=job.images_per_second,
-                    )
-            images_before += sum(shard.live for shard in work.head.pick(batch))
-            shards_before += len(batch)
-            bar.update(task, completed=images_before, done=shards_before)
+            job_id = id_of(work.collection.spec.slug, batch, run_id)
+            work.embed(batch, run_id, partial(shown.follow, work.objects, job_id))
+            shown.finish(len(batch), sum(shard.live for shard in work.head.pick(batch)))
+
+
+@dataclass
+class _EmbedBar:
+    """The bar over all runs; `images` and `shards` are those of the runs that have ended."""
+
+    bar: Progress
+    task: TaskID
+    images: int = 0
+    shards: int = 0
+
+    def follow(self, objects: Objects, job_id: str) -> None:
+        job = read_progress(objects, job_id)
+        if job:
+            self.bar.update(
+                self.task,
+                completed=self.images + job.images_done,
+                done=self.shards + job.shards_done,
+                speed=job.images_per_second,
+            )
+
+    def finish(self, shards: int, images: int) -> None:
+        self.shards += shards
+        self.images += images
+        self.bar.update(self.task, completed=self.images, done=self.shards)
 
 
 def _index(work: Backfill, settings: Settings, out: Console) -> None:
@@ -100,17 +123,19 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
     shards = len(work.head.shards)
     with (
         Progress(*columns, console=out, transient=True) as bar,
-        ThreadPoolExecutor(1) as pool,
         connect_owner(settings) as connection,
     ):
         task, doing = bar.add_task("", total=None), ""
-        running = pool.submit(work.index)
-        while not _finished(running):
+
+        def show() -> None:
+            nonlocal doing
             step = progress.step(connection, *work.collection.index_key, shards)
             if step.doing != doing:  # the remaining time is per step
                 doing = step.doing
                 bar.reset(task, total=None, description=doing)
             bar.update(task, completed=step.done, total=step.total)
+
+        work.index(show)
 
 
 @contextmanager
@@ -126,12 +151,3 @@ def _stderr_into(log: Path) -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _finished(running: Future[None]) -> bool:
-    """Whether the run has ended; re-raises its exception."""
-    try:
-        running.result(timeout=_POLL_SECONDS)
-    except TimeoutError:
-        return False
-    return True
