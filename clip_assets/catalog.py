@@ -165,6 +165,20 @@ def put_shards(objects: Objects, head: Catalog, changed: Mapping[str, Shard]) ->
     objects.put(paths.CATALOG, now.model_dump_json(indent=1).encode())
 
 
+def renew(objects: Objects, head: Catalog, keys: Collection[str]) -> Catalog:
+    """A new version of each of these shards with the same images, so that they are embedded again.
+
+    Their present embeddings stay until the new ones are committed. All models of the collection
+    share the version. Writes the new head and returns it.
+    """
+    changed = {
+        shard.shard: _kept(objects, shard, read_shard(objects, shard.at))
+        for shard in head.pick(keys)
+    }
+    put_shards(objects, head, changed)
+    return require(objects, head.collection)
+
+
 def live_refs(rows: pa.Table) -> list[ImageRef]:
     """The images of a shard that are not tombstones, in row order."""
     rows = rows.filter(pc.invert(rows.column("tombstone"))).drop_columns("tombstone")

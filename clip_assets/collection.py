@@ -146,8 +146,8 @@ class Collection(BaseModel):
 
     @property
     def model_key(self) -> str:
-        """The model's name in asset keys, which allow neither dots nor dashes."""
-        return re.sub(r"[^a-z0-9_]+", "_", self.spec.slug)
+        """The model's name in asset keys."""
+        return _key_of(self.spec.slug)
 
     @property
     def name_with_model(self) -> str:
@@ -160,7 +160,11 @@ class Collection(BaseModel):
 
     @property
     def embeddings_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.name, self.model_key, "embeddings"])
+        return self.embeddings_key_of(self.spec.slug)
+
+    def embeddings_key_of(self, slug: str) -> dg.AssetKey:
+        """The key of this collection's embeddings by the model with that slug."""
+        return dg.AssetKey([self.name, _key_of(slug), "embeddings"])
 
     @property
     def search_index_key(self) -> dg.AssetKey:
@@ -183,3 +187,8 @@ class Collection(BaseModel):
     def freshness_policy(self) -> dg.FreshnessPolicy:
         window = timedelta(hours=self.fresh_within_hours)
         return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * 0.75)
+
+
+def _key_of(slug: str) -> str:
+    """Asset keys allow neither dots nor dashes."""
+    return re.sub(r"[^a-z0-9_]+", "_", slug)

@@ -5,6 +5,7 @@ Each function says which public API would make it unnecessary.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -141,15 +142,18 @@ def daemon_heartbeats(instance: dg.DagsterInstance) -> dict[str, float]:
     return {name: beat.timestamp for name, beat in beats.items()}
 
 
-def create_run(
+def create_run(  # noqa: PLR0913
     instance: dg.DagsterInstance,
     defs: dg.Definitions,
     asset: dg.AssetKey,
     run_id: str,
+    *,
     tags: Mapping[str, str],
+    config: Mapping[str, object] = MappingProxyType({}),
 ) -> "LocalRun":
     """Record a run of one asset and its checks, as the UI would launch it.
 
+    `config` is the asset's run config.
     Needed until `dg.materialize` takes definitions, with their checks, resources and executor, and
     the code location that its run belongs to.
     """
@@ -160,7 +164,10 @@ def create_run(
     run = instance.create_run_for_job(
         job.get_subset(asset_selection={asset}),
         run_id=run_id,
-        run_config=_QUIET,
+        run_config={
+            **_QUIET,
+            **({"ops": {asset.to_python_identifier(): {"config": {**config}}}} if config else {}),
+        },
         tags=tags,
         asset_selection={asset},
         remote_job_origin=origin,

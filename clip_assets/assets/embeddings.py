@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import dagster as dg
+from pydantic import Field
 
 from clip_assets import catalog
 from clip_assets.assets.shard_metadata import shard_metadata
@@ -21,6 +22,16 @@ from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 
 
+class EmbeddingsConfig(dg.Config):
+    """What one run may do otherwise than the YAML says."""
+
+    again: bool = Field(
+        False,
+        description="Embed committed shards again, from nothing. The present embeddings answer "
+        "until the new ones are committed. Other models of the collection follow.",
+    )
+
+
 def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.embeddings_key,
@@ -35,6 +46,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
     )
     def build(
         context: dg.AssetExecutionContext,
+        config: EmbeddingsConfig,
         installation: Installation,
         compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
@@ -42,6 +54,8 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = installation.objects(collection.name)
         head = catalog.require(objects, collection.name)
+        if config.again:
+            head = _renewed(context, objects, head, collection.spec.slug)
         client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
         run = _Run(context, collection, objects, head, client)
         try:
@@ -58,6 +72,26 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         yield dg.MaterializeResult()
 
     return build
+
+
+def _renewed(
+    context: dg.AssetExecutionContext, objects: Objects, head: Catalog, slug: str
+) -> Catalog:
+    """The head with a new version of each shard of the run that is committed.
+
+    A retry finds shards that this run, or the run it retries, has already made again.
+    """
+    run = context.run
+    ours = {run.run_id, run.parent_run_id, run.root_run_id}
+    made = {
+        shard.shard: commits.read(objects, slug, shard.at)
+        for shard in head.pick(context.partition_keys)
+    }
+    old = [key for key, commit in made.items() if commit and commit.run_id not in ours]
+    if old:
+        context.log.info(f"embedding again, from nothing: {', '.join(old)}")
+        head = catalog.renew(objects, head, old)
+    return head
 
 
 class _Run:

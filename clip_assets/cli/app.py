@@ -156,24 +156,30 @@ def backfill(
         str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
     ] = "missing",
     model: ModelOption = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Embed the shards again, also committed ones.")
+    ] = False,
 ) -> None:
     """Bring a collection up to date: catalog, embeddings, search_index, release.
 
     Runs the same assets and checks as the UI, and records the runs there. Committed shards
-    are not computed again.
+    are not computed again, except with --again: then the old embeddings answer until the new ones
+    are committed.
 
         clip-assets backfill photos
 
         clip-assets backfill photos --shards 0..9
+
+        clip-assets backfill photos --shards 3 --again
     """
     _interruptible()
-    from clip_assets.cli.backfill_progress import backfill_with_progress
+    from clip_assets.cli.backfill_progress import Asked, backfill_with_progress
 
     warnings.filterwarnings("ignore", module="dagster")
     with _explained():
         settings = Settings()
         prepare_dagster_home(settings)
-        backfill_with_progress(settings, collection, model, shards, out)
+        backfill_with_progress(settings, Asked(collection, model, shards, again), out)
 
 
 @sky_app.command("launch")

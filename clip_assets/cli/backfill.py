@@ -5,6 +5,7 @@ Runs are executed here, one after another, and recorded in the Dagster instance 
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import dagster as dg
 
@@ -60,9 +61,14 @@ class Backfill:
     def head(self) -> Catalog:
         return catalog.require(self.objects, self.collection.name)
 
-    def chosen(self, shards: str) -> list[str]:
-        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
+    def chosen(self, shards: str, *, again: bool = False) -> list[str]:
+        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`.
+
+        Raises SettingsError if missing ones are to be made again.
+        """
         if shards == "missing":
+            if again:
+                raise SettingsError("Say which shards to make again, such as --shards 3..7 or all.")
             return missing_shards(self.objects, self.head, self.collection.spec.slug)
         return catalog.select(self.head, shards)
 
@@ -70,14 +76,17 @@ class Backfill:
         """Batches of consecutive shards, one run each."""
         return batches(shards, self.collection.shards_per_run)
 
-    def embed(self, batch: list[str], run_id: str, meanwhile: Callable[[], None]) -> None:
-        """One run, and so one job, for consecutive shards."""
+    def embed(
+        self, batch: list[str], run_id: str, meanwhile: Callable[[], None], *, again: bool = False
+    ) -> None:
+        """One run, and so one job, for consecutive shards; `again` makes committed ones anew."""
         self._execute(
             self.collection.embeddings_key,
             meanwhile,
             pool=self.collection.embed_pool,
             tags=range_tags(batch),
             run_id=run_id,
+            config={"again": True} if again else {},
         )
 
     def index(self, meanwhile: Callable[[], None]) -> None:
@@ -86,7 +95,7 @@ class Backfill:
     def release(self) -> None:
         self._execute(self.collection.release_key)
 
-    def _execute(
+    def _execute(  # noqa: PLR0913
         self,
         key: dg.AssetKey,
         meanwhile: Callable[[], None] = lambda: None,
@@ -94,6 +103,7 @@ class Backfill:
         pool: str | None = None,
         tags: Mapping[str, str] | None = None,
         run_id: str | None = None,
+        config: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         run_id = run_id or str(uuid.uuid4())
         local = create_run(
@@ -102,7 +112,8 @@ class Backfill:
             key,
             run_id,
             # Who typed the command repeats it; nobody expects that a daemon does.
-            {**(tags or {}), **worker.tags(run_id), **never_retried_tags()},
+            tags={**(tags or {}), **worker.tags(run_id), **never_retried_tags()},
+            config=config,
         )
         slots = SlotWatch(self._instance, pool, run_id, self._say) if pool else None
 

@@ -30,33 +30,39 @@ from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects
 
 
-def backfill_with_progress(
-    settings: Settings, collection: str, slug: str | None, shards: str, out: Console
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked for; `again` makes committed shards anew."""
+
+    collection: str
+    slug: str | None
+    shards: str
+    again: bool
+
+
+def backfill_with_progress(settings: Settings, asked: Asked, out: Console) -> None:
     """Bring the collection up to date, showing progress. Raises ClipAssetsError."""
     log = settings.home.resolve() / "logs" / "backfill.log"
     try:
         with _stderr_into(log):
-            _bring_up_to_date(settings, collection, slug, shards, out)
+            _bring_up_to_date(settings, asked, out)
     except SystemExit:
         out.print("Stopped. What is finished is kept: run the same command to go on.")
         raise
 
 
-def _bring_up_to_date(
-    settings: Settings, collection: str, slug: str | None, shards: str, out: Console
-) -> None:
+def _bring_up_to_date(settings: Settings, asked: Asked, out: Console) -> None:
     def say(sentence: str) -> None:
         out.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
-    with out.status(f"{collection}: loading definitions"):
-        work = Backfill(settings, collection, slug, say)
+    with out.status(f"{asked.collection}: loading definitions"):
+        work = Backfill(settings, asked.collection, asked.slug, say)
     work.clear_abandoned()
-    with out.status(f"{collection}: listing images"):
+    with out.status(f"{asked.collection}: listing images"):
         work.refresh_catalog()
     head = work.head
     out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
-    _embed(work, work.chosen(shards), out)
+    _embed(work, work.chosen(asked.shards, again=asked.again), out, again=asked.again)
     _index(work, settings, out)
     out.print("search_index  loaded, judged")
     with out.status("release: publishing"):
@@ -64,7 +70,7 @@ def _bring_up_to_date(
     out.print("release       live")
 
 
-def _embed(work: Backfill, shards: list[str], out: Console) -> None:
+def _embed(work: Backfill, shards: list[str], out: Console, *, again: bool) -> None:
     if not shards:
         out.print("embeddings    all shards are committed")
         return
@@ -83,7 +89,8 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
         for batch in work.batches(shards):
             run_id = str(uuid.uuid4())
             job_id = id_of(work.collection.spec.slug, batch, run_id)
-            work.embed(batch, run_id, partial(shown.follow, work.objects, job_id))
+            show = partial(shown.follow, work.objects, job_id)
+            work.embed(batch, run_id, show, again=again)
             shown.finish(len(batch), sum(shard.live for shard in work.head.pick(batch)))
 
 

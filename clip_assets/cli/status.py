@@ -5,9 +5,10 @@ from contextlib import nullcontext
 from rich.console import Console
 from rich.table import Column, Table
 
+from clip_assets.component.written import models_in_yaml
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.settings import Settings
-from clip_assets.status import collection_status, collections
+from clip_assets.status import collection_status, collections, left_behind
 from clip_assets.store import costs
 from clip_assets.store.objects import Objects
 
@@ -16,9 +17,9 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     """`dagster`: whether to show freshness, which only a Dagster instance knows."""
-    progress, damage = _progress(settings)
+    progress, faults = _progress(settings)
     out.print(progress if progress.row_count else "No collections yet. Try `clip-assets demo`.")
-    for line in damage:
+    for line in faults:
         out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     tables = [_spent(settings), *([_freshness()] if dagster else [])]
     for table in tables:
@@ -27,8 +28,8 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
 
 
 def _progress(settings: Settings) -> tuple[Table, list[str]]:
-    """The table, and a line for each damaged index."""
-    damage: list[str] = []
+    """The table, and a line for each damaged index and each model that nothing keeps up to date."""
+    faults: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
     with connect_reader_if_migrated(settings) or nullcontext() as connection:
         for name in collections(settings):
@@ -41,7 +42,7 @@ def _progress(settings: Settings) -> tuple[Table, list[str]]:
                 which = f" --model {model.slug}" if len(found.models) > 1 else ""
                 if model.damage:
                     remedy = f"run `clip-assets backfill {name}{which}`"
-                    damage.append(f"{name} is damaged: {model.damage}; {remedy}")
+                    faults.append(f"{name} is damaged: {model.damage}; {remedy}")
                 live = found.release if model.live else None
                 table.add_row(
                     *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
@@ -49,7 +50,9 @@ def _progress(settings: Settings) -> tuple[Table, list[str]]:
                 )  # fmt: skip
             if not found.models:
                 table.add_row(*listed, *"----")
-    return table, damage
+            behind = left_behind(found.release, name, models_in_yaml(name) or ())
+            faults += [behind] if behind else []
+    return table, faults
 
 
 def _spent(settings: Settings) -> Table:

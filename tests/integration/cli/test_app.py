@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from clip_assets import catalog
 from clip_assets.cli.app import app, out
-from clip_assets.component import scaffold
+from clip_assets.component import scaffold, written
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, load, tables
 from clip_assets.index.spec import IndexSpec
@@ -195,6 +195,28 @@ def test_status(live: search.Release, data: Path) -> None:
     assert re.search(row, run("status").stdout)
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_status_of_a_model_that_was_edited_in_place(
+    live: search.Release, data: Path, project: Path, tiny_spec: ModelSpec, edited: bool
+) -> None:
+    """The live model is in no YAML: it says what that means and the two ways on."""
+    model = tiny_spec.model_copy(update={"untrained_seed": 7} if edited else {})
+    document = {
+        "type": "clip_assets.ImageCollection",
+        "attributes": {"collection": COLLECTION, "model": model.model_dump(exclude_none=True)},
+    }
+    path = project / f"clip_assets/defs/{COLLECTION}/defs.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(document))
+    said = run("status").stdout
+    sentence = (
+        f"photos answers by the model {tiny_spec.slug}, which no defs.yaml has any more: new "
+        "images are not embedded for it. Either put its `model:` back, or switch to "
+        f"{model.slug} with `clip-assets backfill photos`."
+    )
+    assert (sentence in said) == edited
+
+
 def test_status_beside_an_index_of_another_type(
     live: search.Release, data: Path, database: str, tiny_spec: ModelSpec
 ) -> None:
@@ -312,7 +334,8 @@ def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder of the test's own for `init` to write to."""
-    monkeypatch.setattr(scaffold, "PROJECT", tmp_path / "project")
+    for module in (scaffold, written):
+        monkeypatch.setattr(module, "PROJECT", tmp_path / "project")
     return tmp_path / "project"
 
 
