@@ -293,10 +293,19 @@ def select(head: Catalog, shards: str) -> list[str]:
     """
     if shards == "all":
         return [shard.shard for shard in head.shards]
-    keys: list[str] = []
-    for item in shards.split(","):
-        first, _, last = item.partition("..")
-        if not first.isdigit() or not (last or first).isdigit():
-            raise StoreError(f"`{item}` is not a selection of shards. Use all, 7, 0..9 or 0..9,12.")
-        keys += [f"{number:05d}" for number in range(int(first), int(last or first) + 1)]
-    return [shard.shard for shard in head.pick(keys)]
+    numbers = [number for item in shards.split(",") for number in _numbers(item)]
+    return [shard.shard for shard in head.pick(f"{number:05d}" for number in numbers)]
+
+
+def require_selection(shards: str) -> None:
+    """Raises StoreError unless this may select shards, whichever there are."""
+    if shards not in ("all", "missing"):
+        for item in shards.split(","):
+            _numbers(item)
+
+
+def _numbers(item: str) -> range:
+    first, _, last = item.partition("..")
+    if not first.isdigit() or not (last or first).isdigit():
+        raise StoreError(f"`{item}` is not a selection of shards. Use all, 7, 0..9 or 0..9,12.")
+    return range(int(first), int(last or first) + 1)

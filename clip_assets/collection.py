@@ -138,7 +138,7 @@ class Collection(BaseModel):
 
     @property
     def partitions_name(self) -> str:
-        return f"{self.name}_shards"
+        return partitions_name(self.name)
 
     @property
     def partitions(self) -> dg.DynamicPartitionsDefinition:
@@ -187,6 +187,11 @@ class Collection(BaseModel):
     def freshness_policy(self) -> dg.FreshnessPolicy:
         window = timedelta(hours=self.fresh_within_hours)
         return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * 0.75)
+
+
+def partitions_name(collection: str) -> str:
+    """Name of the dynamic partitions that are the collection's shards."""
+    return f"{collection}_shards"
 
 
 def _key_of(slug: str) -> str:

@@ -20,6 +20,7 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
@@ -40,6 +41,7 @@ __all__ = [
     "close_as_failed",
     "create_run",
     "daemon_heartbeats",
+    "forget_collection",
     "free_slots",
     "freshness_states",
     "is_automated",
@@ -53,6 +55,7 @@ __all__ = [
     "retried_tags",
     "run_storage_id",
     "runs_with_slots",
+    "unfinished_runs_of",
 ]
 
 CODE_LOCATION = "clip_assets"
@@ -258,3 +261,25 @@ def runs_with_slots(instance: dg.DagsterInstance) -> set[str]:
 def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
     """What `Free concurrency slots` in the UI does. Needed as `pool_claims`."""
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def forget_collection(instance: dg.DagsterInstance, collection: str, partitions: str) -> None:
+    """Wipe the events of the collection's assets, and delete its partitions.
+
+    Needed until what *Wipe materializations* in the UI does is public in Python.
+    """
+    keys = instance.get_asset_keys(prefix=[collection])
+    if keys:
+        instance.wipe_assets(keys)
+    for key in instance.get_dynamic_partitions(partitions):
+        instance.delete_dynamic_partition(partitions, key)
+
+
+def unfinished_runs_of(instance: dg.DagsterInstance, collection: str) -> list[str]:
+    """Ids of the runs that work on the collection's assets, or are going to."""
+    unfinished = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
+    return [
+        run.run_id
+        for run in instance.get_runs(unfinished)
+        if any(key.path[0] == collection for key in run.asset_selection or ())
+    ]

@@ -143,10 +143,10 @@ class _Run:
         job_id = jobs.id_of(
             self._collection.spec.slug,
             context.partition_keys,
-            context.run_id,
+            context.run.run_id,
             context.retry_number,
         )
-        return self._collection.job(job_id, context.run_id, due)
+        return self._collection.job(job_id, context.run.run_id, due)
 
 
 def _interrupted(context: dg.AssetExecutionContext) -> dg.Failure:

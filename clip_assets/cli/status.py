@@ -1,6 +1,8 @@
 """`clip-assets status`: progress, cost and freshness of each collection."""
 
 from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -27,13 +29,35 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
             out.print(table)
 
 
+def progress_of_all(settings: Settings) -> list[dict[str, Any]]:
+    """What `status` shows of each collection and its models, for JSON."""
+    with connect_reader_if_migrated(settings) or nullcontext() as connection:
+        return [
+            {
+                "collection": name,
+                "images": found.catalog.images,
+                "shards": len(found.catalog.shards),
+                "current": found.current,
+                "release": found.release.id if found.release else None,
+                "models": [asdict(model) for model in found.models],
+                "left_behind": left_behind(found.release, name, models_in_yaml(name) or ()),
+            }
+            for name in collections(settings)
+            if (found := collection_status(connection, _objects(settings, name), name))
+        ]
+
+
+def _objects(settings: Settings, collection: str) -> Objects:
+    return Objects(settings.collection_uri(collection))
+
+
 def _progress(settings: Settings) -> tuple[Table, list[str]]:
     """The table, and a line for each damaged index and each model that nothing keeps up to date."""
     faults: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
     with connect_reader_if_migrated(settings) or nullcontext() as connection:
         for name in collections(settings):
-            found = collection_status(connection, Objects(settings.collection_uri(name)), name)
+            found = collection_status(connection, _objects(settings, name), name)
             if found is None:
                 continue
             listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
@@ -58,7 +82,7 @@ def _progress(settings: Settings) -> tuple[Table, list[str]]:
 def _spent(settings: Settings) -> Table:
     table = Table("collection", "SkyPilot jobs", "GPU-hours", "dollars")
     for name in collections(settings):
-        paid = costs.read_all(Objects(settings.collection_uri(name)))
+        paid = costs.read_all(_objects(settings, name))
         if not paid:
             continue
         hours = sum(cost.gpu_seconds for cost in paid) / 3600

@@ -32,7 +32,8 @@ def models_in_yaml(collection: str) -> set[str] | None:
 def _attributes() -> Iterator[dict[str, Any]]:
     for path in sorted((PROJECT / "clip_assets" / "defs").glob("**/defs.yaml")):
         try:
-            documents = [*yaml.safe_load_all(path.read_text())]
+            text = path.read_text().replace("{{ project_root }}", str(PROJECT))
+            documents = [*yaml.safe_load_all(text)]
         except yaml.YAMLError:
             continue
         for document in documents:
