@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from clip_assets import catalog
+from clip_assets.assets.failures import told
 from clip_assets.automation.conditions import catalog_condition
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
@@ -25,6 +26,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         automation_condition=catalog_condition(collection),
     )
+    @told()
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]

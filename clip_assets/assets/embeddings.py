@@ -7,13 +7,13 @@ import dagster as dg
 from pydantic import Field
 
 from clip_assets import catalog
+from clip_assets.assets.failures import told
 from clip_assets.assets.shard_metadata import shard_metadata
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
 from clip_assets.dagster_private import is_canceling, retried_tags
-from clip_assets.errors import HopelessJobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
@@ -53,20 +53,19 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         # Should this process be killed, run monitoring frees the slot of the pool.
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = installation.objects(collection.name)
-        head = catalog.require(objects, collection.name)
-        if config.again:
-            head = _renewed(context, objects, head, collection.spec.slug)
-        client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
-        run = _Run(context, collection, objects, head, client)
-        try:
-            # Closing the generator lets the client stop a job that this run no longer awaits.
-            with closing(run.outcomes()) as outcomes:
-                for outcome in outcomes:
-                    yield from run.record(outcome)
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
-            raise _interrupted(context) from error
-        except HopelessJobError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        with told():
+            head = catalog.require(objects, collection.name)
+            if config.again:
+                head = _renewed(context, objects, head, collection.spec.slug)
+            client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
+            run = _Run(context, collection, objects, head, client)
+            try:
+                # Closing the generator lets the client stop a job that this run no longer awaits.
+                with closing(run.outcomes()) as outcomes:
+                    for outcome in outcomes:
+                        yield from run.record(outcome)
+            except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
+                raise _interrupted(context) from error
         if run.unfinished:
             raise _partial_failure(run.unfinished, len(context.partition_keys))
         yield dg.MaterializeResult()

@@ -142,3 +142,12 @@ def test_catalog_restores_what_dagster_lost(embedded: Embedded) -> None:
     assert embedded.instance.get_materialized_partitions(key) == set(SHARDS)
     (again,) = embedded.list_source().get_asset_materialization_events()
     assert again.materialization.metadata["materializations_restored"].value == 0
+
+
+def test_an_error_of_ours_is_a_failure_with_its_sentence(embedded: Embedded) -> None:
+    """The UI shows what to do, not where in the code it was noticed."""
+    done = embedded.embed(SHARDS, Here(most=1), again=True)
+    (step,) = done.get_step_failure_events()
+    data = step.step_failure_data
+    assert data.user_failure_data
+    assert data.user_failure_data.description == "The test's job ended early."
