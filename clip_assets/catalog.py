@@ -186,6 +186,20 @@ def put_shards(objects: Objects, head: Catalog, changed: Mapping[str, Shard]) ->
     objects.put(paths.CATALOG, now.model_dump_json(indent=1).encode())
 
 
+def renew(objects: Objects, head: Catalog, keys: Collection[str]) -> Catalog:
+    """A new version of each of these shards with the same images, so that they are embedded again.
+
+    Their present embeddings stay until the new ones are committed. All models of the collection
+    share the version. Writes the new head and returns it.
+    """
+    changed = {
+        shard.shard: _kept(objects, shard, read_shard(objects, shard.at))
+        for shard in head.pick(keys)
+    }
+    put_shards(objects, head, changed)
+    return require(objects, head.collection)
+
+
 def live_refs(rows: pa.Table) -> list[ImageRef]:
     """The images of a shard that are not tombstones, in row order."""
     rows = rows.filter(pc.invert(rows.column("tombstone"))).drop_columns("tombstone")
@@ -358,10 +372,19 @@ def select(head: Catalog, shards: str) -> list[str]:
     """
     if shards == "all":
         return [shard.shard for shard in head.shards]
-    keys: list[str] = []
-    for item in shards.split(","):
-        first, _, last = item.partition("..")
-        if not first.isdigit() or not (last or first).isdigit():
-            raise StoreError(f"`{item}` is not a selection of shards. Use all, 7, 0..9 or 0..9,12.")
-        keys += [f"{number:05d}" for number in range(int(first), int(last or first) + 1)]
-    return [shard.shard for shard in head.pick(keys)]
+    numbers = [number for item in shards.split(",") for number in _numbers(item)]
+    return [shard.shard for shard in head.pick(f"{number:05d}" for number in numbers)]
+
+
+def require_selection(shards: str) -> None:
+    """Raises StoreError unless this may select shards, whichever there are."""
+    if shards not in ("all", "missing"):
+        for item in shards.split(","):
+            _numbers(item)
+
+
+def _numbers(item: str) -> range:
+    first, _, last = item.partition("..")
+    if not first.isdigit() or not (last or first).isdigit():
+        raise StoreError(f"`{item}` is not a selection of shards. Use all, 7, 0..9 or 0..9,12.")
+    return range(int(first), int(last or first) + 1)

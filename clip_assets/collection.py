@@ -19,6 +19,9 @@ from clip_assets.source import SourceConfig
 YAML_NAMES = {"name": "collection", "spec": "model"}
 """What the YAML calls those fields whose own name it does not use."""
 
+INDEX_POOL = "index"
+"""The Dagster pool of `search_index`: building an HNSW takes all of a server's memory."""
+
 _RESERVED = {"public", "clip_assets", "information_schema"}
 
 
@@ -142,13 +145,18 @@ class Collection(BaseModel):
         )
 
     @property
+    def embed_pool(self) -> str | None:
+        """The Dagster pool of local embedding jobs; SkyPilot's run on machines of their own."""
+        return None if self.sky else "embed"
+
+    @property
     def follow_every_seconds(self) -> int:
         """Interval of the sensors that only compare the catalog with the commits."""
         return min(30, self.look_every_seconds)
 
     @property
     def partitions_name(self) -> str:
-        return f"{self.name}_shards"
+        return partitions_name(self.name)
 
     @property
     def partitions(self) -> dg.DynamicPartitionsDefinition:
@@ -156,8 +164,8 @@ class Collection(BaseModel):
 
     @property
     def model_key(self) -> str:
-        """The model's name in asset keys, which allow neither dots nor dashes."""
-        return re.sub(r"[^a-z0-9_]+", "_", self.spec.slug)
+        """The model's name in asset keys."""
+        return _key_of(self.spec.slug)
 
     @property
     def name_with_model(self) -> str:
@@ -170,7 +178,11 @@ class Collection(BaseModel):
 
     @property
     def embeddings_key(self) -> dg.AssetKey:
-        return dg.AssetKey([self.name, self.model_key, "embeddings"])
+        return self.embeddings_key_of(self.spec.slug)
+
+    def embeddings_key_of(self, slug: str) -> dg.AssetKey:
+        """The key of this collection's embeddings by the model with that slug."""
+        return dg.AssetKey([self.name, _key_of(slug), "embeddings"])
 
     @property
     def search_index_key(self) -> dg.AssetKey:
@@ -193,3 +205,13 @@ class Collection(BaseModel):
     def freshness_policy(self) -> dg.FreshnessPolicy:
         window = timedelta(hours=self.fresh_within_hours)
         return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window * 0.75)
+
+
+def partitions_name(collection: str) -> str:
+    """Name of the dynamic partitions that are the collection's shards."""
+    return f"{collection}_shards"
+
+
+def _key_of(slug: str) -> str:
+    """Asset keys allow neither dots nor dashes."""
+    return re.sub(r"[^a-z0-9_]+", "_", slug)

@@ -3,31 +3,65 @@
 Each function says which public API would make it unnecessary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     AUTOMATION_CONDITION_TAG,
+    MAX_RETRIES_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
 )
 
 __all__ = [
+    "CheckRunHealthResult",
     "FreshnessState",
+    "LocalRun",
+    "PoolClaims",
+    "WorkerStatus",
+    "begin_cancel",
+    "close_as_canceled",
+    "close_as_failed",
+    "create_run",
     "daemon_heartbeats",
+    "forget_collection",
+    "free_slots",
     "freshness_states",
-    "implicit_job",
     "is_automated",
+    "is_canceling",
     "latest_check",
+    "never_retried_tags",
     "newest_materializations",
     "partition_range_tags",
+    "pool_claims",
     "requested_backfills",
+    "retried_tags",
     "run_storage_id",
+    "runs_with_slots",
+    "unfinished_runs_of",
 ]
+
+CODE_LOCATION = "clip_assets"
+"""The name that `dg dev` (pyproject.toml) and workspace.yaml give to this project's code."""
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def partition_range_tags(first: str, last: str) -> dict[str, str]:
@@ -111,11 +145,141 @@ def daemon_heartbeats(instance: dg.DagsterInstance) -> dict[str, float]:
     return {name: beat.timestamp for name, beat in beats.items()}
 
 
-def implicit_job(defs: dg.Definitions, asset: dg.AssetKey) -> dg.JobDefinition:
-    """The implicit job that Dagster creates for one asset and its checks.
+def create_run(  # noqa: PLR0913
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    asset: dg.AssetKey,
+    run_id: str,
+    *,
+    tags: Mapping[str, str],
+    config: Mapping[str, object] = MappingProxyType({}),
+) -> "LocalRun":
+    """Record a run of one asset and its checks, as the UI would launch it.
 
-    Needed until `dg.materialize` takes definitions, with their checks, resources and executor.
+    `config` is the asset's run config.
+    Needed until `dg.materialize` takes definitions, with their checks, resources and executor, and
+    the code location that its run belongs to.
     """
     job = defs.resolve_implicit_job_def_def_for_assets([asset])
     assert job is not None, "every asset has its implicit job"
-    return job
+    location = RegisteredCodeLocationOrigin(CODE_LOCATION)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job.name)
+    run = instance.create_run_for_job(
+        job.get_subset(asset_selection={asset}),
+        run_id=run_id,
+        run_config={
+            **_QUIET,
+            **({"ops": {asset.to_python_identifier(): {"config": {**config}}}} if config else {}),
+        },
+        tags=tags,
+        asset_selection={asset},
+        remote_job_origin=origin,
+    )
+    return LocalRun(instance, job, run)
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A recorded run that this process executes. Needed as `create_run`."""
+
+    instance: dg.DagsterInstance
+    job: dg.JobDefinition
+    run: dg.DagsterRun
+
+    def execute(self) -> list[dg.DagsterEvent]:
+        """Execute the run to its end; returns its events, also if it fails."""
+        return list(execute_run_iterator(InMemoryJob(self.job), self.run, self.instance))
+
+
+def never_retried_tags() -> dict[str, str]:
+    """Tags that exempt one run from the instance's `run_retries`.
+
+    Needed until the names of these documented tags can be imported.
+    """
+    return {MAX_RETRIES_TAG: "0"}
+
+
+def retried_tags() -> dict[str, str]:
+    """Tags by which `run_retries` also applies to a run that fails in an asset.
+
+    Needed until the names of these documented tags can be imported.
+    """
+    return {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
+
+
+def is_canceling(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a user cancelled the run, which is not over yet.
+
+    Needed until a context says why its run was interrupted.
+    """
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status in (
+        dg.DagsterRunStatus.CANCELING,
+        dg.DagsterRunStatus.CANCELED,
+    )
+
+
+def begin_cancel(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Record that a user cancels the run; when it then stops, Dagster closes it as canceled.
+
+    Needed until an instance can publicly cancel a run that no launcher started.
+    """
+    instance.report_run_canceling(run)
+
+
+def close_as_canceled(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Close a run that did not stop in time. Needed as `begin_cancel`."""
+    instance.report_run_canceled(run)
+
+
+def close_as_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """Close a run that can no longer do it itself. Needed as `begin_cancel`."""
+    instance.report_run_failed(run, why)
+
+
+@dataclass(frozen=True)
+class PoolClaims:
+    """Ids of the runs that hold slots of a pool, and of those that wait for one."""
+
+    holding: tuple[str, ...]
+    waiting: frozenset[str]
+
+
+def pool_claims(instance: dg.DagsterInstance, pool: str) -> PoolClaims:
+    """Needed until a public API returns what the UI shows under Deployment -> Concurrency."""
+    info = instance.event_log_storage.get_concurrency_info(pool)
+    return PoolClaims(
+        tuple(sorted(info.active_run_ids | info.assigned_run_ids)), frozenset(info.pending_run_ids)
+    )
+
+
+def runs_with_slots(instance: dg.DagsterInstance) -> set[str]:
+    """Ids of all runs that hold or await a slot of any pool. Needed as `pool_claims`."""
+    return instance.event_log_storage.get_concurrency_run_ids()
+
+
+def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
+    """What `Free concurrency slots` in the UI does. Needed as `pool_claims`."""
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def forget_collection(instance: dg.DagsterInstance, collection: str, partitions: str) -> None:
+    """Wipe the events of the collection's assets, and delete its partitions.
+
+    Needed until what *Wipe materializations* in the UI does is public in Python.
+    """
+    keys = instance.get_asset_keys(prefix=[collection])
+    if keys:
+        instance.wipe_assets(keys)
+    for key in instance.get_dynamic_partitions(partitions):
+        instance.delete_dynamic_partition(partitions, key)
+
+
+def unfinished_runs_of(instance: dg.DagsterInstance, collection: str) -> list[str]:
+    """Ids of the runs that work on the collection's assets, or are going to."""
+    unfinished = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
+    return [
+        run.run_id
+        for run in instance.get_runs(unfinished)
+        if any(key.path[0] == collection for key in run.asset_selection or ())
+    ]

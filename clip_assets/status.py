@@ -1,6 +1,6 @@
 """The progress of each collection: listed, embedded, indexed, released. Needs no Dagster."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -96,6 +96,29 @@ def is_live(
     return same and not tables.any_released(connection, newest, after=live.index_id)
 
 
+def left_behind(release: Release | None, collection: str, defined: Collection[str]) -> str | None:
+    """A sentence if the live model is none of those that the collection's YAML defines.
+
+    It goes on answering, but nothing embeds new images for it.
+    """
+    if release is None or not defined or release.spec.slug in defined:
+        return None
+    which = f" --model {sorted(defined)[0]}" if len(defined) > 1 else ""
+    return (
+        f"{collection} answers by the model {release.spec.slug}, which no defs.yaml has any more: "
+        "new images are not embedded for it. Either put its `model:` back, or switch to "
+        f"{' or '.join(sorted(defined))} with `clip-assets backfill {collection}{which}`."
+    )
+
+
+def live_release(connection: psycopg.Connection, collection: str) -> Release | None:
+    """The live release, or None if nothing is live."""
+    try:
+        return search.live(connection, collection)
+    except ReleaseError:
+        return None
+
+
 def collection_status(
     connection: psycopg.Connection | None, objects: Objects, collection: str
 ) -> CollectionStatus | None:
@@ -107,7 +130,7 @@ def collection_status(
     head = catalog.read(objects)
     if head is None:
         return None
-    release = _live(connection, collection) if connection else None
+    release = live_release(connection, collection) if connection else None
     slugs = commits.slugs(objects)
     models = tuple(_model(connection, objects, head, slug, release) for slug in slugs)
     return CollectionStatus(head, models, release)
@@ -123,13 +146,6 @@ def collections(settings: Settings) -> list[str]:
         return sorted(names)
     folder = local_path(settings.data_uri)
     return sorted(path.parent.parent.name for path in folder.glob(f"*/{paths.CATALOG}"))
-
-
-def _live(connection: psycopg.Connection, collection: str) -> Release | None:
-    try:
-        return search.live(connection, collection)
-    except ReleaseError:
-        return None
 
 
 def _model(

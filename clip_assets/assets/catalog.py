@@ -1,12 +1,20 @@
 """`catalog`: every image of the collection, divided into shards, which become partitions."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 
 from clip_assets import catalog
+from clip_assets.assets.failures import told
 from clip_assets.automation.conditions import catalog_condition
+from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
+from clip_assets.dagster_private import newest_materializations
 from clip_assets.resources import Installation
 from clip_assets.source.open import open_source
+from clip_assets.store import commit as commits
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects
 
 
 def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
@@ -18,6 +26,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         automation_condition=catalog_condition(collection),
     )
+    @told()
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -35,7 +44,14 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
             max_vanished_share=collection.max_vanished_share,
         )
         keys = [shard.shard for shard in head.shards]
+        deleted = _deleted(context.instance, collection, known)
         context.instance.add_dynamic_partitions(collection.partitions_name, keys)
+        recorded = _record_committed(context.instance, collection, objects, head)
+        if deleted or recorded:
+            context.log.warning(
+                f"Dagster had lost {len(deleted)} partitions and {recorded} materializations of "
+                "shards that are committed. They are recorded again; nothing was embedded."
+            )
         changed = [shard.shard for shard in head.shards if known.get(shard.shard) != shard]
         return dg.MaterializeResult(
             data_version=dg.DataVersion(head.listing),
@@ -46,7 +62,42 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
                 "new_or_changed_shards": len(changed),
                 "tombstones": sum(shard.rows - shard.live for shard in head.shards),
                 "skipped": dg.MetadataValue.json(head.skipped),
+                "partitions_restored": len(deleted),
+                "materializations_restored": recorded,
             },
         )
 
     return build
+
+
+def _deleted(
+    instance: dg.DagsterInstance, collection: Collection, known: Iterable[str]
+) -> list[str]:
+    """Shards of the previous catalog that are no partitions any more: somebody deleted them."""
+    there = set(instance.get_dynamic_partitions(collection.partitions_name))
+    return [shard for shard in known if shard not in there]
+
+
+def _record_committed(
+    instance: dg.DagsterInstance, collection: Collection, objects: Objects, head: Catalog
+) -> int:
+    """Record the committed shards that Dagster has no event of; returns how many.
+
+    Wiping an asset deletes its events and none of its files, which are searched as before. A shard
+    that was embedded without Dagster has no event either.
+    """
+    recorded = 0
+    for slug in commits.slugs(objects):
+        key = collection.embeddings_key_of(slug)
+        newest = commits.newest(objects, slug)
+        current = {s.shard for s in head.shards if newest.get(s.shard) == paths.commit(slug, s.at)}
+        for shard in sorted(current - newest_materializations(instance, key).keys()):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    key,
+                    partition=shard,
+                    metadata={"state": "restored", "dagster/uri": objects.uri(newest[shard])},
+                )
+            )
+            recorded += 1
+    return recorded

@@ -4,19 +4,32 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import dagster as dg
+from pydantic import Field
 
 from clip_assets import catalog
+from clip_assets.assets.failures import told
 from clip_assets.assets.shard_metadata import shard_metadata
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
-from clip_assets.errors import HopelessJobError
+from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
+from clip_assets.runs import worker
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
+
+
+class EmbeddingsConfig(dg.Config):
+    """What one run may do otherwise than the YAML says."""
+
+    again: bool = Field(
+        False,
+        description="Embed committed shards again, from nothing. The present embeddings answer "
+        "until the new ones are committed. Other models of the collection follow.",
+    )
 
 
 def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
@@ -28,32 +41,56 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         description=f"{collection.spec.title} embeddings of every image, as unit vectors: parquet "
         "parts and a commit per shard.",
         kinds={"parquet", "pytorch"},
-        pool=None if collection.sky else "embed",
+        pool=collection.embed_pool,
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
     )
     def build(
         context: dg.AssetExecutionContext,
+        config: EmbeddingsConfig,
         installation: Installation,
         compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
+        # Should this process be killed, run monitoring frees the slot of the pool.
+        context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = installation.objects(collection.name)
-        head = catalog.require(objects, collection.name)
-        client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
-        run = _Run(context, collection, objects, head, client)
-        try:
-            # Closing the generator lets the client cancel a job that this run no longer awaits.
-            with closing(run.outcomes()) as outcomes:
-                for outcome in outcomes:
-                    yield from run.record(outcome)
-        except dg.DagsterExecutionInterruptedError as error:
-            raise _terminated() from error
-        except HopelessJobError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        with told():
+            head = catalog.require(objects, collection.name)
+            if config.again:
+                head = _renewed(context, objects, head, collection.spec.slug)
+            client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
+            run = _Run(context, collection, objects, head, client)
+            try:
+                # Closing the generator lets the client stop a job that this run no longer awaits.
+                with closing(run.outcomes()) as outcomes:
+                    for outcome in outcomes:
+                        yield from run.record(outcome)
+            except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
+                raise _interrupted(context) from error
         if run.unfinished:
             raise _partial_failure(run.unfinished, len(context.partition_keys))
         yield dg.MaterializeResult()
 
     return build
+
+
+def _renewed(
+    context: dg.AssetExecutionContext, objects: Objects, head: Catalog, slug: str
+) -> Catalog:
+    """The head with a new version of each shard of the run that is committed.
+
+    A retry finds shards that this run, or the run it retries, has already made again.
+    """
+    run = context.run
+    ours = {run.run_id, run.parent_run_id, run.root_run_id}
+    made = {
+        shard.shard: commits.read(objects, slug, shard.at)
+        for shard in head.pick(context.partition_keys)
+    }
+    old = [key for key, commit in made.items() if commit and commit.run_id not in ours]
+    if old:
+        context.log.info(f"embedding again, from nothing: {', '.join(old)}")
+        head = catalog.renew(objects, head, old)
+    return head
 
 
 class _Run:
@@ -109,18 +146,24 @@ class _Run:
         job_id = jobs.id_of(
             self._collection.spec.slug,
             context.partition_keys,
-            context.run_id,
+            context.run.run_id,
             context.retry_number,
         )
-        return self._collection.job(job_id, context.run_id, due)
+        return self._collection.job(job_id, context.run.run_id, due)
 
 
-def _terminated() -> dg.Failure:
-    """A failure without retries: on a plain interrupt, the retry policy starts another job."""
-    return dg.Failure(
-        "Terminated. Committed shards are kept; materialize the others again.",
-        allow_retries=False,
-    )
+def _interrupted(context: dg.AssetExecutionContext) -> dg.Failure:
+    """A failure that the asset's own retry policy leaves alone: the process is about to end.
+
+    If nobody cancelled the run, its machine or Dagster itself is shut down. Then Dagster's daemon
+    shall retry the run, though it failed in an asset.
+    """
+    if is_canceling(context.instance, context.run.run_id):
+        sentence = "Terminated. Committed shards are kept; materialize the others again."
+    else:
+        context.instance.add_run_tags(context.run.run_id, retried_tags())
+        sentence = "Dagster was stopped. Committed shards are kept; the run's retry does the rest."
+    return dg.Failure(sentence, allow_retries=False)
 
 
 def _partial_failure(unfinished: dict[str, str], asked: int) -> dg.Failure:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 
+from clip_assets.assets.failures import told
 from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import is_automated
@@ -32,7 +33,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with installation.connect() as connection:
+        with told(), installation.connect() as connection:
             if _is_decided_by_hand(context, connection, collection):
                 _restore_relations(connection, collection)
                 context.log.info("Another index is live. Materialize `release` to switch.")

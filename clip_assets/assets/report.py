@@ -6,6 +6,7 @@ import dagster as dg
 import numpy as np
 
 from clip_assets.assets.drift_chart import drift_chart
+from clip_assets.assets.failures import told
 from clip_assets.assets.pictures import pair_sheet
 from clip_assets.automation.conditions import report_condition
 from clip_assets.collection import Collection
@@ -28,6 +29,7 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         automation_condition=report_condition(collection),
     )
+    @told()
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]

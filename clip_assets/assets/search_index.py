@@ -5,12 +5,14 @@ from typing import Any
 import dagster as dg
 
 from clip_assets.assets.chart import Line, recall_chart
+from clip_assets.assets.failures import told
 from clip_assets.automation.conditions import search_index_condition
-from clip_assets.collection import Collection
+from clip_assets.collection import INDEX_POOL, Collection
 from clip_assets.index import tables
 from clip_assets.judge.judgement import Judgement
 from clip_assets.judge.update import update_index
 from clip_assets.resources import Installation
+from clip_assets.runs import worker
 
 
 def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
@@ -20,12 +22,15 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
         description="Rows and HNSW index in Postgres. Loads each shard in one transaction and "
         "measures recall after each change.",
         kinds={"postgres"},
-        pool="index",
+        pool=INDEX_POOL,
         automation_condition=search_index_condition(),
     )
+    @told()
     def build(
         context: dg.AssetExecutionContext, installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        # Should this process be killed, run monitoring frees the slot of the pool.
+        context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = installation.objects(collection.name)
         with installation.connect() as connection:
             done = update_index(

@@ -1,16 +1,25 @@
 """Checks of `catalog`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import dagster as dg
 import pyarrow.compute as pc
 
 from clip_assets import catalog
 from clip_assets.collection import Collection
+from clip_assets.errors import DatabaseError
+from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.resources import Installation
+from clip_assets.settings import Settings
+from clip_assets.status import left_behind, live_release
 
 
-def catalog_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
+def catalog_checks(
+    collection: Collection, defined: Callable[[], set[str]]
+) -> Iterator[dg.AssetChecksDefinition]:
+    """`defined` gives the slugs of all models of the collection that the code location has."""
+
     @dg.asset_check(
         asset=collection.catalog_key,
         blocking=True,
@@ -34,3 +43,23 @@ def catalog_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]
         )
 
     yield ids_unique
+
+    @dg.asset_check(
+        asset=collection.catalog_key,
+        description="A YAML file defines the model that answers searches, so new images are "
+        "embedded for it.",
+    )
+    def live_model_is_defined() -> dg.AssetCheckResult:
+        try:
+            with connect_reader_if_migrated(Settings()) or nullcontext() as connection:
+                live = live_release(connection, collection.name) if connection else None
+        except DatabaseError as error:  # listing images needs no database
+            return _warned(f"The live release is not known: {error}")
+        told = left_behind(live, collection.name, defined())
+        return _warned(told) if told else dg.AssetCheckResult(passed=True)
+
+    yield live_model_is_defined
+
+
+def _warned(text: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=text)

@@ -1,11 +1,13 @@
 """The command line: `clip-assets --help`."""
 
+import json
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -13,7 +15,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from clip_assets.errors import ClipAssetsError
 from clip_assets.model import Precision
@@ -31,19 +33,47 @@ app = typer.Typer(
 )
 app.add_typer(sky_app, name="sky")
 out = Console()
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = 1000  # another program reads it: nothing is cut off or wrapped
 
 CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Slug of the model, if there are several.")
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"clip-assets {version('clip-assets')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _ended_by_a_signal() -> None:
+def _ended_by_a_signal(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
     # By default these end a process at once: no folder is removed, nothing that it started stops.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
-            signal.signal(number, lambda received, _: sys.exit(128 + received))
+            signal.signal(number, _end)
+
+
+def _interruptible() -> None:
+    """Ctrl-C ends the command with status 130, also in a script's background.
+
+    There a shell makes commands ignore it, and what they start as well.
+    """
+    signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 @contextmanager
@@ -80,17 +110,22 @@ def demo(
     exit_after: Annotated[
         bool, typer.Option("--exit", help="Exit with 0 after one correct search.")
     ] = False,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of the search page; the next free one.")
+    ] = 8000,
 ) -> None:
     """Start Postgres, the Dagster UI and the search page on the bundled sample.
 
     clip-assets demo
+
+    clip-assets demo --port 9000
     """
     from clip_assets.cli.demo import Demo
 
     with _explained():
         settings = Settings()
         prepare_dagster_home(settings)
-        Demo(settings, out).run(exit_after=exit_after)
+        Demo(settings, out, port).run(exit_after=exit_after)
 
 
 @app.command()
@@ -120,21 +155,21 @@ def init(
 
 
 @app.command()
-def status() -> None:
+def status(as_json: JsonOption = False) -> None:
     """Show each collection's progress, SkyPilot cost and freshness.
 
     clip-assets status
+
+    clip-assets status --json
     """
-    from clip_assets.cli.status import print_status
+    from clip_assets.cli.status import print_status, progress_of_all
 
     with _explained():
         settings = Settings()
-        used = (
-            Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml"
-        ).exists()
-        if used:
-            prepare_dagster_home(settings)
-        print_status(settings, out, dagster=used)
+        if as_json:
+            _print_json(progress_of_all(settings))
+            return
+        print_status(settings, out, dagster=_dagster_used(settings))
 
 
 @app.command()
@@ -144,23 +179,32 @@ def backfill(
         str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
     ] = "missing",
     model: ModelOption = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Embed the shards again, also committed ones.")
+    ] = False,
 ) -> None:
     """Bring a collection up to date: catalog, embeddings, search_index, release.
 
     Runs the same assets and checks as the UI, and records the runs there. Committed shards
-    are not computed again.
+    are not computed again, except with --again: then the old embeddings answer until the new ones
+    are committed.
 
         clip-assets backfill photos
 
         clip-assets backfill photos --shards 0..9
+
+        clip-assets backfill photos --shards 3 --again
     """
-    from clip_assets.cli.backfill_progress import backfill_with_progress
+    _interruptible()
+    from clip_assets.catalog import require_selection
+    from clip_assets.cli.backfill_progress import Asked, backfill_with_progress
 
     warnings.filterwarnings("ignore", module="dagster")
     with _explained():
         settings = Settings()
+        require_selection(shards)
         prepare_dagster_home(settings)
-        backfill_with_progress(settings, collection, model, shards, out)
+        backfill_with_progress(settings, Asked(collection, model, shards, again), out)
 
 
 @sky_app.command("launch")
@@ -203,20 +247,24 @@ def search(
     image: Annotated[Path | None, typer.Option(help="An image file to search with.")] = None,
     collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     k: Annotated[int, typer.Option(min=1, max=100)] = 10,
+    as_json: JsonOption = False,
 ) -> None:
     """Search the live release by text or by image.
 
     clip-assets search "a photo of a cloud"
 
-    clip-assets search --image cat.jpg --k 5
+    clip-assets search --image cat.jpg --k 5 --json
     """
     from clip_assets.cli.search import search_live
 
     with _explained():
         release, found = search_live(Settings(), collection, text, image, k)
+    if as_json:
+        _print_json({"release": release.id, **asdict(found)})
+        return
     if release.identity.untrained:
         out.print("[yellow]untrained model: results are meaningless[/yellow]")
-    table = Table("score", "image", "caption", "shard", "run", "sha256")
+    table = Table("score", Column("image", overflow="fold"), "caption", "shard", "run", "sha256")
     for hit in found.hits:
         line = hit.lineage
         table.add_row(
@@ -230,20 +278,24 @@ def search(
 @app.command()
 def sql(
     statement: Annotated[str, typer.Argument(help="DuckDB SQL over `embeddings`.")],
+    *,
     collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     model: ModelOption = None,
     postgres: Annotated[
         bool, typer.Option("--postgres", help="Also attach Postgres, as `postgres.…`.")
     ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Query the parquet with DuckDB; `clip_text(…)` and `clip_image(…)` make query vectors.
 
     clip-assets sql "SELECT image_id, score FROM search(clip_text('a photo of a cloud'), 5)"
 
-    clip-assets sql "SELECT shard, count(*) FROM embeddings GROUP BY shard"
+    clip-assets sql "SELECT shard, count(*) FROM embeddings GROUP BY shard" --csv
     """
     import duckdb
 
+    from clip_assets.cli.sql import rows_of, write_csv
     from clip_assets.lake.lake import attach_postgres, open_lake
     from clip_assets.postgres.connect import reader_dsn
 
@@ -253,7 +305,12 @@ def sql(
         try:
             relation = database.sql(statement)
             if relation is not None:
-                relation.show(max_width=out.width)
+                if as_json:
+                    _print_json(rows_of(relation))
+                elif as_csv:
+                    write_csv(relation, sys.stdout)
+                else:
+                    relation.show(max_width=out.width)
         except duckdb.Error as error:
             raise ClipAssetsError(str(error).strip()) from error
 
@@ -469,6 +526,46 @@ def erase(
         out.print(f"Receipt: {path}", soft_wrap=True, highlight=False)
     if not receipts:
         out.print(f"No erasure of {collection} was interrupted.")
+
+
+@app.command()
+def drop(
+    collection: CollectionArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete all of a collection that is in no YAML any more, and write a receipt.
+
+    Lists what goes and asks first: releases, indexes, the SQL schema, files, Dagster's record.
+    The images themselves stay.
+
+        clip-assets drop photos
+    """
+    from clip_assets.cli.drop import drop_collection
+    from clip_assets.erasure.drop import Belongings
+
+    def confirm(had: Belongings) -> bool:
+        out.print(f"This deletes, for good, of {collection}:")
+        for line in had.lines:
+            out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        return yes or typer.confirm("Delete?")
+
+    with _explained():
+        settings = Settings()
+        receipt = drop_collection(settings, collection, confirm, dagster=_dagster_used(settings))
+    told = f"Receipt: {receipt}" if receipt else "Nothing was deleted."
+    out.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def _dagster_used(settings: Settings) -> bool:
+    """Whether this installation has a Dagster instance; if so, Dagster is pointed at it."""
+    used = (Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml").exists()
+    if used:
+        prepare_dagster_home(settings)
+    return used
 
 
 def prepare_dagster_home(settings: Settings) -> None:

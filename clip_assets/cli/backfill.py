@@ -4,24 +4,29 @@ Runs are executed here, one after another, and recorded in the Dagster instance 
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import dagster as dg
-from dagster import DagsterEventType, ExecuteInProcessResult
 
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.catalog import Catalog
+from clip_assets.cli.execution import Execution
+from clip_assets.collection import INDEX_POOL
 from clip_assets.component.image_collection import ImageCollection
-from clip_assets.dagster_private import implicit_job
+from clip_assets.dagster_private import create_run, never_retried_tags
 from clip_assets.errors import JobError, SettingsError
+from clip_assets.runs import abandoned, worker
+from clip_assets.runs.slots import SlotWatch
 from clip_assets.settings import PROJECT, Settings
 from clip_assets.status import missing_shards
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 from clip_assets.store.rejects import rejects_told
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_STOP_SECONDS = 3.0
+_CANCEL_SKY_SECONDS = 60.0
 
 
 class Backfill:
@@ -30,12 +35,24 @@ class Backfill:
     Raises SettingsError if no such collection is defined, JobError if a run fails.
     """
 
-    def __init__(self, settings: Settings, collection: str, slug: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        collection: str,
+        slug: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         tree = dg.ComponentTree.for_project(PROJECT)
         self.collection = _chosen(tree.get_all_components(ImageCollection), collection, slug)
         self.objects = Objects(settings.collection_uri(collection))
         self._defs = tree.build_defs()
         self._instance = dg.DagsterInstance.get()
+        self._say = say
+
+    def clear_abandoned(self) -> None:
+        """Close runs whose process was killed, free the slots of ended runs, and say so."""
+        for sentence in abandoned.clear(self._instance):
+            self._say(sentence)
 
     def refresh_catalog(self) -> None:
         """List the source and create new shards, if this collection's YAML has a source."""
@@ -46,9 +63,14 @@ class Backfill:
     def head(self) -> Catalog:
         return catalog.require(self.objects, self.collection.name)
 
-    def chosen(self, shards: str) -> list[str]:
-        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`."""
+    def chosen(self, shards: str, *, again: bool = False) -> list[str]:
+        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`.
+
+        Raises SettingsError if missing ones are to be made again.
+        """
         if shards == "missing":
+            if again:
+                raise SettingsError("Say which shards to make again, such as --shards 3..7 or all.")
             return missing_shards(self.objects, self.head, self.collection.spec.slug)
         return catalog.select(self.head, shards)
 
@@ -56,9 +78,18 @@ class Backfill:
         """Batches of consecutive shards, one run each."""
         return batches(shards, self.collection.shards_per_run)
 
-    def embed(self, batch: list[str], run_id: str) -> None:
-        """One run, and so one job, for consecutive shards."""
-        self._execute(self.collection.embeddings_key, range_tags(batch), run_id)
+    def embed(
+        self, batch: list[str], run_id: str, meanwhile: Callable[[], None], *, again: bool = False
+    ) -> None:
+        """One run, and so one job, for consecutive shards; `again` makes committed ones anew."""
+        self._execute(
+            self.collection.embeddings_key,
+            meanwhile,
+            pool=self.collection.embed_pool,
+            tags=range_tags(batch),
+            run_id=run_id,
+            config={"again": True} if again else {},
+        )
 
     def rejects(self, shards: list[str]) -> Iterator[str]:
         """A sentence for each of these shards that rejects images."""
@@ -68,25 +99,44 @@ class Backfill:
             if commit and (told := rejects_told(self.objects, commit, share)):
                 yield f"shard {shard.shard}: {told}"
 
-    def index(self) -> None:
-        self._execute(self.collection.search_index_key)
+    def index(self, meanwhile: Callable[[], None]) -> None:
+        self._execute(self.collection.search_index_key, meanwhile, pool=INDEX_POOL)
 
     def release(self) -> None:
         self._execute(self.collection.release_key)
 
-    def _execute(
-        self, key: dg.AssetKey, tags: dict[str, str] | None = None, run_id: str | None = None
+    def _execute(  # noqa: PLR0913
+        self,
+        key: dg.AssetKey,
+        meanwhile: Callable[[], None] = lambda: None,
+        *,
+        pool: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        run_id: str | None = None,
+        config: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        result = implicit_job(self._defs, key).execute_in_process(
-            run_config=_QUIET,
-            instance=self._instance,
-            asset_selection=[key],
-            tags=tags,
-            run_id=run_id or str(uuid.uuid4()),
-            raise_on_error=False,
+        run_id = run_id or str(uuid.uuid4())
+        local = create_run(
+            self._instance,
+            self._defs,
+            key,
+            run_id,
+            # Who typed the command repeats it; nobody expects that a daemon does.
+            tags={**(tags or {}), **worker.tags(run_id), **never_retried_tags()},
+            config=config,
         )
-        if not result.success:
-            raise JobError(f"{key.to_user_string()}: {_reason(result)}")
+        slots = SlotWatch(self._instance, pool, run_id, self._say) if pool else None
+
+        def look() -> None:
+            if slots:
+                slots.look()
+            meanwhile()
+
+        stop_seconds = _CANCEL_SKY_SECONDS if self.collection.sky else _STOP_SECONDS
+        events = Execution(local, stop_seconds=stop_seconds).wait(look)
+        ended = self._instance.get_run_by_id(run_id)
+        if ended is None or ended.status != dg.DagsterRunStatus.SUCCESS:
+            raise JobError(f"{key.to_user_string()}: {_reason(events)}")
 
 
 def _chosen(
@@ -104,10 +154,10 @@ def _chosen(
     raise SettingsError(f"Collection {collection} {problem} of: {known or 'none'}.")
 
 
-def _reason(result: ExecuteInProcessResult) -> str:
+def _reason(events: Sequence[dg.DagsterEvent]) -> str:
     """The message of the first failure."""
-    for event in result.all_events:
-        if event.event_type == DagsterEventType.STEP_FAILURE:
+    for event in events:
+        if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
                 return data.user_failure_data.description

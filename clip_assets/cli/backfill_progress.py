@@ -4,8 +4,9 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -25,30 +27,43 @@ from clip_assets.node.job import id_of
 from clip_assets.node.progress import read_progress
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
+from clip_assets.store.objects import Objects
 
-_POLL_SECONDS = 0.3
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked for; `again` makes committed shards anew."""
+
+    collection: str
+    slug: str | None
+    shards: str
+    again: bool
 
 
-def backfill_with_progress(
-    settings: Settings, collection: str, slug: str | None, shards: str, out: Console
-) -> None:
+def backfill_with_progress(settings: Settings, asked: Asked, out: Console) -> None:
     """Bring the collection up to date, showing progress. Raises ClipAssetsError."""
     log = settings.home.resolve() / "logs" / "backfill.log"
-    with _stderr_into(log):
-        _bring_up_to_date(settings, collection, slug, shards, out)
+    try:
+        with _stderr_into(log):
+            _bring_up_to_date(settings, asked, out)
+    except SystemExit:
+        out.print("Stopped. What is finished is kept: run the same command to go on.")
+        raise
 
 
-def _bring_up_to_date(
-    settings: Settings, collection: str, slug: str | None, shards: str, out: Console
-) -> None:
-    with out.status(f"{collection}: loading definitions"):
-        work = Backfill(settings, collection, slug)
-    with out.status(f"{collection}: listing images"):
+def _bring_up_to_date(settings: Settings, asked: Asked, out: Console) -> None:
+    def say(sentence: str) -> None:
+        out.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    with out.status(f"{asked.collection}: loading definitions"):
+        work = Backfill(settings, asked.collection, asked.slug, say)
+    work.clear_abandoned()
+    with out.status(f"{asked.collection}: listing images"):
         work.refresh_catalog()
     head = work.head
     out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
-    due = work.chosen(shards)
-    _embed(work, due, out)
+    due = work.chosen(asked.shards, again=asked.again)
+    _embed(work, due, out, again=asked.again)
     for line in work.rejects(due):
         out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     _index(work, settings, out)
@@ -58,7 +73,7 @@ def _bring_up_to_date(
     out.print("release       live")
 
 
-def _embed(work: Backfill, shards: list[str], out: Console) -> None:
+def _embed(work: Backfill, shards: list[str], out: Console, *, again: bool) -> None:
     if not shards:
         out.print("embeddings    all shards are committed")
         return
@@ -72,24 +87,39 @@ def _embed(work: Backfill, shards: list[str], out: Console) -> None:
         TextColumn("{task.fields[speed]:.0f} images/s, ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out) as bar, ThreadPoolExecutor(1) as pool:
-        task = bar.add_task("", total=images, shards=len(shards), done=0, speed=0.0)
-        images_before = shards_before = 0
+    with Progress(*columns, console=out) as bar:
+        shown = _EmbedBar(bar, bar.add_task("", total=images, shards=len(shards), done=0, speed=0))
         for batch in work.batches(shards):
             run_id = str(uuid.uuid4())
-            running: Future[None] = pool.submit(work.embed, batch, run_id)
-            while not _finished(running):
-                job = read_progress(work.objects, id_of(work.collection.spec.slug, batch, run_id))
-                if job:
-                    bar.update(
-                        task,
-                        completed=images_before + job.images_done,
-                        done=shards_before + job.shards_done,
-                        speed=job.images_per_second,
-                    )
-            images_before += sum(shard.live for shard in work.head.pick(batch))
-            shards_before += len(batch)
-            bar.update(task, completed=images_before, done=shards_before)
+            job_id = id_of(work.collection.spec.slug, batch, run_id)
+            show = partial(shown.follow, work.objects, job_id)
+            work.embed(batch, run_id, show, again=again)
+            shown.finish(len(batch), sum(shard.live for shard in work.head.pick(batch)))
+
+
+@dataclass
+class _EmbedBar:
+    """The bar over all runs; `images` and `shards` are those of the runs that have ended."""
+
+    bar: Progress
+    task: TaskID
+    images: int = 0
+    shards: int = 0
+
+    def follow(self, objects: Objects, job_id: str) -> None:
+        job = read_progress(objects, job_id)
+        if job:
+            self.bar.update(
+                self.task,
+                completed=self.images + job.images_done,
+                done=self.shards + job.shards_done,
+                speed=job.images_per_second,
+            )
+
+    def finish(self, shards: int, images: int) -> None:
+        self.shards += shards
+        self.images += images
+        self.bar.update(self.task, completed=self.images, done=self.shards)
 
 
 def _index(work: Backfill, settings: Settings, out: Console) -> None:
@@ -103,17 +133,19 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
     shards = len(work.head.shards)
     with (
         Progress(*columns, console=out, transient=True) as bar,
-        ThreadPoolExecutor(1) as pool,
         connect_owner(settings) as connection,
     ):
         task, doing = bar.add_task("", total=None), ""
-        running = pool.submit(work.index)
-        while not _finished(running):
+
+        def show() -> None:
+            nonlocal doing
             step = progress.step(connection, *work.collection.index_key, shards)
             if step.doing != doing:  # the remaining time is per step
                 doing = step.doing
                 bar.reset(task, total=None, description=doing)
             bar.update(task, completed=step.done, total=step.total)
+
+        work.index(show)
 
 
 @contextmanager
@@ -129,12 +161,3 @@ def _stderr_into(log: Path) -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _finished(running: Future[None]) -> bool:
-    """Whether the run has ended; re-raises its exception."""
-    try:
-        running.result(timeout=_POLL_SECONDS)
-    except TimeoutError:
-        return False
-    return True

@@ -37,8 +37,8 @@ _STOP_SECONDS = 15
 class Demo:
     """The processes of one demo. Leaving `run` in any way stops everything it started."""
 
-    def __init__(self, settings: Settings, out: Console) -> None:
-        self.settings, self.out = settings, out
+    def __init__(self, settings: Settings, out: Console, port: int = 8000) -> None:
+        self.settings, self.out, self._port = settings, out, port
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._page = ""
         self._logs = settings.home.resolve() / "logs"
@@ -70,7 +70,7 @@ class Demo:
         with self.out.status("Starting Postgres with pgvector"):
             connect_owner(self.settings).close()
         dagster_port = self._free_port(3000, "the Dagster UI")
-        page_port = self._free_port(8000, "the search page")
+        page_port = self._free_port(self._port, "the search page")
         dagster_ui = f"http://127.0.0.1:{dagster_port}"
         page = f"http://127.0.0.1:{page_port}"
         self._page = page

@@ -1,13 +1,16 @@
 """`clip-assets status`: progress, cost and freshness of each collection."""
 
 from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
+from clip_assets.component.written import models_in_yaml
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.settings import Settings
-from clip_assets.status import collection_status, collections
+from clip_assets.status import collection_status, collections, left_behind
 from clip_assets.store import costs
 from clip_assets.store.objects import Objects
 
@@ -16,9 +19,9 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     """`dagster`: whether to show freshness, which only a Dagster instance knows."""
-    progress, damage, skipped = _progress(settings)
+    progress, faults, skipped = _progress(settings)
     out.print(progress if progress.row_count else "No collections yet. Try `clip-assets demo`.")
-    for line in damage:
+    for line in faults:
         out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     for line in skipped:
         out.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
@@ -28,14 +31,38 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
             out.print(table)
 
 
+def progress_of_all(settings: Settings) -> list[dict[str, Any]]:
+    """What `status` shows of each collection and its models, for JSON."""
+    with connect_reader_if_migrated(settings) or nullcontext() as connection:
+        return [
+            {
+                "collection": name,
+                "images": found.catalog.images,
+                "skipped": found.catalog.skipped,
+                "shards": len(found.catalog.shards),
+                "current": found.current,
+                "release": found.release.id if found.release else None,
+                "models": [asdict(model) for model in found.models],
+                "left_behind": left_behind(found.release, name, models_in_yaml(name) or ()),
+            }
+            for name in collections(settings)
+            if (found := collection_status(connection, _objects(settings, name), name))
+        ]
+
+
+def _objects(settings: Settings, collection: str) -> Objects:
+    return Objects(settings.collection_uri(collection))
+
+
 def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
-    """The table, a line for each damaged index, and one for what a catalog skipped."""
-    damage: list[str] = []
+    """The table, a line for each damaged index and each model that nothing keeps up to date, and
+    one for what a catalog skipped."""
+    faults: list[str] = []
     skipped: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
     with connect_reader_if_migrated(settings) or nullcontext() as connection:
         for name in collections(settings):
-            found = collection_status(connection, Objects(settings.collection_uri(name)), name)
+            found = collection_status(connection, _objects(settings, name), name)
             if found is None:
                 continue
             if found.catalog.skipped:
@@ -47,7 +74,7 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
                 which = f" --model {model.slug}" if len(found.models) > 1 else ""
                 if model.damage:
                     remedy = f"run `clip-assets backfill {name}{which}`"
-                    damage.append(f"{name} is damaged: {model.damage}; {remedy}")
+                    faults.append(f"{name} is damaged: {model.damage}; {remedy}")
                 live = found.release if model.live else None
                 table.add_row(
                     *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",
@@ -55,13 +82,15 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
                 )  # fmt: skip
             if not found.models:
                 table.add_row(*listed, *"----")
-    return table, damage, skipped
+            behind = left_behind(found.release, name, models_in_yaml(name) or ())
+            faults += [behind] if behind else []
+    return table, faults, skipped
 
 
 def _spent(settings: Settings) -> Table:
     table = Table("collection", "SkyPilot jobs", "GPU-hours", "dollars")
     for name in collections(settings):
-        paid = costs.read_all(Objects(settings.collection_uri(name)))
+        paid = costs.read_all(_objects(settings, name))
         if not paid:
             continue
         hours = sum(cost.gpu_seconds for cost in paid) / 3600

@@ -109,7 +109,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         sensors = [missing_shards_sensor(self), automation_sensor(self, with_catalog=has_source)]
         if has_source:
             assets.insert(0, catalog_asset(self))
-            checks.extend(catalog_checks(self))
+            checks.extend(catalog_checks(self, lambda: _models(context, self.name)))
             sensors.insert(0, new_images_sensor(self))
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
@@ -128,3 +128,9 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             group_name=self.name,
             owners=[self.owner],
         )
+
+
+def _models(context: dg.ComponentLoadContext, collection: str) -> set[str]:
+    """Slugs of the models that any file defines for the collection."""
+    found = context.component_tree.get_all_components(ImageCollection)
+    return {one.spec.slug for one in found if one.name == collection}

@@ -45,6 +45,7 @@ def write_collection(
 ) -> Path:
     """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
     attributes = collection_attributes(collection, uri, kind, model, pretrained)
+    _require_folder(kind, uri)
     path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
     if path.exists():
         raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
@@ -76,6 +77,11 @@ def collection_attributes(
         "source": {"type": kind, **valid.require_source().model_dump(exclude_defaults=True)},
         "model": valid.spec.model_dump(exclude_defaults=True),
     }
+
+
+def _require_folder(kind: str, uri: str) -> None:
+    if kind == "folder" and "://" not in uri and not Path(uri).expanduser().is_dir():
+        raise SettingsError(f"{uri} is no folder on this machine. Check the path.")
 
 
 def _absolute(name: str) -> str:

@@ -1,7 +1,6 @@
 """Runs embedding jobs as local processes, behind the same interface as the SkyPilot client."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections import deque
@@ -18,7 +17,7 @@ from clip_assets.node.job import EmbedJob
 from clip_assets.node.program import COULD_NOT_START
 from clip_assets.store.objects import Objects
 
-_STOP_SECONDS = 10
+_STOP_SECONDS = 2
 _LINES_KEPT = 20
 
 
@@ -52,19 +51,37 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
         outcomes.require_any()
 
 
+def stop_all() -> None:
+    """Stop every job of this process; a thread that waits for one goes on."""
+    for process in tuple(_running):
+        _stop(process)
+
+
+_running: "set[subprocess.Popen[str]]" = set()
+
+
 @contextmanager
 def _process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
     """A process whose stderr is a pipe, stopped at the end of the block."""
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C reaches only the run, which decides what stops
+    ) as process:
+        _running.add(process)
         try:
             yield process
         finally:
             if process.poll() is None:
                 _stop(process)
+            _running.discard(process)
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGTERM)
+    """A job has nothing to save: what it wrote is complete or does not count."""
+    process.terminate()
     try:
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:

@@ -59,7 +59,7 @@ def workshop(
     """`photos` is small and quick; `large` has pictures that keep a job busy for a minute."""
     folder = tmp_path_factory.mktemp("workshop")
     write_pictures(folder / "images", SHARDS * SHARD_SIZE)
-    _write_large_pictures(folder / "large")
+    write_large_pictures(folder / "large")
     project = write_project(
         folder / "project",
         {
@@ -124,7 +124,7 @@ def released(workshop: Workshop, backfilled: list[FinishedRun]) -> FinishedRun:
     return workshop.dagster.materialize(workshop.SEARCH_INDEX, workshop.RELEASE)
 
 
-def _write_large_pictures(folder: Path) -> None:
+def write_large_pictures(folder: Path) -> None:
     """Forty names of one picture: few bytes, many pixels."""
     folder.mkdir()
     file = io.BytesIO()

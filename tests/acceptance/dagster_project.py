@@ -44,7 +44,11 @@ _OF_TESTS: dict[str, dict[str, Any]] = {
         "config": {"dequeue_interval_seconds": 1},
     },
     "code_servers": {"local_startup_timeout": 600},
-    "run_monitoring": {"start_timeout_seconds": 600},
+    "run_monitoring": {
+        "start_timeout_seconds": 600,
+        "poll_interval_seconds": 2,
+        "free_slots_after_run_end_seconds": 1,
+    },
 }
 _ENVIRONMENT_OF_TESTS = {
     "DAGSTER_GRPC_TIMEOUT_SECONDS": "600",

@@ -11,6 +11,7 @@ from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.compute.skypilot.messages import StoreMessageReader
 from clip_assets.compute.skypilot.task import task_of
 from clip_assets.compute.skypilot.watch import Watch
+from clip_assets.dagster_private import is_canceling
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.store import costs
@@ -24,7 +25,8 @@ JOB_TAG = "clip_assets/sky_job"
 class PipesSkyPilotClient:
     """Launches a managed job, or re-attaches to the job of a lost worker of the same batch.
 
-    Terminating the run cancels only its own job.
+    Only a user who terminates the run cancels its job. A run that ends in any other way leaves the
+    job to its retry, or at last to the sensor for orphaned jobs.
     """
 
     def __init__(self, config: SkyPilotConfig) -> None:
@@ -48,7 +50,9 @@ class PipesSkyPilotClient:
                 watch = Watch(context, session, reader, sky_job)
                 yield from watch.outcomes(self._config.max_recoveries)
             except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, GeneratorExit):
-                _cancel(context, name)
+                # Otherwise Dagster is stopped or the run failed: its retry re-attaches.
+                if is_canceling(context.instance, context.run.run_id):
+                    _cancel(context, name)
                 raise
         if watch.machine:
             costs.write(objects, job_id, _cost(watch.machine, watch.state.seconds))

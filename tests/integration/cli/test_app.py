@@ -1,5 +1,6 @@
 """The command line: help that teaches, one sentence where something is missing, plain tables."""
 
+import json
 import re
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from clip_assets import catalog
 from clip_assets.cli.app import app, out
-from clip_assets.component import scaffold
+from clip_assets.component import scaffold, written
 from clip_assets.defs.resources import resources
 from clip_assets.index import build, load, tables
 from clip_assets.index.spec import IndexSpec
@@ -49,6 +50,7 @@ COMMANDS = [
     "rollback",
     "erase",
     "duplicates",
+    "drop",
     "sky",
 ]
 README = Path(__file__).parents[3] / "README.md"
@@ -168,6 +170,33 @@ def test_search_by_what_is_no_image(live: search.Release, tmp_path: Path) -> Non
     assert "No such file" in failed("search", "--image", str(tmp_path / "nothing.png"))
 
 
+def test_answers_for_other_programs(live: search.Release, embedded: Path) -> None:
+    """`--json` and `--csv` print what a program reads, whole, and nothing else."""
+    by_image = run("search", "--image", str(embedded / "pictures/00004.png"), "--k", "1", "--json")
+    (hit,) = json.loads(by_image.stdout)["hits"]
+    assert (hit["image_id"], len(hit["sha256"])) == ("00004.png", 64)
+    statement = "SELECT image_id, length(image_id) AS n FROM embeddings ORDER BY image_id LIMIT 2"
+    assert json.loads(run("sql", statement, "--json").stdout) == [
+        {"image_id": "00000.png", "n": 9},
+        {"image_id": "00001.png", "n": 9},
+    ]
+    assert run("sql", statement, "--csv").stdout == "image_id,n\n00000.png,9\n00001.png,9\n"
+    (photos,) = json.loads(run("status", "--json").stdout)
+    assert (photos["collection"], photos["images"], photos["release"]) == ("photos", 15, live.id)
+    assert photos["models"][0]["embedded"] == 2
+
+
+def test_version() -> None:
+    """It says which version is installed."""
+    assert re.fullmatch(r"clip-assets \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+def test_backfill_refuses_a_bad_selection_at_once(tmp_path: Path) -> None:
+    """Before anything is loaded or listed."""
+    assert "`3..x` is not a selection of shards" in failed("backfill", "photos", "--shards", "3..x")
+    assert not (tmp_path / "home").exists()
+
+
 def test_captions_are_shown_as_they_are(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_spec: ModelSpec
 ) -> None:
@@ -193,6 +222,28 @@ def test_status(live: search.Release, data: Path) -> None:
     """Images, shards, embedded and indexed shards, and the release, in one row a model."""
     row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
     assert re.search(row, run("status").stdout)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_status_of_a_model_that_was_edited_in_place(
+    live: search.Release, data: Path, project: Path, tiny_spec: ModelSpec, edited: bool
+) -> None:
+    """The live model is in no YAML: it says what that means and the two ways on."""
+    model = tiny_spec.model_copy(update={"untrained_seed": 7} if edited else {})
+    document = {
+        "type": "clip_assets.ImageCollection",
+        "attributes": {"collection": COLLECTION, "model": model.model_dump(exclude_none=True)},
+    }
+    path = project / f"clip_assets/defs/{COLLECTION}/defs.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(document))
+    said = run("status").stdout
+    sentence = (
+        f"photos answers by the model {tiny_spec.slug}, which no defs.yaml has any more: new "
+        "images are not embedded for it. Either put its `model:` back, or switch to "
+        f"{model.slug} with `clip-assets backfill photos`."
+    )
+    assert (sentence in said) == edited
 
 
 def test_status_beside_an_index_of_another_type(
@@ -312,7 +363,8 @@ def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder of the test's own for `init` to write to."""
-    monkeypatch.setattr(scaffold, "PROJECT", tmp_path / "project")
+    for module in (scaffold, written):
+        monkeypatch.setattr(module, "PROJECT", tmp_path / "project")
     return tmp_path / "project"
 
 
@@ -377,6 +429,12 @@ def test_init_refuses_a_bad_name(project: Path, name: str) -> None:
     assert not project.exists()
 
 
+def test_init_refuses_a_folder_that_is_not_there(project: Path, tmp_path: Path) -> None:
+    """A mistyped path is noticed now and not by an empty listing."""
+    assert "is no folder on this machine" in failed("init", "zoo", str(tmp_path / "typo"))
+    assert not project.exists()
+
+
 def test_init_refuses_what_exists(project: Path) -> None:
     """A collection's YAML is never overwritten."""
     assert run("init", "zoo", "s3://bucket/zoo").exit_code == 0
@@ -389,3 +447,53 @@ def test_init_refuses_an_unknown_kind(project: Path) -> None:
     """The kinds of source there are stand in the sentence."""
     said = failed("init", "zoo", "s3://bucket/zoo", "--kind", "ftp")
     assert all(kind in said for kind in ("folder", "webdataset", "huggingface"))
+
+
+def test_drop_lists_deletes_and_leaves_a_receipt(
+    live: search.Release, data: Path, database: str, project: Path
+) -> None:
+    """Everything of the collection goes, and nothing of others; the receipt says what there was."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        other = Made(Objects(str(data / "others")))
+        other.add("00000")
+        result = run("drop", COLLECTION, "--yes")
+        assert result.exit_code == 0, result.output
+        assert "releases: 1" in result.stdout
+        assert f"SQL relation {COLLECTION}.images" in result.stdout
+        for table in ("index", "release", "live", "ledger", "owner", "thumbnail"):
+            found = connection.execute(f"SELECT count(*) FROM clip_assets.{table}".encode())
+            assert found.fetchone() == (0,), table
+        schema = connection.execute("SELECT to_regnamespace('photos')").fetchone()
+        assert schema == (None,)
+    assert not [*data.glob(f"{COLLECTION}/**/*.*")]
+    assert [*data.glob("others/**/commit.json")]
+    (receipt,) = data.glob("dropped/*.json")
+    assert f"Receipt: {receipt}" in result.stdout
+    told = json.loads(receipt.read_text())
+    assert (told["collection"], told["releases"], told["files"] > 0) == (COLLECTION, 1, True)
+    assert "nothing of a collection photos to drop" in failed("drop", COLLECTION, "--yes")
+
+
+def test_drop_asks_first(live: search.Release, data: Path, project: Path) -> None:
+    """Without a yes nothing is deleted."""
+    result = CliRunner(mix_stderr=False).invoke(app, ["drop", COLLECTION], input="n\n")
+    assert "Nothing was deleted." in result.stdout
+    assert str(live.id) in run("status").stdout
+
+
+def test_drop_refuses_what_others_use(
+    live: search.Release, data: Path, database: str, project: Path
+) -> None:
+    """A view in another schema would be dropped unseen; so it is named and nothing happens."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE VIEW public.mine AS SELECT image_id FROM photos.images")
+    result = run("drop", COLLECTION, "--yes")
+    assert result.exit_code == 1
+    assert "public.mine in other schemas read photos's views" in result.stderr
+    assert str(live.id) in run("status").stdout
+
+
+def test_drop_refuses_what_is_defined(project: Path, database: str) -> None:
+    """Automation would make it again."""
+    assert run("init", "zoo", "s3://bucket/zoo").exit_code == 0
+    assert "is still defined in YAML" in failed("drop", "zoo", "--yes")

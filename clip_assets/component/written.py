@@ -1,0 +1,41 @@
+"""Which models the YAML files of this project name; read as plain text, without loading Dagster."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from clip_assets.model import ModelSpec
+from clip_assets.settings import PROJECT
+
+
+def models_in_yaml(collection: str) -> set[str] | None:
+    """Slugs of the models that the collection's files name.
+
+    None if a file cannot be understood without Dagster, because its model is a template.
+    """
+    slugs = set()
+    for attributes in _attributes():
+        if attributes.get("collection") != collection:
+            continue
+        model = attributes.get("model")
+        if "{{" in str(model):
+            return None
+        try:
+            slugs.add(ModelSpec.model_validate(model).slug)
+        except ValidationError:  # `dg check yaml` says what is wrong
+            return None
+    return slugs
+
+
+def _attributes() -> Iterator[dict[str, Any]]:
+    for path in sorted((PROJECT / "clip_assets" / "defs").glob("**/defs.yaml")):
+        try:
+            text = path.read_text().replace("{{ project_root }}", str(PROJECT))
+            documents = [*yaml.safe_load_all(text)]
+        except yaml.YAMLError:
+            continue
+        for document in documents:
+            if isinstance(document, dict) and isinstance(document.get("attributes"), dict):
+                yield document["attributes"]

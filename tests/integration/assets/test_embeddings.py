@@ -1,0 +1,153 @@
+"""The asset `embeddings`, with the node's own code in this process instead of a job."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from clip_assets import catalog
+from clip_assets.assets.catalog import catalog_asset
+from clip_assets.assets.embeddings import embeddings_asset
+from clip_assets.automation.batches import range_tags
+from clip_assets.collection import Collection
+from clip_assets.compute import ShardOutcome
+from clip_assets.errors import HopelessJobError
+from clip_assets.model import ModelSpec
+from clip_assets.node import embed
+from clip_assets.node.job import EmbedJob
+from clip_assets.resources import Installation
+from clip_assets.settings import Settings
+from clip_assets.source.config import FolderConfig
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+
+SHARDS = ["00000", "00001", "00002"]
+
+
+@dataclass
+class Here:
+    """An EmbedClient without a process. It fails after `most` shards."""
+
+    most: int = len(SHARDS)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def run(
+        self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
+    ) -> Iterator[ShardOutcome]:
+        self.asked.append(job.shards)
+        some = job.model_copy(update={"shards": job.shards[: self.most]})
+        assert embed.run(objects, some) == 0
+        for shard in some.shards:
+            yield ShardOutcome(shard, "committed", "")
+        if len(job.shards) > self.most:
+            raise HopelessJobError("The test's job ended early.")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A collection whose shards can be embedded, and how often that was asked for."""
+
+    collection: Collection
+    instance: dg.DagsterInstance
+
+    @property
+    def objects(self) -> Objects:
+        return Objects(Settings().collection_uri(self.collection.name))
+
+    def list_source(self) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [catalog_asset(self.collection)],
+            instance=self.instance,
+            resources={"installation": Installation()},
+        )
+
+    def embed(
+        self, shards: list[str], client: Here | None = None, *, again: bool = False
+    ) -> dg.ExecuteInProcessResult:
+        asset = embeddings_asset(self.collection)
+        return dg.materialize(
+            [asset],
+            instance=self.instance,
+            resources={"installation": Installation(), "compute": client or Here()},
+            tags=range_tags(shards),
+            run_config={"ops": {asset.op.name: {"config": {"again": True}}}} if again else {},
+            raise_on_error=False,
+        )
+
+    def versions(self) -> list[int]:
+        """The version of each shard whose embeddings are committed."""
+        newest = commits.newest(self.objects, self.collection.spec.slug)
+        return [commits.read_path(self.objects, path).version for path in newest.values()]
+
+
+@pytest.fixture
+def embedded(
+    tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
+) -> Iterator[Embedded]:
+    """Three shards of two pictures, all embedded once."""
+    pictures = write_pictures(tmp_path / "pictures", 6)
+    source = FolderConfig(uri=str(pictures))
+    collection = Collection(name="photos", spec=tiny_spec, source=source, shard_size=2)
+    with dg.DagsterInstance.ephemeral() as instance:
+        embedded = Embedded(collection, instance)
+        assert embedded.list_source().success
+        assert embedded.embed(SHARDS).success
+        yield embedded
+
+
+def test_again_makes_a_shard_anew_beside_the_old_one(embedded: Embedded) -> None:
+    """`again: true` embeds committed shards of the run; what was there before stays readable."""
+    head = catalog.require(embedded.objects, "photos")
+    client = Here()
+    assert embedded.embed(["00000", "00001"], client, again=True).success
+    assert client.asked == [("00000", "00001")]
+    assert embedded.versions() == [2, 2, 1]
+    slug = embedded.collection.spec.slug
+    for shard in head.shards:
+        old = commits.read(embedded.objects, slug, shard.at)
+        assert old
+        assert all(commits.read_part(embedded.objects, part).num_rows == 2 for part in old.parts)
+
+
+def test_without_again_nothing_is_made_twice(embedded: Embedded) -> None:
+    """Committed shards start no job."""
+    client = Here()
+    assert embedded.embed(SHARDS, client).success
+    assert client.asked == []
+    assert embedded.versions() == [1, 1, 1]
+
+
+def test_interrupted_again_is_finished_by_any_rerun(embedded: Embedded) -> None:
+    """What the first run did not reach is missing, so the next one makes it, and nothing else."""
+    assert not embedded.embed(SHARDS, Here(most=1), again=True).success
+    assert embedded.versions() == [2, 1, 1]
+    client = Here()
+    assert embedded.embed(SHARDS, client).success
+    assert client.asked == [("00001", "00002")]
+    assert embedded.versions() == [2, 2, 2]
+
+
+def test_catalog_restores_what_dagster_lost(embedded: Embedded) -> None:
+    """Deleted partitions and wiped events are back with the next catalog, which says so."""
+    key = embedded.collection.embeddings_key
+    embedded.instance.delete_dynamic_partition(embedded.collection.partitions_name, "00001")
+    embedded.instance.wipe_assets([key])
+    (listed,) = embedded.list_source().get_asset_materialization_events()
+    metadata = listed.materialization.metadata
+    assert metadata["partitions_restored"].value == 1
+    assert metadata["materializations_restored"].value == len(SHARDS)
+    assert embedded.instance.get_dynamic_partitions("photos_shards") == ["00000", "00002", "00001"]
+    assert embedded.instance.get_materialized_partitions(key) == set(SHARDS)
+    (again,) = embedded.list_source().get_asset_materialization_events()
+    assert again.materialization.metadata["materializations_restored"].value == 0
+
+
+def test_an_error_of_ours_is_a_failure_with_its_sentence(embedded: Embedded) -> None:
+    """The UI shows what to do, not where in the code it was noticed."""
+    done = embedded.embed(SHARDS, Here(most=1), again=True)
+    (step,) = done.get_step_failure_events()
+    data = step.step_failure_data
+    assert data.user_failure_data
+    assert data.user_failure_data.description == "The test's job ended early."
