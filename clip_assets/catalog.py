@@ -47,7 +47,10 @@ _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombst
 
 
 class Shard(BaseModel):
-    """The current version of one shard; `live` counts the rows that are not tombstones."""
+    """The current version of one shard; `live` counts the rows that are not tombstones.
+
+    `renewed` is true of a version that exists to be embedded from nothing; no row is carried over.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,6 +59,7 @@ class Shard(BaseModel):
     digest: str
     rows: int
     live: int
+    renewed: bool = False
 
     @property
     def at(self) -> ShardVersion:
@@ -193,7 +197,9 @@ def renew(objects: Objects, head: Catalog, keys: Collection[str]) -> Catalog:
     share the version. Writes the new head and returns it.
     """
     changed = {
-        shard.shard: _kept(objects, shard, read_shard(objects, shard.at))
+        shard.shard: _kept(objects, shard, read_shard(objects, shard.at)).model_copy(
+            update={"renewed": True}
+        )
         for shard in head.pick(keys)
     }
     put_shards(objects, head, changed)

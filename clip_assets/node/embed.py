@@ -110,7 +110,9 @@ class _Work:
         started = time.monotonic()
         slug, at = self.job.model.slug, shard.at._replace(attempt=attempt)
         refs = catalog.live_refs(catalog.read_shard(self.objects, shard.at))
-        before = earlier(self.objects, slug, shard.shard, self.model.identity, CODE_VERSION)
+        before = None
+        if not shard.renewed:
+            before = earlier(self.objects, slug, shard.shard, self.model.identity, CODE_VERSION)
         made: list[FinishedPart] = []
         for number, start in enumerate(range(0, max(len(refs), 1), self.job.part_rows)):
             chunk = refs[start : start + self.job.part_rows]

@@ -21,6 +21,7 @@ from clip_assets.resources import Installation
 from clip_assets.settings import Settings
 from clip_assets.source.config import FolderConfig
 from clip_assets.store import commit as commits
+from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 
 SHARDS = ["00000", "00001", "00002"]
@@ -78,8 +79,15 @@ class Embedded:
 
     def versions(self) -> list[int]:
         """The version of each shard whose embeddings are committed."""
+        return [commit.version for commit in self._commits()]
+
+    def encoded(self) -> list[int]:
+        """How many images of each shard's newest commit went through the model for it."""
+        return [commit.images_encoded for commit in self._commits()]
+
+    def _commits(self) -> list[Commit]:
         newest = commits.newest(self.objects, self.collection.spec.slug)
-        return [commits.read_path(self.objects, path).version for path in newest.values()]
+        return [commits.read_path(self.objects, path) for path in newest.values()]
 
 
 @pytest.fixture
@@ -109,6 +117,7 @@ def test_again_makes_a_shard_anew_beside_the_old_one(embedded: Embedded) -> None
         old = commits.read(embedded.objects, slug, shard.at)
         assert old
         assert all(commits.read_part(embedded.objects, part).num_rows == 2 for part in old.parts)
+    assert embedded.encoded() == [2, 2, 2], "from nothing: no row is carried over"
 
 
 def test_without_again_nothing_is_made_twice(embedded: Embedded) -> None:
@@ -127,6 +136,7 @@ def test_interrupted_again_is_finished_by_any_rerun(embedded: Embedded) -> None:
     assert embedded.embed(SHARDS, client).success
     assert client.asked == [("00001", "00002")]
     assert embedded.versions() == [2, 2, 2]
+    assert embedded.encoded() == [2, 2, 2]
 
 
 def test_catalog_restores_what_dagster_lost(embedded: Embedded) -> None:
