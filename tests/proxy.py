@@ -10,6 +10,10 @@ from tests import web
 PREFIX = "/clip"
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a browser asks for all pictures of a page at once
+
+
 @contextmanager
 def proxied(target: str) -> Iterator[str]:
     """The address of the service at `target` behind a proxy, which removes the prefix."""
@@ -35,7 +39,7 @@ def proxied(target: str) -> Iterator[str]:
 
         do_POST = do_GET  # noqa: N815
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}{PREFIX}"

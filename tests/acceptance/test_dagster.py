@@ -60,6 +60,7 @@ def test_one_shard_is_checked_and_blocks_what_follows(
     """The same run evaluates the blocking check of its shard, and warns of those not yet made."""
     assert workshop.dagster.checks(workshop.EMBEDDINGS) == {
         "complete_and_sound": (True, "SUCCEEDED", one_shard.run_id),
+        "few_rejects": (False, "SUCCEEDED", one_shard.run_id),
         "oldest_shard": (False, "FAILED", one_shard.run_id),
     }
 
@@ -89,7 +90,7 @@ def test_graph_tells_owner_kind_freshness_and_checks(
         "embeddings": (
             ["catalog"],
             ["parquet", "pytorch"],
-            ["complete_and_sound", "oldest_shard"],
+            ["complete_and_sound", "few_rejects", "oldest_shard"],
         ),
         "search_index": (["embeddings"], ["postgres"], ["matches_embeddings", "recall_reached"]),
         "release": (["search_index"], ["postgres"], ["answers"]),
@@ -155,6 +156,7 @@ def test_backfill_embeds_every_shard(workshop: Workshop, backfilled: list[Finish
     checks = workshop.dagster.checks(workshop.EMBEDDINGS)
     assert {name: status for name, (_, status, _) in checks.items()} == {
         "complete_and_sound": "SUCCEEDED",
+        "few_rejects": "SUCCEEDED",
         "oldest_shard": "SUCCEEDED",
     }
     assert {run_id for _, _, run_id in checks.values()} <= by_backfill

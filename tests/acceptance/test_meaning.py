@@ -23,7 +23,7 @@ from clip_assets.judge import judge
 from clip_assets.judge.judgement import Judgement, Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.node import embed, encoder, prepare
-from clip_assets.node.decode import Decoded
+from clip_assets.node.decode import Decoded, Limits
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.job import EmbedJob
 from clip_assets.release import release
@@ -138,8 +138,8 @@ def test_swapped_channels_are_not_published(
     """Red and blue swapped on the way in: captions no longer find their pictures."""
     decode = prepare.decode
 
-    def swapped(data: bytes) -> Decoded:
-        right = decode(data)
+    def swapped(data: bytes, limits: Limits) -> Decoded:
+        right = decode(data, limits)
         blue_first = Image.fromarray(np.asarray(right.image)[:, :, ::-1].copy())
         return Decoded(blue_first, right.width, right.height)
 
