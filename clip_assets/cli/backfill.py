@@ -155,7 +155,15 @@ def _chosen(
 
 
 def _reason(events: Sequence[dg.DagsterEvent]) -> str:
-    """The message of the first failure."""
+    """What the failed blocking checks say, or else the message of the first failure."""
+    found = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    failed = [one for one in found if one.blocking and not one.passed]
+    if failed:
+        return "; ".join(f"{one.check_name}: {one.description}" for one in failed)
     for event in events:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
@@ -164,4 +172,4 @@ def _reason(events: Sequence[dg.DagsterEvent]) -> str:
             error = data.error and (data.error.cause or data.error)
             if error:
                 return error.message.strip().split(": ", 1)[-1]
-    return "a blocking check failed; see `clip-assets status` or the Dagster UI"
+    return "the run failed; see the Dagster UI"

@@ -79,7 +79,7 @@ BEGIN
         SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
         FROM (SELECT *, embedding {distance} query::{vector_type} AS distance FROM clip_assets.{table}
               WHERE {filter} ORDER BY embedding {distance} query::{vector_type}
-              LIMIT k * CASE WHEN filtered THEN {overfetch} ELSE 1 END) AS near
+              LIMIT CASE WHEN filtered THEN k * {overfetch} ELSE k + {spare} END) AS near
         ORDER BY near.distance + 0, near.image_id LIMIT k;
     END IF;
 END
@@ -110,7 +110,7 @@ BEGIN
     RETURN QUERY
     SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
     FROM (SELECT *, embedding {distance} origin AS distance FROM clip_assets.{table}
-          ORDER BY embedding {distance} origin LIMIT k + 1) AS near
+          ORDER BY embedding {distance} origin LIMIT k + 1 + {spare}) AS near
     WHERE near.image_id <> to_image
     ORDER BY near.distance + 0, near.image_id
     LIMIT k;

@@ -228,6 +228,7 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
             filter=sql.SQL(condition(sql.Identifier)),
             exact_rows=sql.Literal(int(Budget().exact_rows(live.rows))),
             overfetch=sql.Literal(Budget().overfetch),
+            spare=sql.Literal(Budget().spare),
         )
     )
     roles.grant_collection(connection, collection)

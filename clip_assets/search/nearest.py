@@ -65,13 +65,17 @@ class Budget:
     """How much a search may cost.
 
     If at most `exact_rows(rows)` rows are expected to match a filter, the search is exact, unless a
-    count finds more than both that and `rescue_rows`. Under a filter, HNSW search fetches
-    `overfetch` times k rows and keeps the nearest k, because it can find some of the nearest after
-    farther ones. It ends after `scan_tuples` rows; if it has not found k by then, exact search
-    follows over up to `rescue_rows` rows.
+    count finds more than both that and `rescue_rows`.
+
+    HNSW search fetches more than k rows and keeps the nearest k. Without a filter it fetches
+    `spare` more: the graph compares vectors that it has rounded once more, so that rows at nearly
+    the same distance change places. Under a filter it fetches `overfetch` times k, because it can
+    find some of the nearest after farther ones. It ends after `scan_tuples` rows; if it has not
+    found k by then, exact search follows over up to `rescue_rows` rows.
     """
 
     exact_factor: float = 16.0
+    spare: int = 5
     overfetch: int = 3
     scan_tuples: int = 20_000
     rescue_rows: int = 20_000
@@ -129,15 +133,15 @@ def nearest(
 ) -> Neighbours:
     """The k nearest rows that match. Raises ValueError as `QueryVector`."""
     values = _values(connection, graph, vector, k)
-    overfetch = 1
+    fetch = k + graph.budget.spare
     if where is None:
         where = EVERYTHING
     else:
         values |= where.values
-        overfetch = graph.budget.overfetch
+        fetch = k * graph.budget.overfetch
         if few_match(connection, graph, where):
             return Neighbours(_exact(connection, graph, values, where), complete=True)
-    rows = _by_hnsw(connection, graph, values | {"fetch": k * overfetch}, where)
+    rows = _by_hnsw(connection, graph, values | {"fetch": fetch}, where)
     if len(rows) == k:
         return Neighbours(rows, complete=True)
     matching = _counted(connection, graph, where, graph.budget.rescue_rows + 1)

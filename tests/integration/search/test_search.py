@@ -1,12 +1,24 @@
 """Searching: full, ordered answers with their lineage, or a clear refusal."""
 
+from dataclasses import replace
+
 import numpy as np
 import psycopg
 import pytest
 
 from clip_assets.search import search
+from clip_assets.search.filters import Filter
+from clip_assets.search.nearest import Budget, nearest
 from clip_assets.search.search import Lineage
-from tests.integration.support import Made, both_types, clustered, exact, publish, reconcile
+from tests.integration.support import (
+    Made,
+    both_types,
+    clustered,
+    exact,
+    publish,
+    reconcile,
+    table_of,
+)
 
 QUERY = clustered(1, 77)[0]
 
@@ -107,3 +119,24 @@ def test_settings_stay_inside_a_search(connection: psycopg.Connection, made: Mad
     search.search(connection, live, QUERY, 10)
     for name in ("enable_seqscan", "enable_sort"):
         assert connection.execute(f"SHOW {name}").fetchone() == ("on",)
+
+
+def test_near_ties_are_found_in_their_order(connection: psycopg.Connection, made: Made) -> None:
+    """The graph rounds vectors once more than the table, so it confuses images at nearly the same
+    distance; some more than k are fetched, and the nearest k of them count."""
+    base = clustered(1, 5)[0]
+    close = base + 0.2 * clustered(300, 6)
+    close /= np.linalg.norm(close, axis=1, keepdims=True)
+    made.add("00009", table=table_of([f"{n}.jpg" for n in range(300)], [None] * 300, close))
+    publish(connection, made)
+    graph = replace(search.live(connection).graph, ef_search=1_000)
+    exhaustive = replace(graph, budget=Budget(exact_factor=1e9))
+    everything = Filter(min_width=1).predicate
+    wrong = dict.fromkeys((0, Budget().spare), 0)
+    for vector in close[:100]:
+        right, _ = nearest(connection, exhaustive, vector, 10, everything)
+        for spare in wrong:
+            found, _ = nearest(connection, replace(graph, budget=Budget(spare=spare)), vector, 10)
+            wrong[spare] += found != right
+    assert wrong[0] > 0
+    assert wrong[Budget().spare] == 0, wrong
