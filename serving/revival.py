@@ -2,23 +2,20 @@
 
 import asyncio
 import logging
-import time
 
 from clip_assets.postgres import embedded
 from serving.background import daemon
+from serving.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 30.0
-
 
 class Revival:
-    """One attempt at a time, with a pause between two of them that doubles up to half a minute."""
+    """One attempt at a time, with a growing pause between two of them."""
 
     def __init__(self) -> None:
         self._attempt: asyncio.Future[None] | None = None
-        self._began = float("-inf")
-        self._pause = 0.0
+        self._pause = Pause()
 
     @property
     def busy(self) -> bool:
@@ -32,17 +29,13 @@ class Revival:
         dead = embedded.dead()
         if not dead:
             return None
-        since = time.monotonic() - self._began
-        if since > 2 * LONGEST_PAUSE:
-            self._pause = 0.0
-        if since < self._pause:
+        if not self._pause.over:
             return (
                 f"the embedded Postgres ended and does not start, see {dead[0] / 'log'}; another "
-                f"attempt follows {self._pause:.0f} s after the last one"
+                f"attempt follows {self._pause.seconds:.0f} s after the last one"
             )
         logger.warning("the embedded Postgres ended; starting it again", exc_info=failure)
-        self._began = time.monotonic()
-        self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
+        self._pause.begin()
         self._attempt = daemon("postgres", _start_again)
         return "the embedded Postgres ended and is being started again"
 

@@ -22,6 +22,7 @@ from serving.database import Database
 from serving.encoder import Lanes, Model, QueryEncoder
 from serving.errors import Unavailable
 from serving.live import Live, Snapshot
+from serving.pause import Pause
 from serving.prewarm import Prewarm
 from serving.reader import may_not_read
 from serving.revival import Revival
@@ -63,6 +64,7 @@ class Watcher:
         )
         self._loading: _Loading | None = None
         self._revival = Revival()
+        self._pause = Pause()
         self._prewarm = Prewarm(settings.deadline_seconds)
         self._told: str | None = None
         self._following = settings.collection
@@ -93,6 +95,9 @@ class Watcher:
                 self._prewarm.begin(self._live.connected, release)
 
     async def _connect(self) -> None:
+        if not self._pause.over:
+            return
+        self._pause.begin()
         try:
             dsn = await daemon("postgres", self._dsn)
         except ClipAssetsError as error:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from clip_assets.errors import DatabaseError
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
-from serving import revival
+from serving import pause, revival
+from serving.live import Live
+from serving.watcher import Watcher
 from tests import web
 from tests.integration.serving.support import (
     IMPATIENT,
@@ -85,7 +88,7 @@ def test_attempts_become_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(embedded, "dead", lambda: [Path("cluster")])
     monkeypatch.setattr(embedded, "start", fail)
-    monkeypatch.setattr(revival.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(pause.time, "monotonic", lambda: now[0])
 
     async def attend_for(seconds: int) -> None:
         reviving = revival.Revival()
@@ -98,4 +101,25 @@ def test_attempts_become_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(attend_for(200))
     pauses = [later - earlier for earlier, later in pairwise(begun)]
     assert pauses[:5] == [1, 2, 4, 8, 16]
-    assert set(pauses[5:]) == {revival.LONGEST_PAUSE}
+    assert set(pauses[5:]) == {pause.LONGEST}
+
+
+def test_a_first_start_is_tried_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not start costs little, however often the service looks."""
+    now, begun = [1000.0], []
+
+    def fail(_: Watcher) -> str:
+        begun.append(now[0])
+        raise DatabaseError("it does not start")
+
+    monkeypatch.setattr(Watcher, "_dsn", fail)
+    monkeypatch.setattr(pause.time, "monotonic", lambda: now[0])
+    watcher = Watcher(ServingSettings(_env_file=None), Live(silence_seconds=1))
+
+    async def look_for(seconds: int) -> None:
+        for _ in range(seconds):
+            await watcher._connect()
+            now[0] += 1
+
+    asyncio.run(look_for(20))
+    assert [later - earlier for earlier, later in pairwise(begun)] == [1, 2, 4, 8]
