@@ -26,6 +26,7 @@ from pathlib import Path
 from clip_assets.postgres import embedded
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 embedded.start(Path(sys.argv[1]))
 print("started", flush=True)
 time.sleep(3600)
@@ -33,6 +34,7 @@ time.sleep(3600)
 COMMAND = """
 import signal, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 from clip_assets.cli.app import app
 from clip_assets.postgres.connect import database_dsn
 from clip_assets.settings import Settings
