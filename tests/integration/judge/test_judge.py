@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from clip_assets.errors import ReleaseError
-from clip_assets.index import build, tables
+from clip_assets.index import build, hnsw, tables
 from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.judge import ground_truth, judge
 from clip_assets.judge.evaluation import below
@@ -67,7 +67,14 @@ def test_the_index_is_built_once(database: str, connection: psycopg.Connection, 
     assert not build.build(connection, index, 200)
 
 
+@pytest.fixture
+def sparse_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs with so few links that a search with a small ef_search misses most of the nearest."""
+    monkeypatch.setattr(hnsw, "M", 2)
+
+
 @pytest.mark.all_queries
+@pytest.mark.usefixtures("sparse_graphs")
 def test_the_smallest_sufficient_ef_search_is_chosen(
     connection: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -88,13 +95,19 @@ def test_the_smallest_sufficient_ef_search_is_chosen(
 
 
 @pytest.mark.all_queries
-def test_a_poor_index_is_not_published(connection: psycopg.Connection, tmp_path: Path) -> None:
-    """An index limited to ef_search 1 is refused with its recall, and the live release stays."""
+def test_a_poor_index_is_not_published(
+    connection: psycopg.Connection, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """An index of few links, limited to ef_search 1, is refused with its recall, and the live
+    release stays."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 1_000)
     before = publish(connection, made)
     made.add("00001", 2_000)
     index = reconcile(connection, made).index
+    request.getfixturevalue("sparse_graphs")
+    connection.execute(f"DROP INDEX IF EXISTS clip_assets.{index.hnsw}".encode())
+    build.build(connection, index, 3_000)
     judgement = judge.judge(connection, made.objects, index, Wanted(recall=0.99), ladder=(1,))
     assert judgement.faults
     with pytest.raises(ReleaseError, match=r"recall@10 of \w+ queries is 0\.\d+.* ef_search 1,"):
