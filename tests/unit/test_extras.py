@@ -94,3 +94,28 @@ def _installed_by(extra: str) -> set[str]:
                 key = canonicalize_name(need.name)
                 todo += [(key, ""), *((key, more) for more in need.extras)]
     return {spelled.get(name, name) for name, _ in found}
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [("demo", "dagster", "dagster"), ("status", "psycopg", "index")],
+)
+def test_a_command_without_its_packages_names_the_extra(
+    command: str, missing: str, extra: str
+) -> None:
+    """One sentence, not a traceback."""
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = [{command!r}]; "
+        "from clip_assets.cli.app import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {missing} is not installed. Run: pip install 'clip-assets[{extra}]'\n"
+    )
