@@ -42,7 +42,6 @@ _UNSEEN = """EXISTS (
     FROM listing AS below WHERE below.fault IS NOT NULL AND below.image_id LIKE '%/'
     AND starts_with(k.image_id, below.image_id)
 )"""
-_REPEATED = "another image has the same id, {}; rename one of them"
 _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
 
 
@@ -235,24 +234,24 @@ def _unique(listing: pa.Table) -> pa.Table:
     """The listing with another id, and a fault, for each image that repeats an id."""
     if len(pc.unique(listing.column("image_id"))) == len(listing):
         return listing
-    repeated = _REPEATED.format("' || first_uri || '")
-    return (
-        _query(
-            f"""
+    named = _query(
+        """
         WITH counted AS (
             SELECT *, row_number() OVER same AS nth, first_value(uri) OVER same AS first_uri
-            FROM listing WINDOW same AS (PARTITION BY image_id ORDER BY n)
+            FROM listing
+            WINDOW same AS (PARTITION BY image_id ORDER BY fault IS NOT NULL, n)
         )
         SELECT CASE WHEN nth = 1 THEN image_id ELSE image_id || '#' || nth END AS image_id,
                * EXCLUDE (image_id, fault, n, nth, first_uri),
-               CASE WHEN nth = 1 THEN fault ELSE coalesce(fault, '{repeated}') END AS fault
+               CASE WHEN nth = 1 THEN fault ELSE coalesce(
+                   fault, 'another image has the same id, ' || first_uri || '; rename one of them'
+               ) END AS fault
         FROM counted ORDER BY n
         """,
-            listing=_numbered(listing),
-        )
-        .select(_LISTED.names)
-        .cast(_LISTED)
+        listing=_numbered(listing),
     )
+    # The new id may be another image's name.
+    return _unique(named.select(_LISTED.names).cast(_LISTED))
 
 
 def _refuse_vanished(

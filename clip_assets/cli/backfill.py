@@ -163,7 +163,7 @@ def _reason(events: Sequence[dg.DagsterEvent]) -> str:
     ]
     failed = [one for one in found if one.blocking and not one.passed]
     if failed:
-        return "; ".join(f"{one.check_name}: {one.description}" for one in failed)
+        return "; ".join(f"{one.check_name}: {one.description or 'failed'}" for one in failed)
     for event in events:
         if event.event_type == dg.DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data

@@ -39,6 +39,18 @@ def image_ids(objects: Objects, head: Catalog) -> list[str]:
     ]
 
 
+def test_a_repeated_id_takes_no_other_images_name(objects: Objects) -> None:
+    """Whatever the images are called, those that can be used keep their ids, and all ids differ."""
+    names = ["a.jpg", "a.jpg", "a.jpg#2", "b.jpg", "b.jpg"]
+    listed = [ImageRef(name, f"/{place}/{name}", "t") for place, name in enumerate(names)]
+    listed[3] = replace(listed[3], fault="its name is not UTF-8; rename it")
+    head = refresh(objects, listed)
+    rows = catalog.live_refs(catalog.read_shard(objects, head.shards[0].at))
+    assert len({ref.image_id for ref in rows}) == len(names)
+    usable = {ref.image_id: ref.uri for ref in rows if ref.fault is None}
+    assert usable == {"a.jpg": "/0/a.jpg", "a.jpg#2": "/2/a.jpg#2", "b.jpg": "/4/b.jpg"}
+
+
 def test_a_repeated_id_costs_that_one_image(objects: Objects) -> None:
     """The first image keeps the id; the next has another and says where the first one is."""
     twice = [*refs(0, 3), ImageRef("0001.jpg", "/other/0001.jpg", "t")]

@@ -98,7 +98,7 @@ def _installed_by(extra: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("command", "missing", "extra"),
-    [("demo", "dagster", "dagster"), ("status", "psycopg", "index")],
+    [("demo", "dagster", "dagster"), ("status", "psycopg", "index"), ("serve", "uvicorn", "serve")],
 )
 def test_a_command_without_its_packages_names_the_extra(
     command: str, missing: str, extra: str

@@ -8,7 +8,7 @@ import pytest
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.search import search
-from serving.prewarm import _BLOCKS_AT_ONCE
+from serving.prewarm import _BLOCKS_AT_ONCE, _statement
 from tests import web
 from tests.integration.serving.support import (
     drawn,
@@ -32,6 +32,10 @@ BEGIN
     RETURN last - first + 1;
 END
 $$
+"""
+OF_AN_EXTENSION = """
+ALTER EXTENSION vector
+ADD FUNCTION "Of Extensions".pg_prewarm(regclass, text, text, bigint, bigint)
 """
 
 
@@ -60,6 +64,7 @@ def test_the_graph_is_read_once_for_each_service(
     index_id = release()
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(STAND_IN.format(fails=""))
+        connection.execute(OF_AN_EXTENSION)
         hnsw = f"clip_assets.images_{index_id}_hnsw"
         size = connection.execute("SELECT pg_relation_size(%s::regclass)", [hnsw]).fetchone()
         assert size
@@ -80,6 +85,21 @@ def test_searches_work_if_it_cannot_be_read(database: str, release: Callable[[],
     release()
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(STAND_IN.format(fails="RAISE EXCEPTION 'permission denied';"))
+        connection.execute(OF_AN_EXTENSION)
         with running(settings(database, refresh_seconds=0.1)) as url:
             wait_until_ready(url)
             web.post(f"{url}/v1/search", json={"text": "x", "k": 1}).raise_for_status()
+
+
+def test_only_the_function_of_an_extension_is_called(
+    database: str, release: Callable[[], int]
+) -> None:
+    """Somebody who may create a schema cannot have the service run something."""
+    hnsw = {"hnsw": f"clip_assets.images_{release()}_hnsw"}
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(STAND_IN.format(fails=""))
+        assert connection.execute(_statement("graph"), hnsw).fetchone() is None
+        connection.execute(OF_AN_EXTENSION)
+        found = connection.execute(_statement("graph"), hnsw).fetchone()
+        assert found
+        assert found[0] == '"Of Extensions".pg_prewarm'
