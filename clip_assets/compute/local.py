@@ -11,6 +11,7 @@ import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
 from clip_assets.compute import Outcomes, ShardOutcome
+from clip_assets.compute.canceling import Canceling
 from clip_assets.errors import JobError
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
@@ -28,7 +29,7 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
     ) -> Iterator[ShardOutcome]:
         """Yields one outcome per shard. Raises JobError if the job failed."""
-        outcomes = Outcomes()
+        outcomes, canceling = Outcomes(), Canceling(context)
         last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         with open_pipes_session(
             context=context,
@@ -44,6 +45,7 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
                     sys.stderr.write(line)
                     last_lines.append(line.rstrip())
                     yield from outcomes.new(session.get_custom_messages())
+                    canceling.look()
                 status = process.wait()
         yield from outcomes.new(session.get_custom_messages())
         if status == COULD_NOT_START or status < 0:

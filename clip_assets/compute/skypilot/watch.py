@@ -9,6 +9,7 @@ import dagster as dg
 from dagster import PipesSession
 
 from clip_assets.compute import Machine, Outcomes, ShardOutcome
+from clip_assets.compute.canceling import Canceling
 from clip_assets.compute.skypilot import failures, jobs, price
 from clip_assets.compute.skypilot.jobs import JobState
 from clip_assets.compute.skypilot.messages import StoreMessageReader
@@ -30,7 +31,7 @@ class Watch:
         job_id: int,
     ) -> None:
         self._context, self._session, self._reader = context, session, reader
-        self._told = Outcomes()
+        self._told, self._canceling = Outcomes(), Canceling(context)
         self.state: JobState = jobs.state(job_id)
         self.machine: Machine | None = None
 
@@ -47,6 +48,7 @@ class Watch:
             if self.state.recoveries > max_recoveries:
                 jobs.cancel([self.state.id])
                 raise JobError(failures.preempted_too_often(self.state))
+            self._canceling.look()
             time.sleep(_POLL_SECONDS)
         log.join(_LOG_SECONDS)
 

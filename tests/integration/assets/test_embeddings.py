@@ -12,7 +12,8 @@ from clip_assets.assets.catalog import catalog_asset
 from clip_assets.assets.embeddings import embeddings_asset
 from clip_assets.automation.batches import range_tags
 from clip_assets.collection import Collection
-from clip_assets.compute import ShardOutcome
+from clip_assets.compute import EmbedClient, ShardOutcome, local
+from clip_assets.compute.local import LocalEmbedClient
 from clip_assets.errors import HopelessJobError
 from clip_assets.model import ModelSpec
 from clip_assets.node import embed
@@ -65,7 +66,7 @@ class Embedded:
         )
 
     def embed(
-        self, shards: list[str], client: Here | None = None, *, again: bool = False
+        self, shards: list[str], client: EmbedClient | None = None, *, again: bool = False
     ) -> dg.ExecuteInProcessResult:
         asset = embeddings_asset(self.collection)
         return dg.materialize(
@@ -118,6 +119,29 @@ def test_again_makes_a_shard_anew_beside_the_old_one(embedded: Embedded) -> None
         assert old
         assert all(commits.read_part(embedded.objects, part).num_rows == 2 for part in old.parts)
     assert embedded.encoded() == [2, 2, 2], "from nothing: no row is carried over"
+
+
+class Canceled(LocalEmbedClient):
+    """Its run is cancelled as soon as it starts, and no signal says so."""
+
+    def run(
+        self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
+    ) -> Iterator[ShardOutcome]:
+        context.instance.report_run_canceling(context.run)
+        return super().run(context, objects, job)
+
+
+def test_a_cancelled_run_stops_even_if_its_signal_got_lost(embedded: Embedded) -> None:
+    """Python ignores an exception that a signal raises in the wrong moment."""
+    done = embedded.embed(SHARDS, Canceled(), again=True)
+    assert not done.success
+    (failure,) = done.get_step_failure_events()
+    assert failure.step_failure_data.user_failure_data
+    assert "Committed shards are kept" in str(
+        failure.step_failure_data.user_failure_data.description
+    )
+    assert not local._running
+    assert embedded.versions() == [1, 1, 1]
 
 
 def test_without_again_nothing_is_made_twice(embedded: Embedded) -> None:
