@@ -44,6 +44,7 @@ __all__ = [
     "PoolClaims",
     "WorkerStatus",
     "begin_cancel",
+    "checks_of",
     "close_as_canceled",
     "close_as_failed",
     "create_run",
@@ -148,6 +149,15 @@ def latest_check(
     event = latest[check].event if check in latest else None
     result = event.asset_check_evaluation if event else None
     return (event.timestamp, result) if event and result else None
+
+
+def checks_of(repository: dg.RepositoryDefinition, collection: str) -> list[dg.AssetCheckKey]:
+    """The checks of a collection's assets.
+
+    Needed until a code location's asset graph is public.
+    """
+    keys = repository.asset_graph.asset_check_keys
+    return sorted(key for key in keys if key.asset_key.path[0] == collection)
 
 
 def daemon_heartbeats(instance: dg.DagsterInstance) -> dict[str, float]:

@@ -43,6 +43,8 @@ def jobs_of(collection: Collection) -> Jobs:
             description=description,
             tags={**collection.tags},
             run_tags={**collection.tags},
+            # A process for each step would spend three CPU-seconds on imports.
+            executor_def=dg.in_process_executor,
         )
 
     return Jobs(

@@ -20,7 +20,7 @@ _WORDS = {
     FreshnessState.FAIL: "overdue",
 }
 _SILENT = timedelta(minutes=5)
-_CHECKED = timedelta(hours=2)  # the check runs every hour
+_CHECKED = timedelta(hours=36)  # the check runs once a day
 OLDEST_SHARD = "oldest_shard"
 
 

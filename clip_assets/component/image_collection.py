@@ -1,6 +1,8 @@
 """`clip_assets.ImageCollection`: turns twelve lines of YAML into assets, checks and sensors."""
 
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
@@ -24,6 +26,7 @@ from clip_assets.checks.release import release_checks
 from clip_assets.checks.report import report_checks
 from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import YAML_NAMES, Collection
+from clip_assets.component.git import web_address
 from clip_assets.component.scaffold import ImageCollectionScaffolder
 from clip_assets.component.schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
@@ -101,6 +104,16 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
 
         return Attributes
 
+    @classmethod
+    def get_code_references_for_yaml(
+        cls, yaml_path: Path, source_position: Any, context: dg.ComponentLoadContext
+    ) -> Sequence[dg.UrlCodeReference | dg.LocalFileCodeReference]:
+        """The asset's YAML: on the server of the project's git repository, or else this file."""
+        address = web_address(yaml_path, source_position.start.line)
+        if address:
+            return [dg.UrlCodeReference(url=address, label=yaml_path.name)]
+        return super().get_code_references_for_yaml(yaml_path, source_position, context)
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         jobs = jobs_of(self)
         assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
@@ -156,6 +169,8 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
 
 def _releases(context: dg.ComponentLoadContext, collection: Collection) -> set[dg.AssetKey]:
     """The releases of every model that any file defines for the collection."""
+    if context.defs_module_path == context.project_root:
+        return {collection.release_key}  # loaded alone, as in a test: there are no other files
     found = context.component_tree.get_all_components(ImageCollection)
     others = {one.release_key for one in found if one.name == collection.name}
     return {collection.release_key, *others}
