@@ -137,13 +137,13 @@ class _Run:
             return
         if self.unfinished.pop(outcome.shard, None) is None:
             return  # a recovered job reports committed shards again
-        told = self.objects, self.head, self.collection.spec, outcome
-        short = brief(*told)
+        about = self.objects, self.head, self.collection.spec, outcome
+        short = brief(*about)
         ours = outcome.state == "committed" or short["made_by_run"] == self.context.run.run_id
         if not ours:
             self.recorded[outcome.shard] = short  # unchanged: the event of its maker has the rest
             return
-        self.recorded[outcome.shard] = full(*told)
+        self.recorded[outcome.shard] = full(*about)
         if self.unfinished:
             # Report each shard when it commits, so that a lost worker loses no results. In few
             # words: Dagster adds an event for each shard at the run's end.

@@ -38,7 +38,7 @@ def prune_schedule(collection: Collection) -> dg.ScheduleDefinition:
         delete_old_runs()
 
     return dg.ScheduleDefinition(
-        name=name,
+        name=f"{name}_weekly",
         job=prune_runs,
         cron_schedule="0 5 * * 0",
         description="Deletes runs older than 30 days from Dagster's storage. Off by default.",

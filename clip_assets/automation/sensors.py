@@ -59,7 +59,9 @@ def new_images_sensor(
         elif head.listing == listing:
             yield dg.SkipReason("The source has not changed.")
         else:
-            yield dg.RunRequest(run_key=listing, asset_selection=[collection.catalog_key])
+            # Both, because a source may go back to what it was.
+            key = f"{head.listing[:32]} {listing[:32]}"
+            yield dg.RunRequest(run_key=key, asset_selection=[collection.catalog_key])
 
     return new_images
 
