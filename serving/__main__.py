@@ -61,7 +61,7 @@ def _replica(uri: str) -> str:
     from clip_assets.snapshot.progress import bars
 
     with bars(Console(stderr=True)) as step:
-        return replica.start(uri, Settings().home / "replicas", step)
+        return replica.start(uri, Settings().folder / "replicas", step)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -3,8 +3,9 @@
 import re
 import tomllib
 from importlib.metadata import distributions
+from pathlib import Path
 
-from clip_assets.settings import PROJECT
+PROJECT = Path(__file__).parents[2]
 
 # Those with 0.x numbers are released with the 1.y of the core: 0.(y + 16).
 OF_A_RELEASE = re.compile(r"(?:1\.13|0\.29)\.27")
