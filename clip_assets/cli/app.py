@@ -471,7 +471,7 @@ def serve(
     """
     import uvicorn  # noqa: F401 - missing, it is named here, where a sentence says so
 
-    command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "clip_assets.serving", "--host", host, "--port", str(port)]
     command += ["--collection", collection] if collection else []
     command += ["--snapshot", snapshot] if snapshot else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself

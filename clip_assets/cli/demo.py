@@ -86,7 +86,7 @@ class Demo:
             self._backfill()
         self._start(
             "serving",
-            [sys.executable, "-m", "serving", "--port", str(page_port)],
+            [sys.executable, "-m", "clip_assets.serving", "--port", str(page_port)],
             {
                 "CLIP_ASSETS_SERVING_DAGSTER_URL": dagster_ui,
                 "CLIP_ASSETS_SERVING_COLLECTION": COLLECTION,
