@@ -40,8 +40,13 @@ class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 @cache  # collections may only be merged if they bring the very same objects
 def resources_of(project: Path) -> Mapping[str, object]:
-    """The resources of all collections in that project; the prefix keeps its own names free."""
+    """The resources of all collections in that project; the prefix keeps its own names free.
+
+    Raises SettingsError if the deployment's machines could not all reach the data.
+    """
+    installation = Installation(project=str(project))
+    installation.settings.require_reachable()
     return {
-        "clip_assets_installation": Installation(project=str(project)),
+        "clip_assets_installation": installation,
         "clip_assets_compute": LocalEmbedClient(project=str(project)),
     }

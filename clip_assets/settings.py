@@ -5,6 +5,7 @@ Postgres and Dagster's own storage. `DATABASE_URL` moves the database elsewhere,
 `CLIP_ASSETS_DATA` the files; each works without the other.
 """
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,19 @@ from clip_assets.errors import SettingsError
 def env_files(root: Path | None) -> tuple[Path, ...]:
     """`~/.env`, and the project's own, whose values win."""
     return (Path.home() / ".env", *([root / ".env"] if root else []))
+
+
+_PLATFORMS = (
+    "KUBERNETES_SERVICE_HOST",
+    "ECS_CONTAINER_METADATA_URI_V4",
+    "DAGSTER_CLOUD_DEPLOYMENT_NAME",
+)
+"""Variables that these platforms set in every container."""
+_APART = (
+    "The processes of this deployment do not share a disk, so an embedded Postgres and a local "
+    "data folder would be lost to the others: set DATABASE_URL to a Postgres and CLIP_ASSETS_DATA "
+    "to a bucket. If they do share CLIP_ASSETS_HOME, set CLIP_ASSETS_SHARED_DISK=true."
+)
 
 
 class Settings(BaseSettings):
@@ -38,6 +52,11 @@ class Settings(BaseSettings):
     )
     search_url: str | None = Field(None, description="the search page that releases link to")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+    shared_disk: bool = Field(
+        default_factory=lambda: not any(name in os.environ for name in _PLATFORMS),
+        description="whether all processes see the same files; by default they do, except on "
+        "Kubernetes, ECS and Dagster+",
+    )
 
     _root: Path | None = PrivateAttr(None)
 
@@ -52,6 +71,12 @@ class Settings(BaseSettings):
             root = found.root
         super().__init__(_env_file=env_files(root), **given)
         self._root = root
+
+    def require_reachable(self) -> None:
+        """Raises SettingsError if other machines of the deployment could not reach the data."""
+        if not self.shared_disk and self.database_url is None:
+            raise SettingsError(_APART)
+        _ = self.data_uri
 
     @cached_property
     def folder(self) -> Path:
@@ -69,15 +94,20 @@ class Settings(BaseSettings):
         return self._root.resolve() / ".clip_assets"
 
     @property
-    def cache(self) -> Path:
-        """What can be made again; on a machine without a project, in the user's cache."""
+    def workplace(self) -> Path:
+        """Where what can be made again is kept; without a project, in the user's cache."""
         if self.home is None and self._root is None:
             return Path.home() / ".cache" / "clip_assets"
-        return self.folder / "cache"
+        return self.folder
 
     @cached_property
     def data_uri(self) -> str:
-        """URI under which catalogs and embeddings are written."""
+        """URI under which catalogs and embeddings are written.
+
+        Raises SettingsError if it would be a folder of one machine among several.
+        """
+        if not self.shared_disk and (self.data is None or "://" not in self.data):
+            raise SettingsError(_APART)
         return self.data or str(self.folder / "data")
 
     def collection_uri(self, collection: str) -> str:
@@ -86,7 +116,12 @@ class Settings(BaseSettings):
 
     @property
     def postgres_folder(self) -> Path:
-        """Data directory of the embedded Postgres; unused if `DATABASE_URL` is set."""
+        """Data directory of the embedded Postgres; unused if `DATABASE_URL` is set.
+
+        Raises SettingsError if it would be a folder of one machine among several.
+        """
+        if not self.shared_disk:
+            raise SettingsError(_APART)
         return self.folder / "postgres"
 
     @property

@@ -62,7 +62,7 @@ def _replica(uri: str) -> str:
     from clip_assets.snapshot.progress import bars
 
     with bars(Console(stderr=True)) as step:
-        return replica.start(uri, Settings().folder / "replicas", step)
+        return replica.start(uri, Settings().workplace / "replicas", step)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
