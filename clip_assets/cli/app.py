@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(sky_app, name="sky")
 out = Console()
+errors = Console(stderr=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = 1000  # another program reads it: nothing is cut off or wrapped
 
@@ -559,6 +560,45 @@ def drop(
         receipt = drop_collection(settings, collection, confirm, dagster=_dagster_used(settings))
     told = f"Receipt: {receipt}" if receipt else "Nothing was deleted."
     out.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    collection: Annotated[str | None, typer.Argument(help="Default: all collections.")] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Images to read from the source and embed again.")
+    ] = 16,
+    seed: Annotated[int | None, typer.Option(help="Chooses the sample; default: random.")] = None,
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be made again from sound files.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that nothing is lost: compare source, catalog, files, indexes and release.
+
+    Reads every file and every row, and embeds a sample of the images again. Exit status: 0 if
+    all is sound, 1 if anything is wrong; images that are not embedded yet are not wrong.
+
+        clip-assets verify
+
+        clip-assets verify photos --sample 100 --json
+
+        clip-assets verify photos --repair
+    """
+    from clip_assets.cli.verify import as_json as finding_as_json
+    from clip_assets.cli.verify import named_or_all, print_finding, sample_of, verify_collection
+
+    chosen, found = sample_of(sample, seed), {}
+    with _explained():
+        settings = Settings()
+        for name in named_or_all(settings, collection):
+            found[name] = verify_collection(settings, name, chosen, errors, mend=mend)
+            if not as_json:
+                print_finding(name, chosen, found[name], out)
+    if as_json:
+        _print_json([finding_as_json(name, chosen, one) for name, one in found.items()])
+    if any(one.faults for one in found.values()):
+        raise typer.Exit(1)
 
 
 def _print_json(value: object) -> None:

@@ -51,6 +51,7 @@ COMMANDS = [
     "erase",
     "duplicates",
     "drop",
+    "verify",
     "sky",
 ]
 README = Path(__file__).parents[3] / "README.md"
