@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from clip_assets.column import Column, Columns
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.processors import available
 from clip_assets.source import ImageRef, SourceConfig
@@ -78,7 +79,13 @@ class Catalog(BaseModel):
     source: SourceConfig
     listing: str = ""
     skipped: dict[str, int] = {}
+    columns: dict[str, Column] = {}
     shards: tuple[Shard, ...] = ()
+
+    @property
+    def column_types(self) -> Columns:
+        """The types of the declared columns."""
+        return {name: column.type for name, column in self.columns.items()}
 
     @property
     def images(self) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from clip_assets.column import ColumnType
 from clip_assets.errors import StoreError
 
 _READ_BYTES = 1 << 20
@@ -44,6 +45,17 @@ REJECTS = pa.schema(
     ]
 )
 """`kind` is None in files of older versions, else a value of `RejectKind`."""
+
+
+ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    ColumnType.TEXT: pa.string(),
+    ColumnType.BIGINT: pa.int64(),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.TIMESTAMP: pa.timestamp("us"),
+    ColumnType.DATE: pa.date32(),
+}
+"""How parts store the declared columns."""
 
 
 class RejectKind(StrEnum):
