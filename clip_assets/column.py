@@ -73,6 +73,24 @@ _TRUE, _FALSE = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
 _EXIF_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d)")
 
 
+def require_declarable(name: str, column: Column) -> None:
+    """Raises ValueError if no column can have this name, or no file has this tag."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise ValueError(
+            f"`{name}` cannot name a column: use at most 30 lower-case letters, digits and _, and "
+            f"none of {', '.join(sorted(RESERVED))}"
+        )
+    tag = column.origin.removeprefix("exif.")
+    if tag != column.origin:
+        from PIL.ExifTags import GPSTAGS, TAGS
+
+        if tag not in {*TAGS.values(), *GPSTAGS.values()}:
+            raise ValueError(
+                f"column {name}: EXIF has no tag {tag}; usual ones are DateTimeOriginal, Make, "
+                "Model, LensModel, ISOSpeedRatings, FNumber, ExposureTime and FocalLength"
+            )
+
+
 def parsed(kind: ColumnType, value: object) -> Value | None:
     """The value as its column's type: str, int, float, bool, datetime without zone, or date.
 

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import IO
+from typing import IO, Any
 
 from clip_assets.errors import SourceError
-from clip_assets.source import DamagedError, ImageRef, caption
-from clip_assets.source.config import WebDatasetConfig
+from clip_assets.source import DamagedError, ImageRef, caption, table
+from clip_assets.source.config import NOTHING, Knowledge, WebDatasetConfig
 from clip_assets.source.entries import HIDDEN, entries, refuse_missing
 from clip_assets.source.kinds import HEAD, hidden, image_format, of_name
 from clip_assets.source.ranged import Ranged
@@ -18,7 +18,7 @@ from clip_assets.source.tar import Member, members
 from clip_assets.source.tar_index import Found, TarIndex
 from clip_assets.store.objects import Entry, Objects, is_remote, local_path
 
-_CAPTIONS = {"txt": caption.from_text, "json": caption.from_json}
+_TEXTS = ("txt", "json")
 _PACKED = (
     "compressed, so its images cannot be read individually; decompress it to a plain .tar, for "
     "example with gunzip: the images themselves are already compressed"
@@ -35,24 +35,29 @@ class WebDataset:
     if it begins like one.
     """
 
-    def __init__(self, config: WebDatasetConfig) -> None:
+    def __init__(self, config: WebDatasetConfig, knowledge: Knowledge = NOTHING) -> None:
         if _COMPRESSED.search(config.uri):
             raise SourceError(f"{config.uri} is {_PACKED}.")
         folder, self._only = _folder_and_tar(config.uri.rstrip("/"))
         self._objects = Objects(folder)
         refuse_missing(self._objects)
+        self._wanted = knowledge.fields
         self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
         self.skipped.clear()
         tars = sorted(self._tars(), key=lambda entry: entry.path)
-        index = TarIndex(self._objects.root)
-        refs = partial(_refs, self._objects, index)
+        index = TarIndex(self._objects.root, self._wanted)
+        refs = partial(_refs, self._objects, index, self._wanted)
         # Headers of remote tars cost round trips, so several tars are listed in parallel.
         for found, skipped in in_order(refs, tars, threads=8, ahead=8):
             self.skipped.update(skipped)
             yield from found
         index.forget_others()
+
+    def beside(self, path: str) -> bytes:
+        """A table below the root. Raises OSError."""
+        return self._objects.get(path, limit=table.LARGEST)
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         tag = cache(lambda path: self._objects.stat(path).etag)
@@ -87,12 +92,17 @@ class _Sample:
 
     images: list[tuple[str, Member]] = field(default_factory=list)
     captions: dict[str, str | None] = field(default_factory=dict)
+    fields: dict[str, Any] | None = None
 
-    def add(self, extension: str, member: Member) -> str:
+    def add(self, extension: str, member: Member, wanted: Collection[str]) -> str:
         """Returns the kind of a member that is neither image nor caption, in words."""
-        if extension in _CAPTIONS:
-            if member.data is not None:
-                self.captions[extension] = _CAPTIONS[extension](member.data)
+        if extension in _TEXTS:
+            if member.data is not None and extension == "txt":
+                self.captions[extension] = caption.from_text(member.data)
+            elif member.data is not None:
+                found = caption.json_object(member.data)
+                self.captions[extension] = caption.from_fields(found)
+                self.fields = {name: found[name] for name in wanted if name in found} or None
             return ""
         kind = of_name(member.name)
         if kind == "image" or (kind == "unknown" and image_format(member.data or b"")):
@@ -110,7 +120,7 @@ class _Sample:
         return self.captions.get("txt") or self.captions.get("json")
 
 
-def _refs(objects: Objects, index: TarIndex, tar: Entry) -> Found:
+def _refs(objects: Objects, index: TarIndex, wanted: Collection[str], tar: Entry) -> Found:
     """The tar's images, and how many members are none, by kind.
 
     If it cannot be read to its end, the last image has a fault and stands for the rest of the tar.
@@ -118,15 +128,15 @@ def _refs(objects: Objects, index: TarIndex, tar: Entry) -> Found:
     if tar.fault:
         return [_fault(objects, tar, tar.fault)], Counter()
     try:
-        return index.found(tar, partial(_look, objects, tar))
+        return index.found(tar, partial(_look, objects, wanted, tar))
     except OSError as error:
         reason = str(readable(objects, error))
         return [_fault(objects, tar, f"the tar cannot be read ({reason})")], Counter()
 
 
-def _look(objects: Objects, tar: Entry) -> Found:
+def _look(objects: Objects, wanted: Collection[str], tar: Entry) -> Found:
     with _opened(objects, tar) as file:
-        return _found(objects, tar, members(file, tar.size, _wanted))
+        return _found(objects, tar, members(file, tar.size, _wanted), wanted)
 
 
 def _fault(objects: Objects, tar: Entry, fault: str) -> ImageRef:
@@ -134,7 +144,7 @@ def _fault(objects: Objects, tar: Entry, fault: str) -> ImageRef:
     return ImageRef(name, objects.uri(tar.path), tar.etag, fault=fault)
 
 
-def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
+def _found(objects: Objects, tar: Entry, files: Iterable[Member], wanted: Collection[str]) -> Found:
     samples: dict[str, _Sample] = {}
     skipped: Counter[str] = Counter()
     rest: list[ImageRef] = []
@@ -145,7 +155,7 @@ def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
             skipped[HIDDEN] += 1
         else:
             key, extension = _split(member.name)
-            kind = samples.setdefault(key, _Sample()).add(extension, member)
+            kind = samples.setdefault(key, _Sample()).add(extension, member, wanted)
             skipped.update([kind] if kind else [])
     prefix = tar.path.removesuffix(".tar")
     images = [
@@ -157,6 +167,7 @@ def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
             size=member.size,
             caption=sample.caption,
             fault=member.fault,
+            fields=sample.fields,
         )
         for key, sample in samples.items()
         for name, member in sample.named(key)
@@ -171,7 +182,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _wanted(name: str, size: int) -> int:
-    if _split(name)[1] in _CAPTIONS:
+    if _split(name)[1] in _TEXTS:
         return size if size <= caption.LARGEST else 0
     return HEAD if of_name(name) == "unknown" else 0
 
