@@ -50,11 +50,17 @@ class Column(BaseModel):
 
     origin: str = Field(
         alias="from",
-        pattern=r"^(metadata|exif)\..+$",
         description="metadata.FIELD of a table beside the images, of a sample's JSON or of a "
         "dataset's column; or exif.TAG of the file itself, such as exif.DateTimeOriginal",
     )
     type: ColumnType = Field(ColumnType.TEXT, description="SQL type")
+
+    @field_validator("origin")
+    @classmethod
+    def _is_an_origin(cls, origin: str) -> str:
+        if not re.fullmatch(r"(metadata|exif)\..+", origin):
+            raise ValueError("must be metadata.FIELD or exif.TAG")
+        return origin
 
     @field_validator("type", mode="before")
     @classmethod

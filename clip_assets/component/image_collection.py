@@ -41,6 +41,8 @@ def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
     adapter = TypeAdapter(kind)
 
     def resolve(context: dg.ResolutionContext, block: Any) -> Any:
+        if block is None:
+            return None
         written = adapter.dump_python(block, by_alias=True)
         return adapter.validate_python(context.resolve_value(written))
 
