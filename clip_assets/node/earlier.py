@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clip_assets import catalog
+from clip_assets.catalog import Shard
 from clip_assets.column import Column
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelIdentity
 from clip_assets.node.columns import known, of_file
+from clip_assets.node.job import CODE_VERSION
 from clip_assets.source import ImageRef
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet
@@ -35,7 +38,7 @@ class Earlier:
         self._columns = columns
         self._by_place = (
             {}
-            if self._lacks_exif()
+            if _lacks_exif(self._rows.schema, columns)
             else {
                 (ref.image_id, _place(ref)): row_of[ref.image_id]
                 for ref in _listed(objects, commit)
@@ -83,18 +86,6 @@ class Earlier:
             columns.append(pa.array(values, field.type))
         return pa.table(columns, schema=schema)
 
-    def _lacks_exif(self) -> bool:
-        schema = self._rows.schema
-        wanted = parquet.embeddings(1, self._columns)
-        return any(
-            of_file(column)
-            and (
-                name not in schema.names
-                or not schema.field(name).equals(wanted.field(name), check_metadata=True)
-            )
-            for name, column in self._columns.items()
-        )
-
     def _column(self, name: str) -> list[str]:
         values: list[str] = self._rows.column(name).to_pylist()
         return values
@@ -120,6 +111,40 @@ def earlier(  # noqa: PLR0913 - what the rows must agree with
         return Earlier(objects, path, commit, columns)
     except (StoreError, FileNotFoundError):  # damaged, or erased meanwhile: compute everything
         return None
+
+
+def same_images(objects: Objects, slug: str, shard: Shard, columns: Mapping[str, Column]) -> bool:
+    """Whether the shard's newest commit has every image of its present version, so that only
+    captions or columns differ: then no image is read, and none goes through the model."""
+    path = commits.newest_of(objects, slug, shard.shard)
+    if path is None or shard.renewed:
+        return False
+    try:
+        commit = commits.read_path(objects, path)
+        if commit.code_version != CODE_VERSION or commit.unreadable or not commit.parts:
+            return False
+        if any(map(of_file, columns.values())):
+            with commits.part_on_disk(objects, commit.parts[0]) as part:
+                if _lacks_exif(pq.read_schema(part), columns):
+                    return False
+    except (StoreError, FileNotFoundError):
+        return False
+    before = {ref.image_id: _place(ref) for ref in _listed(objects, commit) if ref.etag}
+    refs = catalog.live_refs(catalog.read_shard(objects, shard.at))
+    return all(ref.fault or before.get(ref.image_id) == _place(ref) for ref in refs)
+
+
+def _lacks_exif(schema: pa.Schema, columns: Mapping[str, Column]) -> bool:
+    """Whether a part lacks a column that comes from the files themselves."""
+    wanted = parquet.embeddings(1, columns)
+    return any(
+        of_file(column)
+        and (
+            name not in schema.names
+            or not schema.field(name).equals(wanted.field(name), check_metadata=True)
+        )
+        for name, column in columns.items()
+    )
 
 
 def _listed(objects: Objects, commit: Commit) -> list[ImageRef]:

@@ -34,7 +34,7 @@ from clip_assets.node import queries as text_queries
 from clip_assets.node.decode import pipeline_limits
 from clip_assets.node.earlier import Earlier, earlier
 from clip_assets.node.encoder import Encoder
-from clip_assets.node.job import EmbedJob
+from clip_assets.node.job import CODE_VERSION, EmbedJob
 from clip_assets.node.parts import FinishedPart
 from clip_assets.node.program import explained, program
 from clip_assets.node.progress import ProgressWriter, State
@@ -48,9 +48,6 @@ from clip_assets.store.objects import Objects
 from clip_assets.store.parquet import RejectKind
 from clip_assets.store.paths import ShardVersion
 from clip_assets.store.rejects import rejects_told, too_many
-
-CODE_VERSION = "2"
-"""Increased when the same images and weights would give different parquet."""
 
 
 def run(objects: Objects, job: EmbedJob) -> int:

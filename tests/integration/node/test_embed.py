@@ -24,6 +24,7 @@ from clip_assets.errors import ModelError, StoreError
 from clip_assets.model import ModelSpec
 from clip_assets.node import embed
 from clip_assets.node import job as jobs
+from clip_assets.node.earlier import same_images
 from clip_assets.node.job import EmbedJob
 from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig, Knowledge
@@ -285,6 +286,8 @@ def test_columns_need_no_inference(
     Image.new("RGB", (9, 9)).save(folder / "shot.jpg", exif=written)
     objects, source = Objects(str(tmp_path / "data")), FolderConfig(uri=str(folder))
 
+    alike: list[bool] = []
+
     def made(price: float, **declared: dict[str, str]) -> tuple[Commit, list[dict[str, object]]]:
         (folder / "metadata.csv").write_text(
             f"file_name,price,day\n00001.png,{price},2024-05-01\nshot.jpg,2,2024-05-02"
@@ -295,6 +298,8 @@ def test_columns_need_no_inference(
         catalog.refresh(
             objects, "photos", source, listed, SHARD_SIZE, columns=knowledge.columns
         )  # fmt: skip
+        head = catalog.require(objects, "photos")
+        alike.append(same_images(objects, tiny_spec.slug, head.shards[0], head.columns))
         embed.run(objects, job_of(tiny_spec, shards=("00000",)))
         commit = commit_of(objects, tiny_spec)
         tables = [commits.read_part(objects, part) for part in commit.parts]
@@ -315,6 +320,7 @@ def test_columns_need_no_inference(
     commit, rows = made(3.5, price={"from": "metadata.price"}, **more)
     assert (commit.images_encoded, rows[1]["price"]) == (0, "3.5")
     assert rows[4]["camera"] == "Nikon D1"
+    assert alike == [False, True, False, True]  # EXIF is in the files, which are read once more
 
 
 def test_faults_of_the_listing_are_rejects(
