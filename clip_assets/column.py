@@ -43,10 +43,18 @@ class ColumnType(StrEnum):
         return self not in (ColumnType.TEXT, ColumnType.BOOLEAN)
 
 
-class Column(BaseModel):
-    """A declared column: where its values come from, and their type."""
+class Originated(BaseModel):
+    """A block of YAML whose key `from`, a keyword of Python, is the field `origin`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def __getitem__(self, key: str) -> object:
+        """The value of a key: Dagster follows the YAML's keys to say where a fault is."""
+        return getattr(self, "origin" if key == "from" else key)
+
+
+class Column(Originated):
+    """A declared column: where its values come from, and their type."""
 
     origin: str = Field(
         alias="from",

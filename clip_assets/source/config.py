@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from clip_assets.column import Column
+from clip_assets.column import Column, Originated
 
 
 class _Config(BaseModel):
@@ -48,10 +48,8 @@ class HuggingFaceConfig(_Config):
     id_column: str | None = None
 
 
-class TableConfig(_Config):
+class TableConfig(Originated):
     """The table that `metadata.FIELD` means, if it is not metadata.csv, .jsonl or .parquet."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     origin: str = Field(alias="from", description="its path below the source, or its address")
     image: str | None = Field(
