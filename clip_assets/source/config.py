@@ -43,6 +43,11 @@ class HuggingFaceConfig(_Config):
     revision: str = "main"
     config: str = "default"
     split: str = "train"
+    files: list[str] | None = Field(
+        None,
+        description="these parquet files, as patterns such as data/extra-*.parquet, instead "
+        "of those of the configuration and split",
+    )
     image_column: str = "image"
     caption_column: str | None = None
     id_column: str | None = None

@@ -44,6 +44,9 @@ class HuggingFace:
                 yield _fault(self._files, entries[path], str(error))
 
     def _card(self, entries: Container[str]) -> Declared | None:
+        """What says which files are the split's: the collection's YAML, else the dataset's card."""
+        if self._config.files is not None:
+            return Declared({self._config.split: tuple(self._config.files)})
         if "README.md" not in entries:
             return None
         try:
