@@ -198,9 +198,9 @@ def test_a_tar_is_read_once_until_it_changes(
     opened: list[str] = []
     plain = webdataset._look
 
-    def counted(objects: Objects, tar: Entry) -> webdataset.Found:
+    def counted(objects: Objects, wanted: frozenset[str], tar: Entry) -> webdataset.Found:
         opened.append(tar.path)
-        return plain(objects, tar)
+        return plain(objects, wanted, tar)
 
     monkeypatch.setattr(webdataset, "_look", counted)
     assert (list(source.list()), source.skipped, opened) == (first, skipped, [])
