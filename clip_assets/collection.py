@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Self
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from clip_assets.column import Column, require_declarable
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.errors import SettingsError
 from clip_assets.index.vector_type import VectorType
@@ -15,6 +17,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.job import EmbedJob
 from clip_assets.release.update import ReleaseSpec
 from clip_assets.source import SourceConfig
+from clip_assets.source.config import CaptionsConfig, Knowledge, TableConfig
 
 YAML_NAMES = {"name": "collection", "spec": "model"}
 """What the YAML calls those fields whose own name it does not use."""
@@ -33,6 +36,19 @@ class Collection(BaseModel):
     name: str = Field(description="name of the collection, and of its SQL schema")
     spec: ModelSpec = Field(description="the CLIP model and its weights")
     source: SourceConfig | None = Field(None, description="where the images are")
+    columns: dict[str, Column] = Field(
+        {}, description="what is known of the images, to be searched by: a type and an origin each"
+    )
+    captions: CaptionsConfig | None = Field(
+        None, description="a table with the images' captions, or a field of their metadata"
+    )
+    metadata: TableConfig | None = Field(
+        None,
+        description="the table that metadata.FIELD means, if it is not metadata.csv or the like",
+    )
+    allow_gps: bool = Field(
+        False, description="allow columns from exif.GPS…, which tell where people were"
+    )
     sky: SkyPilotConfig | None = Field(
         None, description="how to run the embedding jobs on SkyPilot"
     )
@@ -110,6 +126,27 @@ class Collection(BaseModel):
                 "and no schema of Postgres, because it is also the name of the SQL schema"
             )
         return name
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, Column]) -> dict[str, Column]:
+        for name, column in columns.items():
+            require_declarable(name, column)
+        return columns
+
+    @model_validator(mode="after")
+    def _gps_is_allowed(self) -> Self:
+        for name, column in self.columns.items():
+            if column.origin.startswith("exif.GPS") and not self.allow_gps:
+                raise ValueError(
+                    f"column {name}: {column.origin} tells where people were. Set `allow_gps: "
+                    "true` if everybody who searches may know"
+                )
+        return self
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge(columns=self.columns, captions=self.captions, metadata=self.metadata)
 
     def require_source(self) -> SourceConfig:
         if self.source is None:

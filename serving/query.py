@@ -116,7 +116,7 @@ class AddressQuery(Filter):
             image_id=self.image_id,
             k=self.k,
             min_score=self.min_score,
-            filter=only if only.predicate else None,
+            filter=only if only != Filter() else None,
             collection=self.collection,
         )
 

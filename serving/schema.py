@@ -35,6 +35,9 @@ class ImageOut(BaseModel):
     height: int
     sha256: str
     thumbnail: str
+    columns: dict[str, str | int | float | bool | None] = Field(
+        description="the value of each declared column; null where nothing is known"
+    )
     lineage: LineageOut
 
     @classmethod

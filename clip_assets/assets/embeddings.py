@@ -2,6 +2,8 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from importlib.util import find_spec
+from typing import NamedTuple
 
 import dagster as dg
 from pydantic import Field
@@ -15,6 +17,7 @@ from clip_assets.compute import EmbedClient, ShardOutcome
 from clip_assets.compute.skypilot.client import PipesSkyPilotClient
 from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.node import job as jobs
+from clip_assets.node.earlier import same_images
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
 from clip_assets.runs import worker
@@ -58,7 +61,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
             client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
-            run = _Run(context, collection, objects, head, client)
+            run = _Run(context, collection, objects, head, _Clients(client, compute))
             try:
                 # Closing the generator lets the client stop a job that this run no longer awaits.
                 with closing(run.outcomes()) as outcomes:
@@ -93,6 +96,13 @@ def _renewed(
     return head
 
 
+class _Clients(NamedTuple):
+    """Where jobs run, and where those run that need no GPU."""
+
+    jobs: EmbedClient
+    here: EmbedClient
+
+
 class _Run:
     """One run. `unfinished` maps each uncommitted shard to the reason."""
 
@@ -102,9 +112,10 @@ class _Run:
         collection: Collection,
         objects: Objects,
         head: Catalog,
-        client: EmbedClient,
+        clients: _Clients,
     ) -> None:
-        self._context, self._collection, self._client = context, collection, client
+        self._context, self._collection = context, collection
+        self._clients = clients
         self._objects, self._head = objects, head
         self.unfinished = dict.fromkeys(
             context.partition_keys, "the job ended before reaching this shard"
@@ -122,8 +133,22 @@ class _Run:
                 yield ShardOutcome(shard.shard, "unchanged", "")
             else:
                 due.append(shard.shard)
-        if due:
-            yield from self._client.run(self._context, self._objects, self._job(due))
+        here = [shard for shard in due if self._needs_no_gpu(shard)]
+        elsewhere = [shard for shard in due if shard not in here]
+        if here:
+            told = f"{len(here)} shards with new captions or columns need no GPU"
+            self._context.log.info(f"{told}: they are made on this machine")
+            yield from self._clients.here.run(self._context, self._objects, self._job(here, here))
+        if elsewhere:
+            yield from self._clients.jobs.run(self._context, self._objects, self._job(elsewhere))
+
+    def _needs_no_gpu(self, key: str) -> bool:
+        """Whether a job of SkyPilot would only take rows over, as this machine can, too."""
+        if self._collection.sky is None or find_spec("open_clip") is None:
+            return False
+        (shard,) = self._head.pick([key])
+        slug = self._collection.spec.slug
+        return same_images(self._objects, slug, shard, self._head.columns)
 
     def record(self, outcome: ShardOutcome) -> Iterator[dg.AssetMaterialization]:
         if outcome.state == "failed":
@@ -140,12 +165,13 @@ class _Run:
                 self._collection.embeddings_key, partition=outcome.shard, metadata=metadata
             )
 
-    def _job(self, due: list[str]) -> EmbedJob:
+    def _job(self, due: list[str], named: list[str] | None = None) -> EmbedJob:
+        """The job for these shards, named after `named`, else after all that were asked for."""
         context = self._context
         # The id uses the requested shards: the due ones become fewer while a job runs.
         job_id = jobs.id_of(
             self._collection.spec.slug,
-            context.partition_keys,
+            named or context.partition_keys,
             context.run.run_id,
             context.retry_number,
         )

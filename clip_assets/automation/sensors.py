@@ -13,6 +13,7 @@ from clip_assets.catalog import Shard
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import requested_backfills
 from clip_assets.resources import Installation
+from clip_assets.source.config import Knowledge
 from clip_assets.source.open import open_source
 from clip_assets.status import is_live, missing_shards
 
@@ -42,13 +43,15 @@ def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
     )
     def new_images(installation: Installation) -> Iterator[dg.RunRequest | dg.SkipReason]:
         head = catalog.read(installation.objects(collection.name))
-        listing = catalog.listing_digest(open_source(source).list())
+        listing = catalog.listing_digest(open_source(source, collection.knowledge).list())
         if head is None:
             yield dg.SkipReason("Materialize the catalog once to enable this sensor.")
-        elif head.listing == listing:
+        elif head.listing == listing and head.columns == collection.columns:
             yield dg.SkipReason("The source has not changed.")
         else:
-            yield dg.RunRequest(run_key=listing, asset_selection=[collection.catalog_key])
+            declared = Knowledge(columns=collection.columns).model_dump_json()
+            key = hashlib.sha256(f"{listing} {declared}".encode()).hexdigest()
+            yield dg.RunRequest(run_key=key, asset_selection=[collection.catalog_key])
 
     return new_images
 

@@ -95,7 +95,7 @@ class Lake:
             f"CREATE VIEW embeddings AS SELECT p.* EXCLUDE (embedding, filename), "
             f"p.embedding::FLOAT[{self.dim}] AS embedding, "
             f"c.* EXCLUDE (file, rows, rejected) "
-            f"FROM read_parquet({parts}, filename = true) AS p "
+            f"FROM read_parquet({parts}, filename = true, union_by_name = true) AS p "
             f"JOIN commits AS c ON c.file = p.filename"
         )
         database.execute(

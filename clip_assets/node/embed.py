@@ -13,6 +13,7 @@ if every shard is committed, 1 if they are but some reject more than --max-rejec
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 
 from clip_assets import catalog
 from clip_assets.catalog import Shard
+from clip_assets.column import Column
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec, Precision, require_same
 from clip_assets.node import encoder as encoders
@@ -32,7 +34,7 @@ from clip_assets.node import queries as text_queries
 from clip_assets.node.decode import pipeline_limits
 from clip_assets.node.earlier import Earlier, earlier
 from clip_assets.node.encoder import Encoder
-from clip_assets.node.job import EmbedJob
+from clip_assets.node.job import CODE_VERSION, EmbedJob
 from clip_assets.node.parts import FinishedPart
 from clip_assets.node.program import explained, program
 from clip_assets.node.progress import ProgressWriter, State
@@ -46,9 +48,6 @@ from clip_assets.store.objects import Objects
 from clip_assets.store.parquet import RejectKind
 from clip_assets.store.paths import ShardVersion
 from clip_assets.store.rejects import rejects_told, too_many
-
-CODE_VERSION = "2"
-"""Increased when the same images and weights would give different parquet."""
 
 
 def run(objects: Objects, job: EmbedJob) -> int:
@@ -64,7 +63,7 @@ def run(objects: Objects, job: EmbedJob) -> int:
         model = encoders.load(job.model)
         progress.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
         gone = erased(objects).sha256s
-        work = _Work(objects, job, model, open_source(head.source), progress, gone)
+        work = _Work(objects, job, model, open_source(head.source), progress, gone, head.columns)
         return sum(not work.finish(shard) for shard in shards)
     finally:
         progress.close()
@@ -80,6 +79,7 @@ class _Work:
     source: Source
     progress: ProgressWriter
     erased: frozenset[str]
+    columns: Mapping[str, Column]
 
     def finish(self, shard: Shard) -> bool:
         """Commit the shard unless that is done; returns False if it rejects too many images.
@@ -112,7 +112,14 @@ class _Work:
         refs = catalog.live_refs(catalog.read_shard(self.objects, shard.at))
         before = None
         if not shard.renewed:
-            before = earlier(self.objects, slug, shard.shard, self.model.identity, CODE_VERSION)
+            before = earlier(
+                self.objects,
+                slug,
+                shard.shard,
+                self.model.identity,
+                CODE_VERSION,
+                columns=self.columns,
+            )
         made: list[FinishedPart] = []
         for number, start in enumerate(range(0, max(len(refs), 1), self.job.part_rows)):
             chunk = refs[start : start + self.job.part_rows]
@@ -145,6 +152,7 @@ class _Work:
             pipeline_limits(self.job.max_megapixels),
             self.erased,
             before,
+            self.columns,
         )
         return parts.embed(self.objects, path, refs, making)
 

@@ -14,6 +14,9 @@ from clip_assets.model import ModelSpec
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
+CODE_VERSION = "2"
+"""Increased when the same images and weights would give different parquet."""
+
 
 class EmbedJob(BaseModel):
     """Embed `shards` of one collection with one model.

@@ -5,15 +5,18 @@ if two jobs write the same part (a preempted job may keep running). The first wr
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clip_assets.column import Column
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, require_same
+from clip_assets.node.columns import exif_tags, known
 from clip_assets.node.decode import Limits
 from clip_assets.node.earlier import Earlier
 from clip_assets.node.encoder import Encoder
@@ -75,7 +78,7 @@ class Making:
     """What parts are made with; `on_image` is called after each image.
 
     `erased` holds hashes of files that must not come back under any name; `earlier` has rows that
-    need not be computed again.
+    need not be computed again. `columns` are the declared columns.
     """
 
     source: Source
@@ -85,15 +88,18 @@ class Making:
     limits: Limits
     erased: frozenset[str] = frozenset()
     earlier: Earlier | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
 
 @dataclass
 class _Made:
-    """What became of each image of a part: a new row, an earlier row or a reject."""
+    """What became of each image of a part: a new row, an earlier row or a reject. `exif` has the
+    tags of those that were read, by id."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     carried: list[tuple[ImageRef, int]] = field(default_factory=list)
+    exif: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
 
@@ -102,8 +108,9 @@ def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making)
     made = _Made()
     due = [ref for ref in refs if not _decided(ref, made, making)]
     for batch in _batches(due, made, making):
+        made.exif.update((image.ref.image_id, image.exif) for image in batch)
         made.vectors.append(making.encoder.encode_tensors([image.tensor for image in batch]))
-        made.rows.extend(_row(image) for image in batch)
+        made.rows.extend(_row(image, making.columns) for image in batch)
     table = _table(refs, made, making)
     data = parquet.to_bytes(table)
     again = any(reject.kind == RejectKind.UNREADABLE for reject in made.rejects)
@@ -157,6 +164,7 @@ def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[l
         making.encoder.preprocess,
         making.limits,
         lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
+        exif_tags(making.columns),
     )
     read = zip(due, making.source.read(due), strict=True)
     batch: list[Prepared] = []
@@ -168,6 +176,7 @@ def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[l
         if isinstance(item, Known):
             row = earlier.row_of_content(item.sha256) if earlier else None
             assert row is not None, "known by its row"
+            made.exif[item.ref.image_id] = item.exif
             _carry(item.ref, row, item.sha256, made, making)
             continue
         if item.sha256 in making.erased:
@@ -181,7 +190,7 @@ def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[l
         yield batch
 
 
-def _row(image: Prepared) -> dict[str, object]:
+def _row(image: Prepared, columns: Mapping[str, Column]) -> dict[str, object]:
     return {
         "image_id": image.ref.image_id,
         "uri": image.ref.uri,
@@ -190,6 +199,7 @@ def _row(image: Prepared) -> dict[str, object]:
         "width": image.width,
         "height": image.height,
         "thumbnail": image.thumbnail,
+        **known(columns, image.ref, image.exif),
     }
 
 
@@ -211,17 +221,18 @@ def _table(refs: Sequence[ImageRef], made: _Made, making: Making) -> pa.Table:
         _IDENTITY: encoder.identity.model_dump_json(),
         parquet.REJECTS_FOOTER: json.dumps(reasons),
     }
-    schema = parquet.embeddings(encoder.dim)
-    columns = [
-        pa.array([row[field.name] for row in made.rows], field.type)
-        for field in schema
-        if field.name != "embedding"
-    ]
+    schema = parquet.embeddings(encoder.dim, making.columns)
     vectors = np.concatenate([np.empty((0, encoder.dim), np.float32), *made.vectors])
-    table = pa.table([*columns, parquet.vector_column(vectors)], schema=schema)
+    columns = [
+        parquet.vector_column(vectors)
+        if field.name == "embedding"
+        else pa.array([row[field.name] for row in made.rows], field.type)
+        for field in schema
+    ]
+    table = pa.table(columns, schema=schema)
     if made.carried and making.earlier:
         old, rows = zip(*made.carried, strict=True)
-        both = pa.concat_tables([table, making.earlier.take(rows, old).cast(schema)])
+        both = pa.concat_tables([table, making.earlier.take(rows, old, schema, made.exif)])
         order = np.argsort([position[name] for name in both.column("image_id").to_pylist()])
         table = both.take(pa.array(order)).combine_chunks()
     return table.replace_schema_metadata(footer)

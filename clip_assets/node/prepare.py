@@ -2,14 +2,16 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from PIL.Image import Image
 from torch import Tensor
 
 from clip_assets.node.decode import Limits, Rejected, decode, thumbnail
+from clip_assets.node.exif import exif
 from clip_assets.processors import available
 from clip_assets.source import DamagedError, ImageRef
 from clip_assets.store.parquet import RejectKind
@@ -25,6 +27,7 @@ class Prepared:
     height: int
     thumbnail: bytes
     tensor: Tensor
+    exif: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,18 @@ class Known:
 
     ref: ImageRef
     sha256: str
+    exif: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images become tensors; files whose sha256 is `known` need none."""
+    """How images become tensors; files whose sha256 is `known` need none. `tags` are the EXIF tags
+    that are wanted."""
 
     preprocess: Callable[[Image], Tensor]
     limits: Limits
     known: Callable[[str], bool]
+    tags: frozenset[str] = frozenset()
 
 
 def prepare(
@@ -77,7 +83,7 @@ def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared |
         return Reject(ref, f"unreadable: {data.strerror or data}", RejectKind.UNREADABLE)
     sha256 = hashlib.sha256(data).hexdigest()
     if recipe.known(sha256):
-        return Known(ref, sha256)
+        return Known(ref, sha256, exif(data, recipe.tags))
     try:
         decoded = decode(data, recipe.limits)
     except Rejected as error:
@@ -89,4 +95,5 @@ def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared |
         height=decoded.height,
         thumbnail=thumbnail(decoded.image),
         tensor=recipe.preprocess(decoded.image),
+        exif=exif(data, recipe.tags),
     )

@@ -1,6 +1,7 @@
 """Search a collection's live release; used by the service, the command line and the tests."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +10,10 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import args_row, kwargs_row, scalar_row
 
+from clip_assets.column import Columns
 from clip_assets.errors import ReleaseError
-from clip_assets.index.tables import table_name
+from clip_assets.index.columns import as_object
+from clip_assets.index.tables import columns_of, table_name
 from clip_assets.index.vector_type import SqlVector, VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.postgres.pgvector import SCHEMA
@@ -24,7 +27,7 @@ class Release:
     """What serves a collection's searches: one model's table at one ef_search.
 
     `spec` says how to load the model, `identity` what the loaded model must be; `comparison` is
-    the comparison with the previous release.
+    the comparison with the previous release. `columns` are those that the collection declares.
     """
 
     id: int
@@ -40,6 +43,7 @@ class Release:
     spec: ModelSpec
     vector_type: VectorType
     vector_schema: str
+    columns: Columns = field(default_factory=dict)
     comparison: dict[str, Any] | None = None
 
     @property
@@ -53,7 +57,8 @@ class Release:
     @property
     def graph(self) -> Graph:
         dim = self.identity.dim
-        return Graph(self.index_id, self.vectors, dim, self.rows, self.ef_search)
+        columns = tuple(self.columns.items())
+        return Graph(self.index_id, self.vectors, dim, self.rows, self.ef_search, columns=columns)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,10 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Hit:
-    """One search result; `score` is the cosine similarity to the query."""
+    """One search result; `score` is the cosine similarity to the query.
+
+    `columns` has the value of each declared column as JSON has it, null where nothing is known.
+    """
 
     score: float
     image_id: str
@@ -80,6 +88,7 @@ class Hit:
     width: int
     height: int
     lineage: Lineage
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,9 +139,10 @@ def search(
 ) -> Hits:
     """The k images nearest to `vector`, float32[dim] of unit length, that pass the filter.
 
-    Raises ValueError if the vector is not of the release's dimension or not finite.
+    Raises ValueError if the vector is not of the release's dimension or not finite, FilterError if
+    the filter names a column that is not declared, or a value that is not of its type.
     """
-    where = only.predicate if only else None
+    where = only.predicate(release.columns) if only else None
     found = nearest(connection, release.graph, vector, k, where)
     model = release.identity.short
     return Hits(tuple(_hit(model, row) for row in found.rows), found.complete)
@@ -140,7 +150,8 @@ def search(
 
 def image(connection: psycopg.Connection, release: Release, image_id: str) -> Hit | None:
     """One image of the release by its id, with score 1."""
-    query = statement("image", table=release.graph.table)
+    columns = as_object(release.columns)
+    query = statement("image", table=release.graph.table, columns=columns)
     key = {"image_id": image_id, "index_id": release.index_id}
     row = connection.cursor(row_factory=args_row(Neighbour)).execute(query, key).fetchone()
     return _hit(release.identity.short, row) if row else None
@@ -187,11 +198,14 @@ def _says(connection: psycopg.Connection, name: str, **values: Any) -> bool:
     return bool(asked.fetchone())
 
 
-def _release(*, identity: Any, spec: Any, vector_type: str, **others: Any) -> Release:
+def _release(
+    *, identity: Any, spec: Any, vector_type: str, columns: dict[str, str], **others: Any
+) -> Release:
     return Release(
         identity=ModelIdentity.model_validate(identity),
         spec=ModelSpec.model_validate(spec),
         vector_type=VectorType(vector_type),
+        columns=columns_of(columns),
         **others,
     )
 
@@ -206,4 +220,5 @@ def _hit(model: str, row: Neighbour) -> Hit:
         width=row.width,
         height=row.height,
         lineage=Lineage(row.run_id, row.job_id, row.shard, row.version, model, row.device),
+        columns=row.columns or {},
     )

@@ -3,7 +3,7 @@
 -- name: live_release
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
        r.comparison, r.run_id, r.published_at, i.identity, i.spec, i.vector_type,
-       {vector_schema} AS vector_schema
+       {vector_schema} AS vector_schema, i.columns
 FROM clip_assets.live AS l
 JOIN clip_assets.release AS r USING (release_id)
 JOIN clip_assets.index AS i USING (index_id)
@@ -21,6 +21,26 @@ AND ({max_width}::int IS NULL OR width <= {max_width}::int)
 AND ({min_height}::int IS NULL OR height >= {min_height}::int)
 AND ({max_height}::int IS NULL OR height <= {max_height}::int)
 
+-- name: filter_column
+-- One declared column. Of an SQL function's arguments, those that are not given are NULL.
+({any}::{type}[] IS NULL OR {column} = ANY ({any}::{type}[]))
+AND ({min}::{type} IS NULL OR {column} >= {min}::{type})
+AND ({max}::{type} IS NULL OR {column} <= {max}::{type})
+AND ({unknown}::boolean IS NULL OR {column} IS NULL)
+
+-- name: column_bounds
+SELECT min({column}), max({column}) FROM clip_assets.{table};
+
+-- name: column_values
+-- Steps from each value to the next in the index, so it costs the same for any number of rows.
+WITH RECURSIVE value (found) AS (
+    (SELECT {column} FROM clip_assets.{table} WHERE {column} IS NOT NULL ORDER BY 1 LIMIT 1)
+    UNION ALL
+    SELECT (SELECT {column} FROM clip_assets.{table} WHERE {column} > found ORDER BY 1 LIMIT 1)
+    FROM value WHERE found IS NOT NULL
+)
+SELECT found FROM value WHERE found IS NOT NULL LIMIT %(limit)s;
+
 -- name: expected_rows
 EXPLAIN (FORMAT json) SELECT FROM clip_assets.{table} WHERE {filter};
 
@@ -31,7 +51,7 @@ SELECT count(*) FROM (SELECT FROM clip_assets.{table} WHERE {filter} LIMIT %(lim
 -- Relaxed order is only nearly sorted, but the planner treats it as sorted; `+ 0` forces a sort.
 -- The columns are those of `Neighbour`.
 SELECT 1 - t.distance AS score, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
-       l.run_id, l.job_id, t.shard, l.version, l.device
+       l.run_id, l.job_id, t.shard, l.version, l.device, {columns} AS columns
 FROM ({nearest}) AS t
 JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
 ORDER BY t.distance + 0, t.image_id
@@ -51,7 +71,7 @@ ORDER BY distance LIMIT %(fetch)s
 -- name: image
 -- The columns are those of `Neighbour`.
 SELECT 1.0::float8 AS score, t.image_id, t.uri, t.caption, t.sha256, t.width, t.height,
-       l.run_id, l.job_id, t.shard, l.version, l.device
+       l.run_id, l.job_id, t.shard, l.version, l.device, {columns} AS columns
 FROM clip_assets.{table} AS t
 JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
 WHERE t.image_id = %(image_id)s;
