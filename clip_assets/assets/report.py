@@ -25,7 +25,8 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.report_key,
         deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
-        description="Duplicates by hash and by vector, and drift between shards.",
+        description="Duplicate images, similar images, and shards that are unlike those before.",
+        config_schema={},  # a run config would be ignored, so it is refused
         kinds={"parquet"},
         automation_condition=report_condition(collection),
     )

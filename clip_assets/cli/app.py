@@ -469,8 +469,16 @@ def rollback(collection: CollectionArgument) -> None:
     from clip_assets.postgres.connect import connect_owner
     from clip_assets.release.release import roll_back
 
-    with _explained(), connect_owner(Settings()) as connection:
+    settings = Settings()
+    with _explained(), connect_owner(settings) as connection:
         live = roll_back(connection, collection)
+    if _dagster_used(settings):
+        import dagster as dg
+
+        from clip_assets.assets.live import report_live
+
+        with dg.DagsterInstance.get() as instance:
+            report_live(instance, live)
     out.print(f"Release {live.id} by {live.identity.short} is live.")
 
 

@@ -40,6 +40,7 @@ def _graph() -> dict[str, Any]:
     collection = ImageCollection(
         name="photos",
         source=FolderConfig(uri="s3://bucket/photos"),
+        owner="team:search",
         spec=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
     )
     built = collection.build_defs(dg.ComponentTree.for_test().load_context)
@@ -47,11 +48,17 @@ def _graph() -> dict[str, Any]:
     installation = {"installation": Installation(), "compute": nothing}
     defs = dg.Definitions.merge(built, dg.Definitions(resources=installation))
     graph = defs.resolve_asset_graph()
+    live = graph.get(dg.AssetKey(["photos", "live"]))
     return {
         "assets": {
             key.to_user_string(): _asset(graph, key)
             for key in sorted(graph.materializable_asset_keys)
         },
+        "live": {
+            "depends_on": sorted(key.to_user_string() for key in live.parent_keys),
+            "description": live.description,
+        },
+        "jobs": {job.name: job.description for job in defs.jobs or []},
         "sensors": {
             sensor.name: [sensor.default_status.value, sensor.minimum_interval_seconds]
             for sensor in defs.sensors or []
@@ -71,6 +78,7 @@ def _asset(graph: Any, key: dg.AssetKey) -> dict[str, Any]:
         "group": node.group_name,
         "owners": list(node.owners),
         "kinds": sorted(node.kinds),
+        "tags": {key: value for key, value in sorted(node.tags.items()) if "kind" not in key},
         "description": node.description,
         "code_version": node.code_version,
         "partitions": node.partitions_def.name if node.partitions_def else "none",
