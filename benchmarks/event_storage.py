@@ -107,7 +107,7 @@ def verify(instance: dg.DagsterInstance, collection: ImageCollection) -> None:
 
 def defs_of(collection: ImageCollection) -> dg.Definitions:
     built = collection.build_defs(dg.ComponentTree.for_test().load_context)
-    resources = {"installation": Installation(), "compute": Commits()}
+    resources = {"clip_assets_installation": Installation(), "clip_assets_compute": Commits()}
     return dg.Definitions.merge(
         built, dg.Definitions(resources=resources, executor=dg.in_process_executor)
     )

@@ -1,11 +1,12 @@
 """`clip_assets.ImageCollection`: turns twelve lines of YAML into assets, checks and sensors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import BaseModel, Field, TypeAdapter
 
 from clip_assets.assets.catalog import catalog_asset
@@ -31,7 +32,9 @@ from clip_assets.component.git import web_address
 from clip_assets.component.scaffold import ImageCollectionScaffolder
 from clip_assets.component.schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
+from clip_assets.resources import resources_of
 from clip_assets.source import SourceConfig
 from clip_assets.source.config import CaptionsConfig, TableConfig
 
@@ -100,6 +103,15 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         None, description="how to run the embedding jobs on SkyPilot"
     )
 
+    translation: Annotated[
+        TranslationFn[dg.AssetSpec] | None,
+        TranslationFnResolver[dg.AssetSpec](template_vars_for_translation_fn=lambda _: {}),
+        Field(
+            description="attributes of every asset, such as tags, owners, group_name or metadata; "
+            '`"{{ spec }}"` in a template is the asset as it is otherwise'
+        ),
+    ] = None
+
     @classmethod
     @cache
     def model(cls) -> type[BaseModel]:
@@ -160,23 +172,45 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(
-            assets=dg.map_asset_specs(self._with_defaults, assets),
+            assets=dg.map_asset_specs(self._spec, assets),
             asset_checks=checks,
             sensors=sensors,
             schedules=schedules,
             jobs=jobs.all,
+            resources=self.get_resources(context),
         )
 
-    def _with_defaults(self, asset: dg.AssetSpec) -> dg.AssetSpec:
-        """Apply the collection's defaults; an asset that sets a code version keeps it."""
-        described = asset.merge_attributes(
-            tags=self._tags_of(asset), owners=[self.owner] if self.owner else []
+    def get_resources(self, context: dg.ComponentLoadContext) -> Mapping[str, object]:
+        """The resources of all collections of the project. Override it to run local jobs elsewhere.
+
+        Every collection of a project must return the same objects.
+        """
+        return resources_of(context.project_root)
+
+    def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """How an asset looks in Dagster: `spec` with the collection's defaults and `translation:`.
+
+        Override it, and call `super().get_asset_spec(spec)`, to change more. An asset that sets a
+        code version keeps it.
+        """
+        plain = spec.merge_attributes(
+            tags=self._tags_of(spec), owners=[self.owner] if self.owner else []
         ).replace_attributes(group_name=self.name)
-        if asset.key == live_key(self.name):
-            return described  # nothing makes it: it is as old as the newest release
-        return described.replace_attributes(
-            code_version=asset.code_version or "1", freshness_policy=self.freshness_policy
-        )
+        if spec.key != live_key(self.name):  # nothing makes it: it is as old as the newest release
+            plain = plain.replace_attributes(
+                code_version=spec.code_version or "1", freshness_policy=self.freshness_policy
+            )
+        return self.translation(plain, plain) if self.translation else plain
+
+    def _spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        translated = self.get_asset_spec(spec)
+        kept = (spec.key, spec.partitions_def)
+        if (translated.key, translated.partitions_def) != kept:
+            raise SettingsError(
+                f"{spec.key.to_user_string()}: `translation` and `get_asset_spec` may change "
+                "neither its key nor its partitions, which checks and sensors name too."
+            )
+        return translated
 
     def _tags_of(self, asset: dg.AssetSpec) -> dict[str, str]:
         """The catalog and `live` are of all models."""
