@@ -12,7 +12,7 @@ from clip_assets.assets.shard_metadata import shard_metadata
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
-from clip_assets.compute.skypilot.client import PipesSkyPilotClient
+from clip_assets.compute.skypilot.client import SkyPilotEmbedClient
 from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.node import job as jobs
 from clip_assets.node.job import EmbedJob
@@ -57,7 +57,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
             head = catalog.require(objects, collection.name)
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
-            client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
+            client = SkyPilotEmbedClient(collection.sky) if collection.sky else compute
             run = _Run(context, collection, objects, head, client)
             try:
                 # Closing the generator lets the client stop a job that this run no longer awaits.

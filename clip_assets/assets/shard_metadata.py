@@ -8,7 +8,8 @@ from clip_assets import catalog
 from clip_assets.assets.pictures import contact_sheet
 from clip_assets.assets.rejects import rejects_sheet
 from clip_assets.catalog import Catalog, Shard
-from clip_assets.compute import Machine, ShardOutcome
+from clip_assets.compute import ShardOutcome
+from clip_assets.dagster_skypilot import Machine
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits

@@ -17,15 +17,18 @@ from rich.table import Table
 
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
-from clip_assets.compute.skypilot import batch, jobs
+from clip_assets.compute.skypilot import batch
 from clip_assets.compute.skypilot.batch import Launched
 from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.failures import told
+from clip_assets.dagster_skypilot import jobs
 from clip_assets.errors import JobError
 from clip_assets.node.job import EmbedJob, ids_by_hand
 from clip_assets.node.progress import read_progress
 from clip_assets.store.objects import Objects
 
 _POLL_SECONDS = 5.0
+_REMEDY = "Launch again; jobs that are running are kept, and committed shards are skipped."
 
 
 def launch(
@@ -36,7 +39,7 @@ def launch(
     asked = _jobs(collection, shards, shards_per_job)
     table = Table("job", "shards", "name", "")
     launched = []
-    with out.status("launching"):
+    with out.status("launching"), told(_REMEDY):
         for one in batch.launch(config, objects, collection.name, asked):
             launched.append(one)
             state = "launched" if one.job_id else "already running"
@@ -64,12 +67,12 @@ def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Conso
         TextColumn("images, {task.fields[speed]:.0f} images/s, ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out) as bar:
+    with Progress(*columns, console=out) as bar, told(_REMEDY):
         task = bar.add_task("", total=images, states="", speed=0.0)
         while True:
-            states = [jobs.state(one.sky_job) for one in launched]
-            told = [read_progress(objects, one.job_id) for one in launched if one.job_id]
-            known = [progress for progress in told if progress]
+            states = jobs.states([one.sky_job for one in launched])
+            read = [read_progress(objects, one.job_id) for one in launched if one.job_id]
+            known = [progress for progress in read if progress]
             counts = Counter(state.status for state in states)
             bar.update(
                 task,
