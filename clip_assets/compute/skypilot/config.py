@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-from clip_assets.settings import PROJECT
+from clip_assets.compute.skypilot.workdir import TASKS
 
 _SECRETS = (
     "HF_TOKEN",
@@ -33,7 +33,7 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = str(PROJECT / "sky" / "compute_vectors.yaml")
+    task: str = str(TASKS / "compute_vectors.yaml")
     resources: dict[str, Any] = Field(default_factory=dict)
     pool: str | None = None
     secrets: list[str] = list(_SECRETS)

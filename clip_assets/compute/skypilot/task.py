@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.workdir import workdir
 from clip_assets.errors import SettingsError
-from clip_assets.settings import PROJECT
+from clip_assets.settings import Settings
 
 
 def document(config: SkyPilotConfig) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def document(config: SkyPilotConfig) -> dict[str, Any]:
         }
         task["file_mounts"] = {**(task.get("file_mounts") or {}), **mounted}
     if task.get("workdir") == ".":
-        task["workdir"] = str(PROJECT)
+        task["workdir"] = str(workdir(Settings().home.resolve() / "sky"))
     for block in ("envs", "secrets"):
         # A job file replaces them; SkyPilot would refuse a variable without a value.
         given = task.get(block) or {}

@@ -1,4 +1,4 @@
-"""What embedding adds to `dagster_skypilot` and needs no cluster: tasks, ranges, outcomes, costs."""
+"""What embedding adds to `dagster_skypilot`, as far as it needs no cluster."""
 
 import json
 from pathlib import Path
@@ -73,9 +73,11 @@ def test_skypilots_errors_name_the_remedy_for_a_collection(
 ) -> None:
     """After the library's own sentence; the run is retried only if that may help."""
     error = SkyPilotJobError("SkyPilot job 7 ended.", "FAILED", allow_retries=retried)
-    with pytest.raises(JobError, match=r"^SkyPilot job 7 ended\. Try another\.$") as caught:
-        with told("Try another."):
-            raise error
+    with (
+        pytest.raises(JobError, match=r"^SkyPilot job 7 ended\. Try another\.$") as caught,
+        told("Try another."),
+    ):
+        raise error
     assert type(caught.value) is kind
     assert isinstance(caught.value.__cause__, SkyPilotError)
 
