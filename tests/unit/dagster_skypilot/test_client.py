@@ -1,7 +1,6 @@
 """`PipesSkyPilotClient` with a real Dagster, and programs that speak Pipes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,8 +105,8 @@ def interrupted(
 ) -> None:  # fmt: skip
     """A run that is interrupted while its job waits at the gate."""
 
-    @dg.op
-    def work(context: dg.OpExecutionContext) -> None:
+    @dg.asset
+    def trained(context: dg.AssetExecutionContext) -> None:
         envs = {"GATE": str(gate)}
         with client.open(context=context, task=task, name="work", envs=envs) as job:
             for _ in job.updates():
@@ -115,12 +114,7 @@ def interrupted(
                     context.instance.report_run_canceling(context.run)
                 raise dg.DagsterExecutionInterruptedError
 
-    @dg.job
-    def works() -> None:
-        work()
-
-    with suppress(dg.DagsterExecutionInterruptedError):
-        works.execute_in_process(instance=instance, raise_on_error=False)
+    assert not dg.materialize([trained], instance=instance, raise_on_error=False).success
 
 
 def test_a_run_goes_on_with_the_job_of_a_lost_worker(
