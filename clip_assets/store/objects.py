@@ -25,7 +25,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from clip_assets.errors import ObjectRefusedError, StoreError
-from clip_assets.store import aws
+from clip_assets.store import aws, credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -36,6 +36,7 @@ TEMPORARY = ".tmp-"
 _NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 _NO_CREDENTIALS = (
     "redential",
+    "SSO",
     "403 Forbidden",
     "169.254.169.254",
     "/latest/api/token",
@@ -344,7 +345,7 @@ def _explained(uri: str) -> Iterator[None]:
         elif refusal := next((say for word, say in _REFUSALS.items() if word in text), None):
             raise ObjectRefusedError(f"{uri}: {refusal}") from error
         elif any(word in text for word in _NO_CREDENTIALS):
-            remedy = "No usable credentials. Set the cloud's usual variables, or log in."
+            remedy = f"No usable credentials. Looked for {credentials.looked_for(uri)}."
         else:
             remedy = "Check the address and the network, then run again."
         raise StoreError(f"{uri}: {remedy} ({text[:300]})") from error
