@@ -237,7 +237,7 @@ def sky_launch(
         clip-assets sky launch photos --shards 0..999 --shards-per-job 10 --wait
     """
     from clip_assets.cli.backfill import Backfill
-    from clip_assets.cli.sky_launch import follow, launch
+    from clip_assets.cli.sky_launch import by_count, by_size, follow, launch
 
     warnings.filterwarnings("ignore", module="dagster")
     with _explained():
@@ -247,10 +247,11 @@ def sky_launch(
         if shards_per_job and num_jobs:
             raise SettingsError("Give --shards-per-job or --num-jobs, not both.")
         chosen = work.chosen(shards)
-        size = shards_per_job or work.collection.shards_per_run
         if num_jobs:
-            size = max(1, -(-len(chosen) // num_jobs))
-        launched = launch(work.collection, work.objects, chosen, size, out)
+            ranges = by_count(chosen, num_jobs)
+        else:
+            ranges = by_size(chosen, shards_per_job or work.collection.shards_per_run)
+        launched = launch(work.collection, work.objects, ranges, out)
         if wait:
             follow(work.objects, work.head, launched, out)
 

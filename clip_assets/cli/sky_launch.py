@@ -31,12 +31,25 @@ _POLL_SECONDS = 5.0
 _REMEDY = "Launch again; jobs that are running are kept, and committed shards are skipped."
 
 
+def by_size(shards: list[str], most: int) -> list[list[str]]:
+    """Divide the shards into ranges of `most`; the last may be shorter."""
+    return [shards[start : start + most] for start in range(0, len(shards), most)]
+
+
+def by_count(shards: list[str], count: int) -> list[list[str]]:
+    """Divide the shards into `count` ranges of equal length, give or take one shard."""
+    count = min(count, len(shards))
+    size, longer = divmod(len(shards), count) if count else (0, 0)
+    ends = [(number + 1) * size + min(number + 1, longer) for number in range(count)]
+    return [shards[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def launch(
-    collection: Collection, objects: Objects, shards: list[str], shards_per_job: int, out: Console
+    collection: Collection, objects: Objects, ranges: list[list[str]], out: Console
 ) -> list[Launched]:
-    """Submit one job per `shards_per_job` shards, and list the jobs."""
+    """Submit one job per range of shards, and list the jobs."""
     config = collection.sky or SkyPilotConfig()
-    asked = _jobs(collection, shards, shards_per_job)
+    asked = _jobs(collection, ranges)
     table = Table("job", "shards", "name", "")
     launched = []
     with out.status("launching"), told(_REMEDY):
@@ -48,11 +61,10 @@ def launch(
     return launched
 
 
-def _jobs(collection: Collection, shards: list[str], shards_per_job: int) -> Iterator[EmbedJob]:
-    for start in range(0, len(shards), shards_per_job):
-        chunk = shards[start : start + shards_per_job]
-        job_id, run_id = ids_by_hand(collection.spec.slug, chunk)
-        yield collection.job(job_id, run_id, chunk)
+def _jobs(collection: Collection, ranges: list[list[str]]) -> Iterator[EmbedJob]:
+    for shards in ranges:
+        job_id, run_id = ids_by_hand(collection.spec.slug, shards)
+        yield collection.job(job_id, run_id, shards)
 
 
 def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Console) -> None:

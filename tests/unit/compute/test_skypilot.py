@@ -8,7 +8,7 @@ import pytest
 import sky
 from rich.console import Console
 
-from clip_assets.cli.sky_launch import launch
+from clip_assets.cli.sky_launch import by_count, by_size, launch
 from clip_assets.collection import Collection
 from clip_assets.compute import Outcomes
 from clip_assets.compute.skypilot import task
@@ -112,6 +112,20 @@ def _job(shards: tuple[str, ...]) -> EmbedJob:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("shards", "jobs_wanted", "lengths"),
+    [(10, 4, [3, 3, 2, 2]), (9, 6, [2, 2, 2, 1, 1, 1]), (2, 5, [1, 1]), (0, 3, [])],
+)
+def test_shards_are_divided_among_so_many_jobs(
+    shards: int, jobs_wanted: int, lengths: list[int]
+) -> None:
+    """In order, none left out, and no job has more than one shard more than another."""
+    keys = [f"{number:05d}" for number in range(shards)]
+    ranges = by_count(keys, jobs_wanted)
+    assert [len(one) for one in ranges] == lengths
+    assert [key for one in ranges for key in one] == keys
+
+
 def test_a_range_whose_job_is_running_is_not_launched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +139,7 @@ def test_a_range_whose_job_is_running_is_not_launched_again(
     )
     monkeypatch.setattr(sky_jobs, "launch", lambda *_, **__: 8)
     collection = Collection(name="photos", spec=spec, part_rows=9)
-    kept, new = launch(collection, objects, shards, 2, Console(quiet=True))
+    kept, new = launch(collection, objects, by_size(shards, 2), Console(quiet=True))
     assert (kept.sky_job, kept.job_id) == (7, None)
     assert (new.sky_job, new.shards) == (8, ("00002",))
     written = jobs.read(objects.uri(f"jobs/{new.job_id}/job.json"))[1]
