@@ -49,6 +49,8 @@ _REFUSALS = {
     "BlobArchived": "archived; rehydrate it first",
     _DENIED: "access denied; change the bucket's policy, or use other credentials",
 }
+# What a file system answers that lacks links, or cannot sync a folder.
+_NOT_SUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
 
 
@@ -197,6 +199,13 @@ class Objects:
                     (self.folder / path).hardlink_to(temporary)
                 except FileExistsError:
                     return False
+                except OSError as error:
+                    if error.errno not in _NOT_SUPPORTED:
+                        raise
+                    # A bucket's mount has no links: of two writers at the same moment one wins.
+                    if (self.folder / path).exists():
+                        return False
+                    temporary.replace(self.folder / path)
             return True
         with _explained(self.uri(path)):
             try:
@@ -323,6 +332,9 @@ def _fsync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:  # a bucket's mount has no folders to sync
+        if error.errno not in _NOT_SUPPORTED:
+            raise
     finally:
         os.close(handle)
 

@@ -26,7 +26,8 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
     `resources` overrides those of the task file, key by key; null removes a key. `pool` sends
     jobs to a running `sky jobs pool` instead of to new machines. `secrets` names environment
     variables; those that are set here are passed as SkyPilot secrets. `mounts` maps paths in the
-    job to buckets, for images that can only be read through a mount. A job that lost its machine
+    job to buckets, for images that can only be read through a mount: an address, or SkyPilot's
+    own fields such as `name`, `store` and `mode`. A job that lost its machine
     more than `max_recoveries` times is cancelled, and so is a job older than `orphan_minutes`
     that no run waits for.
     """
@@ -37,6 +38,6 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
     resources: dict[str, Any] = Field(default_factory=dict)
     pool: str | None = None
     secrets: list[str] = list(_SECRETS)
-    mounts: dict[str, str] = Field(default_factory=dict)
+    mounts: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
     max_recoveries: int = Field(20, ge=0)
     orphan_minutes: float = Field(15, ge=0)

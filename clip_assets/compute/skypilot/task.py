@@ -25,7 +25,8 @@ def document(config: SkyPilotConfig) -> dict[str, Any]:
     task["resources"] = {key: value for key, value in resources.items() if value is not None}
     if config.mounts:
         mounted = {
-            path: {"source": source, "mode": "MOUNT"} for path, source in config.mounts.items()
+            path: {"source": bucket, "mode": "MOUNT"} if isinstance(bucket, str) else bucket
+            for path, bucket in config.mounts.items()
         }
         task["file_mounts"] = {**(task.get("file_mounts") or {}), **mounted}
     if task.get("workdir") == ".":

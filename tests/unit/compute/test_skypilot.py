@@ -55,10 +55,11 @@ def test_the_task_file_allows_spot_and_on_demand_gpus() -> None:
 
 def test_mounts_become_bucket_mounts() -> None:
     """`mounts` in the `sky:` block become SkyPilot's own bucket mounts."""
-    parsed = sky_task(SkyPilotConfig(mounts={"/images": "s3://bucket-of-photos"}))
-    mount = parsed.storage_mounts["/images"]
-    assert mount.source == "s3://bucket-of-photos"
-    assert mount.mode.value == "MOUNT"
+    made = {"name": "made-by-skypilot", "mode": "MOUNT_CACHED"}
+    parsed = sky_task(SkyPilotConfig(mounts={"/images": "s3://bucket-of-photos", "/clip": made}))
+    mount, other = parsed.storage_mounts["/images"], parsed.storage_mounts["/clip"]
+    assert (mount.source, mount.mode.value) == ("s3://bucket-of-photos", "MOUNT")
+    assert (other.name, other.mode.value) == ("made-by-skypilot", "MOUNT_CACHED")
 
 
 def test_a_missing_task_file_is_named(tmp_path: Path) -> None:
