@@ -15,7 +15,7 @@ from clip_assets.assets.shard_metadata import Metadata, brief, column_schema, fu
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
-from clip_assets.compute.skypilot.client import PipesSkyPilotClient
+from clip_assets.compute.skypilot.client import SkyPilotEmbedClient
 from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.node import job as jobs
 from clip_assets.node.earlier import same_images
@@ -65,7 +65,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
             head = catalog.require(objects, collection.name)
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
-            client = PipesSkyPilotClient(collection.sky) if collection.sky else clip_assets_compute
+            client = SkyPilotEmbedClient(collection.sky) if collection.sky else clip_assets_compute
             clients = _Clients(client, clip_assets_compute)
             run = _Run(context, collection, objects, head, clients, config.batch_size)
             try:

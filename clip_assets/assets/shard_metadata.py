@@ -9,7 +9,8 @@ from clip_assets import catalog
 from clip_assets.assets.pictures import put_sheet, sample, strip
 from clip_assets.assets.rejects import reasons_table, rejected_images
 from clip_assets.catalog import Catalog
-from clip_assets.compute import Machine, ShardOutcome
+from clip_assets.compute import ShardOutcome
+from clip_assets.dagster_skypilot import Machine
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
 from pydantic import BaseModel
 
+from clip_assets.dagster_skypilot.messages import PipesObjectStoreMessageWriter
 from clip_assets.node.job import EmbedJob
-from clip_assets.node.messages import MessageWriter
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
@@ -45,7 +45,8 @@ class ProgressWriter:
         self._encoded = 0
         self._pipes: PipesContext | None = None
         if DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ:
-            self._pipes = open_dagster_pipes(message_writer=MessageWriter(objects))
+            writer = PipesObjectStoreMessageWriter(objects)
+            self._pipes = open_dagster_pipes(message_writer=writer)
 
     def images(self, count: int, *, encoded: bool) -> None:
         """`count` more images are done; `encoded` is false if an earlier attempt did them."""

@@ -60,7 +60,9 @@ def test_a_run_config_that_would_be_ignored_is_refused(collection: Collection) -
     """`release` takes no config, so the launchpad and the API say so."""
     asset = release_asset(collection)
     job = dg.Definitions(
-        [asset], jobs=[dg.define_asset_job("publish")], resources={"clip_assets_installation": Installation()}
+        [asset],
+        jobs=[dg.define_asset_job("publish")],
+        resources={"clip_assets_installation": Installation()},
     ).resolve_job_def("publish")
     config = {"ops": {asset.op.name: {"config": {"batch_size": 8}}}}
     with pytest.raises(dg.DagsterInvalidConfigError, match="batch_size"):
