@@ -37,7 +37,7 @@ def sheet(pictures: Sequence[Image.Image]) -> str:
 
 
 def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
-    """Markdown with a small JPEG that shows each pair of WebP thumbnails side by side."""
+    """Markdown with a small JPEG that shows each pair of thumbnails side by side."""
     if not pairs:
         return "_none_"
     across = _COLUMNS // 2

@@ -23,7 +23,7 @@ _COLUMNS = {
     "sha256": "hash of the image file; thumbnails are looked up by it",
     "width": "pixels, after EXIF rotation",
     "height": "pixels, after EXIF rotation",
-    "thumbnail": "WebP",
+    "thumbnail": "JPEG, or empty without thumbnails",
     "embedding": "unit length, so a dot product is the cosine similarity",
 }
 

@@ -102,7 +102,7 @@ def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making)
     made = _Made()
     due = [ref for ref in refs if not _decided(ref, made, making)]
     for batch in _batches(due, made, making):
-        made.vectors.append(making.encoder.encode_tensors([image.tensor for image in batch]))
+        made.vectors.append(making.encoder.encode_pixels([image.pixels for image in batch]))
         made.rows.extend(_row(image) for image in batch)
     table = _table(refs, made, making)
     data = parquet.to_bytes(table)
@@ -154,7 +154,7 @@ def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[l
     """Full batches of accepted images; the same input always gives the same batches."""
     earlier = making.earlier
     recipe = Recipe(
-        making.encoder.preprocess,
+        making.encoder.transform,
         making.limits,
         lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
     )

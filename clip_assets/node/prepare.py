@@ -1,4 +1,4 @@
-"""Turns image bytes into input tensors for the model, on all cores, a few batches ahead."""
+"""Turns image bytes into the pixels that the model sees, on all cores, a few batches ahead."""
 
 import hashlib
 from collections import deque
@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from PIL.Image import Image
-from torch import Tensor
-
-from clip_assets.node.decode import Limits, Rejected, decode, thumbnail
+from clip_assets.node.decode import Limits, Pixels, Rejected, decode
+from clip_assets.node.resize import thumbnail
+from clip_assets.node.transform import Transform
 from clip_assets.processors import available
 from clip_assets.source import DamagedError, ImageRef
 from clip_assets.store.parquet import RejectKind
@@ -17,14 +16,14 @@ from clip_assets.store.parquet import RejectKind
 
 @dataclass(frozen=True)
 class Prepared:
-    """One decoded image: `tensor` is float32[3, h, w], `sha256` of the file's bytes."""
+    """One decoded image: `pixels` are those the model sees, `sha256` of the file's bytes."""
 
     ref: ImageRef
     sha256: str
     width: int
     height: int
     thumbnail: bytes
-    tensor: Tensor
+    pixels: Pixels
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ class Known:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images become tensors; files whose sha256 is `known` need none."""
+    """How images become pixels; files whose sha256 is `known` need none."""
 
-    preprocess: Callable[[Image], Tensor]
+    transform: Transform
     limits: Limits
     known: Callable[[str], bool]
 
@@ -58,7 +57,7 @@ def prepare(
 ) -> Iterator[Prepared | Reject | Known]:
     """Decode in threads and yield in order, at most `ahead` images early.
 
-    Pillow releases the GIL while it decodes and resizes, so threads use every core.
+    The decoders, torch and hashlib release the GIL while they work, so threads use every core.
     """
     window: deque[Future[Prepared | Reject | Known]] = deque()
     with ThreadPoolExecutor(available(), "decode") as pool:
@@ -79,7 +78,7 @@ def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared |
     if recipe.known(sha256):
         return Known(ref, sha256)
     try:
-        decoded = decode(data, recipe.limits)
+        decoded = decode(data, recipe.limits, recipe.transform.enough)
     except Rejected as error:
         return Reject(ref, str(error), RejectKind.DAMAGED)
     return Prepared(
@@ -87,6 +86,6 @@ def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared |
         sha256=sha256,
         width=decoded.width,
         height=decoded.height,
-        thumbnail=thumbnail(decoded.image),
-        tensor=recipe.preprocess(decoded.image),
+        thumbnail=thumbnail(decoded.pixels),
+        pixels=recipe.transform(decoded.pixels),
     )
