@@ -21,7 +21,9 @@ def contact_sheet(objects: Objects, commit: Commit) -> str:
     if not len(table):
         return "_no image was embedded_"
     step = max(1, len(table) // AT_MOST)
-    thumbnails = table.column("thumbnail").to_pylist()[::step][:AT_MOST]
+    thumbnails = [data for data in table.column("thumbnail").to_pylist() if data][::step][:AT_MOST]
+    if not thumbnails:
+        return "_the collection has no thumbnails_"
     return sheet([Image.open(io.BytesIO(data)) for data in thumbnails])
 
 

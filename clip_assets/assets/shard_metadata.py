@@ -48,6 +48,7 @@ def shard_metadata(
         **({"carried_from": commit.carried_from} if commit.carried_from else {}),
         "images_per_second": round(speed, 1),
         "seconds": round(commit.seconds, 1),
+        **_of_stages(commit),
         "device": commit.device,
         "model": commit.identity.short,
         "digest": commit.digest,
@@ -73,6 +74,17 @@ def _of_rejects(objects: Objects, head: Catalog, shard: Shard, commit: Commit) -
     refs = catalog.live_refs(catalog.read_shard(objects, shard.at))
     sheet = rejects_sheet(objects, commit, refs, head.source)
     return {"rejected_images": dg.MetadataValue.md(sheet)}
+
+
+def _of_stages(commit: Commit) -> dict[str, Any]:
+    """What to buy more of, and how busy each stage was; commits of earlier versions do not say."""
+    if not commit.stage_seconds or not commit.seconds:
+        return {}
+    busy = {
+        f"{stage}_busy": round(seconds / commit.workers[stage] / commit.seconds, 2)
+        for stage, seconds in commit.stage_seconds.items()
+    }
+    return {"limited_by": commit.limited_by, **busy}
 
 
 def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> dict[str, Any]:

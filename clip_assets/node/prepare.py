@@ -1,15 +1,12 @@
-"""Turns image bytes into the pixels that the model sees, on all cores, a few batches ahead."""
+"""Turns the bytes of an image into the pixels that the model sees, or into a reject."""
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clip_assets.node.decode import Limits, Pixels, Rejected, decode
 from clip_assets.node.resize import thumbnail
 from clip_assets.node.transform import Transform
-from clip_assets.processors import available
 from clip_assets.source import DamagedError, ImageRef
 from clip_assets.store.parquet import RejectKind
 
@@ -50,26 +47,11 @@ class Recipe:
     transform: Transform
     limits: Limits
     known: Callable[[str], bool]
+    thumbnails: bool = True
 
 
-def prepare(
-    read: Iterable[tuple[ImageRef, bytes | OSError]], recipe: Recipe, ahead: int
-) -> Iterator[Prepared | Reject | Known]:
-    """Decode in threads and yield in order, at most `ahead` images early.
-
-    The decoders, torch and hashlib release the GIL while they work, so threads use every core.
-    """
-    window: deque[Future[Prepared | Reject | Known]] = deque()
-    with ThreadPoolExecutor(available(), "decode") as pool:
-        for ref, data in read:
-            window.append(pool.submit(_prepare, ref, data, recipe))
-            if len(window) >= ahead:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-
-
-def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared | Reject | Known:
+def prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared | Reject | Known:
+    """What becomes of one image."""
     if isinstance(data, DamagedError):
         return Reject(ref, str(data), RejectKind.DAMAGED)
     if isinstance(data, OSError):
@@ -86,6 +68,6 @@ def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared |
         sha256=sha256,
         width=decoded.width,
         height=decoded.height,
-        thumbnail=thumbnail(decoded.pixels),
+        thumbnail=thumbnail(decoded.pixels) if recipe.thumbnails else b"",
         pixels=recipe.transform(decoded.pixels),
     )

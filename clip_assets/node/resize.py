@@ -12,7 +12,8 @@ _QUALITY = 75
 
 
 def resized(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic") -> Pixels:
-    """The image at another size, as Pillow's `resize` gives it: no sample differs by more than 1.
+    """The image at another size, as Pillow's `resize` gives it: of a photo made smaller, no sample
+    differs by more than 1.
 
     torch needs a sixth of Pillow's time for it, because its wheels use the processor's vectors.
     """
