@@ -91,7 +91,10 @@ class Collection(BaseModel):
     # Each run costs Dagster about 5 CPU-seconds, whatever it does; see benchmarks/orchestration.py.
     shards_per_run: int = Field(50, ge=1, description="shards per run, which is a job")
     part_rows: int = Field(2_000, ge=1, description="images per part, the unit of resuming")
-    batch_size: int = Field(32, ge=1, description="images per batch through the model")
+    batch_size: int | None = Field(
+        None, ge=1, description="images per batch through the model; by default the device decides"
+    )
+    thumbnails: bool = Field(True, description="store a small JPEG of each image for the page")
     max_reject_share: float = Field(
         0.01,
         ge=0,
@@ -209,6 +212,7 @@ class Collection(BaseModel):
             shards=tuple(shards),
             part_rows=self.part_rows,
             batch_size=self.batch_size,
+            thumbnails=self.thumbnails,
             max_reject_share=self.max_reject_share,
             max_megapixels=self.max_megapixels,
         )

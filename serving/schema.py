@@ -51,7 +51,7 @@ class ImageOut(BaseModel):
             if hasattr(hit.lineage, name)
         }
         lineage["run_url"] = _run_url(settings.dagster_url, hit.lineage.run_id)
-        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}.webp"
+        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}"
         return cls.model_validate({**fields, "lineage": lineage})
 
 

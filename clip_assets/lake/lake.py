@@ -122,7 +122,8 @@ class Lake:
         from clip_assets.node.decode import Rejected, decode
 
         try:
-            image = decode(Path(file).expanduser().read_bytes()).image
+            data = Path(file).expanduser().read_bytes()
+            image = decode(data, enough=self._encoder.enough).image
         except (OSError, Rejected) as error:
             raise StoreError(f"{file} cannot be used as a query: {error}.") from error
         vector: list[float] = self._encoder.encode_images([image])[0].tolist()

@@ -187,10 +187,10 @@ def has_hnsw(connection: psycopg.Connection, release: Release) -> bool:
 
 
 def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
-    """The small WebP picture of the image with that content hash."""
+    """The small picture of the image with that content hash: JPEG, or WebP if it is old."""
     cursor = connection.cursor(row_factory=scalar_row)
-    webp: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
-    return webp
+    found: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
+    return found
 
 
 def _says(connection: psycopg.Connection, name: str, **values: Any) -> bool:

@@ -48,26 +48,32 @@ async def image(
     return ImageOut.of(hit, context.settings)
 
 
+# Links of before thumbnails were JPEGs.
+@router.get("/thumbnails/{sha256}.webp", include_in_schema=False)
 @router.get(
-    "/thumbnails/{sha256}.webp",
+    "/thumbnails/{sha256}",
     response_class=Response,
-    responses={200: {"content": {"image/webp": {}}}, 304: {"description": "Unchanged"}},
+    responses={
+        200: {"content": {"image/jpeg": {}, "image/webp": {}}},
+        304: {"description": "Unchanged"},
+    },
 )
 async def thumbnail(
     sha256: Sha256,
     context: ContextDep,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """A small WebP of the image with this content hash. The content of a URL never changes."""
+    """A small JPEG of the image with this content hash (WebP, if an earlier version made it)."""
     headers = _forever(sha256, context.settings)
     if headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
-    webp = await context.live.database.run(
+    data = await context.live.database.run(
         lambda connection: index.thumbnail(connection, sha256), context.deadline
     )
-    if webp is None:
+    if data is None:
         raise NotFound("There is no thumbnail with this content hash.")
-    return Response(webp, media_type="image/webp", headers=headers)
+    media_type = "image/webp" if data.startswith(b"RIFF") else "image/jpeg"
+    return Response(data, media_type=media_type, headers=headers)
 
 
 def _forever(sha256: str, settings: ServingSettings) -> dict[str, str]:

@@ -138,7 +138,7 @@ async def search_by_upload(
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
     # Read in its turn: until then a large file is on disk.
     vector = await snapshot.encoder.image(
-        lambda: decoded(file.file.read(), budget), context.deadline
+        lambda: decoded(file.file.read(), budget, snapshot.encoder.enough), context.deadline
     )
     wanted = Wanted(k, passing)
     hits = await _nearest(context, snapshot, [Part(vector)], wanted)

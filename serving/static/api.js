@@ -16,7 +16,7 @@ async function asked(path, options) {
 }
 
 // A proxy may show the service below a path it does not know; the page knows where it is itself.
-const here = (image) => ({ ...image, thumbnail: `thumbnails/${image.sha256}.webp` });
+const here = (image) => ({ ...image, thumbnail: `thumbnails/${image.sha256}` });
 const allHere = (answer) => ({ ...answer, hits: answer.hits.map(here) });
 
 const within = (collection) => (collection ? `?${new URLSearchParams({ collection })}` : "");

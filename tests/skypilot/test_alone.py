@@ -114,7 +114,7 @@ def test_serve_vectordb_answers_over_http(served: str) -> None:
     answer = httpx.post(f"{served}/v1/search", json={"text": "basketball", "k": 5}).json()
     thumbnails = {hit["image_id"]: hit["thumbnail"] for hit in answer["hits"]}
     picture = httpx.get(f"{served}{thumbnails['activities/basketball.webp']}")
-    assert picture.headers["content-type"] == "image/webp"
+    assert picture.headers["content-type"] == "image/jpeg"
     assert 'role="search"' in httpx.get(served).text
 
 
