@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 
 from clip_assets.search import search as index
 from clip_assets.search.accuracy import measured_recall, searched
+from clip_assets.search.filters import Filter
 from serving.cursor import Cursor, digest
 from serving.encoder import Vector
 from serving.errors import NotFound, Unanswerable
@@ -164,7 +165,7 @@ def _answer(
 ) -> SearchAnswer:
     release, page, notes = found.snapshot.release, found.page, context.deadline.notes
     notes.update(results=len(page.hits), release=release.id)
-    filtered = options.filter is not None and options.filter.predicate is not None
+    filtered = options.filter not in (None, Filter())
     as_searched = searched(release, options.accuracy)
     return SearchAnswer(
         query=query,

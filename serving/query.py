@@ -152,7 +152,7 @@ class AddressQuery(Filter):
             k=self.k,
             min_score=self.min_score,
             collapse_duplicates=self.collapse_duplicates,
-            filter=only if only.predicate else None,
+            filter=only if only != Filter() else None,
             cursor=self.cursor,
             accuracy=self.accuracy,
             collection=self.collection,
