@@ -17,6 +17,11 @@ let shown = { of: null, hits: [], cursor: null };
 let asking = new AbortController();
 let live = null;
 
+// Near the end of the page the next hits come by themselves.
+const nearEnd = new IntersectionObserver((seen) => {
+  if (seen.at(-1).isIntersecting && !at.more.hidden && !at.more.disabled) at.more.click();
+}, { rootMargin: "600px" });
+
 async function show() {
   const place = here();
   if (!place.show) shut();
@@ -104,6 +109,8 @@ function showAnswer(place, { query, hits, timings_ms, warning, complete, other, 
   else say(`No pictures found${rest}.`, "empty");
   at.more.hidden = !shown.cursor;
   at.more.onclick = () => ask(place);
+  nearEnd.unobserve(at.more); // observing it again tells whether it is still near
+  nearEnd.observe(at.more);
 }
 
 function showTools() {
@@ -255,9 +262,6 @@ document.addEventListener("keydown", (event) => {
     document.activeElement.closest("li")?.querySelector(".choose input")?.click();
   } else if (event.key.startsWith("Arrow") && move(event.key)) event.preventDefault();
 });
-new IntersectionObserver(([{ isIntersecting }]) => {
-  if (isIntersecting && !at.more.hidden && !at.more.disabled) at.more.click();
-}, { rootMargin: "600px" }).observe(at.more);
 onPicture(at.file, take);
 addEventListener("popstate", show);
 show();
