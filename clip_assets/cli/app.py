@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,9 +23,16 @@ from clip_assets.errors import ClipAssetsError, SettingsError
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
 
+if TYPE_CHECKING:
+    from clip_assets.serving.keys import KeyFile
+
 sky_app = typer.Typer(
     no_args_is_help=True,
     help="Embedding jobs on SkyPilot, without Dagster.\n\n    clip-assets sky launch photos",
+)
+keys_app = typer.Typer(
+    no_args_is_help=True,
+    help="API keys of the search service.\n\n    clip-assets keys add website",
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +41,7 @@ app = typer.Typer(
     help="Make a bucket of images searchable, and trace every hit to its source.",
 )
 app.add_typer(sky_app, name="sky")
+app.add_typer(keys_app, name="keys")
 out = Console()
 errors = Console(stderr=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
@@ -490,6 +498,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
     collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
+    auth: Annotated[
+        bool | None,
+        typer.Option(help="Ask for API keys. Default: on every address but loopback."),
+    ] = None,
     snapshot: Annotated[
         str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
     ] = None,
@@ -498,14 +510,65 @@ def serve(
 
     clip-assets serve --collection photos
 
-    clip-assets serve --host 0.0.0.0 --port 80 --snapshot s3://bucket/clip/photos/snapshots
+    clip-assets serve --host 0.0.0.0 --no-auth --snapshot s3://bucket/clip/photos/snapshots
     """
     import uvicorn  # noqa: F401 - missing, it is named here, where a sentence says so
 
     command = [sys.executable, "-m", "clip_assets.serving", "--host", host, "--port", str(port)]
     command += ["--collection", collection] if collection else []
+    command += [] if auth is None else ["--auth" if auth else "--no-auth"]
     command += ["--snapshot", snapshot] if snapshot else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
+
+
+@keys_app.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    role: Annotated[
+        Literal["search", "judge", "admin"],
+        typer.Option(help="judge may also mark hits; admin may do everything."),
+    ] = "search",
+) -> None:
+    """Make a key and print it; it cannot be shown again.
+
+    clip-assets keys add website --role search
+    """
+    with _explained():
+        typer.echo(_key_file().add(name, role))
+
+
+@keys_app.command("list")
+def list_keys(as_json: JsonOption = False) -> None:
+    """List the live keys, without their secrets.
+
+    clip-assets keys list
+    """
+    with _explained():
+        found = _key_file().keys()
+    if as_json:
+        return _print_json([key.model_dump(mode="json", exclude={"sha256"}) for key in found])
+    table = Table("id", "name", "role", "added")
+    for key in found:
+        table.add_row(key.id, escape(key.name), key.role, f"{key.added_at:%Y-%m-%d %H:%M}")
+    return out.print(table if found else "There are no keys.")
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
+    """Make a key invalid, at once, for every service that reads this file.
+
+    clip-assets keys revoke 1a2b3c4d
+    """
+    with _explained():
+        key = _key_file().revoke(key_id)
+    out.print(f"Revoked {key.id} of {escape(key.name)}.", highlight=False)
+
+
+def _key_file() -> "KeyFile":
+    from clip_assets.serving.keys import KeyFile
+    from clip_assets.serving.settings import from_environment
+
+    return KeyFile(from_environment().keys)
 
 
 @app.command()

@@ -115,9 +115,9 @@ def _cosines(
 ) -> Iterator[tuple[str, float]]:
     """Cosine of the stored vector with the new one, by image id, where the bytes are the same."""
     refs = [one.ref for one in sampled]
-    recipe = Recipe(encoder.preprocess, PIPELINE, lambda _: False)
-    read = zip(refs, open_source(head.source).read(refs), strict=True)
-    for one, made in zip(sampled, prepare(read, recipe, ahead=8), strict=True):
+    recipe = Recipe(encoder.transform, PIPELINE, lambda _: False, thumbnails=False)
+    for one, data in zip(sampled, open_source(head.source).read(refs), strict=True):
+        made = prepare(one.ref, data, recipe)
         on_image()
         if isinstance(made, Prepared) and made.sha256 == one.sha256:
-            yield one.ref.image_id, float(encoder.encode_tensors([made.tensor])[0] @ one.vector)
+            yield one.ref.image_id, float(encoder.encode_pixels([made.pixels])[0] @ one.vector)

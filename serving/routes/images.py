@@ -1,4 +1,4 @@
-"""The record of an image, and its thumbnail by content hash."""
+"""The record of an image, its lineage and its file, and its thumbnail by content hash."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ from starlette.convertors import Convertor, register_url_convertor
 from clip_assets.search import search as index
 
 from ..errors import NotFound
-from ..query import ImageId, InCollection
-from ..routes.search import REFUSALS
-from ..schema import ImageOut
+from ..query import ImageId, InCollection, ReleaseId
+from ..routes.refusals import REFUSALS
+from ..schema import ImageOut, OriginOut
 from ..service import ContextDep
 from ..settings import ServingSettings
 
@@ -32,6 +32,48 @@ class _Any(Convertor[str]):
 register_url_convertor("any", _Any())
 
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
+
+
+# Before the record: an id may contain slashes.
+@router.get("/v1/images/{image_id:any}/lineage")
+async def lineage(
+    image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
+    context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
+    release: Annotated[ReleaseId, Query()] = None,
+) -> OriginOut:
+    """Why this image is in the answers: its file's hash, shard, commit, run, job, model and
+    release."""
+    searched = (await context.snapshot(collection, release)).release
+    found = await context.ask(
+        searched, lambda connection: index.origin(connection, searched, image_id)
+    )
+    if found is None:
+        raise NotFound(f"Release {searched.id} has no image with this id.")
+    return OriginOut.of(found, searched, context.settings)
+
+
+@router.get(
+    "/v1/images/{image_id:any}/original",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+async def original(
+    image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
+    context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
+) -> Response:
+    """The file of the image as it is in the source, where the operator allows it."""
+    release = context.live.require(collection).release
+    hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
+    if hit is None:
+        raise NotFound("The live release has no image with this id.")
+    found = await context.originals.read(hit, context.deadline)
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{hit.sha256}"'}
+    if found.media_type is None:
+        headers["Content-Disposition"] = "attachment"
+    media_type = found.media_type or "application/octet-stream"
+    return Response(found.data, media_type=media_type, headers=headers)
 
 
 @router.get("/v1/images/{image_id:any}")

@@ -46,6 +46,7 @@ COMMANDS = [
     "index",
     "snapshot",
     "serve",
+    "keys",
     "migrate",
     "rollback",
     "erase",
