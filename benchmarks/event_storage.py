@@ -92,7 +92,9 @@ def embed(
     """One run of these shards."""
     run_id = str(uuid.uuid4())
     defs, tags = defs_of(collection), range_tags([keys[0], keys[-1]])
-    create_run(instance, defs, collection.embeddings_key, run_id, tags=tags).execute()
+    create_run(
+        instance, defs, collection.embeddings_key, run_id, location="benchmark", tags=tags
+    ).execute()
     ended = instance.get_run_by_id(run_id)
     assert ended and ended.is_success, ended
 
@@ -107,9 +109,11 @@ def verify(instance: dg.DagsterInstance, collection: ImageCollection) -> None:
 
 def defs_of(collection: ImageCollection) -> dg.Definitions:
     built = collection.build_defs(dg.ComponentTree.for_test().load_context)
-    resources = {"clip_assets_installation": Installation(), "clip_assets_compute": Commits()}
-    return dg.Definitions.merge(
-        built, dg.Definitions(resources=resources, executor=dg.in_process_executor)
+    return dg.Definitions(
+        assets=built.assets,
+        asset_checks=built.asset_checks,
+        resources={"clip_assets_installation": Installation(), "clip_assets_compute": Commits()},
+        executor=dg.in_process_executor,
     )
 
 
