@@ -30,7 +30,7 @@ def document(config: SkyPilotConfig) -> dict[str, Any]:
         }
         task["file_mounts"] = {**(task.get("file_mounts") or {}), **mounted}
     if task.get("workdir") == ".":
-        task["workdir"] = str(workdir(Settings().home.resolve() / "sky"))
+        task["workdir"] = str(workdir(Settings().workplace / "sky"))
     for block in ("envs", "secrets"):
         # A job file replaces them; SkyPilot would refuse a variable without a value.
         given = task.get(block) or {}
