@@ -184,7 +184,7 @@ def test_the_card_says_which_files_are_which_split(tmp_path: Path) -> None:
         listed(split="dev")
     (tmp_path / "data/first.parquet").unlink()
     with pytest.raises(
-        SourceError, match=r"data/first\.parquet is declared as split 'train', and no"
+        SourceError, match=r"data/first\.parquet is declared as split 'train', in"
     ):
         listed()
 
