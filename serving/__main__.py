@@ -1,4 +1,4 @@
-"""Serve the live release: `python -m serving --host 127.0.0.1 --port 8000`."""
+"""Serve the live release: `python -m clip_assets.serving --host 127.0.0.1 --port 8000`."""
 
 import signal
 import sys
@@ -10,17 +10,18 @@ from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
 from clip_assets.settings import Settings
-from serving import log
-from serving.app import create_app
-from serving.server import DrainingServer, config_of, listen
-from serving.settings import from_environment
+
+from . import log
+from .app import create_app
+from .server import DrainingServer, config_of, listen
+from .settings import from_environment
 
 EPILOG = """\b
 Examples:
-  python -m serving                             on this machine only
-  python -m serving --port 9000 --next-port     port 9000, or the next free port
-  DATABASE_URL=postgresql://db/images python -m serving --host 0.0.0.0
-  python -m serving --snapshot s3://bucket/clip/photos/snapshots      without a database
+  python -m clip_assets.serving                            on this machine only
+  python -m clip_assets.serving --port 9000 --next-port    port 9000, or the next free port
+  DATABASE_URL=postgresql://db/images python -m clip_assets.serving --host 0.0.0.0
+  python -m clip_assets.serving --snapshot s3://bucket/clip/photos/snapshots
 """
 
 
@@ -61,11 +62,11 @@ def _replica(uri: str) -> str:
     from clip_assets.snapshot.progress import bars
 
     with bars(Console(stderr=True)) as step:
-        return replica.start(uri, Settings().home / "replicas", step)
+        return replica.start(uri, Settings().workplace / "replicas", step)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command(epilog=EPILOG)(serve)
 
 if __name__ == "__main__":
-    app(prog_name="python -m serving")
+    app(prog_name="python -m clip_assets.serving")

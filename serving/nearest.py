@@ -11,8 +11,9 @@ from psycopg.rows import TupleRow
 from clip_assets.search import search as index
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hits, Release
-from serving.encoder import Vector
-from serving.errors import Unanswerable
+
+from .encoder import Vector
+from .errors import Unanswerable
 
 _MOST = 1_000  # hits to look through for those that are no duplicates
 _NOTHING = 1e-3  # a sum of unit vectors this much shorter than they are points nowhere

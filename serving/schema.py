@@ -8,7 +8,8 @@ from pydantic import AnyHttpUrl, BaseModel, Field
 
 from clip_assets.model import ModelIdentity
 from clip_assets.search.search import Hit, Release
-from serving.settings import ServingSettings
+
+from .settings import ServingSettings
 
 UNTRAINED = "untrained model: results are meaningless"
 

@@ -11,9 +11,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from clip_assets.errors import SettingsError
-from serving.connections import BACKLOG, Connections
-from serving.live import Live
-from serving.settings import ServingSettings
+
+from .connections import BACKLOG, Connections
+from .live import Live
+from .settings import ServingSettings
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
 from clip_assets.search.search import Hits, Release
-from serving.bulkhead import Deadline
-from serving.errors import IndexDamaged
-from serving.live import Live
-from serving.middleware.access_log import notes_of
-from serving.middleware.admission import since_arrival
-from serving.settings import ServingSettings
+
+from .bulkhead import Deadline
+from .errors import IndexDamaged
+from .live import Live
+from .middleware.access_log import notes_of
+from .middleware.admission import since_arrival
+from .settings import ServingSettings
 
 T = TypeVar("T")
 NOTHING = Hits(())

@@ -1,14 +1,14 @@
 """The settings of one service, from the environment (`CLIP_ASSETS_SERVING_…`) or `.env`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_assets import project
 from clip_assets.errors import SettingsError
 from clip_assets.processors import available
-from clip_assets.settings import PROJECT
+from clip_assets.settings import env_files
 
 
 class ServingSettings(BaseSettings):
@@ -16,7 +16,6 @@ class ServingSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="CLIP_ASSETS_SERVING_",
-        env_file=(Path.home() / ".env", PROJECT / ".env"),
         extra="ignore",
     )
 
@@ -75,7 +74,8 @@ class ServingSettings(BaseSettings):
 def from_environment() -> ServingSettings:
     """The settings of this process. Raises SettingsError that names each invalid one."""
     try:
-        return ServingSettings()
+        found = project.find()
+        return ServingSettings(_env_file=env_files(found.root if found else None))
     except ValidationError as error:
         prefix = ServingSettings.model_config["env_prefix"]
         faults = [

@@ -39,7 +39,7 @@ def unpacked(objects: Objects, tar: Entry) -> Path:
     Members are then read one by one, at the price of the disk space.
     """
     told = "\n".join([objects.root, tar.path, str(tar.size), tar.etag])
-    folder = Settings().home.resolve() / "cache" / "unpacked"
+    folder = Settings().workplace / "cache" / "unpacked"
     plain = folder / f"{hashlib.sha256(told.encode(errors='surrogateescape')).hexdigest()}.tar"
     if plain.exists():
         return plain

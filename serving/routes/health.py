@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from serving.query import InCollection
-from serving.routes.search import REFUSALS
-from serving.schema import ReleaseOut
-from serving.service import ContextDep
+from ..query import InCollection
+from ..routes.search import REFUSALS
+from ..schema import ReleaseOut
+from ..service import ContextDep
 
 router = APIRouter(tags=["service"], responses={s: REFUSALS[s] for s in (400, 405, 408, 431)})
 

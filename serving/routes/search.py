@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hits
-from serving.errors import NotFound
-from serving.live import Snapshot
-from serving.nearest import Part, Wanted, nearest
-from serving.problem import MEDIA_TYPE
-from serving.query import (
+
+from ..errors import NotFound
+from ..live import Snapshot
+from ..nearest import Part, Wanted, nearest
+from ..problem import MEDIA_TYPE
+from ..query import (
     AddressQuery,
     Count,
     InCollection,
@@ -23,7 +24,7 @@ from serving.query import (
     Term,
     filter_of_form,
 )
-from serving.schema import (
+from ..schema import (
     AnswerRelease,
     HitOut,
     Query,
@@ -32,9 +33,9 @@ from serving.schema import (
     Took,
     warning,
 )
-from serving.service import Context, ContextDep
-from serving.settings import ServingSettings
-from serving.upload import Budget, decoded
+from ..service import Context, ContextDep
+from ..settings import ServingSettings
+from ..upload import Budget, decoded
 
 JSON_BYTES = 64 * 2**10
 FORM_OVERHEAD = 64 * 2**10
