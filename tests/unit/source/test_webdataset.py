@@ -237,7 +237,6 @@ def test_a_compressed_tar_is_read_like_a_plain_one(tmp_path: Path, write_tar: Wr
     [
         ("{00000..00002}.tar", ["00000/0", "00001/0", "00002/0"]),
         ("{00003..00011}.tar", ["00003/0", "00010/0"]),
-        ("0000[!0].tar", []),
         ("0001?.tar", ["00010/0"]),
         ("{00001,sub/x}.tar", ["00001/0", "sub/x/0"]),
         ("**/*.tar", ["00000/0", "00001/0", "00002/0", "00003/0", "00010/0", "sub/x/0"]),
@@ -249,11 +248,9 @@ def test_braces_and_wildcards(
     """An address names tars as WebDataset's URLs do."""
     for name in ("00000", "00001", "00002", "00003", "00010", "sub/x"):
         write_tar(tmp_path / f"{name}.tar", {"0.jpg": b"0"})
-    if named:
-        assert [ref.image_id for ref in _listed(tmp_path / pattern)] == named
-    else:
-        with pytest.raises(SourceError, match="No images in"):
-            _listed(tmp_path / pattern)
+    assert [ref.image_id for ref in _listed(tmp_path / pattern)] == named
+    with pytest.raises(SourceError, match="No images in"):
+        _listed(tmp_path / "nothing-*.tar")
 
 
 def test_keys_with_dots_have_their_own_captions(tmp_path: Path, write_tar: WriteTar) -> None:
