@@ -23,8 +23,9 @@ import psutil
 from clip_assets.node import encoder as encoders
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.search import search
-from clip_assets.settings import PROJECT, Settings
+from clip_assets.settings import Settings
 
+PROJECT = Path(__file__).parents[1]
 QUERIES = [f"a photo of {a} {b}" for a in ("one", "two", "a red", "a small") for b in (
     "cat", "dog", "heart", "house", "flag", "car", "tree", "cake", "face", "rocket", "fish",
     "bird", "sun", "cloud", "boat", "train", "book", "ball", "star", "flower", "clock", "hand",

@@ -58,9 +58,6 @@ __all__ = [
     "unfinished_runs_of",
 ]
 
-CODE_LOCATION = "clip_assets"
-"""The name that `dg dev` (pyproject.toml) and workspace.yaml give to this project's code."""
-
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -151,19 +148,20 @@ def create_run(  # noqa: PLR0913
     asset: dg.AssetKey,
     run_id: str,
     *,
+    location: str,
     tags: Mapping[str, str],
     config: Mapping[str, object] = MappingProxyType({}),
 ) -> "LocalRun":
     """Record a run of one asset and its checks, as the UI would launch it.
 
-    `config` is the asset's run config.
+    `location` is the name of the code location, `config` the asset's run config.
     Needed until `dg.materialize` takes definitions, with their checks, resources and executor, and
     the code location that its run belongs to.
     """
     job = defs.resolve_implicit_job_def_def_for_assets([asset])
     assert job is not None, "every asset has its implicit job"
-    location = RegisteredCodeLocationOrigin(CODE_LOCATION)
-    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job.name)
+    code = RegisteredCodeLocationOrigin(location)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(code, SINGLETON_REPOSITORY_NAME), job.name)
     run = instance.create_run_for_job(
         job.get_subset(asset_selection={asset}),
         run_id=run_id,

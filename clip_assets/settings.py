@@ -1,17 +1,38 @@
 """Settings of one installation, read from the environment, `.env` and `~/.env`.
 
-By default everything is in one folder, `.clip_assets` in the project: parquet, the embedded
+By default everything is in one folder, `.clip_assets` in the Dagster project: parquet, the embedded
 Postgres and Dagster's own storage. `DATABASE_URL` moves the database elsewhere, and
 `CLIP_ASSETS_DATA` the files; each works without the other.
 """
 
+import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PROJECT = Path(__file__).resolve().parent.parent
+from clip_assets import project
+from clip_assets.errors import SettingsError
+
+
+def env_files(root: Path | None) -> tuple[Path, ...]:
+    """`~/.env`, and the project's own, whose values win."""
+    return (Path.home() / ".env", *([root / ".env"] if root else []))
+
+
+_PLATFORMS = (
+    "KUBERNETES_SERVICE_HOST",
+    "ECS_CONTAINER_METADATA_URI_V4",
+    "DAGSTER_CLOUD_DEPLOYMENT_NAME",
+)
+"""Variables that these platforms set in every container."""
+_APART = (
+    "The processes of this deployment do not share a disk, so an embedded Postgres and a local "
+    "data folder would be lost to the others: set DATABASE_URL to a Postgres and CLIP_ASSETS_DATA "
+    "to a bucket. If they do share CLIP_ASSETS_HOME, set CLIP_ASSETS_SHARED_DISK=true."
+)
 
 
 class Settings(BaseSettings):
@@ -19,12 +40,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="CLIP_ASSETS_",
-        env_file=(Path.home() / ".env", PROJECT / ".env"),
         extra="ignore",
         populate_by_name=True,
     )
 
-    home: Path = PROJECT / ".clip_assets"
+    home: Path | None = Field(None, description="default: `.clip_assets` in the project")
     data: str | None = Field(None, description="URI of the parquet: a folder or a bucket prefix")
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
     allow_old_pgvector: bool = Field(
@@ -32,11 +52,69 @@ class Settings(BaseSettings):
     )
     search_url: str | None = Field(None, description="the search page that releases link to")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+    keys: Path | None = Field(None, description="the file of the search service's API keys")
+    shared_disk: bool = Field(
+        default_factory=lambda: not any(name in os.environ for name in _PLATFORMS),
+        description="whether all processes see the same files; by default they do, except on "
+        "Kubernetes, ECS and Dagster+",
+    )
+
+    _root: Path | None = PrivateAttr(None)
+
+    @property
+    def root(self) -> Path | None:
+        """The project's folder, if there is a project."""
+        return self._root
+
+    def __init__(self, root: Path | None = None, **given: Any) -> None:
+        """`root` is the project's folder; by default it is looked for upward from here."""
+        if root is None and (found := project.find()):
+            root = found.root
+        super().__init__(_env_file=env_files(root), **given)
+        self._root = root
+
+    def require_reachable(self) -> None:
+        """Raises SettingsError if other machines of the deployment could not reach the data."""
+        if not self.shared_disk and self.database_url is None:
+            raise SettingsError(_APART)
+        _ = self.data_uri
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where everything is that has no address of its own.
+
+        Raises SettingsError if neither a project nor CLIP_ASSETS_HOME says where.
+        """
+        if self.home is not None:
+            return self.home.resolve()
+        if self._root is None:
+            raise SettingsError(
+                f"{Path.cwd()} is in no Dagster project, so there is no folder for data. "
+                f"{project.REMEDY} Without a project, set CLIP_ASSETS_HOME to a folder."
+            )
+        return self._root.resolve() / ".clip_assets"
+
+    @property
+    def workplace(self) -> Path:
+        """Where what can be made again is kept; without a project, in the user's cache."""
+        if self.home is None and self._root is None:
+            return Path.home() / ".cache" / "clip_assets"
+        return self.folder
+
+    @property
+    def keys_file(self) -> Path:
+        """The file of the search service's API keys."""
+        return self.keys or self.workplace / "keys.json"
 
     @cached_property
     def data_uri(self) -> str:
-        """URI under which catalogs and embeddings are written."""
-        return self.data or str(self.home.resolve() / "data")
+        """URI under which catalogs and embeddings are written.
+
+        Raises SettingsError if it would be a folder of one machine among several.
+        """
+        if not self.shared_disk and (self.data is None or "://" not in self.data):
+            raise SettingsError(_APART)
+        return self.data or str(self.folder / "data")
 
     def collection_uri(self, collection: str) -> str:
         """URI below which all files of one collection are stored."""
@@ -44,9 +122,14 @@ class Settings(BaseSettings):
 
     @property
     def postgres_folder(self) -> Path:
-        """Data directory of the embedded Postgres; unused if `DATABASE_URL` is set."""
-        return self.home.resolve() / "postgres"
+        """Data directory of the embedded Postgres; unused if `DATABASE_URL` is set.
+
+        Raises SettingsError if it would be a folder of one machine among several.
+        """
+        if not self.shared_disk:
+            raise SettingsError(_APART)
+        return self.folder / "postgres"
 
     @property
     def dagster_home(self) -> Path:
-        return self.home.resolve() / "dagster"
+        return self.folder / "dagster"

@@ -1,4 +1,4 @@
-"""Serve the live release: `python -m serving --host 127.0.0.1 --port 8000`."""
+"""Serve the live release: `python -m clip_assets.serving --host 127.0.0.1 --port 8000`."""
 
 import signal
 import sys
@@ -9,19 +9,20 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
+from clip_assets.keys import KeyFile
 from clip_assets.settings import Settings
-from serving import log
-from serving.app import create_app
-from serving.keys import KeyFile
-from serving.server import DrainingServer, asks_for_keys, config_of, listen
-from serving.settings import from_environment
+
+from . import log
+from .app import create_app
+from .server import DrainingServer, asks_for_keys, config_of, listen
+from .settings import from_environment
 
 EPILOG = """\b
 Examples:
-  python -m serving                             on this machine only
-  python -m serving --port 9000 --next-port     port 9000, or the next free port
-  clip-assets keys add website && python -m serving --host 0.0.0.0    for those with a key
-  python -m serving --snapshot s3://bucket/clip/photos/snapshots      without a database
+  python -m clip_assets.serving                            on this machine only
+  python -m clip_assets.serving --port 9000 --next-port    port 9000, or the next free port
+  python -m clip_assets.serving --host 0.0.0.0             for those with a key
+  python -m clip_assets.serving --snapshot s3://bucket/clip/photos/snapshots
 """
 
 
@@ -69,11 +70,11 @@ def _replica(uri: str) -> str:
     from clip_assets.snapshot.progress import bars
 
     with bars(Console(stderr=True)) as step:
-        return replica.start(uri, Settings().home / "replicas", step)
+        return replica.start(uri, Settings().workplace / "replicas", step)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command(epilog=EPILOG)(serve)
 
 if __name__ == "__main__":
-    app(prog_name="python -m serving")
+    app(prog_name="python -m clip_assets.serving")

@@ -13,13 +13,14 @@ from psycopg.rows import TupleRow
 from clip_assets.search import search as index
 from clip_assets.search.accuracy import measured_recall, searched
 from clip_assets.search.filters import Filter
-from serving.cursor import Cursor, digest
-from serving.encoder import Vector
-from serving.errors import NotFound, Unanswerable
-from serving.live import Snapshot
-from serving.nearest import Page, Part, Wanted, nearest
-from serving.query import SearchOptions, SearchRequest, Term
-from serving.schema import (
+
+from .cursor import Cursor, digest
+from .encoder import Vector
+from .errors import NotFound, Unanswerable
+from .live import Snapshot
+from .nearest import Page, Part, Wanted, nearest
+from .query import SearchOptions, SearchRequest, Term
+from .schema import (
     AnswerRelease,
     HitOut,
     Query,
@@ -28,7 +29,7 @@ from serving.schema import (
     Timings,
     warning,
 )
-from serving.service import Context
+from .service import Context
 
 Kind = Literal["text", "image"]
 

@@ -11,23 +11,24 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
-from serving import errors
-from serving.keys import KeyFile
-from serving.live import Live
-from serving.metrics import Metrics
-from serving.middleware.access import Access
-from serving.middleware.access_log import AccessLog
-from serving.middleware.admission import Admission
-from serving.middleware.body_timeout import BodyTimeout
-from serving.middleware.head import Head
-from serving.middleware.headers import SecurityHeaders
-from serving.middleware.prefix import Prefix
-from serving.middleware.too_large import TooLarge
-from serving.originals import Originals
-from serving.routes import embed, health, images, page, releases, search, session
-from serving.schema import Problem
-from serving.settings import ServingSettings
-from serving.watcher import Load, Watcher, load_model
+from clip_assets.keys import KeyFile
+
+from . import errors
+from .live import Live
+from .metrics import Metrics
+from .middleware.access import Access
+from .middleware.access_log import AccessLog
+from .middleware.admission import Admission
+from .middleware.body_timeout import BodyTimeout
+from .middleware.head import Head
+from .middleware.headers import SecurityHeaders
+from .middleware.prefix import Prefix
+from .middleware.too_large import TooLarge
+from .originals import Originals
+from .routes import embed, health, images, page, releases, search, session
+from .schema import Problem
+from .settings import ServingSettings
+from .watcher import Load, Watcher, load_model
 
 DESCRIPTION = """Search a collection of images by what they show.
 

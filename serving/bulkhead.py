@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from serving.errors import Busy, ClientGone, DeadlineExceeded
+from .errors import Busy, ClientGone, DeadlineExceeded
 
 T = TypeVar("T")
 

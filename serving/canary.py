@@ -4,8 +4,9 @@ import psycopg
 
 from clip_assets.search import search
 from clip_assets.search.search import Release
-from serving.encoder import Vector
-from serving.errors import IndexDamaged
+
+from .encoder import Vector
+from .errors import IndexDamaged
 
 _EQUAL = 0.999  # cosine similarity of a stored vector to itself, rounded
 _TRIED = 8  # HNSW search may miss an image, but not so many

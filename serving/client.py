@@ -15,8 +15,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from serving.query import SearchRequest
-from serving.schema import Embeddings, ImageOut, OriginOut, Problem, PublishedOut, SearchAnswer
+from .query import SearchRequest
+from .schema import Embeddings, ImageOut, OriginOut, Problem, PublishedOut, SearchAnswer
 
 T = TypeVar("T")
 

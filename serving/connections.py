@@ -21,9 +21,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from serving.middleware.admission import ARRIVED
-from serving.middleware.headers import HEADERS
-from serving.problem import MEDIA_TYPE, problem
+from .middleware.admission import ARRIVED
+from .middleware.headers import HEADERS
+from .problem import MEDIA_TYPE, problem
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("serving.access")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from serving.errors import Unanswerable
+from .errors import Unanswerable
 
 _NOT_THE_QUERY = {"k", "cursor", "include", "release", "collection"}
 

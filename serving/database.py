@@ -12,10 +12,11 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from clip_assets.errors import DatabaseError
-from serving.bulkhead import Bulkhead, Deadline
-from serving.errors import DeadlineExceeded
-from serving.reader import Reader
-from serving.settings import ServingSettings
+
+from .bulkhead import Bulkhead, Deadline
+from .errors import DeadlineExceeded
+from .reader import Reader
+from .settings import ServingSettings
 
 logger = logging.getLogger(__name__)
 

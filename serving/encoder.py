@@ -11,7 +11,8 @@ from PIL import Image
 
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity
-from serving.bulkhead import Bulkhead, Deadline
+
+from .bulkhead import Bulkhead, Deadline
 
 Vector = NDArray[np.float32]
 NORM_TOLERANCE = 1e-3

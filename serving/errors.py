@@ -11,7 +11,8 @@ from starlette.routing import Match
 
 from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
 from clip_assets.search.search import Release
-from serving.problem import MEDIA_TYPE, problem
+
+from .problem import MEDIA_TYPE, problem
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass, field
 
 from clip_assets.search.search import Release
-from serving.canary import Canary
-from serving.database import Database
-from serving.encoder import QueryEncoder
-from serving.errors import NotFound, NotReady
+
+from .canary import Canary
+from .database import Database
+from .encoder import QueryEncoder
+from .errors import NotFound, NotReady
 
 
 @dataclass(frozen=True)

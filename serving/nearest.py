@@ -11,9 +11,10 @@ from psycopg.rows import TupleRow
 from clip_assets.search import search as index
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hit, Release
-from serving.cursor import Cursor
-from serving.encoder import Vector
-from serving.errors import Unanswerable
+
+from .cursor import Cursor
+from .encoder import Vector
+from .errors import Unanswerable
 
 DEEPEST = 10_000
 """Hits that all pages of an answer may have together."""

@@ -14,9 +14,10 @@ from PIL import Image
 from clip_assets.errors import StoreError
 from clip_assets.search.search import Hit
 from clip_assets.store.objects import Objects, is_remote
-from serving.bulkhead import Bulkhead, Deadline
-from serving.errors import NotFound, Unavailable
-from serving.settings import ServingSettings
+
+from .bulkhead import Bulkhead, Deadline
+from .errors import NotFound, Unavailable
+from .settings import ServingSettings
 
 THREADS = 4
 WAITING = 16

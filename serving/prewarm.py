@@ -11,16 +11,17 @@ from psycopg.rows import class_row
 from clip_assets.index.tables import hnsw_name
 from clip_assets.postgres.statements import statements
 from clip_assets.search.search import Release
-from serving.bulkhead import Deadline
-from serving.database import Database
-from serving.errors import Unavailable
+
+from .bulkhead import Deadline
+from .database import Database
+from .errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 8_192
 """64 MB: a connection is held no longer than a search holds one, even where the disk is slow."""
 
-_statement = statements("serving", "prewarm.sql")
+_statement = statements(__package__, "prewarm.sql")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from clip_assets.postgres.migrate import require_migrated
 from clip_assets.postgres.pooler import behind_pooler
 from clip_assets.postgres.statements import statements
 
-_statement = statements("serving", "reader.sql")
+_statement = statements(__package__, "reader.sql")
 
 
 class Reader(Connection[TupleRow]):

@@ -4,8 +4,9 @@ import asyncio
 import logging
 
 from clip_assets.postgres import embedded
-from serving.background import daemon
-from serving.pause import Pause
+
+from .background import daemon
+from .pause import Pause
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from clip_assets.model import ModelIdentity
 from clip_assets.quality.recall import Recall
 from clip_assets.search.accuracy import Accuracy
 from clip_assets.search.search import Hit, Origin, Published, Release
-from serving.query import Inclusion
-from serving.settings import ServingSettings
+
+from .query import Inclusion
+from .settings import ServingSettings
 
 UNTRAINED = "untrained model: results are meaningless"
 

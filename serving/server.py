@@ -12,10 +12,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from clip_assets.errors import SettingsError
-from serving.connections import BACKLOG, Connections
-from serving.keys import KeyFile
-from serving.live import Live
-from serving.settings import ServingSettings
+from clip_assets.keys import KeyFile
+
+from .connections import BACKLOG, Connections
+from .live import Live
+from .settings import ServingSettings
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,14 @@ from psycopg.rows import TupleRow
 
 from clip_assets.search import search as index
 from clip_assets.search.search import Release
-from serving.bulkhead import Deadline
-from serving.errors import IndexDamaged, NotFound
-from serving.live import Live, Snapshot
-from serving.middleware.access_log import notes_of
-from serving.middleware.admission import since_arrival
-from serving.originals import Originals
-from serving.settings import ServingSettings
+
+from .bulkhead import Deadline
+from .errors import IndexDamaged, NotFound
+from .live import Live, Snapshot
+from .middleware.access_log import notes_of
+from .middleware.admission import since_arrival
+from .originals import Originals
+from .settings import ServingSettings
 
 T = TypeVar("T")
 

@@ -7,9 +7,10 @@ from limits import parse
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_assets import project
 from clip_assets.errors import SettingsError
 from clip_assets.processors import available
-from clip_assets.settings import PROJECT, Settings
+from clip_assets.settings import Settings, env_files
 
 
 def _is_rate(text: str | None) -> str | None:
@@ -26,7 +27,6 @@ class ServingSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="CLIP_ASSETS_SERVING_",
-        env_file=(Path.home() / ".env", PROJECT / ".env"),
         extra="ignore",
     )
 
@@ -48,7 +48,7 @@ class ServingSettings(BaseSettings):
 
     auth: bool = Field(False, description="ask for API keys, as on any address but loopback")
     keys: Path = Field(
-        default_factory=lambda: Settings().home / "keys.json", description="the file of API keys"
+        default_factory=lambda: Settings().keys_file, description="default: CLIP_ASSETS_KEYS"
     )
     rate_per_key: Rate = Field(None, description="such as 600/minute; more get 429")
     rate_per_address: Rate = Field(None, description="the same without keys")
@@ -107,7 +107,8 @@ class ServingSettings(BaseSettings):
 def from_environment() -> ServingSettings:
     """The settings of this process. Raises SettingsError that names each invalid one."""
     try:
-        return ServingSettings()
+        found = project.find()
+        return ServingSettings(_env_file=env_files(found.root if found else None))
     except ValidationError as error:
         prefix = ServingSettings.model_config["env_prefix"]
         faults = [

@@ -7,11 +7,12 @@ import psycopg
 from clip_assets.errors import DatabaseError
 from clip_assets.search import search
 from clip_assets.search.search import Release
-from serving.canary import Canary
-from serving.database import Database
-from serving.errors import IndexDamaged, Unavailable
-from serving.live import Live
-from serving.reader import may_not_read
+
+from .canary import Canary
+from .database import Database
+from .errors import IndexDamaged, Unavailable
+from .live import Live
+from .reader import may_not_read
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from clip_assets.node.decode import QUERY, Rejected, decode
-from serving.errors import UnusableImage
+
+from .errors import UnusableImage
 
 _PROGRESSIVE_PIXELS = 10_000_000  # its coefficients are held whole: 6 bytes a pixel
 _SCALES = (1, 2, 4, 8)

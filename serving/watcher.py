@@ -16,18 +16,19 @@ from clip_assets.postgres.migrate import require_migrated
 from clip_assets.search import search
 from clip_assets.search.search import Release
 from clip_assets.settings import Settings
-from serving.background import daemon
-from serving.bulkhead import Bulkhead
-from serving.database import Database
-from serving.encoder import Lanes, Model, QueryEncoder
-from serving.errors import Unavailable
-from serving.live import Live, Snapshot
-from serving.pause import Pause
-from serving.prewarm import Prewarm
-from serving.reader import may_not_read
-from serving.revival import Revival
-from serving.settings import ServingSettings
-from serving.soundness import look_into
+
+from .background import daemon
+from .bulkhead import Bulkhead
+from .database import Database
+from .encoder import Lanes, Model, QueryEncoder
+from .errors import Unavailable
+from .live import Live, Snapshot
+from .pause import Pause
+from .prewarm import Prewarm
+from .reader import may_not_read
+from .revival import Revival
+from .settings import ServingSettings
+from .soundness import look_into
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
     )
     @told()
     def build(
-        context: dg.AssetExecutionContext, installation: Installation
+        context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         before = catalog.read(objects)
         known = {shard.shard: shard for shard in before.shards} if before else {}
         images = open_source(source)

@@ -47,17 +47,17 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
     def build(
         context: dg.AssetExecutionContext,
         config: EmbeddingsConfig,
-        installation: Installation,
-        compute: dg.ResourceParam[EmbedClient],
+        clip_assets_installation: Installation,
+        clip_assets_compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
         # Should this process be killed, run monitoring frees the slot of the pool.
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         with told():
             head = catalog.require(objects, collection.name)
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
-            client = PipesSkyPilotClient(collection.sky) if collection.sky else compute
+            client = PipesSkyPilotClient(collection.sky) if collection.sky else clip_assets_compute
             run = _Run(context, collection, objects, head, client)
             try:
                 # Closing the generator lets the client stop a job that this run no longer awaits.

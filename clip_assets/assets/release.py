@@ -17,7 +17,6 @@ from clip_assets.release.release import restore_relations
 from clip_assets.release.update import publish_and_retire
 from clip_assets.resources import Installation
 from clip_assets.search.search import Release
-from clip_assets.settings import Settings
 from clip_assets.status import is_live
 
 
@@ -31,23 +30,28 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
         automation_condition=release_condition(),
     )
     def build(
-        context: dg.AssetExecutionContext, installation: Installation
+        context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with told(), installation.connect() as connection:
+        with told(), clip_assets_installation.connect() as connection:
             if _is_decided_by_hand(context, connection, collection):
                 _restore_relations(connection, collection)
                 context.log.info("Another index is live. Materialize `release` to switch.")
                 return
             done = publish_and_retire(
                 connection,
-                installation.objects(collection.name),
+                clip_assets_installation.objects(collection.name),
                 collection.release_spec,
                 context.run_id,
             )
         live = done.release
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),
-            metadata=_metadata(live, moved=done.moved, dropped=done.dropped),
+            metadata=_metadata(
+                live,
+                clip_assets_installation.settings.search_url,
+                moved=done.moved,
+                dropped=done.dropped,
+            ),
         )
 
     return build
@@ -65,8 +69,9 @@ def _restore_relations(connection: psycopg.Connection, collection: Collection) -
         restore_relations(connection, collection.name)
 
 
-def _metadata(live: Release, *, moved: bool, dropped: list[str]) -> dict[str, Any]:
-    page = Settings().search_url
+def _metadata(
+    live: Release, page: str | None, *, moved: bool, dropped: list[str]
+) -> dict[str, Any]:
     return {
         "dagster/row_count": live.rows,
         "release": live.id,

@@ -31,9 +31,9 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
     )
     @told()
     def build(
-        context: dg.AssetExecutionContext, installation: Installation
+        context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         found = duplicates.find(objects, collection.spec.slug)
         shards = drift_of(objects, collection.spec.slug)
         drifted = [shard.shard for shard in shards if shard.drifted]

@@ -27,12 +27,12 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
     )
     @told()
     def build(
-        context: dg.AssetExecutionContext, installation: Installation
+        context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         # Should this process be killed, run monitoring frees the slot of the pool.
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
-        objects = installation.objects(collection.name)
-        with installation.connect() as connection:
+        objects = clip_assets_installation.objects(collection.name)
+        with clip_assets_installation.connect() as connection:
             done = update_index(
                 connection, objects, collection.release_spec, collection.wanted, context.log.info
             )

@@ -31,14 +31,14 @@ def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
         else dg.DefaultScheduleStatus.STOPPED,
     )
     def reconcile(
-        context: dg.ScheduleEvaluationContext, installation: Installation
+        context: dg.ScheduleEvaluationContext, clip_assets_installation: Installation
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         head = catalog.read(objects)
         if head is None:
             yield dg.SkipReason("Materialize the catalog once to enable this schedule.")
             return
-        with installation.connect() as connection:
+        with clip_assets_installation.connect() as connection:
             live = is_live(connection, *collection.index_key)
         if not live:
             yield dg.SkipReason(

@@ -40,8 +40,10 @@ def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
         description="Lists the source; refreshes the catalog if its images have changed.",
         default_status=sensor_status(collection),
     )
-    def new_images(installation: Installation) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        head = catalog.read(installation.objects(collection.name))
+    def new_images(
+        clip_assets_installation: Installation,
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        head = catalog.read(clip_assets_installation.objects(collection.name))
         listing = catalog.listing_digest(open_source(source).list())
         if head is None:
             yield dg.SkipReason("Materialize the catalog once to enable this sensor.")
@@ -65,16 +67,16 @@ def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
         default_status=sensor_status(collection),
     )
     def missing(
-        context: dg.SensorEvaluationContext, installation: Installation
+        context: dg.SensorEvaluationContext, clip_assets_installation: Installation
     ) -> dg.SensorResult | dg.SkipReason:
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         head = catalog.read(objects)
         if head is None or context.cursor == head.listing:
             return dg.SkipReason("The catalog has not changed since every shard was embedded.")
         due = missing_shards(objects, head, collection.spec.slug)
         if not due:
             return dg.SensorResult(skip_reason="Every shard is embedded.", cursor=head.listing)
-        with installation.connect() as connection:
+        with clip_assets_installation.connect() as connection:
             if not is_live(connection, *collection.index_key):
                 return dg.SkipReason(
                     f"{len(due)} shards need a manual run: this model as "

@@ -11,7 +11,6 @@ from clip_assets.collection import Collection
 from clip_assets.errors import DatabaseError
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.resources import Installation
-from clip_assets.settings import Settings
 from clip_assets.status import left_behind, live_release
 
 
@@ -25,8 +24,8 @@ def catalog_checks(
         blocking=True,
         description="Image ids are unique, and each shard has as many rows as listed.",
     )
-    def ids_unique(installation: Installation) -> dg.AssetCheckResult:
-        objects = installation.objects(collection.name)
+    def ids_unique(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        objects = clip_assets_installation.objects(collection.name)
         head = catalog.read(objects)
         shards = head.shards if head else ()
         seen: set[str] = set()
@@ -49,9 +48,10 @@ def catalog_checks(
         description="A YAML file defines the model that answers searches, so new images are "
         "embedded for it.",
     )
-    def live_model_is_defined() -> dg.AssetCheckResult:
+    def live_model_is_defined(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        settings = clip_assets_installation.settings
         try:
-            with connect_reader_if_migrated(Settings()) or nullcontext() as connection:
+            with connect_reader_if_migrated(settings) or nullcontext() as connection:
                 live = live_release(connection, collection.name) if connection else None
         except DatabaseError as error:  # listing images needs no database
             return _warned(f"The live release is not known: {error}")

@@ -26,9 +26,9 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         "vectors are finite, of unit length and not all the same.",
     )
     def complete_and_sound(
-        context: dg.AssetCheckExecutionContext, installation: Installation
+        context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
     ) -> dg.AssetCheckResult:
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         shards = _of_run(context, catalog.read(objects))
         faults = {shard.shard: fault(objects, collection.spec.slug, shard) for shard in shards}
         bad = {shard: text for shard, text in faults.items() if text}
@@ -45,9 +45,9 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         "of a small shard; every image could be read.",
     )
     def few_rejects(
-        context: dg.AssetCheckExecutionContext, installation: Installation
+        context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
     ) -> dg.AssetCheckResult:
-        objects = installation.objects(collection.name)
+        objects = clip_assets_installation.objects(collection.name)
         share = collection.max_reject_share
         found = [
             commit

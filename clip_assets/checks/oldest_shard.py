@@ -24,9 +24,9 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
         automation_condition=check_condition(),
     )
     def oldest_shard(
-        context: dg.AssetCheckExecutionContext, installation: Installation
+        context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
     ) -> dg.AssetCheckResult:
-        head = catalog.read(installation.objects(collection.name))
+        head = catalog.read(clip_assets_installation.objects(collection.name))
         keys = [shard.shard for shard in head.shards] if head else []
         if not keys:
             return dg.AssetCheckResult(passed=False, description="The catalog has no shards.")

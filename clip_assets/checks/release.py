@@ -15,8 +15,8 @@ def release_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]
         asset=collection.release_key,
         description="Searching for an image of the live release returns that image first.",
     )
-    def answers(installation: Installation) -> dg.AssetCheckResult:
-        with installation.connect_reader() as connection:
+    def answers(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        with clip_assets_installation.connect_reader() as connection:
             live = search.live(connection, collection.name)
             names = connection.cursor(row_factory=scalar_row)
             names.execute(

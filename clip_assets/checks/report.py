@@ -14,8 +14,8 @@ def report_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
         asset=collection.report_key,
         description="No shard is unusually far from the shards before it.",
     )
-    def no_shard_drifted(installation: Installation) -> dg.AssetCheckResult:
-        shards = drift_of(installation.objects(collection.name), collection.spec.slug)
+    def no_shard_drifted(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        shards = drift_of(clip_assets_installation.objects(collection.name), collection.spec.slug)
         drifted = [shard.shard for shard in shards if shard.drifted]
         return dg.AssetCheckResult(
             passed=not drifted,

@@ -25,10 +25,12 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
         "Needed because Dagster does not compute staleness for 100 or more partitions.",
     )
     def matches_embeddings(
-        context: dg.AssetCheckExecutionContext, installation: Installation
+        context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
     ) -> dg.AssetCheckResult:
-        newest = commits.newest(installation.objects(collection.name), collection.spec.slug)
-        with installation.connect_reader() as connection:
+        newest = commits.newest(
+            clip_assets_installation.objects(collection.name), collection.spec.slug
+        )
+        with clip_assets_installation.connect_reader() as connection:
             index = tables.find(connection, *collection.index_key)
             ledger = tables.ledger(connection, index)
             damage = visible_damage(connection, index)
@@ -68,8 +70,8 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
         description="recall@10 against exact search reaches the target with 95 % confidence, for "
         "text and for image queries, using the HNSW index; captions find their image.",
     )
-    def recall_reached(installation: Installation) -> dg.AssetCheckResult:
-        with installation.connect_reader() as connection:
+    def recall_reached(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        with clip_assets_installation.connect_reader() as connection:
             index = tables.find(connection, *collection.index_key)
         judgement = Judgement.model_validate(index.judgement)
         reached = judgement.reached

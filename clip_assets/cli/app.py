@@ -9,20 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from clip_assets import project
 from clip_assets.errors import ClipAssetsError
+from clip_assets.keys import KeyFile
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
-
-if TYPE_CHECKING:
-    from serving.keys import KeyFile
 
 sky_app = typer.Typer(
     no_args_is_help=True,
@@ -63,12 +63,23 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _ended_by_a_signal(
+def _before_every_command(
     _: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
     ] = False,
+    in_project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            envvar=project.VARIABLE,
+            help="The Dagster project to work for; default: the nearest one upward from here.",
+        ),
+    ] = None,
 ) -> None:
+    if in_project is not None:
+        # Absolute, because what the command starts may run in another folder.
+        os.environ[project.VARIABLE] = str(in_project.expanduser().resolve())
     # By default these end a process at once: no folder is removed, nothing that it started stops.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
@@ -135,8 +146,31 @@ def demo(
 
     with _explained():
         settings = Settings()
+        started = Demo(settings, out, port)
         prepare_dagster_home(settings)
-        Demo(settings, out, port).run(exit_after=exit_after)
+        started.run(exit_after=exit_after)
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="The project's folder, which is created.")],
+) -> None:
+    """Make a Dagster project for your own collections.
+
+        clip-assets new photos-search
+
+    Add a collection with `clip-assets init`, there or below.
+    """
+    from clip_assets.cli.new import write_project
+
+    with _explained():
+        made = write_project(folder)
+        prepare_dagster_home(Settings(made.root))
+    out.print(
+        f"Made {made.root}. Next: `cd {folder}`, then `clip-assets init photos ~/Pictures`.",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -147,7 +181,7 @@ def init(
     model: Annotated[str, typer.Option(help="open_clip model.")] = "ViT-B-32",
     pretrained: Annotated[str, typer.Option(help="Tag or weights file.")] = "laion2b_s34b_b79k",
 ) -> None:
-    """Write the YAML of a new collection.
+    """Write the YAML of a new collection into the project.
 
         clip-assets init photos s3://bucket/photos
 
@@ -157,7 +191,7 @@ def init(
     from clip_assets.component.scaffold import write_collection
 
     with _explained():
-        path = write_collection(collection, uri, kind, model, pretrained)
+        path = write_collection(project.require(), collection, uri, kind, model, pretrained)
     out.print(
         f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI.",
         markup=False,
@@ -412,10 +446,11 @@ def snapshot(
     from clip_assets.snapshot.progress import bars
     from clip_assets.store.objects import Objects
 
-    settings = Settings()
-    with _explained(), connect_reader(settings) as connection, bars(out) as step:
-        target = Objects(to or f"{settings.collection_uri(collection)}/{FOLDER}")
-        made = make.make(connection, settings, collection, target, step)
+    with _explained():
+        settings = Settings()
+        with connect_reader(settings) as connection, bars(out) as step:
+            target = Objects(to or f"{settings.collection_uri(collection)}/{FOLDER}")
+            made = make.make(connection, settings, collection, target, step)
     out.print(
         f"{target.uri(made.snapshot)}: release {made.release}, {made.rows} images, "
         f"{sum(piece.bytes for piece in made.pieces) >> 20} MiB. "
@@ -446,7 +481,7 @@ def serve(
     """
     import uvicorn  # noqa: F401 - missing, it is named here, where a sentence says so
 
-    command = [sys.executable, "-m", "serving", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "clip_assets.serving", "--host", host, "--port", str(port)]
     command += ["--collection", collection] if collection else []
     command += [] if auth is None else ["--auth" if auth else "--no-auth"]
     command += ["--snapshot", snapshot] if snapshot else []
@@ -496,11 +531,8 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")
     out.print(f"Revoked {key.id} of {escape(key.name)}.", highlight=False)
 
 
-def _key_file() -> "KeyFile":
-    from serving.keys import KeyFile
-    from serving.settings import from_environment
-
-    return KeyFile(from_environment().keys)
+def _key_file() -> KeyFile:
+    return KeyFile(Settings().keys_file)
 
 
 @app.command()
@@ -585,10 +617,11 @@ def erase(
     from clip_assets.store import erased
     from clip_assets.store.objects import Objects
 
-    settings = Settings()
-    objects = Objects(settings.collection_uri(collection))
-    with _explained(), connect_owner(settings) as connection:
-        receipts = erase_images(connection, objects, image_ids or [], reason, out.print)
+    with _explained():
+        settings = Settings()
+        objects = Objects(settings.collection_uri(collection))
+        with connect_owner(settings) as connection:
+            receipts = erase_images(connection, objects, image_ids or [], reason, out.print)
     for receipt in receipts:
         path = objects.uri(erased.receipt_path(receipt.request.erasure))
         out.print(f"Receipt: {path}", soft_wrap=True, highlight=False)
@@ -637,13 +670,21 @@ def _dagster_used(settings: Settings) -> bool:
 
 
 def prepare_dagster_home(settings: Settings) -> None:
-    """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise."""
-    from clip_assets.settings import PROJECT
+    """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise.
 
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home)))
+    A project's own `dagster.yaml` is linked to, so that changes of it count.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    os.environ["DAGSTER_HOME"] = str(home)
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+    if (home / "dagster.yaml").exists():
+        return
+    of_project = settings.root / "dagster.yaml" if settings.root else None
+    if of_project and of_project.exists():
+        (home / "dagster.yaml").symlink_to(of_project.resolve())
+    else:
+        given = files("clip_assets") / "instance" / "dagster.yaml"
+        (home / "dagster.yaml").write_text(given.read_text())
 
 
 def main() -> None:

@@ -3,13 +3,14 @@
 Runs are executed here, one after another, and recorded in the Dagster instance like any other.
 """
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import dagster as dg
 
-from clip_assets import catalog
+from clip_assets import catalog, project
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.catalog import Catalog
 from clip_assets.cli.execution import Execution
@@ -19,7 +20,7 @@ from clip_assets.dagster_private import create_run, never_retried_tags
 from clip_assets.errors import JobError, SettingsError
 from clip_assets.runs import abandoned, worker
 from clip_assets.runs.slots import SlotWatch
-from clip_assets.settings import PROJECT, Settings
+from clip_assets.settings import Settings
 from clip_assets.status import missing_shards
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
@@ -42,7 +43,11 @@ class Backfill:
         slug: str | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        tree = dg.ComponentTree.for_project(PROJECT)
+        found = project.require()
+        # An installed command does not have the current folder on its path, as `dg` does.
+        sys.path.insert(0, str(found.import_folder))
+        tree = dg.ComponentTree.for_project(found.root)
+        self._location = found.code_location
         self.collection = _chosen(tree.get_all_components(ImageCollection), collection, slug)
         self.objects = Objects(settings.collection_uri(collection))
         self._defs = tree.build_defs()
@@ -121,6 +126,7 @@ class Backfill:
             self._defs,
             key,
             run_id,
+            location=self._location,
             # Who typed the command repeats it; nobody expects that a daemon does.
             tags={**(tags or {}), **worker.tags(run_id), **never_retried_tags()},
             config=config,

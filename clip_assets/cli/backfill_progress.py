@@ -42,7 +42,7 @@ class Asked:
 
 def backfill_with_progress(settings: Settings, asked: Asked, out: Console) -> None:
     """Bring the collection up to date, showing progress. Raises ClipAssetsError."""
-    log = settings.home.resolve() / "logs" / "backfill.log"
+    log = settings.folder / "logs" / "backfill.log"
     try:
         with _stderr_into(log):
             _bring_up_to_date(settings, asked, out)

@@ -14,11 +14,12 @@ from urllib.parse import quote_plus
 import httpx
 from rich.console import Console
 
-from clip_assets import catalog
-from clip_assets.errors import ClipAssetsError
+from clip_assets import catalog, project
+from clip_assets.errors import ClipAssetsError, SettingsError
 from clip_assets.postgres.address import without_password
 from clip_assets.postgres.connect import connect_owner, connect_reader, database_dsn
-from clip_assets.settings import PROJECT, Settings
+from clip_assets.project import Project
+from clip_assets.settings import Settings
 from clip_assets.source.open import open_source
 from clip_assets.status import collection_status
 from clip_assets.store.objects import Objects
@@ -38,10 +39,11 @@ class Demo:
     """The processes of one demo. Leaving `run` in any way stops everything it started."""
 
     def __init__(self, settings: Settings, out: Console, port: int = 8000) -> None:
+        self._project = _checkout()
         self.settings, self.out, self._port = settings, out, port
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self._page = ""
-        self._logs = settings.home.resolve() / "logs"
+        self._logs = settings.folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, *, exit_after: bool) -> None:
@@ -84,7 +86,7 @@ class Demo:
             self._backfill()
         self._start(
             "serving",
-            [sys.executable, "-m", "serving", "--port", str(page_port)],
+            [sys.executable, "-m", "clip_assets.serving", "--port", str(page_port)],
             {
                 "CLIP_ASSETS_SERVING_DAGSTER_URL": dagster_ui,
                 "CLIP_ASSETS_SERVING_COLLECTION": COLLECTION,
@@ -149,7 +151,7 @@ class Demo:
         with self._log(name).open("wb") as log:
             self._started[name] = subprocess.Popen(
                 command,
-                cwd=PROJECT,
+                cwd=self._project.root,
                 env={**self._environment(), **(extra or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -161,7 +163,7 @@ class Demo:
         return {
             **os.environ,
             "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", str(self.settings.dagster_home)),
-            "CLIP_ASSETS_HOME": str(self.settings.home.resolve()),
+            "CLIP_ASSETS_HOME": str(self.settings.folder),
             "CLIP_ASSETS_SEARCH_URL": self.settings.search_url or self._page,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "VIRTUAL_ENV": sys.prefix,
@@ -199,6 +201,17 @@ class Demo:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 _signal_group(process, signal.SIGKILL)
+
+
+def _checkout() -> Project:
+    """The checkout, which alone has the sample. Raises SettingsError outside of it."""
+    found = project.find()
+    if found is None or found.root_module != project.CHECKOUT_MODULE:
+        raise SettingsError(
+            "The demo needs the sample, which is only in the checkout of clip_assets: run "
+            "`make demo` there. For your own images: `clip-assets new FOLDER`."
+        )
+    return found
 
 
 def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:

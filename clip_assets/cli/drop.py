@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from clip_assets import project
 from clip_assets.component.written import models_in_yaml
 from clip_assets.erasure.drop import Belongings, belongings, drop
 from clip_assets.errors import SettingsError
@@ -19,10 +20,11 @@ def drop_collection(
     `dagster`: whether a Dagster instance is in use, whose record of it goes too. Raises
     SettingsError if there is nothing to drop, a YAML file still defines it, or a run works on it.
     """
-    if models_in_yaml(collection) != set():
+    found = project.require()
+    if models_in_yaml(found, collection):
         raise SettingsError(
             f"{collection} is still defined in YAML, so it would be made again. Remove its folders "
-            "below clip_assets/defs first."
+            f"below {found.defs_folder} first."
         )
     if dagster:
         _require_no_run(collection)

@@ -71,7 +71,7 @@ def index_to_snapshot(objects: Objects, spec: ReleaseSpec, to: str | None, repor
     """In a temporary Postgres, packed next to the parquet or into the folder `to`; nothing is left
     running. Raises as `bring_up_to_date`, and StoreError as `seal`."""
     target = Objects(to or objects.uri(SNAPSHOTS))
-    with scratch(Settings().home, make.next_release(target)) as cluster:
+    with scratch(Settings().workplace, make.next_release(target)) as cluster:
         with connect(cluster.dsn) as connection:
             done = bring_up_to_date(connection, objects, spec, _run_id(), report)
         with bars(Console(stderr=True)) as step:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from clip_assets import project
 from clip_assets.component.written import models_in_yaml
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.settings import Settings
@@ -43,7 +44,9 @@ def progress_of_all(settings: Settings) -> list[dict[str, Any]]:
                 "current": found.current,
                 "release": found.release.id if found.release else None,
                 "models": [asdict(model) for model in found.models],
-                "left_behind": left_behind(found.release, name, models_in_yaml(name) or ()),
+                "left_behind": left_behind(
+                    found.release, name, models_in_yaml(project.find(), name) or ()
+                ),
             }
             for name in collections(settings)
             if (found := collection_status(connection, _objects(settings, name), name))
@@ -82,7 +85,7 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
                 )  # fmt: skip
             if not found.models:
                 table.add_row(*listed, *"----")
-            behind = left_behind(found.release, name, models_in_yaml(name) or ())
+            behind = left_behind(found.release, name, models_in_yaml(project.find(), name) or ())
             faults += [behind] if behind else []
     return table, faults, skipped
 

@@ -1,9 +1,11 @@
 """`clip_assets.ImageCollection`: turns twelve lines of YAML into assets, checks and sensors."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
 
 import dagster as dg
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import BaseModel, Field, TypeAdapter
 
 from clip_assets.assets.catalog import catalog_asset
@@ -24,7 +26,9 @@ from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.component.scaffold import ImageCollectionScaffolder
 from clip_assets.component.schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
+from clip_assets.resources import resources_of
 from clip_assets.source import SourceConfig
 
 
@@ -78,6 +82,15 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         None, description="how to run the embedding jobs on SkyPilot"
     )
 
+    translation: Annotated[
+        TranslationFn[dg.AssetSpec] | None,
+        TranslationFnResolver[dg.AssetSpec](template_vars_for_translation_fn=lambda _: {}),
+        Field(
+            description="attributes of every asset, such as tags, owners, group_name or metadata; "
+            '`"{{ spec }}"` in a template is the asset as it is otherwise'
+        ),
+    ] = None
+
     @classmethod
     @cache
     def model(cls) -> type[BaseModel]:
@@ -114,20 +127,43 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(
-            assets=dg.map_asset_specs(self._with_defaults, assets),
+            assets=dg.map_asset_specs(self._spec, assets),
             asset_checks=checks,
             sensors=sensors,
             schedules=[reconcile_schedule(self)],
+            resources=self.get_resources(context),
         )
 
-    def _with_defaults(self, asset: dg.AssetSpec) -> dg.AssetSpec:
-        """Apply the collection's defaults; an asset that sets a code version keeps it."""
-        return asset.replace_attributes(
-            code_version=asset.code_version or "1",
+    def get_resources(self, context: dg.ComponentLoadContext) -> Mapping[str, object]:
+        """The resources of all collections of the project. Override it to run local jobs elsewhere.
+
+        Every collection of a project must return the same objects.
+        """
+        return resources_of(context.project_root)
+
+    def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """How an asset looks in Dagster: `spec` with the collection's defaults and `translation:`.
+
+        Override it, and call `super().get_asset_spec(spec)`, to change more. An asset that sets a
+        code version keeps it.
+        """
+        plain = spec.replace_attributes(
+            code_version=spec.code_version or "1",
             freshness_policy=self.freshness_policy,
             group_name=self.name,
             owners=[self.owner],
         )
+        return self.translation(plain, plain) if self.translation else plain
+
+    def _spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        translated = self.get_asset_spec(spec)
+        kept = (spec.key, spec.partitions_def)
+        if (translated.key, translated.partitions_def) != kept:
+            raise SettingsError(
+                f"{spec.key.to_user_string()}: `translation` and `get_asset_spec` may change "
+                "neither its key nor its partitions, which checks and sensors name too."
+            )
+        return translated
 
 
 def _models(context: dg.ComponentLoadContext, collection: str) -> set[str]:

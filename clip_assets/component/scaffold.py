@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
-from clip_assets.settings import PROJECT
+from clip_assets.project import CHECKOUT_MODULE, Project
 from clip_assets.source import source_config
 
 
@@ -40,13 +40,18 @@ class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
         dg.scaffold_component(request, attributes)
 
 
-def write_collection(
-    collection: str, uri: str, kind: str, model: str, pretrained: str | None
+def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, and where to
+    project: Project, collection: str, uri: str, kind: str, model: str, pretrained: str | None
 ) -> Path:
     """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
+    if project.root_module == CHECKOUT_MODULE:
+        raise SettingsError(
+            f"{project.root} is the checkout of clip_assets, whose only collection is the demo's. "
+            "Make a project for yours: clip-assets new FOLDER."
+        )
     attributes = collection_attributes(collection, uri, kind, model, pretrained)
     _require_folder(kind, uri)
-    path = PROJECT / "clip_assets" / "defs" / collection / "defs.yaml"
+    path = project.defs_folder / collection / "defs.yaml"
     if path.exists():
         raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,16 +7,19 @@ import yaml
 from pydantic import ValidationError
 
 from clip_assets.model import ModelSpec
-from clip_assets.settings import PROJECT
+from clip_assets.project import Project
 
 
-def models_in_yaml(collection: str) -> set[str] | None:
+def models_in_yaml(project: Project | None, collection: str) -> set[str] | None:
     """Slugs of the models that the collection's files name.
 
-    None if a file cannot be understood without Dagster, because its model is a template.
+    None if there is no project, or a file cannot be understood without Dagster, because its model
+    is a template.
     """
+    if project is None:
+        return None
     slugs = set()
-    for attributes in _attributes():
+    for attributes in _attributes(project):
         if attributes.get("collection") != collection:
             continue
         model = attributes.get("model")
@@ -29,10 +32,10 @@ def models_in_yaml(collection: str) -> set[str] | None:
     return slugs
 
 
-def _attributes() -> Iterator[dict[str, Any]]:
-    for path in sorted((PROJECT / "clip_assets" / "defs").glob("**/defs.yaml")):
+def _attributes(project: Project) -> Iterator[dict[str, Any]]:
+    for path in sorted(project.defs_folder.glob("**/defs.yaml")):
         try:
-            text = path.read_text().replace("{{ project_root }}", str(PROJECT))
+            text = path.read_text().replace("{{ project_root }}", str(project.root))
             documents = [*yaml.safe_load_all(text)]
         except yaml.YAMLError:
             continue

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
+from clip_assets import project
 from clip_assets.compute import Outcomes, ShardOutcome
 from clip_assets.compute.canceling import Canceling
 from clip_assets.errors import JobError
@@ -23,7 +24,12 @@ _LINES_KEPT = 20
 
 
 class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Runs each job in a subprocess with this interpreter; terminating the run terminates it."""
+    """Runs each job in a subprocess with this interpreter; terminating the run terminates it.
+
+    `project` is the folder of the Dagster project, whose `.env` may have what a source needs.
+    """
+
+    project: str | None = None
 
     def run(
         self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
@@ -39,6 +45,8 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
             command = [sys.executable, "-m", "clip_assets.node.embed"]
             command += ["--job", jobs.write(objects, job)]
             environment = {**os.environ, **session.get_bootstrap_env_vars()}
+            if self.project:
+                environment[project.VARIABLE] = self.project
             with _process(command, environment) as process:
                 assert process.stderr is not None, "stderr is a pipe"
                 for line in process.stderr:

@@ -45,7 +45,7 @@ def make(
     _require_same_collection(to, collection)
     search.live(source, collection)  # raises before a Postgres is started if nothing is live
     objects = Objects(settings.collection_uri(collection))
-    with scratch(settings.home) as cluster:
+    with scratch(settings.workplace) as cluster:
         with connect(cluster.dsn) as target:
             live = _copy(source, target, collection, step)
             _publish(target, objects, live, step)

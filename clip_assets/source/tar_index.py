@@ -39,7 +39,7 @@ class TarIndex:
 
     def __init__(self, root: str) -> None:
         name = hashlib.sha256(root.encode()).hexdigest()[:16]
-        self._files = Objects(str(Settings().home.resolve() / "cache" / "tars" / name))
+        self._files = Objects(str(Settings().workplace / "cache" / "tars" / name))
         self._used: set[str] = set()
 
     def found(self, tar: Entry, look: Callable[[], Found]) -> Found:

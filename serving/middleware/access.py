@@ -13,10 +13,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_assets.errors import SettingsError
-from serving.keys import Key, KeyFile, Role
-from serving.middleware.prefix import route_path
-from serving.problem import MEDIA_TYPE, problem
-from serving.settings import ServingSettings
+from clip_assets.keys import Key, KeyFile, Role
+
+from ..middleware.prefix import route_path
+from ..problem import MEDIA_TYPE, problem
+from ..settings import ServingSettings
 
 COOKIE = "clip_assets_key"
 OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/v1/session"})

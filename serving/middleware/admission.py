@@ -14,11 +14,11 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.middleware.access_log import AccessLog
-from serving.middleware.headers import HEADERS
-from serving.middleware.prefix import route_path
-from serving.problem import MEDIA_TYPE, problem
-from serving.settings import ServingSettings
+from ..middleware.access_log import AccessLog
+from ..middleware.headers import HEADERS
+from ..middleware.prefix import route_path
+from ..problem import MEDIA_TYPE, problem
+from ..settings import ServingSettings
 
 ARRIVED = "serving.arrived"
 """The key in a request's `state` for when all of it had arrived, in the event loop's time."""

@@ -3,7 +3,7 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.middleware.prefix import route_path
+from ..middleware.prefix import route_path
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [

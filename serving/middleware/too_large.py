@@ -4,7 +4,7 @@ import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.problem import MEDIA_TYPE, problem
+from ..problem import MEDIA_TYPE, problem
 
 BODY = json.dumps(problem(413, "too_large", "The request body is larger than the limit.")).encode()
 HEADERS = [

@@ -5,15 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, Form, UploadFile
 
-from serving.encoder import Vector
-from serving.live import Snapshot
-from serving.query import EmbedRequest, InCollection
-from serving.routes.refusals import REFUSALS
-from serving.routes.search import FORM_OVERHEAD, JSON_BYTES
-from serving.schema import Embeddings
-from serving.service import ContextDep
-from serving.settings import ServingSettings
-from serving.upload import Budget, decoded
+from ..encoder import Vector
+from ..live import Snapshot
+from ..query import EmbedRequest, InCollection
+from ..routes.refusals import REFUSALS
+from ..routes.search import FORM_OVERHEAD, JSON_BYTES
+from ..schema import Embeddings
+from ..service import ContextDep
+from ..settings import ServingSettings
+from ..upload import Budget, decoded
 
 
 def router(settings: ServingSettings) -> APIRouter:

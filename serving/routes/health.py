@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from serving.metrics import CONTENT_TYPE, Metrics
-from serving.routes.refusals import REFUSALS
-from serving.service import ContextDep
+from ..metrics import CONTENT_TYPE, Metrics
+from ..routes.refusals import REFUSALS
+from ..service import ContextDep
 
 router = APIRouter(tags=["service"], responses={s: REFUSALS[s] for s in (400, 405, 408, 431)})
 

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from starlette.convertors import Convertor, register_url_convertor
 
 from clip_assets.search import search as index
-from serving.errors import NotFound
-from serving.query import ImageId, InCollection, ReleaseId
-from serving.routes.refusals import REFUSALS
-from serving.schema import ImageOut, OriginOut
-from serving.service import ContextDep
-from serving.settings import ServingSettings
+
+from ..errors import NotFound
+from ..query import ImageId, InCollection, ReleaseId
+from ..routes.refusals import REFUSALS
+from ..schema import ImageOut, OriginOut
+from ..service import ContextDep
+from ..settings import ServingSettings
 
 router = APIRouter(tags=["images"], responses=REFUSALS)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
-from serving.service import ContextDep
+from ..service import ContextDep
 
 FOLDER = Path(__file__).resolve().parent.parent
 

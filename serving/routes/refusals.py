@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.problem import MEDIA_TYPE
+from ..problem import MEDIA_TYPE
 
 
 def _refusal(description: str) -> dict[str, Any]:

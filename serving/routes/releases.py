@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from clip_assets.search import search as index
-from serving.query import InCollection
-from serving.routes.refusals import REFUSALS
-from serving.schema import PublishedOut, ReleaseOut
-from serving.service import ContextDep
+
+from ..query import InCollection
+from ..routes.refusals import REFUSALS
+from ..schema import PublishedOut, ReleaseOut
+from ..service import ContextDep
 
 router = APIRouter(prefix="/v1", tags=["releases"], responses=REFUSALS)
 

@@ -10,10 +10,11 @@ from fastapi.openapi.models import Example
 from pydantic import ValidationError
 
 from clip_assets.search.filters import Filter
-from serving.answer import answered, answered_to_upload
-from serving.errors import Refusal, Unavailable
-from serving.problem import problem
-from serving.query import (
+
+from ..answer import answered, answered_to_upload
+from ..errors import Refusal, Unavailable
+from ..problem import problem
+from ..query import (
     AddressQuery,
     BatchRequest,
     CompareRequest,
@@ -27,11 +28,11 @@ from serving.query import (
     SearchRequest,
     filter_of_form,
 )
-from serving.routes.refusals import REFUSALS
-from serving.schema import BatchAnswer, BatchItem, Comparison, Problem, SearchAnswer
-from serving.service import Context, ContextDep
-from serving.settings import ServingSettings
-from serving.upload import Budget, decoded
+from ..routes.refusals import REFUSALS
+from ..schema import BatchAnswer, BatchItem, Comparison, Problem, SearchAnswer
+from ..service import Context, ContextDep
+from ..settings import ServingSettings
+from ..upload import Budget, decoded
 
 JSON_BYTES = 64 * 2**10
 BATCH_BYTES = 4 * JSON_BYTES

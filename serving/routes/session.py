@@ -3,10 +3,11 @@
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.errors import Refusal
-from serving.keys import KeyFile
-from serving.middleware.access import COOKIE
-from serving.routes.refusals import REFUSALS
+from clip_assets.keys import KeyFile
+
+from ..errors import Refusal
+from ..middleware.access import COOKIE
+from ..routes.refusals import REFUSALS
 
 router = APIRouter(prefix="/v1/session", tags=["service"], responses=REFUSALS)
 

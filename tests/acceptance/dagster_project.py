@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from clip_assets.settings import PROJECT
 from tests.acceptance.dagster_api import Dagster
 from tests.ports import free_port
 
+PROJECT = Path(__file__).parents[2]
 PACKAGE = "pictures"
 _PYPROJECT = f"""
 [tool.dg]
@@ -35,7 +35,7 @@ import dagster as dg
 def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
 """
-_RESOURCES = "from clip_assets.defs.resources import resources\n"
+_EXECUTOR = "from clip_assets.defs.executor import executor\n"
 # Daemons look soon, and a busy machine has time to start runs and to answer.
 _OF_TESTS: dict[str, dict[str, Any]] = {
     "run_coordinator": {
@@ -68,7 +68,7 @@ def write_project(folder: Path, *collections: dict[str, Any]) -> Path:
         package / "__init__.py": "",
         package / "definitions.py": _DEFINITIONS,
         package / "defs" / "__init__.py": "",
-        package / "defs" / "resources.py": _RESOURCES,
+        package / "defs" / "executor.py": _EXECUTOR,
     }
     for number, attributes in enumerate(collections):
         document = {"type": "clip_assets.ImageCollection", "attributes": attributes}

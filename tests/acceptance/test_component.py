@@ -12,8 +12,7 @@ from dagster_dg_core.utils.check_utils import augment_error_path
 from jsonschema import Draft202012Validator
 
 from clip_assets.component.image_collection import ImageCollection
-from clip_assets.settings import PROJECT
-from tests.acceptance.dagster_project import dg, environment, write_project
+from tests.acceptance.dagster_project import PROJECT, dg, environment, write_project
 from tests.conftest import TINY
 
 GOOD: dict[str, Any] = {

@@ -26,7 +26,7 @@ from tests.acceptance.dagster_project import dg_dev, environment, write_project
 pytestmark = pytest.mark.dagster_ui
 
 EMBEDDINGS = ("large", "tiny_untrained_0_fp32", "embeddings")
-_COMMAND = f"{sys.executable} -m tests.acceptance.command_line"
+_COMMAND = f"{sys.executable} -m clip_assets.cli.app"
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 600
 

@@ -16,11 +16,10 @@ import yaml
 
 from clip_assets.compute.skypilot import jobs
 from clip_assets.compute.skypilot.client import JOB_TAG
-from clip_assets.settings import PROJECT
 from clip_assets.store import costs
 from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
-from tests.acceptance.dagster_project import dg_dev, environment, write_project
+from tests.acceptance.dagster_project import PROJECT, dg_dev, environment, write_project
 from tests.conftest import TINY
 from tests.skypilot.for_slurm import task_for_slurm
 

@@ -11,7 +11,6 @@ import dagster as dg
 
 from clip_assets.component.image_collection import ImageCollection
 from clip_assets.model import ModelSpec
-from clip_assets.resources import Installation
 from clip_assets.source.config import FolderConfig
 
 GOLDEN = Path(__file__).with_name("graph.json")
@@ -43,10 +42,7 @@ def _graph() -> dict[str, Any]:
         spec=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
     )
     built = collection.build_defs(dg.ComponentTree.for_test().load_context)
-    nothing = dg.ResourceDefinition.none_resource()
-    installation = {"installation": Installation(), "compute": nothing}
-    defs = dg.Definitions.merge(built, dg.Definitions(resources=installation))
-    graph = defs.resolve_asset_graph()
+    graph = built.resolve_asset_graph()
     return {
         "assets": {
             key.to_user_string(): _asset(graph, key)
@@ -54,11 +50,11 @@ def _graph() -> dict[str, Any]:
         },
         "sensors": {
             sensor.name: [sensor.default_status.value, sensor.minimum_interval_seconds]
-            for sensor in defs.sensors or []
+            for sensor in built.sensors or []
         },
         "schedules": {
             schedule.name: [schedule.default_status.value, schedule.cron_schedule]
-            for schedule in defs.schedules or []
+            for schedule in built.schedules or []
         },
     }
 

@@ -1,11 +1,12 @@
 """The `sky:` block of a collection: how its embedding jobs run on SkyPilot."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-from clip_assets.settings import PROJECT
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 _SECRETS = (
     "HF_TOKEN",
@@ -33,7 +34,7 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = str(PROJECT / "sky" / "compute_vectors.yaml")
+    task: str = str(CHECKOUT / "sky" / "compute_vectors.yaml")
     resources: dict[str, Any] = Field(default_factory=dict)
     pool: str | None = None
     secrets: list[str] = list(_SECRETS)

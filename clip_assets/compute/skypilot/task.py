@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.config import CHECKOUT, SkyPilotConfig
 from clip_assets.errors import SettingsError
-from clip_assets.settings import PROJECT
 
 if TYPE_CHECKING:
     import sky
@@ -50,7 +49,7 @@ def _document(config: SkyPilotConfig) -> dict[str, Any]:
         }
         document["file_mounts"] = {**(document.get("file_mounts") or {}), **mounted}
     if document.get("workdir") == ".":
-        document["workdir"] = str(PROJECT)
+        document["workdir"] = str(CHECKOUT)
     if config.pool:
         document = {key: value for key, value in document.items() if key not in _MACHINE_KEYS}
     return document

@@ -62,7 +62,7 @@ class Embedded:
         return dg.materialize(
             [catalog_asset(self.collection)],
             instance=self.instance,
-            resources={"installation": Installation()},
+            resources={"clip_assets_installation": Installation()},
         )
 
     def embed(
@@ -72,7 +72,10 @@ class Embedded:
         return dg.materialize(
             [asset],
             instance=self.instance,
-            resources={"installation": Installation(), "compute": client or Here()},
+            resources={
+                "clip_assets_installation": Installation(),
+                "clip_assets_compute": client or Here(),
+            },
             tags=range_tags(shards),
             run_config={"ops": {asset.op.name: {"config": {"again": True}}}} if again else {},
             raise_on_error=False,

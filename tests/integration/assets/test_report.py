@@ -101,7 +101,7 @@ def test_the_asset(planted: Objects, tiny_spec: ModelSpec, monkeypatch: pytest.M
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(planted.folder.parent))
     source = FolderConfig(uri="/nowhere")
     collection = Collection(name=COLLECTION, spec=tiny_spec, source=source)
-    resources = {"installation": Installation()}
+    resources = {"clip_assets_installation": Installation()}
     result = dg.materialize([report_asset(collection)], resources=resources)
     assert result.success
     (event,) = result.get_asset_materialization_events()

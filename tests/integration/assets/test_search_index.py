@@ -41,7 +41,7 @@ def _materialized(made: Made) -> tuple[dict[str, object], dg.AssetCheckEvaluatio
     collection = Collection(name=COLLECTION, spec=made.model.spec, wanted_recall=0.9)
     done = dg.materialize(
         [search_index_asset(collection), *search_index_checks(collection)],
-        resources={"installation": Installation()},
+        resources={"clip_assets_installation": Installation()},
     )
     (event,) = done.get_asset_materialization_events()
     metadata = {name: value.value for name, value in event.materialization.metadata.items()}
@@ -71,7 +71,7 @@ def test_damage_fails_the_check(connection: psycopg.Connection, photos: Made) ->
     done = dg.materialize(
         [matches],
         selection=dg.AssetSelection.all_asset_checks(),
-        resources={"installation": Installation()},
+        resources={"clip_assets_installation": Installation()},
         raise_on_error=False,
     )
     (check,) = done.get_asset_check_evaluations()

@@ -76,7 +76,7 @@ def test_a_run_shows_no_password(
     with dg.DagsterInstance.local_temp(str(home)) as instance, _watched() as seen:
         done = dg.materialize(
             [search_index_asset(collection), *search_index_checks(collection)],
-            resources={"installation": Installation()},
+            resources={"clip_assets_installation": Installation()},
             instance=instance,
             raise_on_error=False,
         )

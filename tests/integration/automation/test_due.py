@@ -101,17 +101,14 @@ class Kept:
         )
         defs = dg.Definitions.merge(
             self.collection.build_defs(dg.ComponentTree.for_test().load_context),
-            dg.Definitions(
-                jobs=[dg.define_asset_job("index", chosen)],
-                resources={**_resources(), "compute": dg.ResourceDefinition.none_resource()},
-            ),
+            dg.Definitions(jobs=[dg.define_asset_job("index", chosen)]),
         )
         job = defs.resolve_job_def("index")
         return job.execute_in_process(instance=self.instance, raise_on_error=False)
 
 
 def _resources() -> dict[str, object]:
-    return {"installation": Installation()}
+    return {"clip_assets_installation": Installation()}
 
 
 def _ranges(requests: list[dg.RunRequest] | None) -> list[tuple[str, str]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import psycopg
 import pytest
 import yaml
@@ -18,8 +17,7 @@ from typer.testing import CliRunner, Result
 
 from clip_assets import catalog
 from clip_assets.cli.app import app, out
-from clip_assets.component import scaffold, written
-from clip_assets.defs.resources import resources
+from clip_assets.cli.new import write_project
 from clip_assets.index import build, load, tables
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
@@ -28,6 +26,7 @@ from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.postgres.connect import connect, database_dsn
 from clip_assets.postgres.migrate import migrations, newest
+from clip_assets.project import VARIABLE, Project
 from clip_assets.release import release
 from clip_assets.search import search
 from clip_assets.settings import Settings
@@ -38,6 +37,7 @@ from tests.integration.support import clustered as clustered_vectors
 
 COMMANDS = [
     "demo",
+    "new",
     "init",
     "status",
     "backfill",
@@ -227,7 +227,7 @@ def test_status(live: search.Release, data: Path) -> None:
 
 @pytest.mark.parametrize("edited", [False, True])
 def test_status_of_a_model_that_was_edited_in_place(
-    live: search.Release, data: Path, project: Path, tiny_spec: ModelSpec, edited: bool
+    live: search.Release, data: Path, project: Project, tiny_spec: ModelSpec, edited: bool
 ) -> None:
     """The live model is in no YAML: it says what that means and the two ways on."""
     model = tiny_spec.model_copy(update={"untrained_seed": 7} if edited else {})
@@ -362,20 +362,24 @@ def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder of the test's own for `init` to write to."""
-    for module in (scaffold, written):
-        monkeypatch.setattr(module, "PROJECT", tmp_path / "project")
-    return tmp_path / "project"
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of the test's own for `init` to write to."""
+    made = write_project(tmp_path / "photos-search")
+    monkeypatch.setenv(VARIABLE, str(made.root))
+    return made
 
 
-def _written(project: Path, name: str) -> dict[str, object]:
-    text = (project / f"clip_assets/defs/{name}/defs.yaml").read_text()
+def _written(project: Project, name: str) -> dict[str, object]:
+    text = (project.defs_folder / name / "defs.yaml").read_text()
     document: dict[str, object] = yaml.safe_load(text)
     return document
 
 
-def test_init_writes_what_the_readme_shows(project: Path) -> None:
+def _collections(project: Project) -> list[Path]:
+    return [*project.root.rglob("defs.yaml")]
+
+
+def test_init_writes_what_the_readme_shows(project: Project) -> None:
     """The README's command writes the README's YAML."""
     (command,) = re.findall(r"`(clip-assets init photos .*?)`", README.read_text())
     block = README.read_text().split("```yaml")[1].split("```")[0]
@@ -385,7 +389,7 @@ def test_init_writes_what_the_readme_shows(project: Path) -> None:
     assert _written(project, "photos") == yaml.safe_load(block)
 
 
-def test_init_examples_of_the_help(project: Path) -> None:
+def test_init_examples_of_the_help(project: Project) -> None:
     """Each example of `init --help` works as printed."""
     shown = run("init", "--help").stdout
     text = re.sub(r"\s+(--)", r" \1", shown.split("╭")[0])
@@ -393,25 +397,25 @@ def test_init_examples_of_the_help(project: Path) -> None:
     assert len(examples) == 2
     for example in examples:
         assert run(*shlex.split(example)).exit_code == 0
-    assert len([*project.rglob("defs.yaml")]) == 2
+    assert len(_collections(project)) == 2
 
 
 def test_dagster_accepts_what_init_writes(
-    project: Path, tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
+    project: Project, tmp_path: Path, write_pictures: Callable[..., Path], tiny_spec: ModelSpec
 ) -> None:
     """The component loads the YAML and gives the collection's four assets."""
     pictures = write_pictures(tmp_path / "pictures", 1)
     assert run("init", "zoo", str(pictures), "--model", tiny_spec.name).exit_code == 0
     with create_defs_folder_sandbox() as sandbox:
-        shutil.copytree(project / "clip_assets/defs/zoo", sandbox.defs_folder_path / "zoo")
+        shutil.copytree(project.defs_folder / "zoo", sandbox.defs_folder_path / "zoo")
         with sandbox.build_all_defs() as defs:
-            graph = dg.Definitions.merge(defs, resources()).resolve_asset_graph()
+            graph = defs.resolve_asset_graph()
     keys = {key.path[-1] for key in graph.get_all_asset_keys()}
     assert {"catalog", "embeddings", "search_index", "release"} <= keys
 
 
 def test_init_keeps_folders_of_this_machine(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative folder is written by its full path, since Dagster runs elsewhere."""
     (tmp_path / "pictures").mkdir()
@@ -424,19 +428,19 @@ def test_init_keeps_folders_of_this_machine(
 @pytest.mark.parametrize(
     "name", ["Photos", "my-photos", "../evil", "", "a b", "public", "clip_assets", "x" * 60]
 )
-def test_init_refuses_a_bad_name(project: Path, name: str) -> None:
+def test_init_refuses_a_bad_name(project: Project, name: str) -> None:
     """What cannot name a collection is refused before anything is written."""
     assert "cannot name a collection" in failed("init", name, "s3://bucket/photos")
-    assert not project.exists()
+    assert not _collections(project)
 
 
-def test_init_refuses_a_folder_that_is_not_there(project: Path, tmp_path: Path) -> None:
+def test_init_refuses_a_folder_that_is_not_there(project: Project, tmp_path: Path) -> None:
     """A mistyped path is noticed now and not by an empty listing."""
     assert "is no folder on this machine" in failed("init", "zoo", str(tmp_path / "typo"))
-    assert not project.exists()
+    assert not _collections(project)
 
 
-def test_init_refuses_what_exists(project: Path) -> None:
+def test_init_refuses_what_exists(project: Project) -> None:
     """A collection's YAML is never overwritten."""
     assert run("init", "zoo", "s3://bucket/zoo").exit_code == 0
     before = _written(project, "zoo")
@@ -444,14 +448,14 @@ def test_init_refuses_what_exists(project: Path) -> None:
     assert _written(project, "zoo") == before
 
 
-def test_init_refuses_an_unknown_kind(project: Path) -> None:
+def test_init_refuses_an_unknown_kind(project: Project) -> None:
     """The kinds of source there are stand in the sentence."""
     said = failed("init", "zoo", "s3://bucket/zoo", "--kind", "ftp")
     assert all(kind in said for kind in ("folder", "webdataset", "huggingface"))
 
 
 def test_drop_lists_deletes_and_leaves_a_receipt(
-    live: search.Release, data: Path, database: str, project: Path
+    live: search.Release, data: Path, database: str, project: Project
 ) -> None:
     """Everything of the collection goes, and nothing of others; the receipt says what there was."""
     with psycopg.connect(database, autocommit=True) as connection:
@@ -475,7 +479,7 @@ def test_drop_lists_deletes_and_leaves_a_receipt(
     assert "nothing of a collection photos to drop" in failed("drop", COLLECTION, "--yes")
 
 
-def test_drop_asks_first(live: search.Release, data: Path, project: Path) -> None:
+def test_drop_asks_first(live: search.Release, data: Path, project: Project) -> None:
     """Without a yes nothing is deleted."""
     result = CliRunner(mix_stderr=False).invoke(app, ["drop", COLLECTION], input="n\n")
     assert "Nothing was deleted." in result.stdout
@@ -483,7 +487,7 @@ def test_drop_asks_first(live: search.Release, data: Path, project: Path) -> Non
 
 
 def test_drop_refuses_what_others_use(
-    live: search.Release, data: Path, database: str, project: Path
+    live: search.Release, data: Path, database: str, project: Project
 ) -> None:
     """A view in another schema would be dropped unseen; so it is named and nothing happens."""
     with psycopg.connect(database, autocommit=True) as connection:
@@ -494,7 +498,7 @@ def test_drop_refuses_what_others_use(
     assert str(live.id) in run("status").stdout
 
 
-def test_drop_refuses_what_is_defined(project: Path, database: str) -> None:
+def test_drop_refuses_what_is_defined(project: Project, database: str) -> None:
     """Automation would make it again."""
     assert run("init", "zoo", "s3://bucket/zoo").exit_code == 0
     assert "is still defined in YAML" in failed("drop", "zoo", "--yes")

@@ -14,8 +14,8 @@ import yaml
 from clip_assets.dagster_private import WorkerStatus, pool_claims, runs_with_slots
 from clip_assets.runs import abandoned, worker
 from clip_assets.runs.slots import SlotWatch
-from clip_assets.settings import PROJECT
 
+PROJECT = Path(__file__).parents[3]
 POOL = "embed"
 
 

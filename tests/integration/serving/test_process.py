@@ -140,4 +140,4 @@ def test_help_teaches_by_example(python: str) -> None:
     """`--help` shows commands to copy."""
     command = [python, "-m", "serving", "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    assert "python -m serving --port 9000" in ended.stdout
+    assert "python -m clip_assets.serving --port 9000" in ended.stdout

@@ -207,7 +207,7 @@ def test_a_tar_is_read_once_until_it_changes(
     write_tar(tmp_path / "in/b.tar", {"1.jpg": b"1", "2.jpg": b"2"})
     assert [ref.image_id for ref in source.list()] == ["a/0", "b/1", "b/2"]
     assert opened == ["b.tar"]
-    kept = list((Settings().home / "cache/tars").rglob("*.parquet"))
+    kept = list((Settings().folder / "cache/tars").rglob("*.parquet"))
     assert len(kept) == 2
     kept[0].write_bytes(b"damaged")
     assert [ref.image_id for ref in source.list()] == ["a/0", "b/1", "b/2"]

@@ -1,0 +1,104 @@
+"""The files of deploy/ as far as they can be checked without Docker, a cluster or Dagster+."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import compose_spec
+import kubernetes_validate
+import pytest
+import yaml
+from dagster_cloud_cli.config.models import Build
+
+from clip_assets.errors import SettingsError
+from clip_assets.resources import resources_of
+from clip_assets.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+DEPLOY = PROJECT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+
+
+def test_the_dockerfile_passes_hadolint() -> None:
+    """Nothing is ignored but pinned versions of Debian's packages."""
+    hadolint = str(Path(sys.executable).with_name("hadolint"))
+    done = subprocess.run(
+        [hadolint, str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_gets_what_it_copies() -> None:
+    """Every file that the Dockerfile copies from the checkout exists and is not ignored."""
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    names = {name for line in copied for name in line.split()}
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert names == {line[1:] for line in ignored if line.startswith("!")}
+    assert [name for name in names if not (PROJECT / name).exists()] == []
+
+
+def test_every_target_runs_without_root() -> None:
+    """The last user of each final stage is a number, which Kubernetes can check."""
+    for target in ("cuda", "cpu"):
+        stage = DOCKERFILE.split(f" AS {target}\n")[1].split("\nFROM ")[0]
+        assert re.findall(r"^USER (.+)$", stage, re.MULTILINE)[-1] == "10001"
+
+
+def test_compose_understands_the_services() -> None:
+    """The file is valid, and each container that runs our code gets the same settings."""
+    text = re.sub(r"\$\{(\w+)[^}]*\}", r"\1", (DEPLOY / "compose.yaml").read_text())
+    document = yaml.safe_load(text)  # the library knows no merge keys
+    found = compose_spec.PyCompose.from_yaml(yaml.safe_dump(document, sort_keys=False))
+    assert {*found.service_names()} >= {
+        "postgres",
+        "store",
+        "code",
+        "webserver",
+        "daemon",
+        "search",
+    }
+    ours = [one for one in document["services"].values() if one["image"] == "clip-assets:local"]
+    assert len(ours) == 5
+    assert all(one["environment"] == ours[0]["environment"] for one in ours)
+    for service in document["services"].values():
+        for volume in service.get("volumes", ()):
+            host = volume.split(":")[0]
+            assert not host.startswith(".") or (DEPLOY / host).exists()
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [*yaml.safe_load_all((DEPLOY / "search.yaml").read_text())],
+    ids=lambda resource: str(resource["kind"]),
+)
+def test_kubernetes_accepts_the_resource(resource: dict[str, object]) -> None:
+    """Strictly: a misspelt field is an error."""
+    kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_dagster_plus_accepts_the_build() -> None:
+    """`build.yaml` has the fields that Dagster+ knows."""
+    assert Build(**yaml.safe_load((DEPLOY / "build.yaml").read_text())).registry
+
+
+@pytest.mark.parametrize(
+    "platform",
+    ["KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4", "DAGSTER_CLOUD_DEPLOYMENT_NAME"],
+)
+def test_what_needs_a_shared_disk_is_refused_where_there_is_none(
+    platform: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The code location does not load there until both settings are made, or the disk is shared."""
+    monkeypatch.setenv(platform, "x")
+    local = {"DATABASE_URL": "postgresql://db/images", "CLIP_ASSETS_DATA": "/mnt/data"}
+    for given in ({}, {"DATABASE_URL": local["DATABASE_URL"]}, local):
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SettingsError, match="set DATABASE_URL to a Postgres and CLIP_ASSETS_"):
+            resources_of(tmp_path)
+    with monkeypatch.context() as shared:
+        shared.setenv("CLIP_ASSETS_SHARED_DISK", "true")
+        Settings().require_reachable()
+    monkeypatch.setenv("CLIP_ASSETS_DATA", "s3://bucket/clip")
+    assert resources_of(tmp_path)
