@@ -9,11 +9,11 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
+from clip_assets.keys import KeyFile
 from clip_assets.settings import Settings
 
 from . import log
 from .app import create_app
-from .keys import KeyFile
 from .server import DrainingServer, asks_for_keys, config_of, listen
 from .settings import from_environment
 
@@ -21,7 +21,7 @@ EPILOG = """\b
 Examples:
   python -m clip_assets.serving                            on this machine only
   python -m clip_assets.serving --port 9000 --next-port    port 9000, or the next free port
-  clip-assets keys add website && python -m clip_assets.serving --host 0.0.0.0    with a key only
+  python -m clip_assets.serving --host 0.0.0.0             for those with a key
   python -m clip_assets.serving --snapshot s3://bucket/clip/photos/snapshots
 """
 

@@ -11,8 +11,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
+from clip_assets.keys import KeyFile
+
 from . import errors
-from .keys import KeyFile
 from .live import Live
 from .metrics import Metrics
 from .middleware.access import Access

@@ -12,9 +12,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from clip_assets.errors import SettingsError
+from clip_assets.keys import KeyFile
 
 from .connections import BACKLOG, Connections
-from .keys import KeyFile
 from .live import Live
 from .settings import ServingSettings
 

@@ -48,8 +48,7 @@ class ServingSettings(BaseSettings):
 
     auth: bool = Field(False, description="ask for API keys, as on any address but loopback")
     keys: Path = Field(
-        default_factory=lambda: Settings().workplace / "keys.json",
-        description="the file of API keys",
+        default_factory=lambda: Settings().keys_file, description="default: CLIP_ASSETS_KEYS"
     )
     rate_per_key: Rate = Field(None, description="such as 600/minute; more get 429")
     rate_per_address: Rate = Field(None, description="the same without keys")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,11 +20,9 @@ from rich.table import Column, Table
 
 from clip_assets import project
 from clip_assets.errors import ClipAssetsError, SettingsError
+from clip_assets.keys import KeyFile
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
-
-if TYPE_CHECKING:
-    from clip_assets.serving.keys import KeyFile
 
 sky_app = typer.Typer(
     no_args_is_help=True,
@@ -564,11 +562,8 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")
     out.print(f"Revoked {key.id} of {escape(key.name)}.", highlight=False)
 
 
-def _key_file() -> "KeyFile":
-    from clip_assets.serving.keys import KeyFile
-    from clip_assets.serving.settings import from_environment
-
-    return KeyFile(from_environment().keys)
+def _key_file() -> KeyFile:
+    return KeyFile(Settings().keys_file)
 
 
 @app.command()

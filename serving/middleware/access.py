@@ -13,8 +13,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_assets.errors import SettingsError
+from clip_assets.keys import Key, KeyFile, Role
 
-from ..keys import Key, KeyFile, Role
 from ..middleware.prefix import route_path
 from ..problem import MEDIA_TYPE, problem
 from ..settings import ServingSettings

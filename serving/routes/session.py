@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from clip_assets.keys import KeyFile
+
 from ..errors import Refusal
-from ..keys import KeyFile
 from ..middleware.access import COOKIE
 from ..routes.refusals import REFUSALS
 

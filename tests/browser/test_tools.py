@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from clip_assets.keys import KeyFile
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
-from serving.keys import KeyFile
 from tests import web
 from tests.integration.serving.support import (
     Searchable,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from clip_assets.keys import KeyFile
 from serving.app import create_app
-from serving.keys import KeyFile
 from serving.middleware.access import needed
 from serving.server import config_of
 from tests.integration.serving.support import settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clip_assets.errors import SettingsError
-from serving.keys import KeyFile
+from clip_assets.keys import KeyFile
 from serving.server import asks_for_keys
 
 
