@@ -13,7 +13,7 @@ ORDER BY (SELECT min(release_id) FROM clip_assets.release AS f WHERE f.collectio
 -- name: releases
 SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
        r.comparison, r.run_id, r.published_at, i.identity, i.spec, i.vector_type,
-       {vector_schema} AS vector_schema,
+       {vector_schema} AS vector_schema, i.columns,
        l.release_id IS NOT DISTINCT FROM r.release_id AS live, r.dropped_at, r.taken_back_at
 FROM clip_assets.release AS r
 JOIN clip_assets.index AS i USING (index_id)
