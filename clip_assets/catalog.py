@@ -8,6 +8,7 @@ has a row too, with its fault; the node makes it a reject.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -134,6 +135,50 @@ def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
         if name not in rows.column_names:  # written by an older version
             rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
     return rows
+
+
+def read_verified(objects: Objects, shard: Shard) -> pa.Table:
+    """The rows of a shard's current version, as `read_shard`.
+
+    Raises StoreError if they are not the rows that the head names, or the file is missing.
+    """
+    where = objects.uri(paths.catalog_shard(shard.at))
+    try:
+        rows = read_shard(objects, shard.at)
+    except FileNotFoundError as error:
+        raise StoreError(f"{where} is missing.") from error
+    if _digest(rows) != shard.digest or len(rows) != shard.rows or _live(rows) != shard.live:
+        raise StoreError(f"{where} does not hold the rows that were listed.")
+    return rows
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How many images are listed now, and how many of them the catalog lacks or has otherwise;
+    `gone` are those it has that are not listed any more."""
+
+    listed: int
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+
+
+def compare(objects: Objects, head: Catalog, listed: Iterable[ImageRef]) -> Differences:
+    """What `refresh` would change, without changing anything."""
+    found = _table(listed)
+    if _digest(found) == head.listing:
+        return Differences(len(found))
+    counts = _query(
+        f"""
+        SELECT count(*) FILTER (l.image_id IS NOT NULL AND coalesce(k.tombstone, true)) AS new,
+               count(*) FILTER (NOT k.tombstone AND k.etag <> l.etag) AS changed,
+               count(*) FILTER (l.image_id IS NULL AND NOT k.tombstone AND NOT {_UNSEEN}) AS gone
+        FROM known AS k FULL JOIN listing AS l USING (image_id)
+        """,
+        known=_known(objects, head),
+        listing=_without(found, erased(objects).image_ids),
+    )
+    return Differences(len(found), **counts.to_pylist()[0])
 
 
 def refresh(  # noqa: PLR0913 - the last ones are options
@@ -374,10 +419,15 @@ def _cut(objects: Objects, rows: pa.Table, *, first: int, shard_size: int) -> It
 
 
 def _write(objects: Objects, shard: str, version: int, rows: pa.Table) -> Shard:
-    live = len(rows) - sum(rows.column("tombstone").to_pylist())
-    made = Shard(shard=shard, version=version, digest=_digest(rows), rows=len(rows), live=live)
+    made = Shard(
+        shard=shard, version=version, digest=_digest(rows), rows=len(rows), live=_live(rows)
+    )
     objects.put(paths.catalog_shard(made.at), parquet.to_bytes(rows))
     return made
+
+
+def _live(rows: pa.Table) -> int:
+    return sum(not gone for gone in rows.column("tombstone").to_pylist())
 
 
 def _digest(rows: pa.Table) -> str:

@@ -3,13 +3,21 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Self
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from clip_assets.column import Column, require_declarable
 from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.dagster_private import is_cron
 from clip_assets.errors import SettingsError
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge.judgement import Wanted
@@ -25,7 +33,27 @@ YAML_NAMES = {"name": "collection", "spec": "model"}
 INDEX_POOL = "index"
 """The Dagster pool of `search_index`: building an HNSW takes all of a server's memory."""
 
-_RESERVED = {"public", "clip_assets", "information_schema"}
+_LONGEST_TAG = 63
+
+# Patterns for the YAML's schema, by which `dg check yaml` shows the line. The validators below say
+# what is wrong in a sentence.
+_NAME = r"^(?!pg_|(public|clip_assets|information_schema)$)[a-z][a-z0-9_]{0,40}$"
+_OWNER = r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
+
+
+def _cron_field(values: str) -> str:
+    one = rf"(\*|({values})(-({values}))?)(/\d+)?"
+    return f"{one}(,{one})*"
+
+
+_MINUTE, _HOUR = r"[0-5]?\d", r"[01]?\d|2[0-3]"
+_DAY, _MONTH, _WEEKDAY = (
+    r"0?[1-9]|[12]\d|3[01]|[Ll]",
+    r"0?[1-9]|1[0-2]|[A-Za-z]{3}",
+    r"[0-7]|[A-Za-z]{3}",
+)
+_FIELDS = [_cron_field(values) for values in (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)]
+_CRON = r"^\s*" + r"\s+".join(_FIELDS) + r"\s*$"
 
 
 class Collection(BaseModel):
@@ -33,7 +61,10 @@ class Collection(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(description="name of the collection, and of its SQL schema")
+    name: Annotated[
+        str,
+        WithJsonSchema({"type": "string", "pattern": _NAME}),
+    ] = Field(description="name of the collection, and of its SQL schema")
     spec: ModelSpec = Field(description="the CLIP model and its weights")
     source: SourceConfig | None = Field(None, description="where the images are")
     columns: dict[str, Column] = Field(
@@ -52,12 +83,18 @@ class Collection(BaseModel):
     sky: SkyPilotConfig | None = Field(
         None, description="how to run the embedding jobs on SkyPilot"
     )
-    owner: str = Field("team:search", description="a team or an e-mail address")
+    owner: Annotated[
+        str | None,
+        WithJsonSchema({"anyOf": [{"type": "string", "pattern": _OWNER}, {"type": "null"}]}),
+    ] = Field(None, description="who answers for the collection: team:NAME or an e-mail address")
     shard_size: int = Field(10_000, ge=1, description="images per shard, which is a partition")
     # Each run costs Dagster about 5 CPU-seconds, whatever it does; see benchmarks/orchestration.py.
     shards_per_run: int = Field(50, ge=1, description="shards per run, which is a job")
     part_rows: int = Field(2_000, ge=1, description="images per part, the unit of resuming")
-    batch_size: int = Field(32, ge=1, description="images per batch through the model")
+    batch_size: int | None = Field(
+        None, ge=1, description="images per batch through the model; by default the device decides"
+    )
+    thumbnails: bool = Field(True, description="store a small JPEG of each image for the page")
     max_reject_share: float = Field(
         0.01,
         ge=0,
@@ -109,18 +146,14 @@ class Collection(BaseModel):
     look_every_seconds: int = Field(
         300, ge=5, description="how often to list the source for new images"
     )
-    reconcile_cron: str = Field(
+    reconcile_cron: Annotated[str, WithJsonSchema({"type": "string", "pattern": _CRON})] = Field(
         "0 3 * * *", description="when to catch up on missing shards and verify old ones, in UTC"
     )
 
     @field_validator("name")
     @classmethod
     def _is_a_schema_name(cls, name: str) -> str:
-        if (
-            not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name)
-            or name.startswith("pg_")
-            or name in _RESERVED
-        ):
+        if not re.match(_NAME, name):
             raise ValueError(
                 f"`{name}` cannot name a collection: use only lower-case letters, digits and _, "
                 "and no schema of Postgres, because it is also the name of the SQL schema"
@@ -148,6 +181,22 @@ class Collection(BaseModel):
     def knowledge(self) -> Knowledge:
         return Knowledge(columns=self.columns, captions=self.captions, metadata=self.metadata)
 
+    @field_validator("owner")
+    @classmethod
+    def _is_an_owner(cls, owner: str | None) -> str | None:
+        if owner is not None and not re.match(_OWNER, owner):
+            raise ValueError(f"`{owner}` is no owner: use team:NAME or an e-mail address")
+        return owner
+
+    @field_validator("reconcile_cron")
+    @classmethod
+    def _is_a_schedule(cls, cron: str) -> str:
+        if not is_cron(cron):
+            raise ValueError(
+                f"`{cron}` is no cron schedule, such as `0 3 * * *` for 03:00 each day"
+            )
+        return cron
+
     def require_source(self) -> SourceConfig:
         if self.source is None:
             raise SettingsError(f"{self.name} has no `source:` in its defs.yaml.")
@@ -163,6 +212,7 @@ class Collection(BaseModel):
             shards=tuple(shards),
             part_rows=self.part_rows,
             batch_size=self.batch_size,
+            thumbnails=self.thumbnails,
             max_reject_share=self.max_reject_share,
             max_megapixels=self.max_megapixels,
         )
@@ -232,6 +282,16 @@ class Collection(BaseModel):
     @property
     def report_key(self) -> dg.AssetKey:
         return dg.AssetKey([self.name, self.model_key, "report"])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of assets and runs, by which the UI filters them."""
+        return {**self.shared_tags, "clip_assets/model": self.model_key[:_LONGEST_TAG]}
+
+    @property
+    def shared_tags(self) -> dict[str, str]:
+        """Those of the tags that all models of the collection have."""
+        return {"clip_assets/collection": self.name}
 
     @property
     def index_key(self) -> tuple[str, str, VectorType]:

@@ -5,6 +5,7 @@ Each function says which public API would make it unnecessary.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import dagster as dg
@@ -12,6 +13,9 @@ from dagster import DagsterEventType
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition as AssetJob,
+)
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
@@ -21,7 +25,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -29,23 +33,28 @@ from dagster._core.storage.tags import (
     MAX_RETRIES_TAG,
     RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
 )
+from dagster._utils.schedules import is_valid_cron_schedule
 
 __all__ = [
+    "AssetJob",
     "CheckRunHealthResult",
     "FreshnessState",
     "LocalRun",
     "PoolClaims",
     "WorkerStatus",
     "begin_cancel",
+    "checks_of",
     "close_as_canceled",
     "close_as_failed",
     "create_run",
     "daemon_heartbeats",
+    "delete_run",
     "forget_collection",
     "free_slots",
     "freshness_states",
     "is_automated",
     "is_canceling",
+    "is_cron",
     "latest_check",
     "never_retried_tags",
     "newest_materializations",
@@ -53,7 +62,6 @@ __all__ = [
     "pool_claims",
     "requested_backfills",
     "retried_tags",
-    "run_storage_id",
     "runs_with_slots",
     "unfinished_runs_of",
 ]
@@ -67,6 +75,11 @@ def partition_range_tags(first: str, last: str) -> dict[str, str]:
     Needed until `dg.RunRequest` takes a range of partitions; it takes one key.
     """
     return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+
+
+def is_cron(text: str) -> bool:
+    """Whether Dagster takes the text as a cron schedule. Needed until the check is public."""
+    return is_valid_cron_schedule(text)
 
 
 def is_automated(run: dg.DagsterRun) -> bool:
@@ -86,15 +99,6 @@ def requested_backfills(instance: dg.DagsterInstance) -> Iterator[tuple[str, set
     requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
     for backfill in instance.get_backfills(requested):
         yield backfill.backfill_id, set(backfill.asset_selection or ())
-
-
-def run_storage_id(instance: dg.DagsterInstance) -> str | None:
-    """The id that Dagster gives its own run storage, or None if the storage is not a database.
-
-    Needed until an instance has a public id.
-    """
-    storage = instance.run_storage
-    return storage.get_run_storage_id() if isinstance(storage, SqlRunStorage) else None
 
 
 def newest_materializations(
@@ -131,6 +135,15 @@ def latest_check(
     event = latest[check].event if check in latest else None
     result = event.asset_check_evaluation if event else None
     return (event.timestamp, result) if event and result else None
+
+
+def checks_of(repository: dg.RepositoryDefinition, collection: str) -> list[dg.AssetCheckKey]:
+    """The checks of a collection's assets.
+
+    Needed until a code location's asset graph is public.
+    """
+    keys = repository.asset_graph.asset_check_keys
+    return sorted(key for key in keys if key.asset_key.path[0] == collection)
 
 
 def daemon_heartbeats(instance: dg.DagsterInstance) -> dict[str, float]:
@@ -259,6 +272,18 @@ def runs_with_slots(instance: dg.DagsterInstance) -> set[str]:
 def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
     """What `Free concurrency slots` in the UI does. Needed as `pool_claims`."""
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Delete an ended run with its events and logs.
+
+    Needed until deleting a run also deletes its logs, and its file if Dagster's storage is sqlite.
+    """
+    storage = instance.event_log_storage
+    instance.delete_run(run_id)
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
+    if isinstance(storage, SqliteEventLogStorage):
+        Path(storage.path_for_shard(run_id)).unlink(missing_ok=True)
 
 
 def forget_collection(instance: dg.DagsterInstance, collection: str, partitions: str) -> None:

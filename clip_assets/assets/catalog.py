@@ -22,7 +22,8 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=collection.catalog_key,
-        description=f"All images of `{collection.name}` in a stable order, divided into shards.",
+        description=f"The list of all images of `{collection.name}`, divided into shards.",
+        config_schema={},  # a run config would be ignored, so it is refused
         kinds={"parquet"},
         automation_condition=catalog_condition(collection),
     )

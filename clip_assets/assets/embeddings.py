@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -10,11 +11,11 @@ from pydantic import Field
 
 from clip_assets import catalog
 from clip_assets.assets.failures import told
-from clip_assets.assets.shard_metadata import shard_metadata
+from clip_assets.assets.shard_metadata import Metadata, brief, column_schema, full
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
-from clip_assets.compute.skypilot.client import PipesSkyPilotClient
+from clip_assets.compute.skypilot.client import SkyPilotEmbedClient
 from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.node import job as jobs
 from clip_assets.node.earlier import same_images
@@ -33,6 +34,9 @@ class EmbeddingsConfig(dg.Config):
         description="Embed committed shards again, from nothing. The present embeddings answer "
         "until the new ones are committed. Other models of the collection follow.",
     )
+    batch_size: int | None = Field(
+        None, ge=1, description="Images per batch through the model; default: as the YAML says."
+    )
 
 
 def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
@@ -41,8 +45,9 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         deps=[collection.catalog_key],
         partitions_def=collection.partitions,
         backfill_policy=dg.BackfillPolicy.multi_run(collection.shards_per_run),
-        description=f"{collection.spec.title} embeddings of every image, as unit vectors: parquet "
-        "parts and a commit per shard.",
+        description=f"One vector per image of `{collection.name}`, made by {collection.spec.title}"
+        ": parquet files, in one folder per shard.",
+        metadata={"dagster/column_schema": column_schema()},
         kinds={"parquet", "pytorch"},
         pool=collection.embed_pool,
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
@@ -60,9 +65,9 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
             head = catalog.require(objects, collection.name)
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
-            client = PipesSkyPilotClient(collection.sky) if collection.sky else clip_assets_compute
+            client = SkyPilotEmbedClient(collection.sky) if collection.sky else clip_assets_compute
             clients = _Clients(client, clip_assets_compute)
-            run = _Run(context, collection, objects, head, clients)
+            run = _Run(context, collection, objects, head, clients, config.batch_size)
             try:
                 # Closing the generator lets the client stop a job that this run no longer awaits.
                 with closing(run.outcomes()) as outcomes:
@@ -70,6 +75,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
                         yield from run.record(outcome)
             except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
                 raise _interrupted(context) from error
+            yield from run.close()
         if run.unfinished:
             raise _partial_failure(run.unfinished, len(context.partition_keys))
         yield dg.MaterializeResult()
@@ -104,23 +110,22 @@ class _Clients(NamedTuple):
     here: EmbedClient
 
 
+@dataclass
 class _Run:
     """One run. `unfinished` maps each uncommitted shard to the reason."""
 
-    def __init__(
-        self,
-        context: dg.AssetExecutionContext,
-        collection: Collection,
-        objects: Objects,
-        head: Catalog,
-        clients: _Clients,
-    ) -> None:
-        self._context, self._collection = context, collection
-        self._clients = clients
-        self._objects, self._head = objects, head
-        self.unfinished = dict.fromkeys(
-            context.partition_keys, "the job ended before reaching this shard"
-        )
+    context: dg.AssetExecutionContext
+    collection: Collection
+    objects: Objects
+    head: Catalog
+    clients: _Clients
+    batch_size: int | None
+    recorded: dict[str, Metadata] = field(default_factory=dict)
+    unfinished: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        keys = self.context.partition_keys
+        self.unfinished = dict.fromkeys(keys, "the job ended before reaching this shard")
 
     def outcomes(self) -> Generator[ShardOutcome]:
         """One outcome per shard. Committed shards start no job; their checks still read them.
@@ -128,8 +133,8 @@ class _Run:
         A shard with images that could not be read is due again.
         """
         due = []
-        for shard in self._head.pick(self._context.partition_keys):
-            found = commits.read(self._objects, self._collection.spec.slug, shard.at)
+        for shard in self.head.pick(self.context.partition_keys):
+            found = commits.read(self.objects, self.collection.spec.slug, shard.at)
             if found and not found.unreadable:
                 yield ShardOutcome(shard.shard, "unchanged", "")
             else:
@@ -138,18 +143,18 @@ class _Run:
         elsewhere = [shard for shard in due if shard not in here]
         if here:
             told = f"{len(here)} shards with new captions or columns need no GPU"
-            self._context.log.info(f"{told}: they are made on this machine")
-            yield from self._clients.here.run(self._context, self._objects, self._job(here, here))
+            self.context.log.info(f"{told}: they are made on this machine")
+            yield from self.clients.here.run(self.context, self.objects, self._job(here, here))
         if elsewhere:
-            yield from self._clients.jobs.run(self._context, self._objects, self._job(elsewhere))
+            yield from self.clients.jobs.run(self.context, self.objects, self._job(elsewhere))
 
     def _needs_no_gpu(self, key: str) -> bool:
         """Whether a job of SkyPilot would only take rows over, as this machine can, too."""
-        if self._collection.sky is None or find_spec("open_clip") is None:
+        if self.collection.sky is None or find_spec("open_clip") is None:
             return False
-        (shard,) = self._head.pick([key])
-        slug = self._collection.spec.slug
-        return same_images(self._objects, slug, shard, self._head.columns)
+        (shard,) = self.head.pick([key])
+        slug = self.collection.spec.slug
+        return same_images(self.objects, slug, shard, self.head.columns)
 
     def record(self, outcome: ShardOutcome) -> Iterator[dg.AssetMaterialization]:
         if outcome.state == "failed":
@@ -157,26 +162,42 @@ class _Run:
             return
         if self.unfinished.pop(outcome.shard, None) is None:
             return  # a recovered job reports committed shards again
-        spec = self._collection.spec
-        metadata = shard_metadata(self._objects, self._head, spec, outcome)
-        self._context.add_asset_metadata(metadata, partition_key=outcome.shard)
+        about = self.objects, self.head, self.collection.spec, outcome
+        short = brief(*about)
+        ours = outcome.state == "committed" or short["made_by_run"] == self.context.run.run_id
+        if not ours:
+            self.recorded[outcome.shard] = short  # unchanged: the event of its maker has the rest
+            return
+        self.recorded[outcome.shard] = full(*about)
         if self.unfinished:
-            # Report each shard when it commits, so that a lost worker loses no results.
-            yield dg.AssetMaterialization(
-                self._collection.embeddings_key, partition=outcome.shard, metadata=metadata
-            )
+            # Report each shard when it commits, so that a lost worker loses no results. In few
+            # words: Dagster adds an event for each shard at the run's end.
+            yield self._event(outcome.shard, short)
+
+    def close(self) -> Iterator[dg.AssetMaterialization]:
+        """Give Dagster what its event for each shard shall have; if the run fails, it has none."""
+        for shard, metadata in self.recorded.items():
+            if self.unfinished:
+                yield self._event(shard, metadata)
+            else:
+                self.context.add_asset_metadata(metadata, partition_key=shard)
+
+    def _event(self, shard: str, metadata: Metadata) -> dg.AssetMaterialization:
+        key = self.collection.embeddings_key
+        return dg.AssetMaterialization(key, partition=shard, metadata=metadata)
 
     def _job(self, due: list[str], named: list[str] | None = None) -> EmbedJob:
         """The job for these shards, named after `named`, else after all that were asked for."""
-        context = self._context
+        context = self.context
         # The id uses the requested shards: the due ones become fewer while a job runs.
         job_id = jobs.id_of(
-            self._collection.spec.slug,
+            self.collection.spec.slug,
             named or context.partition_keys,
             context.run.run_id,
             context.retry_number,
         )
-        return self._collection.job(job_id, context.run.run_id, due)
+        job = self.collection.job(job_id, context.run.run_id, due)
+        return job.model_copy(update={"batch_size": self.batch_size or job.batch_size})
 
 
 def _interrupted(context: dg.AssetExecutionContext) -> dg.Failure:

@@ -1,4 +1,8 @@
-"""Contact sheets of thumbnails for the Dagster UI."""
+"""Contact sheets of thumbnails: a file beside the parquet, and a small strip for the Dagster UI.
+
+Dagster keeps each event for good, twice in sqlite; so an event only has what it can show at a
+glance.
+"""
 
 import base64
 import io
@@ -13,31 +17,46 @@ from clip_assets.store.objects import Objects
 _SIDE = 88
 _COLUMNS, _ROWS = 8, 2
 AT_MOST = _COLUMNS * _ROWS
+_STRIP_SIDE, _STRIP_QUALITY = 40, 40
 
 
-def contact_sheet(objects: Objects, commit: Commit) -> str:
-    """Markdown with a small JPEG of thumbnails, sampled evenly from the shard's first part."""
+def sample(objects: Objects, commit: Commit) -> list[Image.Image]:
+    """Thumbnails, sampled evenly from the shard's first part; at most `AT_MOST`."""
     table = commits.read_part(objects, commit.parts[0], ["thumbnail"])
-    if not len(table):
-        return "_no image was embedded_"
     step = max(1, len(table) // AT_MOST)
-    thumbnails = table.column("thumbnail").to_pylist()[::step][:AT_MOST]
-    return sheet([Image.open(io.BytesIO(data)) for data in thumbnails])
+    thumbnails = [data for data in table.column("thumbnail").to_pylist() if data][::step][:AT_MOST]
+    return [Image.open(io.BytesIO(data)).convert("RGB") for data in thumbnails]
 
 
-def sheet(pictures: Sequence[Image.Image]) -> str:
-    """Markdown with the pictures in a grid."""
+def strip(pictures: Sequence[Image.Image]) -> str:
+    """Markdown with the first pictures in one row, about 2 KB; the UI loads no external images."""
+    if not pictures:
+        return "_no image was embedded_"
+    row = _grid(pictures[:_COLUMNS], _STRIP_SIDE)
+    return embedded(row, "WEBP", "pictures", _STRIP_QUALITY)
+
+
+def put_sheet(objects: Objects, path: str, pictures: Sequence[Image.Image]) -> str:
+    """Write the pictures as one JPEG; returns its URI."""
+    file = io.BytesIO()
+    _grid(pictures, _SIDE).save(file, "JPEG", quality=80, optimize=True)
+    objects.put(path, file.getvalue())
+    return objects.uri(path)
+
+
+def _grid(pictures: Sequence[Image.Image], side: int) -> Image.Image:
     rows = -(-len(pictures) // _COLUMNS)
-    ground = Image.new("RGB", (min(len(pictures), _COLUMNS) * _SIDE, rows * _SIDE), "white")
+    ground = Image.new("RGB", (min(len(pictures), _COLUMNS) * side, rows * side), "white")
     for number, picture in enumerate(pictures):
-        picture.thumbnail((_SIDE - 4, _SIDE - 4))
+        small = picture.copy()
+        small.thumbnail((side - 4, side - 4))
         row, column = divmod(number, _COLUMNS)
-        ground.paste(picture, (column * _SIDE + 2, row * _SIDE + 2))
-    return embedded(ground, "JPEG", "pictures")
+        ground.paste(small, (column * side + 2, row * side + 2))
+    return ground
 
 
 def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
-    """Markdown with a small JPEG that shows each pair of WebP thumbnails side by side."""
+    """Markdown with a small JPEG that shows each pair of thumbnails side by side."""
     if not pairs:
         return "_none_"
     across = _COLUMNS // 2
@@ -53,9 +72,9 @@ def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
     return embedded(ground, "JPEG", "pairs")
 
 
-def embedded(picture: Image.Image, kind: str, name: str) -> str:
+def embedded(picture: Image.Image, kind: str, name: str, quality: int = 80) -> str:
     """Markdown with the picture as a data URL: Dagster's UI loads no external images."""
     file = io.BytesIO()
-    picture.save(file, kind, quality=80, optimize=True)
+    picture.save(file, kind, quality=quality, optimize=True)
     data = base64.b64encode(file.getvalue()).decode()
     return f"![{name}](data:image/{kind.lower()};base64,{data})"

@@ -1,11 +1,11 @@
-"""A shard's rejects for the Dagster UI: the reasons, and the images that can be displayed."""
+"""A shard's rejects: the reasons for the Dagster UI, and the images that can be displayed."""
 
 import io
 from collections.abc import Iterator
 
 from PIL import Image, ImageFile
 
-from clip_assets.assets.pictures import AT_MOST, sheet
+from clip_assets.assets.pictures import AT_MOST
 from clip_assets.errors import ClipAssetsError
 from clip_assets.node.decode import QUERY, readable_formats
 from clip_assets.source import ImageRef, SourceConfig
@@ -14,26 +14,29 @@ from clip_assets.store import commit as commits
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 
+_REASONS = 8
+_LONGEST = 120
 
-def rejects_sheet(
+
+def reasons_table(objects: Objects, commit: Commit) -> str:
+    """Markdown: a table of the first rejects with their reasons."""
+    rejected = commits.read_part(objects, commit.rejects).slice(0, _REASONS).to_pylist()
+    rows = "\n".join(f"| {_cell(row['image_id'])} | {_cell(row['reason'])} |" for row in rejected)
+    more = commit.rejected - len(rejected)
+    table = f"| image | reason |\n|---|---|\n{rows}"
+    return f"{table}\n\nand {more} more, in `{commit.rejects.path}`" if more else table
+
+
+def rejected_images(
     objects: Objects, commit: Commit, refs: list[ImageRef], source: SourceConfig
-) -> str:
-    """Markdown: a sheet of the rejects that can be displayed, and a table of reasons.
+) -> list[Image.Image]:
+    """The first rejects, as far as they can be displayed; read from the source again.
 
-    `refs` are the shard's images; only those that fit on the sheet are read from the source again.
+    `refs` are the shard's images.
     """
     rejected = commits.read_part(objects, commit.rejects).slice(0, AT_MOST).to_pylist()
     names = {row["image_id"] for row in rejected}
-    pictures = list(_visible([ref for ref in refs if ref.image_id in names], source))
-    rows = "\n".join(f"| {_cell(row['image_id'])} | {_cell(row['reason'])} |" for row in rejected)
-    more = commit.rejected - len(rejected)
-    return "\n\n".join(
-        [
-            *([sheet(pictures)] if pictures else []),
-            f"| image | reason |\n|---|---|\n{rows}",
-            *([f"and {more} more, in `{commit.rejects.path}`"] if more else []),
-        ]
-    )
+    return list(_visible([ref for ref in refs if ref.image_id in names], source))
 
 
 def _visible(refs: list[ImageRef], source: SourceConfig) -> Iterator[Image.Image]:
@@ -67,4 +70,5 @@ def _decoded(data: bytes) -> Image.Image | None:
 
 def _cell(text: str) -> str:
     """Escape characters that would end the table cell or start an image or HTML tag."""
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("[", "\\[")

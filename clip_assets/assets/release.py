@@ -8,6 +8,7 @@ import dagster as dg
 import psycopg
 
 from clip_assets.assets.failures import told
+from clip_assets.assets.live import live_event, version_of
 from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import is_automated
@@ -24,14 +25,16 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.release_key,
         deps=[collection.search_index_key],
-        description="The index that answers searches. Switches and rolls back in one transaction.",
+        description=f"Makes the index by {collection.spec.title} the one that answers searches, if "
+        "it passed its checks. `clip-assets rollback` goes back.",
+        config_schema={},  # a run config would be ignored, so it is refused
         kinds={"postgres"},
         output_required=False,
         automation_condition=release_condition(),
     )
     def build(
         context: dg.AssetExecutionContext, clip_assets_installation: Installation
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
         with told(), clip_assets_installation.connect() as connection:
             if _is_decided_by_hand(context, connection, collection):
                 _restore_relations(connection, collection)
@@ -44,8 +47,9 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
                 context.run_id,
             )
         live = done.release
+        yield from live_event(context.instance, live)
         yield dg.MaterializeResult(
-            data_version=dg.DataVersion(f"{live.id}-{live.content[:12]}"),
+            data_version=dg.DataVersion(version_of(live)),
             metadata=_metadata(
                 live,
                 clip_assets_installation.settings.search_url,

@@ -19,8 +19,9 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.search_index_key,
         deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
-        description="Rows and HNSW index in Postgres. Loads each shard in one transaction and "
-        "measures recall after each change.",
+        description=f"The vectors by {collection.spec.title} in Postgres, with an HNSW index. "
+        "Loads the shards that changed, then measures how well searches find what they should.",
+        config_schema={},  # a run config would be ignored, so it is refused
         kinds={"postgres"},
         pool=INDEX_POOL,
         automation_condition=search_index_condition(),

@@ -3,19 +3,24 @@
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from clip_assets import catalog
-from clip_assets.assets.pictures import contact_sheet
-from clip_assets.assets.rejects import rejects_sheet
-from clip_assets.catalog import Catalog, Shard
-from clip_assets.compute import Machine, ShardOutcome
+from clip_assets.assets.pictures import put_sheet, sample, strip
+from clip_assets.assets.rejects import reasons_table, rejected_images
+from clip_assets.catalog import Catalog
+from clip_assets.compute import ShardOutcome
+from clip_assets.dagster_skypilot import Machine
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits
-from clip_assets.store import parquet
+from clip_assets.store import parquet, paths
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
 
+Metadata = dict[str, Any]
+
+_ANY_DIM = 1
 _COLUMNS = {
     "image_id": "the image's name within its collection",
     "uri": "where the image was read from",
@@ -23,41 +28,69 @@ _COLUMNS = {
     "sha256": "hash of the image file; thumbnails are looked up by it",
     "width": "pixels, after EXIF rotation",
     "height": "pixels, after EXIF rotation",
-    "thumbnail": "WebP",
+    "thumbnail": "JPEG, or empty without thumbnails",
     "embedding": "unit length, so a dot product is the cosine similarity",
 }
 
 
-def shard_metadata(
-    objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome
-) -> dict[str, Any]:
-    """Metadata of a committed shard. Raises StoreError if the shard is not committed."""
-    (shard,) = head.pick([outcome.shard])
-    commit = _require_commit(objects, spec, shard)
+def brief(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome) -> Metadata:
+    """What the event at the shard's commit has: a lost worker's last word, and all that a shard
+    without changes needs.
+
+    Raises StoreError if the shard is not committed.
+    """
+    return _brief(objects, committed(objects, head, spec, outcome.shard), outcome)
+
+
+def full(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome) -> Metadata:
+    """Everything about a shard that this run has made. Writes its pictures beside its parquet.
+
+    Raises StoreError if the shard is not committed.
+    """
+    commit = committed(objects, head, spec, outcome.shard)
     speed = commit.images_encoded / commit.seconds if commit.seconds else 0.0
     return {
-        "pictures": dg.MetadataValue.md(contact_sheet(objects, commit)),
-        "state": outcome.state,
-        "dagster/partition_row_count": commit.rows,
-        "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
-        "dagster/column_schema": _column_schema(commit.identity.dim),
-        "rejects": commit.rejected,
+        **_pictures(objects, spec, commit),
+        **_brief(objects, commit, outcome),
         "unreadable": commit.unreadable,
         "images_encoded": commit.images_encoded,
         "images_carried": commit.images_carried,
         **({"carried_from": commit.carried_from} if commit.carried_from else {}),
         "images_per_second": round(speed, 1),
         "seconds": round(commit.seconds, 1),
+        **_of_stages(commit),
         "device": commit.device,
         "model": commit.identity.short,
         "digest": commit.digest,
-        "made_by_run": commit.run_id,
-        **_of_rejects(objects, head, shard, commit),
+        **_of_rejects(objects, head, spec, commit),
         **(_of_machine(outcome.machine, outcome, commit) if outcome.machine else {}),
     }
 
 
-def _require_commit(objects: Objects, spec: ModelSpec, shard: Shard) -> Commit:
+def _brief(objects: Objects, commit: Commit, outcome: ShardOutcome) -> Metadata:
+    return {
+        "state": outcome.state,
+        "dagster/partition_row_count": commit.rows,
+        "rejects": commit.rejected,
+        "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
+        "made_by_run": commit.run_id,
+    }
+
+
+def _pictures(objects: Objects, spec: ModelSpec, commit: Commit) -> Metadata:
+    pictures = sample(objects, commit)
+    if not pictures:
+        return {}
+    path = paths.picture(commits.path_of(spec.slug, commit), "contact-sheet")
+    return {
+        "pictures": dg.MetadataValue.md(strip(pictures)),
+        "contact_sheet": dg.MetadataValue.path(put_sheet(objects, path, pictures)),
+    }
+
+
+def committed(objects: Objects, head: Catalog, spec: ModelSpec, key: str) -> Commit:
+    """The shard's commit. Raises StoreError if the shard is not committed."""
+    (shard,) = head.pick([key])
     commit = commits.read(objects, spec.slug, shard.at)
     if commit is None:
         raise StoreError(
@@ -67,15 +100,31 @@ def _require_commit(objects: Objects, spec: ModelSpec, shard: Shard) -> Commit:
     return commit
 
 
-def _of_rejects(objects: Objects, head: Catalog, shard: Shard, commit: Commit) -> dict[str, Any]:
+def _of_rejects(objects: Objects, head: Catalog, spec: ModelSpec, commit: Commit) -> Metadata:
     if not commit.rejected:
         return {}
+    found: Metadata = {"reasons": dg.MetadataValue.md(reasons_table(objects, commit))}
+    (shard,) = head.pick([commit.shard])
     refs = catalog.live_refs(catalog.read_shard(objects, shard.at))
-    sheet = rejects_sheet(objects, commit, refs, head.source)
-    return {"rejected_images": dg.MetadataValue.md(sheet)}
+    pictures = rejected_images(objects, commit, refs, head.source)
+    if pictures:
+        path = paths.picture(commits.path_of(spec.slug, commit), "rejected-images")
+        found["rejected_images"] = dg.MetadataValue.path(put_sheet(objects, path, pictures))
+    return found
 
 
-def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> dict[str, Any]:
+def _of_stages(commit: Commit) -> Metadata:
+    """What to buy more of, and how busy each stage was; commits of earlier versions do not say."""
+    if not commit.stage_seconds or not commit.seconds:
+        return {}
+    busy = {
+        f"{stage}_busy": round(seconds / commit.workers[stage] / commit.seconds, 2)
+        for stage, seconds in commit.stage_seconds.items()
+    }
+    return {"limited_by": commit.limited_by, **busy}
+
+
+def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> Metadata:
     """The machine and its cost for this shard; an already committed shard costs nothing."""
     seconds = commit.seconds if outcome.state == "committed" else 0.0
     return {
@@ -88,15 +137,21 @@ def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> dict
     }
 
 
-def _column_schema(dim: int) -> dg.TableSchema:
+def column_schema() -> dg.TableSchema:
+    """The columns of the parquet, which are the same for each shard and so belong to the asset."""
     return dg.TableSchema(
         [
             dg.TableColumn(
                 field.name,
-                str(field.type),
+                _type(field),
                 _COLUMNS[field.name],
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
-            for field in parquet.embeddings(dim)
+            for field in parquet.embeddings(_ANY_DIM)
         ]
     )
+
+
+def _type(field: pa.Field) -> str:
+    """The type; the length of vectors is known only once the model is loaded."""
+    return str(field.type).replace(f"[{_ANY_DIM}]", "[dim]")

@@ -28,11 +28,16 @@ def catalog_condition(collection: Collection) -> Condition:
 
 
 def report_condition(collection: Collection) -> Condition:
-    """Once a day after the first materialization; duplicates and drift change slowly."""
+    """After the first backfill, and then once a day; duplicates and drift change slowly."""
+    first: Condition = (
+        dg.AutomationCondition.missing()
+        & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
+        & ~dg.AutomationCondition.any_deps_in_progress()
+    )
     return (
-        _at(collection.reconcile_cron)
-        # Comparing all near pairs is expensive, so the first materialization is manual.
-        & ~dg.AutomationCondition.missing()
+        # `newly_true`: a report that fails is tried again after the next embeddings, or next day.
+        (first.newly_true() | _at(collection.reconcile_cron))
+        & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
         & ~dg.AutomationCondition.in_progress()
     ).with_label("reported once a day")
 
@@ -68,9 +73,9 @@ def release_condition() -> Condition:
     ).with_label("follows the index")
 
 
-def check_condition() -> Condition:
-    """Every hour: shards age while nothing runs, so the check needs its own schedule."""
-    return dg.AutomationCondition.cron_tick_passed("0 * * * *")
+def check_condition(collection: Collection) -> Condition:
+    """Once a day: shards age while nothing runs, so the check needs its own schedule."""
+    return _at(collection.reconcile_cron) & ~dg.AutomationCondition.in_progress()
 
 
 def automation_sensor(

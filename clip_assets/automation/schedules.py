@@ -1,31 +1,33 @@
-"""Daily schedule: embeds shards that the sensors missed and verifies the oldest shards."""
+"""Daily schedule: embeds the shards that the sensors missed."""
 
-import math
 from collections.abc import Iterator
 
 import dagster as dg
 
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
-from clip_assets.automation.shard_ages import oldest_shards
 from clip_assets.collection import Collection
+from clip_assets.dagster_private import AssetJob
 from clip_assets.resources import Installation
 from clip_assets.status import is_live, missing_shards
+from clip_assets.store import commit as commits
+from clip_assets.store import verified
+from clip_assets.store.objects import Objects
 
 
-def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
-    """Materialize missing shards, and verify those verified longest ago.
+def reconcile_schedule(collection: Collection, job: AssetJob) -> dg.ScheduleDefinition:
+    """Materialize missing shards, or else one that is committed.
 
-    A committed shard starts no job: its checks compare every file with its commit. At least one
-    shard is materialized each day, so that index and release reconcile too.
+    So something is materialized each day: a stopped daemon becomes visible, and index and release
+    reconcile too. Old files are verified by the check `oldest_shard`.
     """
 
     @dg.schedule(
         name=f"{collection.name_with_model}_reconcile",
         cron_schedule=collection.reconcile_cron,
-        target=dg.AssetSelection.assets(collection.embeddings_key),
-        description="Once a day, embeds missing and failed shards and verifies the files of those "
-        "verified longest ago. Updates index and release afterwards.",
+        target=job,
+        description="Once a day, embeds missing and failed shards. If there are none, verifies one "
+        "shard. Index and release are updated afterwards.",
         default_status=dg.DefaultScheduleStatus.RUNNING
         if collection.automate
         else dg.DefaultScheduleStatus.STOPPED,
@@ -35,7 +37,7 @@ def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         objects = clip_assets_installation.objects(collection.name)
         head = catalog.read(objects)
-        if head is None:
+        if head is None or not head.shards:
             yield dg.SkipReason("Materialize the catalog once to enable this schedule.")
             return
         with clip_assets_installation.connect() as connection:
@@ -45,11 +47,8 @@ def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
                 f"This model as {collection.vector_type} is not live, or was rolled back."
             )
             return
-        keys = [shard.shard for shard in head.shards]
-        # Verify twice per period, so that one missed night makes no shard overdue.
-        share = math.ceil(2 * len(keys) / collection.verify_within_days)
-        unseen = oldest_shards(context.instance, collection.embeddings_key, keys)[:share]
-        due = sorted({*missing_shards(objects, head, collection.spec.slug), *unseen})
+        slug = collection.spec.slug
+        due = missing_shards(objects, head, slug) or [_oldest(objects, slug)]
         for batch in batches(due, collection.shards_per_run):
             tick = context.scheduled_execution_time.isoformat()
             yield dg.RunRequest(
@@ -59,3 +58,9 @@ def reconcile_schedule(collection: Collection) -> dg.ScheduleDefinition:
             )
 
     return reconcile
+
+
+def _oldest(objects: Objects, slug: str) -> str:
+    """The shard whose files were verified longest ago; every shard is committed."""
+    newest, times = commits.newest(objects, slug), verified.read(objects, slug)
+    return min(newest, key=lambda shard: (times.get(newest[shard], 0), shard))

@@ -9,9 +9,10 @@ import dagster as dg
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.automation.conditions import sensor_status
+from clip_assets.automation.listing import PATIENCE_SECONDS, Lister
 from clip_assets.catalog import Shard
 from clip_assets.collection import Collection
-from clip_assets.dagster_private import requested_backfills
+from clip_assets.dagster_private import AssetJob, requested_backfills
 from clip_assets.resources import Installation
 from clip_assets.source.config import Knowledge
 from clip_assets.source.open import open_source
@@ -30,13 +31,20 @@ _QUIET = timedelta(seconds=15)
 _ABANDONED = timedelta(days=1)
 
 
-def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
-    """Refresh the catalog when the source lists different images."""
+def new_images_sensor(
+    collection: Collection, job: AssetJob, patience: float = PATIENCE_SECONDS
+) -> dg.SensorDefinition:
+    """Refresh the catalog when the source lists different images.
+
+    The listing may take hours: a tick starts it, waits `patience` seconds, and else leaves the
+    comparison to a later tick.
+    """
     source = collection.require_source()
+    lister = Lister(lambda: open_source(source, collection.knowledge).list(), patience)
 
     @dg.sensor(
         name=f"{collection.name}_new_images",
-        target=dg.AssetSelection.assets(collection.catalog_key),
+        job=job,
         minimum_interval_seconds=collection.look_every_seconds,
         description="Lists the source; refreshes the catalog if its images have changed.",
         default_status=sensor_status(collection),
@@ -45,25 +53,30 @@ def new_images_sensor(collection: Collection) -> dg.SensorDefinition:
         clip_assets_installation: Installation,
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         head = catalog.read(clip_assets_installation.objects(collection.name))
-        listing = catalog.listing_digest(open_source(source, collection.knowledge).list())
         if head is None:
             yield dg.SkipReason("Materialize the catalog once to enable this sensor.")
+            return
+        listing = lister.digest()
+        if listing is None:
+            yield dg.SkipReason(lister.progress)
         elif head.listing == listing and head.columns == collection.columns:
             yield dg.SkipReason("The source has not changed.")
         else:
             declared = Knowledge(columns=collection.columns).model_dump_json()
-            key = hashlib.sha256(f"{listing} {declared}".encode()).hexdigest()
+            # Before and after, because a source may go back to what it was.
+            change = f"{head.listing} {listing} {declared}"
+            key = hashlib.sha256(change.encode()).hexdigest()
             yield dg.RunRequest(run_key=key, asset_selection=[collection.catalog_key])
 
     return new_images
 
 
-def missing_shards_sensor(collection: Collection) -> dg.SensorDefinition:
+def missing_shards_sensor(collection: Collection, job: AssetJob) -> dg.SensorDefinition:
     """Embed new and changed shards of the catalog, for the live model."""
 
     @dg.sensor(
         name=f"{collection.name_with_model}_missing_shards",
-        target=dg.AssetSelection.assets(collection.embeddings_key),
+        job=job,
         minimum_interval_seconds=collection.follow_every_seconds,
         description="Embeds new and changed shards, `shards_per_run` per run. Only for the live "
         "model: backfill and release a new model manually.",

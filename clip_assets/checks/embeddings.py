@@ -1,19 +1,18 @@
 """Checks of `embeddings`, over the partitions of the run that materialized them."""
 
+import time
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow as pa
 
 from clip_assets import catalog
 from clip_assets.catalog import Catalog, Shard
+from clip_assets.checks.fault import fault
 from clip_assets.checks.oldest_shard import oldest_shard_check
 from clip_assets.collection import Collection
-from clip_assets.errors import ClipAssetsError
-from clip_assets.quality.vectors import inspect
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
-from clip_assets.store import parquet
+from clip_assets.store import verified
 from clip_assets.store.objects import Objects
 from clip_assets.store.rejects import rejects_told, too_many
 
@@ -32,6 +31,8 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         shards = _of_run(context, catalog.read(objects))
         faults = {shard.shard: fault(objects, collection.spec.slug, shard) for shard in shards}
         bad = {shard: text for shard, text in faults.items() if text}
+        sound = {shard.shard for shard in shards} - bad.keys()
+        _record_verified(objects, collection.spec.slug, sound)
         return dg.AssetCheckResult(
             passed=not bad and bool(shards),
             description=_told(bad) or f"{len(shards)} shards were read and match their commits.",
@@ -74,6 +75,13 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
     yield oldest_shard_check(collection)
 
 
+def _record_verified(objects: Objects, slug: str, sound: set[str]) -> None:
+    """Note the time, so that the daily verification takes other shards first."""
+    newest = commits.newest(objects, slug)
+    known = [path for shard, path in newest.items() if shard in sound]
+    verified.record(objects, slug, known, time.time(), newest)
+
+
 def _of_run(context: dg.AssetCheckExecutionContext, head: Catalog | None) -> tuple[Shard, ...]:
     shards = head.shards if head else ()
     if context.has_partition_key or context.has_partition_key_range:
@@ -84,17 +92,3 @@ def _of_run(context: dg.AssetCheckExecutionContext, head: Catalog | None) -> tup
 
 def _told(bad: dict[str, str]) -> str:
     return "; ".join(f"shard {shard}: {text}" for shard, text in list(bad.items())[:5])
-
-
-def fault(objects: Objects, slug: str, shard: Shard) -> str:
-    """What is wrong with the shard's embeddings for this model slug; empty if nothing is."""
-    commit = commits.read(objects, slug, shard.at)
-    if commit is None:
-        return "not committed"
-    if commit.rows + commit.rejected != shard.live:
-        return f"{commit.rows} rows and {commit.rejected} rejects of {shard.live} images"
-    try:
-        parts = [commits.read_part(objects, part, ["embedding"]) for part in commit.parts]
-    except ClipAssetsError as error:
-        return str(error)
-    return inspect(parquet.vectors(pa.concat_tables(parts))).text

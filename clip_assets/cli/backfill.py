@@ -128,7 +128,12 @@ class Backfill:
             run_id,
             location=self._location,
             # Who typed the command repeats it; nobody expects that a daemon does.
-            tags={**(tags or {}), **worker.tags(run_id), **never_retried_tags()},
+            tags={
+                **self.collection.tags,
+                **(tags or {}),
+                **worker.tags(run_id),
+                **never_retried_tags(),
+            },
             config=config,
         )
         slots = SlotWatch(self._instance, pool, run_id, self._say) if pool else None

@@ -1,7 +1,8 @@
 """`clip_assets.ImageCollection`: turns twelve lines of YAML into assets, checks and sensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import dagster as dg
@@ -10,11 +11,14 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from clip_assets.assets.catalog import catalog_asset
 from clip_assets.assets.embeddings import embeddings_asset
+from clip_assets.assets.live import live_key, live_spec
 from clip_assets.assets.release import release_asset
 from clip_assets.assets.report import report_asset
 from clip_assets.assets.search_index import search_index_asset
 from clip_assets.automation.conditions import automation_sensor
+from clip_assets.automation.jobs import jobs_of
 from clip_assets.automation.orphans import orphans_sensor
+from clip_assets.automation.pruning import prune_schedule
 from clip_assets.automation.schedules import reconcile_schedule
 from clip_assets.automation.sensors import missing_shards_sensor, new_images_sensor
 from clip_assets.checks.catalog import catalog_checks
@@ -24,6 +28,7 @@ from clip_assets.checks.report import report_checks
 from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.column import Column
+from clip_assets.component.git import web_address
 from clip_assets.component.scaffold import ImageCollectionScaffolder
 from clip_assets.component.schema import Schema, pointed
 from clip_assets.compute.skypilot.config import SkyPilotConfig
@@ -68,7 +73,6 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     def get_spec(cls) -> dg.ComponentTypeSpec:
         return dg.ComponentTypeSpec(
             description="A folder, bucket or dataset of images, searchable with one CLIP model.",
-            owners=["team:search"],
             tags=["images", "embeddings", "pgvector"],
         )
 
@@ -119,16 +123,34 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             for name, field in cls.model_fields.items()
         }
 
+        declared = Collection.model_json_schema()["properties"]
+        limits = {YAML_NAMES.get(name, name): schema for name, schema in declared.items()}
+
         class Attributes(derived):  # type: ignore[misc, valid-type]
             @classmethod
             def model_json_schema(cls, *arguments: Any, **options: Any) -> Schema:
-                return pointed(super().model_json_schema(*arguments, **options), told)
+                return pointed(super().model_json_schema(*arguments, **options), limits, told)
 
         return Attributes
 
+    @classmethod
+    def get_code_references_for_yaml(
+        cls, yaml_path: Path, source_position: Any, context: dg.ComponentLoadContext
+    ) -> Sequence[dg.UrlCodeReference | dg.LocalFileCodeReference]:
+        """The asset's YAML: on the server of the project's git repository, or else this file."""
+        address = web_address(yaml_path, source_position.start.line)
+        if address:
+            return [dg.UrlCodeReference(url=address, label=yaml_path.name)]
+        return super().get_code_references_for_yaml(yaml_path, source_position, context)
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        assets = [embeddings_asset(self), search_index_asset(self), release_asset(self)]
-        assets.append(report_asset(self))
+        jobs = jobs_of(self)
+        assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+            embeddings_asset(self),
+            search_index_asset(self),
+            release_asset(self),
+            report_asset(self),
+        ]
         checks = [
             *embeddings_checks(self),
             *report_checks(self),
@@ -136,18 +158,25 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             *release_checks(self),
         ]
         has_source = self.source is not None
-        sensors = [missing_shards_sensor(self), automation_sensor(self, with_catalog=has_source)]
-        if has_source:
+        schedules = [reconcile_schedule(self, jobs.embed)]
+        sensors = [
+            missing_shards_sensor(self, jobs.embed),
+            automation_sensor(self, with_catalog=has_source),
+        ]
+        if jobs.listing:
             assets.insert(0, catalog_asset(self))
+            assets.append(live_spec(self, _releases(context, self)))
             checks.extend(catalog_checks(self, lambda: _models(context, self.name)))
-            sensors.insert(0, new_images_sensor(self))
+            sensors.insert(0, new_images_sensor(self, jobs.listing))
+            schedules.append(prune_schedule(self))
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(
             assets=dg.map_asset_specs(self._spec, assets),
             asset_checks=checks,
             sensors=sensors,
-            schedules=[reconcile_schedule(self)],
+            schedules=schedules,
+            jobs=jobs.all,
             resources=self.get_resources(context),
         )
 
@@ -164,12 +193,13 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         Override it, and call `super().get_asset_spec(spec)`, to change more. An asset that sets a
         code version keeps it.
         """
-        plain = spec.replace_attributes(
-            code_version=spec.code_version or "1",
-            freshness_policy=self.freshness_policy,
-            group_name=self.name,
-            owners=[self.owner],
-        )
+        plain = spec.merge_attributes(
+            tags=self._tags_of(spec), owners=[self.owner] if self.owner else []
+        ).replace_attributes(group_name=self.name)
+        if spec.key != live_key(self.name):  # nothing makes it: it is as old as the newest release
+            plain = plain.replace_attributes(
+                code_version=spec.code_version or "1", freshness_policy=self.freshness_policy
+            )
         return self.translation(plain, plain) if self.translation else plain
 
     def _spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -181,6 +211,20 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
                 "neither its key nor its partitions, which checks and sensors name too."
             )
         return translated
+
+    def _tags_of(self, asset: dg.AssetSpec) -> dict[str, str]:
+        """The catalog and `live` are of all models."""
+        shared = asset.key in (self.catalog_key, live_key(self.name))
+        return self.shared_tags if shared else self.tags
+
+
+def _releases(context: dg.ComponentLoadContext, collection: Collection) -> set[dg.AssetKey]:
+    """The releases of every model that any file defines for the collection."""
+    if context.defs_module_path == context.project_root:
+        return {collection.release_key}  # loaded alone, as in a test: there are no other files
+    found = context.component_tree.get_all_components(ImageCollection)
+    others = {one.release_key for one in found if one.name == collection.name}
+    return {collection.release_key, *others}
 
 
 def _models(context: dg.ComponentLoadContext, collection: str) -> set[str]:

@@ -24,6 +24,7 @@ class ScaffoldParams(BaseModel):
     kind: str = Field("folder", description="folder, webdataset or huggingface")
     model: str = Field("ViT-B-32", description="open_clip model")
     pretrained: str | None = Field("laion2b_s34b_b79k", description="tag or weights file")
+    owner: str | None = Field(None, description="who answers for it: team:NAME or an e-mail")
 
 
 class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
@@ -37,6 +38,8 @@ class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
         name, wanted = request.target_path.name, request.params
         uri = wanted.uri or f"{{{{ project_root }}}}/images/{name}"
         attributes = collection_attributes(name, uri, wanted.kind, wanted.model, wanted.pretrained)
+        if wanted.owner:
+            attributes["owner"] = wanted.owner
         dg.scaffold_component(request, attributes)
 
 

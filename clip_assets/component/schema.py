@@ -10,19 +10,38 @@ from typing import Any
 
 Schema = dict[str, Any]
 _TEMPLATE = {"type": ["string", "null"]}
+_NUMERIC = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
 _FILLED_IN = {"type": "string", "pattern": r"\{\{"}
 
 
-def pointed(schema: Schema, descriptions: dict[str, str]) -> Schema:
+def pointed(schema: Schema, declared: Schema, descriptions: dict[str, str]) -> Schema:
     """The same schema, with each block validated as its declared type.
 
-    `descriptions` maps property names to their descriptions.
+    Limits are those of `declared`, the schema of the settings themselves, which Dagster drops.
+    `declared` and `descriptions` are by property name.
     """
     properties = {
-        name: {**_property(value, schema.get("$defs", {})), "description": descriptions[name]}
+        name: {
+            **_property(value, schema.get("$defs", {})),
+            **_limits(declared.get(name, {})),
+            "description": descriptions[name],
+        }
         for name, value in schema["properties"].items()
     }
     return {**schema, "properties": properties}
+
+
+def _limits(declared: Schema) -> Schema:
+    """What restricts a value, whichever alternative of `anyOf` it is for.
+
+    JSON Schema applies limits only to numbers and patterns only to texts, so `null` passes.
+    """
+    found: Schema = {}
+    for one in (declared, *declared.get("anyOf", ())):
+        found |= {key: one[key] for key in _NUMERIC if key in one}
+        if "pattern" in one:
+            found["pattern"] = rf"\{{\{{|{one['pattern']}"  # or a {{ template }}
+    return found
 
 
 def _property(schema: Schema, kinds: dict[str, Schema]) -> Schema:

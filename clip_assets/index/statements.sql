@@ -166,6 +166,7 @@ COPY staged_thumbnail FROM STDIN (FORMAT binary);
 
 -- name: keep_thumbnails
 INSERT INTO clip_assets.thumbnail SELECT DISTINCT ON (sha256) sha256, webp FROM staged_thumbnail
+WHERE webp <> ''
 ON CONFLICT (sha256) DO NOTHING;
 
 -- name: write_ledger

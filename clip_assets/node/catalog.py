@@ -3,6 +3,10 @@
     python -m clip_assets.node.catalog --data s3://bucket/clip --collection photos \\
         --type folder --uri s3://bucket/photos
 
+The ready collections `imagenet` and `beans` need no address:
+
+    HF_TOKEN=… python -m clip_assets.node.catalog --data s3://bucket/clip --collection imagenet
+
 Prints the number of images and shards, so that you can give each job a range of shards.
 """
 
@@ -19,6 +23,7 @@ from clip_assets.node.program import explained, program
 from clip_assets.source import source_config
 from clip_assets.source.config import NOTHING, Knowledge
 from clip_assets.source.open import open_source
+from clip_assets.source.ready import ready
 from clip_assets.store.objects import Objects
 
 Type = Literal["folder", "webdataset", "huggingface"]
@@ -28,7 +33,9 @@ def main(  # noqa: PLR0913 - one parameter an option
     *,
     data: Annotated[str, typer.Option(help="URI of the data folder or bucket prefix.")],
     collection: Annotated[str, typer.Option(help="Name of the collection.")],
-    uri: Annotated[str, typer.Option(help="Address of the images, or a hub dataset id.")],
+    uri: Annotated[
+        str | None, typer.Option(help="Address of the images, or a hub dataset id.")
+    ] = None,
     source_type: Annotated[Type, typer.Option("--type", help="Kind of source.")] = "folder",
     shard_size: Annotated[int, typer.Option(min=1, help="Images per shard.")] = 10_000,
     known: Annotated[
@@ -38,10 +45,15 @@ def main(  # noqa: PLR0913 - one parameter an option
     max_vanished_share: Annotated[
         float, typer.Option(min=0, max=1, help="Refuse a listing that lacks more of the images.")
     ] = 0.5,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Do nothing if there is a catalog already.")
+    ] = False,
 ) -> None:
     with explained():
-        source = source_config(source_type, uri)
         objects = Objects(f"{data.rstrip('/')}/{collection}")
+        if if_missing and catalog.read(objects):
+            return
+        source = source_config(source_type, uri) if uri else ready(collection)
         knowledge = _knowledge(known)
         images = open_source(source, knowledge)
         head = catalog.refresh(

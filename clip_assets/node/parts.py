@@ -6,6 +6,7 @@ if two jobs write the same part (a preempted job may keep running). The first wr
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +21,8 @@ from clip_assets.node.columns import exif_tags, known
 from clip_assets.node.decode import Limits
 from clip_assets.node.earlier import Earlier
 from clip_assets.node.encoder import Encoder
-from clip_assets.node.prepare import Known, Prepared, Recipe, Reject, prepare
+from clip_assets.node.pipeline import Item, Pipeline
+from clip_assets.node.prepare import Known, Prepared, Recipe, Reject
 from clip_assets.source import ImageRef, Source
 from clip_assets.store import parquet
 from clip_assets.store.commit import Part, part_of
@@ -83,12 +85,13 @@ class Making:
 
     source: Source
     encoder: Encoder
-    batch_size: int
+    pipeline: Pipeline
     on_image: Callable[[], None]
     limits: Limits
     erased: frozenset[str] = frozenset()
     earlier: Earlier | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
+    thumbnails: bool = True
 
 
 @dataclass
@@ -97,30 +100,62 @@ class _Made:
     tags of those that were read, by id."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    vectors: list[Future[NDArray[np.float32]]] = field(default_factory=list)
     carried: list[tuple[ImageRef, int]] = field(default_factory=list)
     exif: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
 
-def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making) -> FinishedPart:
-    """Embed `refs` and create the part, or return the one another writer created first."""
-    made = _Made()
+@dataclass(frozen=True)
+class BegunPart:
+    """A part whose images are being read and decoded."""
+
+    path: str
+    refs: Sequence[ImageRef]
+    making: Making
+    images: Iterator[Item]
+    made: _Made
+
+
+def begin(path: str, refs: Sequence[ImageRef], making: Making) -> BegunPart:
+    """Begin to read `refs`, after those of the parts that were begun before."""
+    made, earlier = _Made(), making.earlier
     due = [ref for ref in refs if not _decided(ref, made, making)]
-    for batch in _batches(due, made, making):
-        made.exif.update((image.ref.image_id, image.exif) for image in batch)
-        made.vectors.append(making.encoder.encode_tensors([image.tensor for image in batch]))
-        made.rows.extend(_row(image, making.columns) for image in batch)
-    table = _table(refs, made, making)
-    data = parquet.to_bytes(table)
-    again = any(reject.kind == RejectKind.UNREADABLE for reject in made.rejects)
-    part = replace(
-        _finished(path, data, table),
-        encoded=len(made.rows),
-        carried=len(made.carried),
-        unwritten=data if again else None,
+    recipe = Recipe(
+        making.encoder.transform,
+        making.limits,
+        lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
+        making.thumbnails,
+        exif_tags(making.columns),
     )
-    return part if again else stored(objects, part, data, making.encoder)
+    images = making.pipeline.prepared(due, making.source, recipe)
+    return BegunPart(path, refs, making, images, made)
+
+
+def encode(part: BegunPart) -> None:
+    """Give all images of the part to the devices, in batches."""
+    for batch in _batches(part):
+        pixels = [image.pixels for image in batch]
+        part.made.vectors.append(part.making.pipeline.encode(pixels))
+        part.made.rows.extend(_row(image, part.making.columns) for image in batch)
+        part.made.exif.update((image.ref.image_id, image.exif) for image in batch)
+
+
+def finish(objects: Objects, part: BegunPart) -> FinishedPart:
+    """Await the vectors and create the part, or return the one another writer created first."""
+    made, making = part.made, part.making
+    vectors = [batch.result() for batch in made.vectors]
+    with making.pipeline.stages.busy("write"):
+        table = _table(part, vectors)
+        data = parquet.to_bytes(table)
+        again = any(reject.kind == RejectKind.UNREADABLE for reject in made.rejects)
+        finished = replace(
+            _finished(part.path, data, table),
+            encoded=len(made.rows),
+            carried=len(made.carried),
+            unwritten=data if again else None,
+        )
+        return finished if again else stored(objects, finished, data, making.encoder)
 
 
 def stored(objects: Objects, part: FinishedPart, data: bytes, encoder: Encoder) -> FinishedPart:
@@ -157,18 +192,12 @@ def _erased(ref: ImageRef) -> Reject:
     return Reject(ref, reason, RejectKind.ERASED)
 
 
-def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[list[Prepared]]:
+def _batches(part: BegunPart) -> Iterator[list[Prepared]]:
     """Full batches of accepted images; the same input always gives the same batches."""
+    made, making = part.made, part.making
     earlier = making.earlier
-    recipe = Recipe(
-        making.encoder.preprocess,
-        making.limits,
-        lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
-        exif_tags(making.columns),
-    )
-    read = zip(due, making.source.read(due), strict=True)
     batch: list[Prepared] = []
-    for item in prepare(read, recipe, ahead=4 * making.batch_size):
+    for item in part.images:
         making.on_image()
         if isinstance(item, Reject):
             made.rejects.append(item)
@@ -183,7 +212,7 @@ def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[l
             made.rejects.append(_erased(item.ref))
             continue
         batch.append(item)
-        if len(batch) == making.batch_size:
+        if len(batch) == making.pipeline.batch_size:
             yield batch
             batch = []
     if batch:
@@ -203,8 +232,9 @@ def _row(image: Prepared, columns: Mapping[str, Column]) -> dict[str, object]:
     }
 
 
-def _table(refs: Sequence[ImageRef], made: _Made, making: Making) -> pa.Table:
-    """Rows and rejects in the order of `refs`."""
+def _table(part: BegunPart, batches: list[NDArray[np.float32]]) -> pa.Table:
+    """Rows and rejects in the order of the part's images."""
+    refs, made, making = part.refs, part.made, part.making
     encoder = making.encoder
     position = {ref.image_id: number for number, ref in enumerate(refs)}
     reasons = [
@@ -222,7 +252,7 @@ def _table(refs: Sequence[ImageRef], made: _Made, making: Making) -> pa.Table:
         parquet.REJECTS_FOOTER: json.dumps(reasons),
     }
     schema = parquet.embeddings(encoder.dim, making.columns)
-    vectors = np.concatenate([np.empty((0, encoder.dim), np.float32), *made.vectors])
+    vectors = np.concatenate([np.empty((0, encoder.dim), np.float32), *batches])
     columns = [
         parquet.vector_column(vectors)
         if field.name == "embedding"

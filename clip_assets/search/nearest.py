@@ -91,7 +91,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a search needs to know of an index: table, declared columns, ef_search and budget."""
+    """What a search needs to know of an index: table, declared columns, ef_search and budget.
+
+    With `exact`, searches compare all rows.
+    """
 
     index_id: int
     vectors: SqlVector
@@ -100,6 +103,7 @@ class Graph:
     ef_search: int
     budget: Budget = Budget()
     columns: tuple[tuple[str, ColumnType], ...] = ()
+    exact: bool = False
 
     @property
     def table(self) -> sql.Identifier:
@@ -137,6 +141,10 @@ def nearest(
 ) -> Neighbours:
     """The k nearest rows that match. Raises ValueError as `QueryVector`."""
     values = _values(connection, graph, vector, k)
+    if graph.exact:
+        where = where or EVERYTHING
+        rows = _exact(connection, graph, values | where.values, where)
+        return Neighbours(rows, complete=True)
     fetch = k + graph.budget.spare
     if where is None:
         where = EVERYTHING

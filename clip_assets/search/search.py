@@ -1,6 +1,6 @@
 """Search a collection's live release; used by the service, the command line and the tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg.rows import args_row, kwargs_row, scalar_row
+from psycopg.rows import args_row, class_row, kwargs_row, scalar_row
 
 from clip_assets.column import Columns
 from clip_assets.errors import ReleaseError
@@ -28,6 +28,7 @@ class Release:
 
     `spec` says how to load the model, `identity` what the loaded model must be; `comparison` is
     the comparison with the previous release. `columns` are those that the collection declares.
+    With `exact`, searches compare all images.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Release:
     vector_schema: str
     columns: Columns = field(default_factory=dict)
     comparison: dict[str, Any] | None = None
+    exact: bool = False
 
     @property
     def table(self) -> str:
@@ -58,7 +60,10 @@ class Release:
     def graph(self) -> Graph:
         dim = self.identity.dim
         columns = tuple(self.columns.items())
-        return Graph(self.index_id, self.vectors, dim, self.rows, self.ef_search, columns=columns)
+        return Graph(
+            self.index_id, self.vectors, dim, self.rows, self.ef_search,
+            columns=columns, exact=self.exact,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,25 @@ class Lineage:
     version: int
     model: str
     device: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Everything the index knows of where a row comes from: its place in the shard's parquet, the
+    commit with its digest, the run and job that made it, and when it was loaded."""
+
+    image_id: str
+    uri: str
+    sha256: str
+    shard: str
+    row: int
+    version: int
+    digest: str
+    commit_path: str
+    run_id: str
+    job_id: str
+    device: str
+    loaded_at: datetime
 
 
 @dataclass(frozen=True)
@@ -122,6 +146,32 @@ def all_live(connection: psycopg.Connection, collection: str | None = None) -> l
     return cursor.execute(found, {"collection": collection}).fetchall()
 
 
+@dataclass(frozen=True)
+class Published:
+    """A release in its collection's history. `live` is true of the one that answers; no search can
+    use it once its index is dropped, at `dropped_at`."""
+
+    release: Release
+    live: bool
+    dropped_at: datetime | None
+    taken_back_at: datetime | None
+
+
+def published(connection: psycopg.Connection, collection: str) -> list[Published]:
+    """Every release of the collection, the newest first."""
+    cursor = connection.cursor(row_factory=kwargs_row(_published))
+    query = statement("releases", vector_schema=SCHEMA)
+    return cursor.execute(query, {"collection": collection, "release_id": None}).fetchall()
+
+
+def release_of(connection: psycopg.Connection, collection: str, release_id: int) -> Release | None:
+    """The collection's release with this id, or None if there is none whose index still exists."""
+    cursor = connection.cursor(row_factory=kwargs_row(_published))
+    query = statement("releases", vector_schema=SCHEMA)
+    found = cursor.execute(query, {"collection": collection, "release_id": release_id}).fetchone()
+    return found.release if found and found.dropped_at is None else None
+
+
 def nothing_released(collection: str | None) -> ReleaseError:
     """The error if this collection, or any if None, has no live release."""
     return ReleaseError(
@@ -167,6 +217,22 @@ def vector_of(
     return None if vector is None else np.asarray(vector, np.float32)
 
 
+def vectors_of(
+    connection: psycopg.Connection, release: Release, image_ids: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """The stored vectors of the images, float32[dim] by id, of those that the release has."""
+    query = statement("vectors", table=release.graph.table)
+    rows = connection.execute(query, {"image_ids": list(image_ids)})
+    return {image_id: np.asarray(vector, np.float32) for image_id, vector in rows}
+
+
+def origin(connection: psycopg.Connection, release: Release, image_id: str) -> Origin | None:
+    """Where the image's row comes from, or None if the release has no such image."""
+    query = statement("origin", table=release.graph.table)
+    key = {"image_id": image_id, "index_id": release.index_id}
+    return connection.cursor(row_factory=class_row(Origin)).execute(query, key).fetchone()
+
+
 def some_vectors(
     connection: psycopg.Connection, release: Release, count: int
 ) -> list[NDArray[np.float32]]:
@@ -187,10 +253,10 @@ def has_hnsw(connection: psycopg.Connection, release: Release) -> bool:
 
 
 def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
-    """The small WebP picture of the image with that content hash."""
+    """The small picture of the image with that content hash: JPEG, or WebP if it is old."""
     cursor = connection.cursor(row_factory=scalar_row)
-    webp: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
-    return webp
+    found: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
+    return found
 
 
 def _says(connection: psycopg.Connection, name: str, **values: Any) -> bool:
@@ -208,6 +274,12 @@ def _release(
         columns=columns_of(columns),
         **others,
     )
+
+
+def _published(
+    *, live: bool, dropped_at: datetime | None, taken_back_at: datetime | None, **release: Any
+) -> Published:
+    return Published(_release(**release), live, dropped_at, taken_back_at)
 
 
 def _hit(model: str, row: Neighbour) -> Hit:

@@ -10,6 +10,18 @@ JOIN clip_assets.index AS i USING (index_id)
 WHERE %(collection)s::text IS NULL OR l.collection = %(collection)s
 ORDER BY (SELECT min(release_id) FROM clip_assets.release AS f WHERE f.collection = l.collection);
 
+-- name: releases
+SELECT r.release_id AS id, r.collection, r.index_id, r.content, r.ef_search, r.rows, r.judgement,
+       r.comparison, r.run_id, r.published_at, i.identity, i.spec, i.vector_type,
+       {vector_schema} AS vector_schema,
+       l.release_id IS NOT DISTINCT FROM r.release_id AS live, r.dropped_at, r.taken_back_at
+FROM clip_assets.release AS r
+JOIN clip_assets.index AS i USING (index_id)
+LEFT JOIN clip_assets.live AS l ON l.collection = r.collection
+WHERE r.collection = %(collection)s
+  AND (%(release_id)s::bigint IS NULL OR r.release_id = %(release_id)s)
+ORDER BY r.release_id DESC;
+
 -- name: filter
 -- Unused filters are NULL, and a custom plan removes their conditions.
 ({shards}::text[] IS NULL OR shard = ANY ({shards}::text[]))
@@ -78,6 +90,17 @@ WHERE t.image_id = %(image_id)s;
 
 -- name: vector
 SELECT embedding::real[] FROM clip_assets.{table} WHERE image_id = %(image_id)s;
+
+-- name: vectors
+SELECT image_id, embedding::real[] FROM clip_assets.{table} WHERE image_id = ANY (%(image_ids)s);
+
+-- name: origin
+-- The columns are those of `Origin`.
+SELECT t.image_id, t.uri, t.sha256, t.shard, t.row, l.version, l.digest, l.commit_path,
+       l.run_id, l.job_id, l.device, l.loaded_at
+FROM clip_assets.{table} AS t
+JOIN clip_assets.ledger AS l ON l.index_id = %(index_id)s AND l.shard = t.shard
+WHERE t.image_id = %(image_id)s;
 
 -- name: some_vectors
 SELECT embedding::real[] FROM clip_assets.{table} LIMIT %(count)s;

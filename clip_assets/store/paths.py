@@ -49,6 +49,16 @@ def queries(slug: str, at: ShardVersion) -> str:
     return f"{embeddings(slug, at.shard)}/{at.folder}/queries.parquet"
 
 
+def picture(commit_path: str, name: str) -> str:
+    """Path of a picture about a shard, in the folder of its commit; erased with the folder."""
+    return f"{commit_path.rpartition('/')[0]}/{name}.jpg"
+
+
+def verified(slug: str) -> str:
+    """Path of the record of when each shard's files were last compared with their commit."""
+    return f"{embeddings(slug)}/verified.json"
+
+
 def commit(slug: str, at: ShardVersion, *, complete: bool = True) -> str:
     """Path of a commit; one that lacks images which could not be read has another name."""
     name = _COMMIT if complete else _INCOMPLETE
@@ -81,14 +91,6 @@ def job(job_id: str) -> str:
 
 def progress(job_id: str) -> str:
     return f"{JOBS}/{job_id}/progress.json"
-
-
-def messages(job_id: str) -> str:
-    return f"{JOBS}/{job_id}/messages"
-
-
-def message(job_id: str, number: int) -> str:
-    return f"{messages(job_id)}/{number:08d}.json"
 
 
 def costs(job_id: str) -> tuple[str, str]:

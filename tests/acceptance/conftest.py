@@ -64,6 +64,7 @@ def workshop(
         folder / "project",
         {
             "collection": "photos",
+            "owner": "team:search",
             "source": {"type": "folder", "uri": str(folder / "images")},
             "shard_size": SHARD_SIZE,
             "shards_per_run": SHARDS // 2,

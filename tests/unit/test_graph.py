@@ -39,15 +39,22 @@ def _graph() -> dict[str, Any]:
     collection = ImageCollection(
         name="photos",
         source=FolderConfig(uri="s3://bucket/photos"),
+        owner="team:search",
         spec=ModelSpec(name="ViT-B-32", pretrained="laion2b_s34b_b79k"),
     )
     built = collection.build_defs(dg.ComponentTree.for_test().load_context)
     graph = built.resolve_asset_graph()
+    live = graph.get(dg.AssetKey(["photos", "live"]))
     return {
         "assets": {
             key.to_user_string(): _asset(graph, key)
             for key in sorted(graph.materializable_asset_keys)
         },
+        "live": {
+            "depends_on": sorted(key.to_user_string() for key in live.parent_keys),
+            "description": live.description,
+        },
+        "jobs": {job.name: job.description for job in built.jobs or []},
         "sensors": {
             sensor.name: [sensor.default_status.value, sensor.minimum_interval_seconds]
             for sensor in built.sensors or []
@@ -67,6 +74,7 @@ def _asset(graph: Any, key: dg.AssetKey) -> dict[str, Any]:
         "group": node.group_name,
         "owners": list(node.owners),
         "kinds": sorted(node.kinds),
+        "tags": {key: value for key, value in sorted(node.tags.items()) if "kind" not in key},
         "description": node.description,
         "code_version": node.code_version,
         "partitions": node.partitions_def.name if node.partitions_def else "none",

@@ -3,15 +3,17 @@
 The vectors are made up; nothing here needs a model.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
 
+from clip_assets.automation.jobs import Jobs, jobs_of
 from clip_assets.automation.schedules import reconcile_schedule
 from clip_assets.automation.sensors import missing_shards_sensor
 from clip_assets.catalog import Catalog, Shard
@@ -21,9 +23,8 @@ from clip_assets.resources import Installation
 from clip_assets.settings import Settings
 from clip_assets.source.config import FolderConfig
 from clip_assets.store import commit as commits
-from clip_assets.store import paths
+from clip_assets.store import paths, verified
 from clip_assets.store.objects import Objects
-from tests.dagster_private import freeze_time
 from tests.integration.support import Made, Model, publish
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -37,6 +38,10 @@ class Kept:
     collection: ImageCollection
     instance: dg.DagsterInstance
     database: str
+
+    @property
+    def jobs(self) -> Jobs:
+        return jobs_of(self.collection)
 
     def catalog(self, shards: int, listing: str = "first") -> None:
         """A head that lists so many shards; those committed are of the commits' version."""
@@ -67,16 +72,17 @@ class Kept:
         with psycopg.connect(self.database, autocommit=True) as connection:
             publish(connection, self.made)
 
-    def made_before(self, shard: str, **ago: float) -> None:
-        """Record that the shard was materialized so long ago."""
-        event = dg.AssetMaterialization(self.collection.embeddings_key, partition=shard)
-        with freeze_time(datetime.now(UTC) - timedelta(**ago)):
-            self.instance.report_runless_asset_event(event)
+    def verified_before(self, days: float, *shards: str) -> None:
+        """Record that the shards' files were last verified so long ago."""
+        slug = self.collection.spec.slug
+        newest = commits.newest(self.made.objects, slug)
+        paths_of = [newest[shard] for shard in shards]
+        verified.record(self.made.objects, slug, paths_of, time.time() - 86_400 * days, newest)
 
     def tick(self, cursor: str | None = None) -> tuple[list[tuple[str, str]], str]:
         """The ranges that the sensor asks for, and why it asks for none."""
         context = dg.build_sensor_context(self.instance, cursor, resources=_resources())
-        data = missing_shards_sensor(self.collection).evaluate_tick(context)
+        data = missing_shards_sensor(self.collection, self.jobs.embed).evaluate_tick(context)
         return _ranges(data.run_requests), data.skip_message or ""
 
     def reconcile(self) -> list[tuple[str, str]]:
@@ -86,7 +92,8 @@ class Kept:
             scheduled_execution_time=datetime.now(UTC),
             resources=_resources(),
         )
-        return _ranges(reconcile_schedule(self.collection).evaluate_tick(context).run_requests)
+        schedule = reconcile_schedule(self.collection, self.jobs.embed)
+        return _ranges(schedule.evaluate_tick(context).run_requests)
 
     def oldest(self) -> dg.AssetCheckResult:
         context = dg.build_asset_check_context(instance=self.instance, resources=_resources())
@@ -182,18 +189,17 @@ def test_sensor_waits_for_runs_of_others(kept: Kept, status: dg.DagsterRunStatus
     assert run.run_id[:8] in why
 
 
-def test_reconcile_takes_missing_shards_and_the_oldest(kept: Kept) -> None:
-    """The daily clock asks for what is missing and for the shards longest not looked at."""
-    kept.made_before("00007", days=20)
-    for number in range(40):
+def test_reconcile_takes_missing_shards_or_else_the_oldest(kept: Kept) -> None:
+    """The daily clock asks for what is missing, and for one shard if nothing is."""
+    for number in range(5):
         kept.made.add(f"{number:05d}", 5)
-        if number != 7:
-            kept.made_before(f"{number:05d}", days=1)
+    kept.verified_before(1, "00000", "00001", "00002", "00004")
+    kept.verified_before(20, "00003")
     kept.publish()
-    kept.catalog(42)
-    assert kept.collection.verify_within_days == 30
-    # 42 shards in half of 30 days are three a day: 40 and 41 were never made, 7 is the oldest.
-    assert kept.reconcile() == [("00007", "00007"), ("00040", "00041")]
+    kept.catalog(5)
+    assert kept.reconcile() == [("00003", "00003")]
+    kept.catalog(7)
+    assert kept.reconcile() == [("00005", "00006")]
 
 
 @pytest.mark.parametrize(
@@ -207,24 +213,38 @@ def test_reconcile_takes_missing_shards_and_the_oldest(kept: Kept) -> None:
 def test_oldest_shard_is_fresh_a_warning_or_overdue(
     kept: Kept, days: int, passed: bool, severity: dg.AssetCheckSeverity
 ) -> None:
-    """One refreshed shard does not hide an old one, as the asset's own freshness would."""
-    kept.catalog(3)
-    kept.made_before("00001", days=days)
-    kept.made_before("00000", days=1)
-    kept.made_before("00002", days=1)
-    found = kept.oldest()
+    """A day's share is verified, the longest unverified first; the next oldest is reported."""
+    for shard in ("00000", "00001", "00002"):
+        kept.made.add(shard, 5)
+    kept.verified_before(1, "00000")
+    kept.verified_before(days, "00001", "00002")
+    found = kept.oldest()  # three shards in half of 30 days are one a day
     assert (found.passed, found.severity) == (passed, severity)
-    assert found.metadata["shard"].value == "00001"
-    assert found.description == f"Shard 00001 was last verified {days}.0 days ago."
+    assert found.metadata["shard"].value == "00002"
+    assert found.description == f"Shard 00002 was last verified {days}.0 days ago."
 
 
-def test_shard_that_was_never_made_is_a_warning(kept: Kept) -> None:
-    """A shard without any event is named, not counted as fresh."""
-    kept.catalog(2)
-    kept.made_before("00000", days=1)
+def test_shard_that_was_never_verified_is_a_warning(kept: Kept) -> None:
+    """Shards that were embedded without Dagster are counted, not taken for fresh."""
+    for shard in ("00000", "00001"):
+        kept.made.add(shard, 5)
+    kept.verified_before(1, "00000")
+    assert kept.oldest().passed, "the other one is verified now"
+    kept.made.add("00002", 5)
+    kept.made.add("00003", 5)
     found = kept.oldest()
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "00001 has not been materialized" in (found.description or "")
+    assert "1 of 4 shards were never verified." in (found.description or "")
+
+
+def test_a_damaged_file_is_found_when_its_shard_is_due(kept: Kept) -> None:
+    """Each file is compared with its commit; what differs is named, and is not fresh."""
+    commit = kept.made.add("00000", 5)
+    kept.made.objects.put(commit.parts[0].path, b"damaged")
+    for _ in range(2):
+        found = kept.oldest()
+        assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+        assert commit.parts[0].path in (found.description or "")
 
 
 def test_index_follows_past_a_hundred_shards(kept: Kept) -> None:

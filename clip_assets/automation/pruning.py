@@ -1,0 +1,46 @@
+"""A weekly schedule, off by default, that deletes old runs from Dagster's storage."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from clip_assets.collection import Collection
+from clip_assets.runs.pruning import prune
+
+
+class Pruning(dg.Config):
+    """Which runs are old."""
+
+    older_than_days: int = Field(
+        30, ge=1, description="Runs that ended longer ago are deleted, with their events and logs."
+    )
+
+
+def prune_schedule(collection: Collection) -> dg.ScheduleDefinition:
+    """Sundays. Deletes nothing that is the newest of its kind, and no file of the collection."""
+    name = f"{collection.name}_prune"
+
+    @dg.op(name=f"{name}_runs")
+    def delete_old_runs(context: dg.OpExecutionContext, config: Pruning) -> None:
+        before = datetime.now(UTC) - timedelta(days=config.older_than_days)
+        deleted = prune(context.instance, collection.name, before)
+        context.log.info(f"deleted {deleted} runs that ended before {before:%Y-%m-%d}")
+
+    @dg.job(
+        name=name,
+        description=f"Deletes old runs of {collection.name} from Dagster's storage: not the newest "
+        "of any shard or asset, and no file.",
+        executor_def=dg.in_process_executor,
+        tags={"clip_assets/collection": collection.name},
+    )
+    def prune_runs() -> None:
+        delete_old_runs()
+
+    return dg.ScheduleDefinition(
+        name=f"{name}_weekly",
+        job=prune_runs,
+        cron_schedule="0 5 * * 0",
+        description="Deletes runs older than 30 days from Dagster's storage. Off by default.",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+    )
