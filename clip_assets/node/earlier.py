@@ -136,15 +136,17 @@ def same_images(objects: Objects, slug: str, shard: Shard, columns: Mapping[str,
 
 def _lacks_exif(schema: pa.Schema, columns: Mapping[str, Column]) -> bool:
     """Whether a part lacks a column that comes from the files themselves."""
-    wanted = parquet.embeddings(1, columns)
     return any(
-        of_file(column)
-        and (
-            name not in schema.names
-            or not schema.field(name).equals(wanted.field(name), check_metadata=True)
-        )
-        for name, column in columns.items()
+        of_file(column) and not _is_of(schema, name, column) for name, column in columns.items()
     )
+
+
+def _is_of(schema: pa.Schema, name: str, column: Column) -> bool:
+    if name not in schema.names:
+        return False
+    field = schema.field(name)
+    origin = (field.metadata or {}).get(parquet.FROM, b"").decode()
+    return (field.type, origin) == (parquet.ARROW_TYPES[column.type], column.origin)
 
 
 def _listed(objects: Objects, commit: Commit) -> list[ImageRef]:
