@@ -104,7 +104,9 @@ def load(connection: psycopg.Connection, vectors: Vectors) -> Index:
     index = tables.ensure(connection, made_up.INDEX, made_up.identity(vectors.shape[1]))
     connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
     tables.create_table(connection, index.index_id, vectors.shape[1], index.vectors)
-    with connection.cursor().copy(statement("copy_rows", table=index.table)) as copy:
+    with connection.cursor().copy(
+        statement("copy_rows", table=index.table, columns=sql.SQL(""))
+    ) as copy:
         copy.write(binary.HEADER)
         for first in range(0, len(vectors), 1_000):
             table = made_up.image_table(vectors[first : first + 1_000], first)

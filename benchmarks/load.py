@@ -169,7 +169,9 @@ class Ways:
                 copy.write_row(row)
 
     def text_copy(self, count: int) -> None:
-        command = statement("copy_rows", table=self.index.table).as_string(self.connection)
+        command = statement("copy_rows", table=self.index.table, columns=sql.SQL("")).as_string(
+            self.connection
+        )
         command = command.replace("(FORMAT binary)", "")
         with self.connection.cursor().copy(command.encode()) as copy:
             for row in self._python_rows(count):
@@ -232,7 +234,9 @@ class Ways:
         )
 
     def _copy(self) -> psycopg.Copy:
-        return self.connection.cursor().copy(statement("copy_rows", table=self.index.table))
+        return self.connection.cursor().copy(
+            statement("copy_rows", table=self.index.table, columns=sql.SQL(""))
+        )
 
     def _copy_both(self, connection: psycopg.Connection, files: Files) -> None:
         with connection.transaction():
@@ -242,7 +246,7 @@ class Ways:
             connection.execute(statement("keep_thumbnails"))
 
     def _copy_file(self, connection: psycopg.Connection, name: str, file: Path) -> None:
-        command = statement(name, table=self.index.table).as_string(connection)
+        command = statement(name, columns=sql.SQL(""), table=self.index.table).as_string(connection)
         connection.execute(command.replace("STDIN", f"'{file}'").encode())
 
     def _files(self, shard: str, table: pa.Table) -> Files:

@@ -24,8 +24,8 @@ import sky
 from sky import jobs
 
 from clip_assets import catalog
+from clip_assets.compute.skypilot import task as embedding_task
 from clip_assets.compute.skypilot.config import SkyPilotConfig
-from clip_assets.compute.skypilot.task import task_of
 from clip_assets.model import ModelSpec
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
@@ -165,10 +165,9 @@ def embedding(folder: Path) -> tuple[float, float]:
         job_id="bench", run_id="bench", collection="photos", model=spec,
         shards=tuple(shard.shard for shard in head.shards),
     )  # fmt: skip
-    task = task_of(
-        SkyPilotConfig(task=str(task_for_slurm("compute_vectors", folder)), resources=SMALL),
-        {"JOB": node_jobs.write(objects, job)},
-    )
+    config = SkyPilotConfig(task=str(task_for_slurm("compute_vectors", folder)), resources=SMALL)
+    task = sky.Task.from_yaml_config(embedding_task.document(config))
+    task.update_envs({"JOB": node_jobs.write(objects, job)})
     seen: list[float] = []
     called = time.time()
     watcher = threading.Thread(target=_first_image, args=(objects, seen), daemon=True)

@@ -7,7 +7,8 @@ has a row too, with its fault; the node makes it a reject.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -16,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from clip_assets.column import Column, Columns
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.processors import available
 from clip_assets.source import ImageRef, SourceConfig
+from clip_assets.source.described import Told
 from clip_assets.store import parquet, paths
 from clip_assets.store.erased import erased
 from clip_assets.store.identity import data_id
@@ -34,7 +37,8 @@ SELECT k.image_id,
        CASE WHEN gone.image_id IS NULL THEN k.caption END AS caption,
        CASE WHEN gone.image_id IS NULL THEN k.etag ELSE '' END AS etag,
        k.tombstone OR gone.image_id IS NOT NULL AS tombstone,
-       CASE WHEN gone.image_id IS NULL THEN k.fault END AS fault
+       CASE WHEN gone.image_id IS NULL THEN k.fault END AS fault,
+       CASE WHEN gone.image_id IS NULL THEN k.columns END AS columns
 FROM known AS k LEFT JOIN gone USING (image_id) ORDER BY k.n
 """
 # An image below a folder or in a tar that cannot be read now is not gone.
@@ -69,7 +73,8 @@ class Catalog(BaseModel):
     """The head of the catalog: the current version of each shard, and a digest of the listing.
 
     It includes the source, so that a node needs only the data URI to read the images. `skipped`
-    counts the files that were not listed on purpose, by kind.
+    counts the files that were not listed on purpose, by kind. `columns` are the declared columns,
+    `told` what was found for them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,7 +83,14 @@ class Catalog(BaseModel):
     source: SourceConfig
     listing: str = ""
     skipped: dict[str, int] = {}
+    columns: dict[str, Column] = {}
+    told: Told = Told()
     shards: tuple[Shard, ...] = ()
+
+    @property
+    def column_types(self) -> Columns:
+        """The types of the declared columns."""
+        return {name: column.type for name, column in self.columns.items()}
 
     @property
     def images(self) -> int:
@@ -119,12 +131,57 @@ def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
     """The rows of one shard version, with the schema `parquet.CATALOG`."""
     path = paths.catalog_shard(at)
     rows = parquet.from_bytes(objects.get(path), objects.uri(path))
-    if "fault" not in rows.column_names:  # written by an older version
-        rows = rows.append_column("fault", pa.nulls(len(rows), pa.string()))
+    for name in ("fault", "columns"):
+        if name not in rows.column_names:  # written by an older version
+            rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
     return rows
 
 
-def refresh(  # noqa: PLR0913 - the last two are options
+def read_verified(objects: Objects, shard: Shard) -> pa.Table:
+    """The rows of a shard's current version, as `read_shard`.
+
+    Raises StoreError if they are not the rows that the head names, or the file is missing.
+    """
+    where = objects.uri(paths.catalog_shard(shard.at))
+    try:
+        rows = read_shard(objects, shard.at)
+    except FileNotFoundError as error:
+        raise StoreError(f"{where} is missing.") from error
+    if _digest(rows) != shard.digest or len(rows) != shard.rows or _live(rows) != shard.live:
+        raise StoreError(f"{where} does not hold the rows that were listed.")
+    return rows
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How many images are listed now, and how many of them the catalog lacks or has otherwise;
+    `gone` are those it has that are not listed any more."""
+
+    listed: int
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+
+
+def compare(objects: Objects, head: Catalog, listed: Iterable[ImageRef]) -> Differences:
+    """What `refresh` would change, without changing anything."""
+    found = _table(listed)
+    if _digest(found) == head.listing:
+        return Differences(len(found))
+    counts = _query(
+        f"""
+        SELECT count(*) FILTER (l.image_id IS NOT NULL AND coalesce(k.tombstone, true)) AS new,
+               count(*) FILTER (NOT k.tombstone AND k.etag <> l.etag) AS changed,
+               count(*) FILTER (l.image_id IS NULL AND NOT k.tombstone AND NOT {_UNSEEN}) AS gone
+        FROM known AS k FULL JOIN listing AS l USING (image_id)
+        """,
+        known=_known(objects, head),
+        listing=_without(found, erased(objects).image_ids),
+    )
+    return Differences(len(found), **counts.to_pylist()[0])
+
+
+def refresh(  # noqa: PLR0913 - the last ones are options
     objects: Objects,
     collection: str,
     source: SourceConfig,
@@ -132,12 +189,15 @@ def refresh(  # noqa: PLR0913 - the last two are options
     shard_size: int,
     *,
     skipped: Mapping[str, int] | None = None,
+    columns: Mapping[str, Column] | None = None,
+    told: Callable[[], Told] = Told,
     max_vanished_share: float = 1,
 ) -> Catalog:
     """Update the catalog to match the listing and write it; returns the new head.
 
     Memory holds the listing and the previous rows as Arrow columns, not as Python objects.
-    `skipped` is read after `listed`. Raises SourceError, and changes nothing, if more than
+    `skipped` and `told` are read after `listed`. If the declared columns change, every shard gets a
+    new version. Raises SourceError, and changes nothing, if more than
     `max_vanished_share` of the images that were listed before are not listed any more.
     """
     found = _table(listed)
@@ -145,7 +205,11 @@ def refresh(  # noqa: PLR0913 - the last two are options
     before = read(objects) or Catalog(collection=collection, source=source)
     known = _numbered(_known(objects, before))
     _refuse_vanished(known, listing, before, source, max_vanished_share)
-    kept = [_kept(objects, shard, rows) for shard, rows in _updated(before, known, listing)]
+    same = [*before.columns.items()] == [*(columns or {}).items()]
+    kept = [
+        _kept(objects, shard, rows)
+        for shard, rows in _updated(before, known, listing, renewed=not same)
+    ]
     fresh = _query(
         "SELECT * EXCLUDE (n) FROM listing WHERE NOT EXISTS "
         "(FROM known WHERE known.image_id = listing.image_id) ORDER BY n",
@@ -158,6 +222,8 @@ def refresh(  # noqa: PLR0913 - the last two are options
         source=source,
         listing=_digest(found),
         skipped=dict(skipped or {}),
+        columns=dict(columns or {}),
+        told=told(),
         shards=(*kept, *new),
     )
     objects.put(paths.CATALOG, head.model_dump_json(indent=1).encode())
@@ -297,9 +363,9 @@ def _known(objects: Objects, before: Catalog) -> pa.Table:
 
 
 def _updated(
-    before: Catalog, known: pa.Table, listing: pa.Table
+    before: Catalog, known: pa.Table, listing: pa.Table, *, renewed: bool
 ) -> Iterator[tuple[Shard, pa.Table | None]]:
-    """Each shard with its new rows, or with None if nothing changed."""
+    """Each shard with its new rows, or with None if nothing changed; with `renewed`, all have."""
     now = _query(
         f"""
         SELECT k.image_id,
@@ -311,7 +377,8 @@ def _updated(
                coalesce(l.etag, k.etag) AS etag,
                CASE WHEN l.image_id IS NULL AND {_UNSEEN} THEN k.tombstone
                     ELSE l.image_id IS NULL END AS tombstone,
-               CASE WHEN l.image_id IS NULL THEN k.fault ELSE l.fault END AS fault
+               CASE WHEN l.image_id IS NULL THEN k.fault ELSE l.fault END AS fault,
+               CASE WHEN l.image_id IS NULL THEN k.columns ELSE l.columns END AS columns
         FROM known AS k LEFT JOIN listing AS l USING (image_id)
         ORDER BY k.n
         """,
@@ -322,7 +389,7 @@ def _updated(
     for shard in before.shards:
         rows = now.slice(start, shard.rows).cast(parquet.CATALOG)
         start += shard.rows
-        yield shard, None if _digest(rows) == shard.digest else rows
+        yield shard, None if not renewed and _digest(rows) == shard.digest else rows
 
 
 def _query(sql: str, **tables: pa.Table) -> pa.Table:
@@ -352,21 +419,31 @@ def _cut(objects: Objects, rows: pa.Table, *, first: int, shard_size: int) -> It
 
 
 def _write(objects: Objects, shard: str, version: int, rows: pa.Table) -> Shard:
-    live = len(rows) - sum(rows.column("tombstone").to_pylist())
-    made = Shard(shard=shard, version=version, digest=_digest(rows), rows=len(rows), live=live)
+    made = Shard(
+        shard=shard, version=version, digest=_digest(rows), rows=len(rows), live=_live(rows)
+    )
     objects.put(paths.catalog_shard(made.at), parquet.to_bytes(rows))
     return made
+
+
+def _live(rows: pa.Table) -> int:
+    return sum(not gone for gone in rows.column("tombstone").to_pylist())
 
 
 def _digest(rows: pa.Table) -> str:
     """sha256 over the rows' values, independent of their layout in memory.
 
-    A row without a fault gives the digest that it had before catalogs had faults.
+    A row without columns, or without a fault either, gives the digest that it had before catalogs
+    had these.
     """
     digest = hashlib.sha256()
     for batch in rows.to_batches(max_chunksize=10_000):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest.update(repr(values[:-1] if values[-1] is None else values).encode())
+            *others, fault, columns = values
+            known = (
+                values if columns is not None else (*others, *([] if fault is None else [fault]))
+            )
+            digest.update(repr(known).encode())
     return digest.hexdigest()
 
 

@@ -3,11 +3,19 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from clip_assets.column import Column, require_declarable
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.dagster_private import is_cron
 from clip_assets.errors import SettingsError
@@ -17,6 +25,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.job import EmbedJob
 from clip_assets.release.update import ReleaseSpec
 from clip_assets.source import SourceConfig
+from clip_assets.source.config import CaptionsConfig, Knowledge, TableConfig
 
 YAML_NAMES = {"name": "collection", "spec": "model"}
 """What the YAML calls those fields whose own name it does not use."""
@@ -58,6 +67,19 @@ class Collection(BaseModel):
     ] = Field(description="name of the collection, and of its SQL schema")
     spec: ModelSpec = Field(description="the CLIP model and its weights")
     source: SourceConfig | None = Field(None, description="where the images are")
+    columns: dict[str, Column] = Field(
+        {}, description="what is known of the images, to be searched by: a type and an origin each"
+    )
+    captions: CaptionsConfig | None = Field(
+        None, description="a table with the images' captions, or a field of their metadata"
+    )
+    metadata: TableConfig | None = Field(
+        None,
+        description="the table that metadata.FIELD means, if it is not metadata.csv or the like",
+    )
+    allow_gps: bool = Field(
+        False, description="allow columns from exif.GPS…, which tell where people were"
+    )
     sky: SkyPilotConfig | None = Field(
         None, description="how to run the embedding jobs on SkyPilot"
     )
@@ -69,7 +91,10 @@ class Collection(BaseModel):
     # Each run costs Dagster about 5 CPU-seconds, whatever it does; see benchmarks/orchestration.py.
     shards_per_run: int = Field(50, ge=1, description="shards per run, which is a job")
     part_rows: int = Field(2_000, ge=1, description="images per part, the unit of resuming")
-    batch_size: int = Field(32, ge=1, description="images per batch through the model")
+    batch_size: int | None = Field(
+        None, ge=1, description="images per batch through the model; by default the device decides"
+    )
+    thumbnails: bool = Field(True, description="store a small JPEG of each image for the page")
     max_reject_share: float = Field(
         0.01,
         ge=0,
@@ -135,6 +160,27 @@ class Collection(BaseModel):
             )
         return name
 
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, Column]) -> dict[str, Column]:
+        for name, column in columns.items():
+            require_declarable(name, column)
+        return columns
+
+    @model_validator(mode="after")
+    def _gps_is_allowed(self) -> Self:
+        for name, column in self.columns.items():
+            if column.origin.startswith("exif.GPS") and not self.allow_gps:
+                raise ValueError(
+                    f"column {name}: {column.origin} tells where people were. Set `allow_gps: "
+                    "true` if everybody who searches may know"
+                )
+        return self
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge(columns=self.columns, captions=self.captions, metadata=self.metadata)
+
     @field_validator("owner")
     @classmethod
     def _is_an_owner(cls, owner: str | None) -> str | None:
@@ -166,6 +212,7 @@ class Collection(BaseModel):
             shards=tuple(shards),
             part_rows=self.part_rows,
             batch_size=self.batch_size,
+            thumbnails=self.thumbnails,
             max_reject_share=self.max_reject_share,
             max_megapixels=self.max_megapixels,
         )

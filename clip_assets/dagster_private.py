@@ -26,7 +26,6 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -63,7 +62,6 @@ __all__ = [
     "pool_claims",
     "requested_backfills",
     "retried_tags",
-    "run_storage_id",
     "runs_with_slots",
     "unfinished_runs_of",
 ]
@@ -101,15 +99,6 @@ def requested_backfills(instance: dg.DagsterInstance) -> Iterator[tuple[str, set
     requested = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])
     for backfill in instance.get_backfills(requested):
         yield backfill.backfill_id, set(backfill.asset_selection or ())
-
-
-def run_storage_id(instance: dg.DagsterInstance) -> str | None:
-    """The id that Dagster gives its own run storage, or None if the storage is not a database.
-
-    Needed until an instance has a public id.
-    """
-    storage = instance.run_storage
-    return storage.get_run_storage_id() if isinstance(storage, SqlRunStorage) else None
 
 
 def newest_materializations(

@@ -33,6 +33,10 @@ class NeverMigratedError(DatabaseError):
     """The database has no schema of ours: nothing was ever stored in it."""
 
 
+class FilterError(ClipAssetsError):
+    """A filter asks for a column that is not declared, or for what such a column cannot hold."""
+
+
 class ReleaseError(ClipAssetsError):
     """An index cannot be published, or no release is live."""
 

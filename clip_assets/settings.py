@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     )
     search_url: str | None = Field(None, description="the search page that releases link to")
     hf_token: SecretStr | None = Field(None, validation_alias="HF_TOKEN")
+    keys: Path | None = Field(None, description="the file of the search service's API keys")
     shared_disk: bool = Field(
         default_factory=lambda: not any(name in os.environ for name in _PLATFORMS),
         description="whether all processes see the same files; by default they do, except on "
@@ -99,6 +100,11 @@ class Settings(BaseSettings):
         if self.home is None and self._root is None:
             return Path.home() / ".cache" / "clip_assets"
         return self.folder
+
+    @property
+    def keys_file(self) -> Path:
+        """The file of the search service's API keys."""
+        return self.keys or self.workplace / "keys.json"
 
     @cached_property
     def data_uri(self) -> str:

@@ -9,18 +9,19 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from clip_assets.errors import ClipAssetsError
+from clip_assets.keys import KeyFile
 from clip_assets.settings import Settings
 
 from . import log
 from .app import create_app
-from .server import DrainingServer, config_of, listen
+from .server import DrainingServer, asks_for_keys, config_of, listen
 from .settings import from_environment
 
 EPILOG = """\b
 Examples:
   python -m clip_assets.serving                            on this machine only
   python -m clip_assets.serving --port 9000 --next-port    port 9000, or the next free port
-  DATABASE_URL=postgresql://db/images python -m clip_assets.serving --host 0.0.0.0
+  python -m clip_assets.serving --host 0.0.0.0             for those with a key
   python -m clip_assets.serving --snapshot s3://bucket/clip/photos/snapshots
 """
 
@@ -30,6 +31,10 @@ def serve(
     port: Annotated[int, typer.Option(help="0 picks any free port.", min=0, max=65535)] = 8000,
     next_port: Annotated[bool, typer.Option(help="If busy, use the next free port.")] = False,
     collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
+    auth: Annotated[
+        bool | None,
+        typer.Option(help="Ask for API keys. Default: on every address but loopback."),
+    ] = None,
     snapshot: Annotated[
         str | None,
         typer.Option(envvar="CLIP_ASSETS_SNAPSHOT", help="Serve from this index snapshot."),
@@ -45,6 +50,9 @@ def serve(
     try:
         settings = from_environment()
         settings.collection = collection or settings.collection
+        settings.auth = asks_for_keys(
+            host, settings.auth or None if auth is None else auth, KeyFile(settings.keys)
+        )
         if snapshot:
             settings.dsn = SecretStr(_replica(snapshot))
         listening = listen(host, port, next_port)

@@ -7,11 +7,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
+from clip_assets.keys import KeyFile
+
 from . import errors
 from .live import Live
+from .metrics import Metrics
+from .middleware.access import Access
 from .middleware.access_log import AccessLog
 from .middleware.admission import Admission
 from .middleware.body_timeout import BodyTimeout
@@ -19,7 +24,8 @@ from .middleware.head import Head
 from .middleware.headers import SecurityHeaders
 from .middleware.prefix import Prefix
 from .middleware.too_large import TooLarge
-from .routes import health, images, page, search
+from .originals import Originals
+from .routes import embed, health, images, page, releases, search, session
 from .schema import Problem
 from .settings import ServingSettings
 from .watcher import Load, Watcher, load_model
@@ -33,9 +39,10 @@ TAGS = [
     {"name": "search", "description": "Search by a text, a stored image or an uploaded image."},
     {
         "name": "images",
-        "description": "Image records with lineage, and thumbnails by content hash.",
+        "description": "Image records, lineage and files, and thumbnails by content hash.",
     },
-    {"name": "service", "description": "Health, and the live release."},
+    {"name": "releases", "description": "The live release, and those before it."},
+    {"name": "service", "description": "Health, and the collections that are served."},
 ]
 
 
@@ -54,10 +61,25 @@ class Service(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         settings: ServingSettings = self.state.settings
-        inner = BodyTimeout(super().build_middleware_stack(), settings.body_seconds)
+        inner: ASGIApp = BodyTimeout(super().build_middleware_stack(), settings.body_seconds)
+        inner = Access(inner, settings, self.state.keys)
+        if settings.cors_origins:
+            inner = CORSMiddleware(
+                inner,
+                settings.cors_origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["Authorization", "Content-Type"],
+                expose_headers=["Retry-After", "X-Request-ID"],
+            )
         # At its fastest level: answers repeat themselves, and the event loop waits meanwhile.
-        smaller = GZipMiddleware(SecurityHeaders(TooLarge(inner)), 1000, compresslevel=1)
-        return Prefix(Admission(AccessLog(Head(smaller)), settings), settings.path_prefix)
+        smaller = GZipMiddleware(
+            SecurityHeaders(TooLarge(inner), embeddable=bool(settings.cors_origins)),
+            1000,
+            compresslevel=1,
+        )
+        count = self.state.metrics.observe
+        logged = AccessLog(Head(smaller), count)
+        return Prefix(Admission(logged, settings, count), settings.path_prefix)
 
 
 def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
@@ -75,9 +97,20 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
     )
     app.state.settings = settings
     app.state.live = Live(settings.silence_seconds)
+    app.state.metrics = Metrics(app.state.live)
     app.state.load = load
+    app.state.keys = KeyFile(settings.keys) if settings.auth else None
+    app.state.originals = Originals(settings)
     errors.install(app)
-    for routes in (page.router, search.router(settings), images.router, health.router):
+    for routes in (
+        page.router,
+        search.router(settings),
+        embed.router(settings),
+        images.router,
+        releases.router,
+        session.router,
+        health.router,
+    ):
         app.include_router(routes)
     app.mount("/static", StaticFiles(directory=page.FOLDER / "static"), name="static")
     return app
@@ -94,3 +127,4 @@ async def _watched(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await watching
         watcher.close()
+        app.state.originals.close()

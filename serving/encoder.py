@@ -23,6 +23,9 @@ class Model(Protocol):
 
     identity: ModelIdentity
 
+    @property
+    def enough(self) -> int: ...
+
     def encode_text(self, texts: list[str], /) -> Vector: ...
     def within_context(self, text: str, /) -> str: ...
     def encode_images(self, images: list[Image.Image], /) -> Vector: ...
@@ -58,6 +61,11 @@ class QueryEncoder:
         self._lanes = lanes
         # Used on the event loop alone, so it needs no lock.
         self._texts: LRUCache[str, EncodedText] = LRUCache(cache_size)
+
+    @property
+    def enough(self) -> int:
+        """The short side, in pixels, that the model needs of an uploaded photo."""
+        return self._model.enough
 
     def warm(self) -> None:
         """Run both towers once: the first call is many times slower, and no user should wait."""

@@ -18,6 +18,11 @@ class Snapshot:
     release: Release
     encoder: QueryEncoder
 
+    @property
+    def same_model(self) -> bool:
+        """False for an earlier release of another model: no text can be encoded for it."""
+        return self.release.identity.key == self.encoder.identity.key
+
 
 @dataclass
 class Live:

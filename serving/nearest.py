@@ -1,6 +1,6 @@
 """The images nearest to what a request asks for, on one connection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,15 @@ from psycopg.rows import TupleRow
 
 from clip_assets.search import search as index
 from clip_assets.search.filters import Filter
-from clip_assets.search.search import Hits, Release
+from clip_assets.search.search import Hit, Release
 
+from .cursor import Cursor
 from .encoder import Vector
 from .errors import Unanswerable
 
-_MOST = 1_000  # hits to look through for those that are no duplicates
+DEEPEST = 10_000
+"""Hits that all pages of an answer may have together."""
+
 _NOTHING = 1e-3  # a sum of unit vectors this much shorter than they are points nowhere
 
 
@@ -29,19 +32,34 @@ class Part:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Up to `k` hits that pass the filter, score at least `min_score`, are not excluded and, with
-    `collapse`, are of different content."""
+    """Up to `k` hits that pass the filter, score at least `min_score`, are not excluded, come
+    after the cursor and, with `collapse`, are of different content.
+
+    `query` names the query in the cursor of the next page.
+    """
 
     k: int
+    query: str
     only: Filter | None = None
     min_score: float | None = None
     excluded: frozenset[str] = frozenset()
     collapse: bool = False
+    after: Cursor | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Hits, best first. `complete` is false if the search used up its budget before it found k;
+    `following` is where the next page begins, or None if there is none."""
+
+    hits: tuple[Hit, ...]
+    complete: bool = True
+    following: Cursor | None = None
 
 
 def nearest(
     connection: Connection[TupleRow], release: Release, parts: Sequence[Part], wanted: Wanted
-) -> Hits | None:
+) -> Page | None:
     """The hits, or None if the release lacks one of the images.
 
     Images that are searched for are not among the hits. Raises Unanswerable if a vector is not of
@@ -58,13 +76,31 @@ def nearest(
             vectors.append(part.of)
     excluded = wanted.excluded | {part.of for part in parts if isinstance(part.of, str)}
     together = _together(vectors, [part.weight for part in parts], release.identity.dim)
-    count = wanted.k + len(excluded)
+    given = wanted.after.given if wanted.after else 0
+    count = given + wanted.k + len(excluded) + 1  # one more tells whether another page follows
     while True:
+        count = min(count, DEEPEST)
         found = index.search(connection, release, together, count, wanted.only)
-        hits = _kept(found, excluded, wanted, found.complete and len(found.hits) < count)
-        if hits.complete or not wanted.collapse or not found.complete or count > _MOST:
-            return hits
+        kept = list(_after(wanted.after, _kept(found.hits, excluded, wanted)))
+        all_seen = found.complete and (
+            len(found.hits) < count or _below(found.hits[-1], wanted.min_score)
+        )
+        if len(kept) > wanted.k or all_seen or not found.complete or count == DEEPEST:
+            return _page(release, wanted, kept, all_seen)
         count *= 2  # to fill the places of duplicates
+
+
+def _page(release: Release, wanted: Wanted, kept: list[Hit], all_seen: bool) -> Page:
+    hits = tuple(kept[: wanted.k])
+    complete = all_seen or len(hits) == wanted.k
+    if len(kept) <= wanted.k:
+        return Page(hits, complete)
+    score, before = hits[-1].score, wanted.after
+    ties = sum(hit.score == score for hit in hits)
+    if before and before.score == score:
+        ties += before.ties
+    given = len(hits) + (before.given if before else 0)
+    return Page(hits, complete, Cursor(release.id, wanted.query, score, ties, given))
 
 
 def _together(vectors: Sequence[Vector], weights: Sequence[float], dim: int) -> Vector:
@@ -91,17 +127,28 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def _kept(found: Hits, excluded: frozenset[str], wanted: Wanted, exhausted: bool) -> Hits:
-    others = [hit for hit in found.hits if hit.image_id not in excluded]
-    if wanted.min_score is not None:
-        close = [hit for hit in others if hit.score >= wanted.min_score]
-    else:
-        close = others
-    if wanted.collapse:
-        unlike = {hit.sha256: hit for hit in reversed(close)}  # of each, the nearest stays
-        different = [hit for hit in close if unlike[hit.sha256] is hit]
-    else:
-        different = close
-    kept = tuple(different[: wanted.k])
-    cut = len(close) < len(others)
-    return Hits(kept, exhausted or cut or len(kept) == wanted.k)
+def _below(hit: Hit, min_score: float | None) -> bool:
+    return min_score is not None and hit.score < min_score
+
+
+def _kept(hits: Sequence[Hit], excluded: frozenset[str], wanted: Wanted) -> Iterator[Hit]:
+    shown: set[str] = set()
+    for hit in hits:
+        if hit.image_id in excluded or _below(hit, wanted.min_score):
+            continue
+        if wanted.collapse and hit.sha256 in shown:
+            continue
+        shown.add(hit.sha256)
+        yield hit
+
+
+def _after(cursor: Cursor | None, hits: Iterator[Hit]) -> Iterator[Hit]:
+    """The hits after the cursor; those of equal score are in the order of their ids."""
+    ties = cursor.ties if cursor else 0
+    for hit in hits:
+        if cursor and hit.score > cursor.score:
+            continue
+        if cursor and hit.score == cursor.score and ties:
+            ties -= 1
+            continue
+        yield hit

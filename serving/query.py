@@ -1,13 +1,15 @@
 """What a search may ask for."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from clip_assets.search.accuracy import Accuracy
 from clip_assets.search.filters import Filter
 
-MAX_K = 100
+MAX_K = 1_000
 MAX_TERMS = 16
+MAX_BATCH = 16
 
 
 def _without_nul(text: str) -> str:
@@ -29,6 +31,26 @@ ImageId = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_
 Count = Annotated[int, Field(ge=1, le=MAX_K, description="how many hits")]
 MinScore = Annotated[
     float | None, Field(ge=-1, le=1, description="return only hits with at least this score")
+]
+CursorText = Annotated[
+    str | None,
+    Field(max_length=500, description="`cursor` of the page before; only `k` may differ from it"),
+]
+HowAccurate = Annotated[
+    Accuracy,
+    Field(
+        description="`balanced` searches as the release was judged, `fast` keeps a measured recall "
+        "of 0.9, `exact` compares all images"
+    ),
+]
+Inclusion = Literal["lineage", "original", "vector"]
+Included = Annotated[
+    tuple[Inclusion, ...],
+    Field(max_length=3, description="what each hit has besides: `original` is its address"),
+]
+ReleaseId = Annotated[
+    int | None,
+    Field(ge=1, le=2**63 - 1, description="a published release; default: the live one"),
 ]
 CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
 InCollection = Annotated[
@@ -58,19 +80,11 @@ class Term(BaseModel):
         return self
 
 
-class SearchRequest(BaseModel):
-    """A text, the id of a stored image to find similar images for, or several terms."""
+class SearchOptions(BaseModel):
+    """How many hits, which ones, and what each of them has."""
 
     model_config = ConfigDict(extra="forbid")
 
-    text: Text | None = None
-    image_id: ImageId | None = None
-    terms: tuple[Term, ...] | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_TERMS,
-        description="searched together: the sum of their unit vectors, each times its weight",
-    )
     k: Count = 24
     min_score: MinScore = None
     exclude_ids: tuple[ImageId, ...] = Field(
@@ -80,7 +94,24 @@ class SearchRequest(BaseModel):
         False, description="return only one image of those whose files are equal"
     )
     filter: Filter | None = Field(None, description="return only images that match")
+    cursor: CursorText = None
+    accuracy: HowAccurate = "balanced"
+    include: Included = ("lineage",)
     collection: InCollection = None
+    release: ReleaseId = None
+
+
+class SearchRequest(SearchOptions):
+    """A text, the id of a stored image to find similar images for, or several terms."""
+
+    text: Text | None = None
+    image_id: ImageId | None = None
+    terms: tuple[Term, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TERMS,
+        description="searched together: the sum of their unit vectors, each times its weight",
+    )
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -100,7 +131,11 @@ class AddressQuery(Filter):
     image_id: ImageId | None = Field(None, description="or the image to find similar ones for")
     k: Count = 24
     min_score: MinScore = None
+    collapse_duplicates: bool = False
+    cursor: CursorText = None
+    accuracy: HowAccurate = "balanced"
     collection: InCollection = None
+    release: ReleaseId = None
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -116,9 +151,41 @@ class AddressQuery(Filter):
             image_id=self.image_id,
             k=self.k,
             min_score=self.min_score,
-            filter=only if only.predicate else None,
+            collapse_duplicates=self.collapse_duplicates,
+            filter=only if only != Filter() else None,
+            cursor=self.cursor,
+            accuracy=self.accuracy,
             collection=self.collection,
+            release=self.release,
         )
+
+
+class BatchRequest(BaseModel):
+    """Several searches in one request; they share its deadline."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    searches: tuple[SearchRequest, ...] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class EmbedRequest(BaseModel):
+    """Texts to encode with the live release's model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: tuple[Text, ...] = Field(min_length=1, max_length=MAX_BATCH)
+    collection: InCollection = None
+
+
+class CompareRequest(BaseModel):
+    """One query, searched in two releases of a collection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: SearchRequest = Field(description="its own `release` and `cursor` are ignored")
+    releases: tuple[
+        Annotated[int, Field(ge=1, le=2**63 - 1)], Annotated[int, Field(ge=1, le=2**63 - 1)]
+    ]
 
 
 def filter_of_form(text: str) -> Filter | None:

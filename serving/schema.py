@@ -1,14 +1,20 @@
 """The response models of the API, with the descriptions shown in its documentation."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, Self
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AnyHttpUrl, BaseModel, Field
 
 from clip_assets.model import ModelIdentity
-from clip_assets.search.search import Hit, Release
+from clip_assets.quality.recall import Recall
+from clip_assets.search.accuracy import Accuracy
+from clip_assets.search.search import Hit, Origin, Published, Release
 
+from .query import Inclusion
 from .settings import ServingSettings
 
 UNTRAINED = "untrained model: results are meaningless"
@@ -36,6 +42,12 @@ class ImageOut(BaseModel):
     height: int
     sha256: str
     thumbnail: str
+    columns: dict[str, str | int | float | bool | None] = Field(
+        description="the value of each declared column; null where nothing is known"
+    )
+    original: str | None = Field(
+        None, description="address of the image itself; null if the service does not give it"
+    )
     lineage: LineageOut
 
     @classmethod
@@ -48,14 +60,74 @@ class ImageOut(BaseModel):
             if hasattr(hit.lineage, name)
         }
         lineage["run_url"] = _run_url(settings.dagster_url, hit.lineage.run_id)
-        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}.webp"
+        if settings.gives(hit.uri):
+            quoted = quote(hit.image_id, safe="")
+            fields["original"] = f"{settings.path_prefix}/v1/images/{quoted}/original"
+        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}"
         return cls.model_validate({**fields, "lineage": lineage})
 
 
 class HitOut(ImageOut):
-    """One image and its similarity to the query."""
+    """One image and its similarity to the query; some fields are there only if asked for."""
 
     score: float = Field(description="cosine similarity, -1 to 1")
+    lineage: LineageOut | None = None  # type: ignore[assignment]
+    vector: list[float] | None = Field(None, description="its unit vector, of the release's model")
+
+    @classmethod
+    def with_only(
+        cls,
+        hit: Hit,
+        settings: ServingSettings,
+        include: Collection[Inclusion],
+        vector: NDArray[np.float32] | None,
+    ) -> Self:
+        """The hit with what was asked for."""
+        found = cls.of(hit, settings)
+        if "lineage" not in include:
+            found.lineage = None
+        if "original" not in include:
+            found.original = None
+        if vector is not None:
+            found.vector = vector.tolist()
+        return found
+
+
+class OriginOut(BaseModel):
+    """Why an image is in the answers: the file, the shard, the commit, the run and the release."""
+
+    image_id: str
+    uri: str
+    sha256: str
+    shard: str
+    row: int = Field(description="of the shard's parquet")
+    version: int = Field(description="of the shard")
+    digest: str = Field(description="of the shard's commit")
+    commit_path: str = Field(description="below the collection's files")
+    run_id: str
+    run_url: str | None
+    job_id: str
+    device: str
+    loaded_at: datetime
+    model: str
+    identity: ModelIdentity
+    release: int
+    release_run_id: str
+    release_run_url: str | None
+    published_at: datetime
+
+    @classmethod
+    def of(cls, origin: Origin, release: Release, settings: ServingSettings) -> Self:
+        return cls(
+            **vars(origin),
+            run_url=_run_url(settings.dagster_url, origin.run_id),
+            model=release.identity.short,
+            identity=release.identity,
+            release=release.id,
+            release_run_id=release.run_id,
+            release_run_url=_run_url(settings.dagster_url, release.run_id),
+            published_at=release.published_at,
+        )
 
 
 class ReleaseOut(BaseModel):
@@ -83,6 +155,37 @@ class ReleaseOut(BaseModel):
             ef_search=release.ef_search,
             published_at=release.published_at,
             warning=warning(release),
+        )
+
+
+class PublishedOut(BaseModel):
+    """A release in its collection's history."""
+
+    id: int
+    live: bool
+    searchable: bool = Field(description="false once its index is dropped")
+    model: str
+    same_model: bool = Field(description="as the live release's: only then texts can be compared")
+    rows: int
+    published_at: datetime
+    taken_back_at: datetime | None = Field(description="when a rollback left it")
+    run_id: str
+    run_url: str | None
+
+    @classmethod
+    def of(cls, published: Published, live: Release, settings: ServingSettings) -> Self:
+        release = published.release
+        return cls(
+            id=release.id,
+            live=published.live,
+            searchable=published.dropped_at is None,
+            model=release.identity.short,
+            same_model=release.identity.key == live.identity.key,
+            rows=release.rows,
+            published_at=release.published_at,
+            taken_back_at=published.taken_back_at,
+            run_id=release.run_id,
+            run_url=_run_url(settings.dagster_url, release.run_id),
         )
 
 
@@ -118,11 +221,13 @@ class Query(BaseModel):
     terms: list[TermOut] | None = None
 
 
-class Took(BaseModel):
-    """Milliseconds, without time spent in queues."""
+class Timings(BaseModel):
+    """Milliseconds."""
 
+    waited: float = Field(description="in queues")
     encode: float
     search: float
+    total: float = Field(description="since the whole request had arrived")
 
 
 class SearchAnswer(BaseModel):
@@ -132,12 +237,50 @@ class SearchAnswer(BaseModel):
     collection: str
     release: AnswerRelease
     warning: str | None = Field(description="set if the results are meaningless")
-    took_ms: Took
+    accuracy: Accuracy
+    measured_recall: Recall | None = Field(
+        description="recall@10 of such searches, measured before the release was published, with "
+        "its lower bound at 95 % confidence; under a filter the lowest that was measured"
+    )
+    timings_ms: Timings
     complete: bool = Field(
         description="false if search stopped at its limit with fewer than k hits; more images may "
         "match"
     )
+    cursor: str | None = Field(description="for the next page; null if this is the last")
     hits: list[HitOut]
+
+
+class BatchItem(BaseModel):
+    """The answer of one search of a batch, or why it has none."""
+
+    answer: SearchAnswer | None = None
+    problem: "Problem | None" = None
+
+
+class BatchAnswer(BaseModel):
+    """An item for each search, in their order."""
+
+    items: list[BatchItem]
+
+
+class Embeddings(BaseModel):
+    """Unit vectors of the live release's model, one for each text or image, in their order."""
+
+    collection: str
+    model: str
+    identity_key: str = Field(description="only vectors of equal keys are comparable")
+    dim: int
+    vectors: list[list[float]]
+
+
+class Comparison(BaseModel):
+    """The answers of two releases to one query."""
+
+    overlap: float | None = Field(
+        description="the share of hits that both have; null if neither has any"
+    )
+    answers: tuple[SearchAnswer, SearchAnswer]
 
 
 class Problem(BaseModel):

@@ -5,12 +5,14 @@ import errno
 import logging
 import signal
 import socket
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from clip_assets.errors import SettingsError
+from clip_assets.keys import KeyFile
 
 from .connections import BACKLOG, Connections
 from .live import Live
@@ -33,6 +35,8 @@ def config_of(app: FastAPI, settings: ServingSettings) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
 
@@ -78,6 +82,27 @@ def listen(host: str, port: int, step_over: bool) -> socket.socket:
                 raise SettingsError(f"Cannot listen on {host}:{candidate}: {error}.") from error
             logger.warning("port %s is in use", candidate)
     raise SettingsError(f"Port {port} on {host} is in use. Choose another one with --port.")
+
+
+def asks_for_keys(host: str, auth: bool | None, keys: KeyFile) -> bool:
+    """Whether requests need a key: on every address but loopback, unless `auth` says otherwise.
+
+    Raises SettingsError if they would, and there are none: nobody could use the service.
+    """
+    needed = not _is_loopback(host) if auth is None else auth
+    if needed and not keys.keys():
+        raise SettingsError(
+            f"{host} can be reached by other machines, and there are no API keys. Make one with "
+            "`clip-assets keys add NAME`, or let everybody in with --no-auth."
+        )
+    return needed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def address(listening: socket.socket) -> str:

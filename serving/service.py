@@ -8,17 +8,18 @@ from fastapi import Depends, Request
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
-from clip_assets.search.search import Hits, Release
+from clip_assets.search import search as index
+from clip_assets.search.search import Release
 
 from .bulkhead import Deadline
-from .errors import IndexDamaged
-from .live import Live
+from .errors import IndexDamaged, NotFound
+from .live import Live, Snapshot
 from .middleware.access_log import notes_of
 from .middleware.admission import since_arrival
+from .originals import Originals
 from .settings import ServingSettings
 
 T = TypeVar("T")
-NOTHING = Hits(())
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,32 @@ class Context:
     settings: ServingSettings
     live: Live
     deadline: Deadline
+    originals: Originals
+
+    async def snapshot(self, collection: str | None, release_id: int | None) -> Snapshot:
+        """The collection's live release, or an earlier one, with the encoder that is loaded.
+
+        Raises NotFound if there is no such release, or if its index is dropped.
+        """
+        live = self.live.require(collection)
+        name = live.release.collection
+        if release_id in (None, live.release.id):
+            return live
+        release = await self.live.database.run(
+            lambda connection: index.release_of(connection, name, int(release_id or 0)),
+            self.deadline,
+        )
+        if release is None:
+            raise NotFound(f"{name} has no release {release_id} whose index still exists.")
+        return Snapshot(release, live.encoder)
+
+    @property
+    def passed_ms(self) -> float:
+        """Milliseconds since the whole request had arrived."""
+        return round((self.settings.deadline_seconds - self.deadline.left) * 1000, 2)
 
     async def ask(self, release: Release, work: Callable[[Connection[TupleRow]], T]) -> T:
-        """The result of `work` on a connection: Hits, an image, or None.
+        """The result of `work` on a connection: a page of hits, an image, or None.
 
         Raises IndexDamaged rather than return nothing because the index lost its rows.
         """
@@ -40,7 +64,7 @@ class Context:
                 found = work(connection)
             except errors.UndefinedTable as error:
                 raise IndexDamaged(release) from error
-            if found is None or found == NOTHING:
+            if found is None or getattr(found, "hits", True) == ():
                 self.live.canary.check(connection, release)
             return found
 
@@ -53,7 +77,8 @@ async def _context(request: Request) -> Context:
     settings: ServingSettings = request.app.state.settings
     left = settings.deadline_seconds - since_arrival(request.scope)
     deadline = Deadline.within(left, request.is_disconnected, notes_of(request.scope))
-    return Context(settings, request.app.state.live, deadline)
+    state = request.app.state
+    return Context(settings, state.live, deadline, state.originals)
 
 
 ContextDep = Annotated[Context, Depends(_context)]

@@ -1,14 +1,25 @@
 """The settings of one service, from the environment (`CLIP_ASSETS_SERVING_…`) or `.env`."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
+from limits import parse
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clip_assets import project
 from clip_assets.errors import SettingsError
 from clip_assets.processors import available
-from clip_assets.settings import env_files
+from clip_assets.settings import Settings, env_files
+
+
+def _is_rate(text: str | None) -> str | None:
+    if text:
+        parse(text)  # raises ValueError
+    return text or None
+
+
+Rate = Annotated[str | None, AfterValidator(_is_rate)]
 
 
 class ServingSettings(BaseSettings):
@@ -34,6 +45,24 @@ class ServingSettings(BaseSettings):
     note: str | None = Field(
         None, description="one line shown on the page, about the collection or model"
     )
+
+    auth: bool = Field(False, description="ask for API keys, as on any address but loopback")
+    keys: Path = Field(
+        default_factory=lambda: Settings().keys_file, description="default: CLIP_ASSETS_KEYS"
+    )
+    rate_per_key: Rate = Field(None, description="such as 600/minute; more get 429")
+    rate_per_address: Rate = Field(None, description="the same without keys")
+    cors_origins: tuple[str, ...] = Field(
+        (), description="other sites whose scripts may use the API, such as https://example.com"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks whose X-Forwarded-For and -Proto are believed"
+    )
+
+    originals: tuple[str, ...] = Field(
+        (), description="give images whose URI is below one of these folders or bucket prefixes"
+    )
+    original_bytes: int = Field(64 * 2**20, ge=1, description="larger images are not given")
 
     path_prefix: Annotated[str, BeforeValidator(lambda prefix: prefix.rstrip("/"))] = Field(
         "", pattern="^(/[^/?#]+)*$", description="such as /clip, below which a proxy shows it all"
@@ -69,6 +98,10 @@ class ServingSettings(BaseSettings):
     load_retry_seconds: float = Field(30.0, gt=0, description="before loading a model again")
     drain_seconds: float = Field(2.0, ge=0, description="reported unready before shutting down")
     private: bool = Field(False, description="keep thumbnails out of shared caches")
+
+    def gives(self, uri: str) -> bool:
+        """Whether the image at this address of the catalog may be given to clients."""
+        return any(uri.startswith(f"{below.rstrip('/')}/") for below in self.originals)
 
 
 def from_environment() -> ServingSettings:

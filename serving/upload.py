@@ -14,7 +14,7 @@ from clip_assets.node.decode import QUERY, Rejected, decode
 from .errors import UnusableImage
 
 _PROGRESSIVE_PIXELS = 10_000_000  # its coefficients are held whole: 6 bytes a pixel
-_SCALES = (1, 2, 4, 8)
+_SMALLEST_FRACTION = 8  # of a JPEG's sides
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,18 @@ class Budget:
     jpeg_pixels: int
 
 
-def decoded(data: bytes, budget: Budget) -> Image.Image:
-    """The RGB image in `data`; of a large JPEG, smaller. Raises UnusableImage with the reason."""
+def decoded(data: bytes, budget: Budget, enough: int | None = None) -> Image.Image:
+    """The RGB image in `data`; of a large JPEG, smaller, with sides of at least `enough` pixels
+    where the budget has room for them. Raises UnusableImage with the reason."""
     try:
-        data = _reduced(data, budget)
-        limits = replace(QUERY, max_bytes=len(data), max_pixels=budget.pixels)
-        return decode(data, limits).image
+        _refuse_large(data, budget)
+        limits = replace(
+            QUERY,
+            max_bytes=len(data),
+            max_pixels=budget.pixels,
+            max_reduction=_SMALLEST_FRACTION,
+        )
+        return decode(data, limits, enough).image
     except Rejected as rejected:
         remedy = " Scale it down to 1,000 pixels a side." if "pixels" in rejected.reason else ""
         raise UnusableImage(
@@ -38,30 +44,17 @@ def decoded(data: bytes, budget: Budget) -> Image.Image:
         ) from rejected
 
 
-def _reduced(data: bytes, budget: Budget) -> bytes:
-    """A JPEG with too many pixels as a smaller PNG, decoded in a fraction of the time and memory;
-    anything else unchanged."""
+def _refuse_large(data: bytes, budget: Budget) -> None:
+    """Refuse a JPEG by its header. Raises Rejected."""
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
     except Exception:  # any class, as in `decode`, which says what is wrong
-        return data
+        return
     pixels = image.width * image.height
     if pixels <= budget.pixels:
-        return data
-    _refuse_large(pixels, budget, bool(image.info.get("progressive")))
-    scale = next((s for s in _SCALES if pixels <= budget.pixels * s * s), _SCALES[-1])
-    image.draft(None, (image.width // scale, image.height // scale))
-    file = io.BytesIO()
-    try:
-        image.convert("RGB").save(file, "PNG", compress_level=0, exif=image.getexif())
-    except Exception as error:  # as above
-        raise Rejected("damaged JPEG") from error
-    return file.getvalue()
-
-
-def _refuse_large(pixels: int, budget: Budget, progressive: bool) -> None:
+        return
     kind, most = "JPEG", budget.jpeg_pixels
-    if progressive:
+    if image.info.get("progressive"):
         kind, most = "progressive JPEG", min(most, _PROGRESSIVE_PIXELS)
     if pixels > most:
         raise Rejected(

@@ -39,7 +39,7 @@ def load_model(spec: ModelSpec, device: str | None) -> Model:
     """Import torch here, in the loading thread: it takes seconds, and the page does not need it."""
     from clip_assets.node import encoder
 
-    return encoder.load(spec, device)
+    return encoder.load(spec, *([device] if device else []))
 
 
 @dataclass(frozen=True)

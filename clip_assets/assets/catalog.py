@@ -34,7 +34,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
         objects = clip_assets_installation.objects(collection.name)
         before = catalog.read(objects)
         known = {shard.shard: shard for shard in before.shards} if before else {}
-        images = open_source(source)
+        images = open_source(source, collection.knowledge)
         head = catalog.refresh(
             objects,
             collection.name,
@@ -42,6 +42,8 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
             images.list(),
             collection.shard_size,
             skipped=images.skipped,
+            columns=collection.columns,
+            told=lambda: images.told,
             max_vanished_share=collection.max_vanished_share,
         )
         keys = [shard.shard for shard in head.shards]
@@ -63,6 +65,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
                 "new_or_changed_shards": len(changed),
                 "tombstones": sum(shard.rows - shard.live for shard in head.shards),
                 "skipped": dg.MetadataValue.json(head.skipped),
+                "columns": dg.MetadataValue.json(head.told.sentences),
                 "partitions_restored": len(deleted),
                 "materializations_restored": recorded,
             },

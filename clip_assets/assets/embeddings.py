@@ -3,6 +3,8 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import NamedTuple
 
 import dagster as dg
 from pydantic import Field
@@ -13,9 +15,10 @@ from clip_assets.assets.shard_metadata import Metadata, brief, column_schema, fu
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
-from clip_assets.compute.skypilot.client import PipesSkyPilotClient
+from clip_assets.compute.skypilot.client import SkyPilotEmbedClient
 from clip_assets.dagster_private import is_canceling, retried_tags
 from clip_assets.node import job as jobs
+from clip_assets.node.earlier import same_images
 from clip_assets.node.job import EmbedJob
 from clip_assets.resources import Installation
 from clip_assets.runs import worker
@@ -62,8 +65,9 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
             head = catalog.require(objects, collection.name)
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
-            client = PipesSkyPilotClient(collection.sky) if collection.sky else clip_assets_compute
-            run = _Run(context, collection, objects, head, client, config.batch_size)
+            client = SkyPilotEmbedClient(collection.sky) if collection.sky else clip_assets_compute
+            clients = _Clients(client, clip_assets_compute)
+            run = _Run(context, collection, objects, head, clients, config.batch_size)
             try:
                 # Closing the generator lets the client stop a job that this run no longer awaits.
                 with closing(run.outcomes()) as outcomes:
@@ -99,6 +103,13 @@ def _renewed(
     return head
 
 
+class _Clients(NamedTuple):
+    """Where jobs run, and where those run that need no GPU."""
+
+    jobs: EmbedClient
+    here: EmbedClient
+
+
 @dataclass
 class _Run:
     """One run. `unfinished` maps each uncommitted shard to the reason."""
@@ -107,7 +118,7 @@ class _Run:
     collection: Collection
     objects: Objects
     head: Catalog
-    client: EmbedClient
+    clients: _Clients
     batch_size: int | None
     recorded: dict[str, Metadata] = field(default_factory=dict)
     unfinished: dict[str, str] = field(init=False)
@@ -128,8 +139,22 @@ class _Run:
                 yield ShardOutcome(shard.shard, "unchanged", "")
             else:
                 due.append(shard.shard)
-        if due:
-            yield from self.client.run(self.context, self.objects, self._job(due))
+        here = [shard for shard in due if self._needs_no_gpu(shard)]
+        elsewhere = [shard for shard in due if shard not in here]
+        if here:
+            told = f"{len(here)} shards with new captions or columns need no GPU"
+            self.context.log.info(f"{told}: they are made on this machine")
+            yield from self.clients.here.run(self.context, self.objects, self._job(here, here))
+        if elsewhere:
+            yield from self.clients.jobs.run(self.context, self.objects, self._job(elsewhere))
+
+    def _needs_no_gpu(self, key: str) -> bool:
+        """Whether a job of SkyPilot would only take rows over, as this machine can, too."""
+        if self.collection.sky is None or find_spec("open_clip") is None:
+            return False
+        (shard,) = self.head.pick([key])
+        slug = self.collection.spec.slug
+        return same_images(self.objects, slug, shard, self.head.columns)
 
     def record(self, outcome: ShardOutcome) -> Iterator[dg.AssetMaterialization]:
         if outcome.state == "failed":
@@ -161,12 +186,13 @@ class _Run:
         key = self.collection.embeddings_key
         return dg.AssetMaterialization(key, partition=shard, metadata=metadata)
 
-    def _job(self, due: list[str]) -> EmbedJob:
+    def _job(self, due: list[str], named: list[str] | None = None) -> EmbedJob:
+        """The job for these shards, named after `named`, else after all that were asked for."""
         context = self.context
         # The id uses the requested shards: the due ones become fewer while a job runs.
         job_id = jobs.id_of(
             self.collection.spec.slug,
-            context.partition_keys,
+            named or context.partition_keys,
             context.run.run_id,
             context.retry_number,
         )

@@ -24,7 +24,7 @@ def sample(objects: Objects, commit: Commit) -> list[Image.Image]:
     """Thumbnails, sampled evenly from the shard's first part; at most `AT_MOST`."""
     table = commits.read_part(objects, commit.parts[0], ["thumbnail"])
     step = max(1, len(table) // AT_MOST)
-    thumbnails = table.column("thumbnail").to_pylist()[::step][:AT_MOST]
+    thumbnails = [data for data in table.column("thumbnail").to_pylist() if data][::step][:AT_MOST]
     return [Image.open(io.BytesIO(data)).convert("RGB") for data in thumbnails]
 
 
@@ -56,7 +56,7 @@ def _grid(pictures: Sequence[Image.Image], side: int) -> Image.Image:
 
 
 def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
-    """Markdown with a small JPEG that shows each pair of WebP thumbnails side by side."""
+    """Markdown with a small JPEG that shows each pair of thumbnails side by side."""
     if not pairs:
         return "_none_"
     across = _COLUMNS // 2

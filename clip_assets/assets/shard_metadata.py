@@ -9,7 +9,8 @@ from clip_assets import catalog
 from clip_assets.assets.pictures import put_sheet, sample, strip
 from clip_assets.assets.rejects import reasons_table, rejected_images
 from clip_assets.catalog import Catalog
-from clip_assets.compute import Machine, ShardOutcome
+from clip_assets.compute import ShardOutcome
+from clip_assets.dagster_skypilot import Machine
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec
 from clip_assets.store import commit as commits
@@ -27,7 +28,7 @@ _COLUMNS = {
     "sha256": "hash of the image file; thumbnails are looked up by it",
     "width": "pixels, after EXIF rotation",
     "height": "pixels, after EXIF rotation",
-    "thumbnail": "WebP",
+    "thumbnail": "JPEG, or empty without thumbnails",
     "embedding": "unit length, so a dot product is the cosine similarity",
 }
 
@@ -57,6 +58,7 @@ def full(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome
         **({"carried_from": commit.carried_from} if commit.carried_from else {}),
         "images_per_second": round(speed, 1),
         "seconds": round(commit.seconds, 1),
+        **_of_stages(commit),
         "device": commit.device,
         "model": commit.identity.short,
         "digest": commit.digest,
@@ -109,6 +111,17 @@ def _of_rejects(objects: Objects, head: Catalog, spec: ModelSpec, commit: Commit
         path = paths.picture(commits.path_of(spec.slug, commit), "rejected-images")
         found["rejected_images"] = dg.MetadataValue.path(put_sheet(objects, path, pictures))
     return found
+
+
+def _of_stages(commit: Commit) -> Metadata:
+    """What to buy more of, and how busy each stage was; commits of earlier versions do not say."""
+    if not commit.stage_seconds or not commit.seconds:
+        return {}
+    busy = {
+        f"{stage}_busy": round(seconds / commit.workers[stage] / commit.seconds, 2)
+        for stage, seconds in commit.stage_seconds.items()
+    }
+    return {"limited_by": commit.limited_by, **busy}
 
 
 def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> Metadata:

@@ -14,6 +14,7 @@ from clip_assets.catalog import Shard
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import AssetJob, requested_backfills
 from clip_assets.resources import Installation
+from clip_assets.source.config import Knowledge
 from clip_assets.source.open import open_source
 from clip_assets.status import is_live, missing_shards
 
@@ -39,7 +40,7 @@ def new_images_sensor(
     comparison to a later tick.
     """
     source = collection.require_source()
-    lister = Lister(lambda: open_source(source).list(), patience)
+    lister = Lister(lambda: open_source(source, collection.knowledge).list(), patience)
 
     @dg.sensor(
         name=f"{collection.name}_new_images",
@@ -58,11 +59,13 @@ def new_images_sensor(
         listing = lister.digest()
         if listing is None:
             yield dg.SkipReason(lister.progress)
-        elif head.listing == listing:
+        elif head.listing == listing and head.columns == collection.columns:
             yield dg.SkipReason("The source has not changed.")
         else:
-            # Both, because a source may go back to what it was.
-            key = f"{head.listing[:32]} {listing[:32]}"
+            declared = Knowledge(columns=collection.columns).model_dump_json()
+            # Before and after, because a source may go back to what it was.
+            change = f"{head.listing} {listing} {declared}"
+            key = hashlib.sha256(change.encode()).hexdigest()
             yield dg.RunRequest(run_key=key, asset_selection=[collection.catalog_key])
 
     return new_images

@@ -11,6 +11,7 @@ from clip_assets.collection import Collection
 from clip_assets.errors import DatabaseError
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.resources import Installation
+from clip_assets.source.described import Told
 from clip_assets.status import left_behind, live_release
 
 
@@ -42,6 +43,24 @@ def catalog_checks(
         )
 
     yield ids_unique
+
+    @dg.asset_check(
+        asset=collection.catalog_key,
+        description="Images find a row in the tables that captions and columns come from, and the "
+        "values are of the columns' types.",
+    )
+    def columns_joined(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        head = catalog.read(clip_assets_installation.objects(collection.name))
+        told = head.told if head else Told()
+        nothing = any(join.images and not join.matched for join in told.joins)
+        return dg.AssetCheckResult(
+            passed=not told.faults,
+            severity=dg.AssetCheckSeverity.ERROR if nothing else dg.AssetCheckSeverity.WARN,
+            description="; ".join(told.faults) or None,
+            metadata={"found": dg.MetadataValue.json(told.sentences)},
+        )
+
+    yield columns_joined
 
     @dg.asset_check(
         asset=collection.catalog_key,

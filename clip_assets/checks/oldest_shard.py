@@ -39,7 +39,8 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
     def oldest_shard(
         context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
     ) -> dg.AssetCheckResult:
-        objects, slug = clip_assets_installation.objects(collection.name), collection.spec.slug
+        objects = clip_assets_installation.objects(collection.name)
+        slug = collection.spec.slug
         newest = commits.newest(objects, slug)
         if not newest:
             return _failed("No shard is embedded.")

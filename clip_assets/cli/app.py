@@ -19,13 +19,18 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from clip_assets import project
-from clip_assets.errors import ClipAssetsError
+from clip_assets.errors import ClipAssetsError, SettingsError
+from clip_assets.keys import KeyFile
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
 
 sky_app = typer.Typer(
     no_args_is_help=True,
     help="Embedding jobs on SkyPilot, without Dagster.\n\n    clip-assets sky launch photos",
+)
+keys_app = typer.Typer(
+    no_args_is_help=True,
+    help="API keys of the search service.\n\n    clip-assets keys add website",
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +39,9 @@ app = typer.Typer(
     help="Make a bucket of images searchable, and trace every hit to its source.",
 )
 app.add_typer(sky_app, name="sky")
+app.add_typer(keys_app, name="keys")
 out = Console()
+errors = Console(stderr=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = 1000  # another program reads it: nothing is cut off or wrapped
 
@@ -249,11 +256,15 @@ def backfill(
 @sky_app.command("launch")
 def sky_launch(
     collection: CollectionArgument,
+    *,
     shards: Annotated[
         str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
     ] = "missing",
     shards_per_job: Annotated[
         int | None, typer.Option(min=1, help="Default: the collection's shards_per_run.")
+    ] = None,
+    num_jobs: Annotated[
+        int | None, typer.Option(min=1, help="Divide the shards among so many jobs instead.")
     ] = None,
     model: ModelOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until all jobs end.")] = False,
@@ -264,20 +275,46 @@ def sky_launch(
 
         clip-assets sky launch photos
 
+        clip-assets sky launch photos --num-jobs 100
+
         clip-assets sky launch photos --shards 0..999 --shards-per-job 10 --wait
     """
     from clip_assets.cli.backfill import Backfill
-    from clip_assets.cli.sky_launch import follow, launch
+    from clip_assets.cli.sky_launch import by_count, by_size, follow, launch
 
     warnings.filterwarnings("ignore", module="dagster")
     with _explained():
         settings = Settings()
         prepare_dagster_home(settings)
         work = Backfill(settings, collection, model)
-        size = shards_per_job or work.collection.shards_per_run
-        launched = launch(work.collection, work.objects, work.chosen(shards), size, out)
+        if shards_per_job and num_jobs:
+            raise SettingsError("Give --shards-per-job or --num-jobs, not both.")
+        chosen = work.chosen(shards)
+        if num_jobs:
+            ranges = by_count(chosen, num_jobs)
+        else:
+            ranges = by_size(chosen, shards_per_job or work.collection.shards_per_run)
+        launched = launch(work.collection, work.objects, ranges, out)
         if wait:
             follow(work.objects, work.head, launched, out)
+
+
+@sky_app.command("files")
+def sky_files(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist.")],
+) -> None:
+    """Write SkyPilot's task files, and a wheel for their machines, to use with `sky` itself.
+
+    clip-assets sky files clip-sky
+
+    cd clip-sky && sky jobs launch compute_vectors.yaml --env DATA=s3://bucket/clip …
+    """
+    from clip_assets.compute.skypilot.workdir import write_files
+
+    with _explained():
+        files = write_files(folder)
+    for file in files:
+        out.print(str(file), highlight=False)
 
 
 @app.command()
@@ -459,6 +496,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
     collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
+    auth: Annotated[
+        bool | None,
+        typer.Option(help="Ask for API keys. Default: on every address but loopback."),
+    ] = None,
     snapshot: Annotated[
         str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
     ] = None,
@@ -467,14 +508,62 @@ def serve(
 
     clip-assets serve --collection photos
 
-    clip-assets serve --host 0.0.0.0 --port 80 --snapshot s3://bucket/clip/photos/snapshots
+    clip-assets serve --host 0.0.0.0 --no-auth --snapshot s3://bucket/clip/photos/snapshots
     """
     import uvicorn  # noqa: F401 - missing, it is named here, where a sentence says so
 
     command = [sys.executable, "-m", "clip_assets.serving", "--host", host, "--port", str(port)]
     command += ["--collection", collection] if collection else []
+    command += [] if auth is None else ["--auth" if auth else "--no-auth"]
     command += ["--snapshot", snapshot] if snapshot else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
+
+
+@keys_app.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    role: Annotated[
+        Literal["search", "judge", "admin"],
+        typer.Option(help="judge may also mark hits; admin may do everything."),
+    ] = "search",
+) -> None:
+    """Make a key and print it; it cannot be shown again.
+
+    clip-assets keys add website --role search
+    """
+    with _explained():
+        typer.echo(_key_file().add(name, role))
+
+
+@keys_app.command("list")
+def list_keys(as_json: JsonOption = False) -> None:
+    """List the live keys, without their secrets.
+
+    clip-assets keys list
+    """
+    with _explained():
+        found = _key_file().keys()
+    if as_json:
+        return _print_json([key.model_dump(mode="json", exclude={"sha256"}) for key in found])
+    table = Table("id", "name", "role", "added")
+    for key in found:
+        table.add_row(key.id, escape(key.name), key.role, f"{key.added_at:%Y-%m-%d %H:%M}")
+    return out.print(table if found else "There are no keys.")
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
+    """Make a key invalid, at once, for every service that reads this file.
+
+    clip-assets keys revoke 1a2b3c4d
+    """
+    with _explained():
+        key = _key_file().revoke(key_id)
+    out.print(f"Revoked {key.id} of {escape(key.name)}.", highlight=False)
+
+
+def _key_file() -> KeyFile:
+    return KeyFile(Settings().keys_file)
 
 
 @app.command()
@@ -605,6 +694,45 @@ def drop(
         receipt = drop_collection(settings, collection, confirm, dagster=_dagster_used(settings))
     told = f"Receipt: {receipt}" if receipt else "Nothing was deleted."
     out.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    collection: Annotated[str | None, typer.Argument(help="Default: all collections.")] = None,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Images to read from the source and embed again.")
+    ] = 16,
+    seed: Annotated[int | None, typer.Option(help="Chooses the sample; default: random.")] = None,
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be made again from sound files.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that nothing is lost: compare source, catalog, files, indexes and release.
+
+    Reads every file and every row, and embeds a sample of the images again. Exit status: 0 if
+    all is sound, 1 if anything is wrong; images that are not embedded yet are not wrong.
+
+        clip-assets verify
+
+        clip-assets verify photos --sample 100 --json
+
+        clip-assets verify photos --repair
+    """
+    from clip_assets.cli.verify import as_json as finding_as_json
+    from clip_assets.cli.verify import named_or_all, print_finding, sample_of, verify_collection
+
+    chosen, found = sample_of(sample, seed), {}
+    with _explained():
+        settings = Settings()
+        for name in named_or_all(settings, collection):
+            found[name] = verify_collection(settings, name, chosen, errors, mend=mend)
+            if not as_json:
+                print_finding(name, chosen, found[name], out)
+    if as_json:
+        _print_json([finding_as_json(name, chosen, one) for name, one in found.items()])
+    if any(one.faults for one in found.values()):
+        raise typer.Exit(1)
 
 
 def _print_json(value: object) -> None:

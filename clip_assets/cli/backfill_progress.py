@@ -84,11 +84,12 @@ def _embed(work: Backfill, shards: list[str], out: Console, *, again: bool) -> N
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("images, {task.fields[done]}/{task.fields[shards]} shards"),
-        TextColumn("{task.fields[speed]:.0f} images/s, ETA"),
+        TextColumn("{task.fields[speed]:.0f} images/s{task.fields[limit]}, ETA"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=out) as bar:
-        shown = _EmbedBar(bar, bar.add_task("", total=images, shards=len(shards), done=0, speed=0))
+        task = bar.add_task("", total=images, shards=len(shards), done=0, speed=0, limit="")
+        shown = _EmbedBar(bar, task)
         for batch in work.batches(shards):
             run_id = str(uuid.uuid4())
             job_id = id_of(work.collection.spec.slug, batch, run_id)
@@ -114,6 +115,7 @@ class _EmbedBar:
                 completed=self.images + job.images_done,
                 done=self.shards + job.shards_done,
                 speed=job.images_per_second,
+                limit=f", limited by: {job.limited_by}" if job.limited_by else "",
             )
 
     def finish(self, shards: int, images: int) -> None:

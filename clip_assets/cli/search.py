@@ -43,6 +43,7 @@ def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float
     if image is None:
         return encoder.encode_text([text]).reshape(-1)
     try:
-        return encoder.encode_images([decode(image.read_bytes()).image]).reshape(-1)
+        found = decode(image.read_bytes(), enough=encoder.enough)
+        return encoder.encode_images([found.image]).reshape(-1)
     except (OSError, Rejected) as error:
         raise SettingsError(f"{image} cannot be used as a query: {error}.") from error

@@ -17,26 +17,42 @@ from rich.table import Table
 
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
-from clip_assets.compute.skypilot import batch, jobs
+from clip_assets.compute.skypilot import batch
 from clip_assets.compute.skypilot.batch import Launched
 from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.failures import told
+from clip_assets.dagster_skypilot import jobs
 from clip_assets.errors import JobError
 from clip_assets.node.job import EmbedJob, ids_by_hand
 from clip_assets.node.progress import read_progress
 from clip_assets.store.objects import Objects
 
 _POLL_SECONDS = 5.0
+_REMEDY = "Launch again; jobs that are running are kept, and committed shards are skipped."
+
+
+def by_size(shards: list[str], most: int) -> list[list[str]]:
+    """Divide the shards into ranges of `most`; the last may be shorter."""
+    return [shards[start : start + most] for start in range(0, len(shards), most)]
+
+
+def by_count(shards: list[str], count: int) -> list[list[str]]:
+    """Divide the shards into `count` ranges of equal length, give or take one shard."""
+    count = min(count, len(shards))
+    size, longer = divmod(len(shards), count) if count else (0, 0)
+    ends = [(number + 1) * size + min(number + 1, longer) for number in range(count)]
+    return [shards[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def launch(
-    collection: Collection, objects: Objects, shards: list[str], shards_per_job: int, out: Console
+    collection: Collection, objects: Objects, ranges: list[list[str]], out: Console
 ) -> list[Launched]:
-    """Submit one job per `shards_per_job` shards, and list the jobs."""
+    """Submit one job per range of shards, and list the jobs."""
     config = collection.sky or SkyPilotConfig()
-    asked = _jobs(collection, shards, shards_per_job)
+    asked = _jobs(collection, ranges)
     table = Table("job", "shards", "name", "")
     launched = []
-    with out.status("launching"):
+    with out.status("launching"), told(_REMEDY):
         for one in batch.launch(config, objects, collection.name, asked):
             launched.append(one)
             state = "launched" if one.job_id else "already running"
@@ -45,11 +61,10 @@ def launch(
     return launched
 
 
-def _jobs(collection: Collection, shards: list[str], shards_per_job: int) -> Iterator[EmbedJob]:
-    for start in range(0, len(shards), shards_per_job):
-        chunk = shards[start : start + shards_per_job]
-        job_id, run_id = ids_by_hand(collection.spec.slug, chunk)
-        yield collection.job(job_id, run_id, chunk)
+def _jobs(collection: Collection, ranges: list[list[str]]) -> Iterator[EmbedJob]:
+    for shards in ranges:
+        job_id, run_id = ids_by_hand(collection.spec.slug, shards)
+        yield collection.job(job_id, run_id, shards)
 
 
 def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Console) -> None:
@@ -64,12 +79,12 @@ def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Conso
         TextColumn("images, {task.fields[speed]:.0f} images/s, ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out) as bar:
+    with Progress(*columns, console=out) as bar, told(_REMEDY):
         task = bar.add_task("", total=images, states="", speed=0.0)
         while True:
-            states = [jobs.state(one.sky_job) for one in launched]
-            told = [read_progress(objects, one.job_id) for one in launched if one.job_id]
-            known = [progress for progress in told if progress]
+            states = jobs.states([one.sky_job for one in launched])
+            read = [read_progress(objects, one.job_id) for one in launched if one.job_id]
+            known = [progress for progress in read if progress]
             counts = Counter(state.status for state in states)
             bar.update(
                 task,

@@ -40,6 +40,7 @@ def progress_of_all(settings: Settings) -> list[dict[str, Any]]:
                 "collection": name,
                 "images": found.catalog.images,
                 "skipped": found.catalog.skipped,
+                "columns": found.catalog.told.sentences,
                 "shards": len(found.catalog.shards),
                 "current": found.current,
                 "release": found.release.id if found.release else None,
@@ -59,7 +60,7 @@ def _objects(settings: Settings, collection: str) -> Objects:
 
 def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
     """The table, a line for each damaged index and each model that nothing keeps up to date, and
-    one for what a catalog skipped."""
+    others for what a catalog skipped or could not join."""
     faults: list[str] = []
     skipped: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
@@ -71,6 +72,7 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
             if found.catalog.skipped:
                 told = [f"{count} {kind}" for kind, count in found.catalog.skipped.items()]
                 skipped.append(f"{name}: skipped {', '.join(told)}")
+            skipped += [f"{name}: {fault}" for fault in found.catalog.told.faults]
             listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
             for model in found.models:
                 shards = len(found.catalog.shards)

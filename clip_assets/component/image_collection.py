@@ -27,6 +27,7 @@ from clip_assets.checks.release import release_checks
 from clip_assets.checks.report import report_checks
 from clip_assets.checks.search_index import search_index_checks
 from clip_assets.collection import YAML_NAMES, Collection
+from clip_assets.column import Column
 from clip_assets.component.git import web_address
 from clip_assets.component.scaffold import ImageCollectionScaffolder
 from clip_assets.component.schema import Schema, pointed
@@ -35,6 +36,7 @@ from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
 from clip_assets.resources import resources_of
 from clip_assets.source import SourceConfig
+from clip_assets.source.config import CaptionsConfig, TableConfig
 
 
 def _filled_in(context: dg.ResolutionContext, text: str) -> Any:
@@ -45,8 +47,13 @@ def _filled_in(context: dg.ResolutionContext, text: str) -> Any:
 def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
     """Fill the {{ templates }} within a block, which Dagster does not do for plain models."""
 
-    def resolve(context: dg.ResolutionContext, block: BaseModel) -> Any:
-        return TypeAdapter(kind).validate_python(context.resolve_value(block.model_dump()))
+    adapter = TypeAdapter(kind)
+
+    def resolve(context: dg.ResolutionContext, block: Any) -> Any:
+        if block is None:
+            return None
+        written = adapter.dump_python(block, by_alias=True)
+        return adapter.validate_python(context.resolve_value(written))
 
     return dg.Resolver(resolve, model_field_type=kind, model_field_name=name)
 
@@ -81,6 +88,16 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     ]
     source: Annotated[SourceConfig | None, _resolved(SourceConfig)] = Field(
         None, description="where the images are; only in one file of the collection"
+    )
+    columns: Annotated[dict[str, Column], _resolved(dict[str, Column])] = Field(
+        {}, description="what is known of the images, to be searched by: a type and an origin each"
+    )
+    captions: Annotated[CaptionsConfig | None, _resolved(CaptionsConfig)] = Field(
+        None, description="a table with the images' captions, or a field of their metadata"
+    )
+    metadata: Annotated[TableConfig | None, _resolved(TableConfig)] = Field(
+        None,
+        description="the table that metadata.FIELD means, if it is not metadata.csv or the like",
     )
     sky: SkyPilotConfig | None = Field(
         None, description="how to run the embedding jobs on SkyPilot"
@@ -179,7 +196,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         plain = spec.merge_attributes(
             tags=self._tags_of(spec), owners=[self.owner] if self.owner else []
         ).replace_attributes(group_name=self.name)
-        if spec.key != live_key(self.name):  # which nothing makes: it is as old as its release
+        if spec.key != live_key(self.name):  # nothing makes it: it is as old as the newest release
             plain = plain.replace_attributes(
                 code_version=spec.code_version or "1", freshness_policy=self.freshness_policy
             )

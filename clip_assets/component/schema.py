@@ -56,10 +56,11 @@ def _property(schema: Schema, kinds: dict[str, Schema]) -> Schema:
 
 
 def _block(choice: Schema) -> Schema | None:
-    """The schema of a mapping, or None for any other choice."""
+    """The schema of a mapping, or of a mapping of them by name, or None for any other choice."""
     if "discriminator" in choice:
         return _by_kind(choice["discriminator"])
-    return choice if "$ref" in choice else None
+    several = choice.get("additionalProperties")
+    return choice if "$ref" in choice or (several and "$ref" in several) else None
 
 
 def _by_kind(discriminator: Schema) -> Schema:

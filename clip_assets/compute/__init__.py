@@ -6,28 +6,11 @@ from typing import Protocol
 
 import dagster as dg
 
+from clip_assets.dagster_skypilot import Machine
 from clip_assets.errors import JobError
 from clip_assets.node.job import EmbedJob
 from clip_assets.node.progress import State
 from clip_assets.store.objects import Objects
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The machine that SkyPilot provides for a job; `dollars_per_hour` is None if unknown."""
-
-    job: str
-    url: str
-    infra: str
-    accelerator: str
-    gpus: float
-    dollars_per_hour: float | None
-
-    def dollars(self, seconds: float) -> float | None:
-        """What so many seconds cost, to a millionth of a dollar; None if no price is known."""
-        if self.dollars_per_hour is None:
-            return None
-        return round(self.dollars_per_hour * seconds / 3600, 6)
 
 
 @dataclass(frozen=True)

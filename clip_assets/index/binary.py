@@ -18,13 +18,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clip_assets.column import NO_COLUMNS, Columns, ColumnType
 from clip_assets.index.vector_type import VectorType
+from clip_assets.store import parquet
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 
 IMAGE_COLUMNS = ["image_id", "uri", "caption", "sha256", "width", "height", "embedding"]
 THUMBNAIL_COLUMNS = ["sha256", "thumbnail"]
+
+_DAYS_TO_2000 = 10_957
+
+_WIRE: dict[ColumnType, tuple[str, pa.Scalar | None]] = {
+    ColumnType.BIGINT: (">i8", None),
+    ColumnType.DOUBLE: (">f8", None),
+    ColumnType.BOOLEAN: ("u1", None),
+    ColumnType.TIMESTAMP: (">i8", pa.scalar(_DAYS_TO_2000 * 86_400_000_000, pa.int64())),
+    ColumnType.DATE: (">i4", pa.scalar(_DAYS_TO_2000, pa.int32())),
+}
+"""The numpy type on the wire, and what is subtracted from Arrow's number since 1970."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +54,23 @@ class ImageRows:
 
 
 def image_rows(
-    shard: str, first_row: int, batch: pa.RecordBatch, vector_type: VectorType
+    shard: str,
+    first_row: int,
+    batch: pa.RecordBatch,
+    vector_type: VectorType,
+    columns: Columns = NO_COLUMNS,
 ) -> ImageRows:
-    """The batch as rows of the shard, numbered from `first_row`."""
+    """The batch as rows of the shard, numbered from `first_row`, with these declared columns.
+
+    A declared column is null where the batch lacks it, or has it as another type.
+    """
     image_id, uri, caption, sha256 = (_cleaned(batch.column(name)) for name in IMAGE_COLUMNS[:4])
     vector = _vectors(batch.column("embedding"), vector_type)
     row = _join(
-        _beginnings(shard, first_row, len(batch)),
+        _beginnings(shard, first_row, len(batch), 9 + len(columns)),
         *_framed(image_id, uri, caption, sha256),
         _sizes(batch),
-        *_framed(vector),
+        *_framed(vector, *(_declared(batch, *column) for column in columns.items())),
     )
     return ImageRows(_data(row), _checksum(_join(vector, image_id)))
 
@@ -62,15 +82,32 @@ def thumbnail_rows(batch: pa.RecordBatch) -> memoryview:
     return _data(_join(two_fields, *fields))
 
 
-def _beginnings(shard: str, first_row: int, rows: int) -> pa.BinaryArray:
+def _beginnings(shard: str, first_row: int, rows: int, fields: int) -> pa.BinaryArray:
     """The start of each row: its number of fields, its shard and its row number."""
     key = np.bytes_(shard.encode())
-    fields = [("fields", ">i2"), ("l1", ">i4"), ("shard", key.dtype), ("l2", ">i4"), ("row", ">i4")]
-    records = np.empty(rows, fields)
-    records["fields"], records["shard"] = 9, key
+    kinds = [("fields", ">i2"), ("l1", ">i4"), ("shard", key.dtype), ("l2", ">i4"), ("row", ">i4")]
+    records = np.empty(rows, kinds)
+    records["fields"], records["shard"] = fields, key
     records["l1"], records["l2"] = len(key), 4
     records["row"] = np.arange(first_row, first_row + rows)
     return _fixed(records)
+
+
+def _declared(batch: pa.RecordBatch, name: str, kind: ColumnType) -> pa.BinaryArray:
+    """The column as Postgres' type sends it, null where nothing is known."""
+    at = batch.schema.get_field_index(name)
+    if at < 0 or batch.schema.field(at).type != parquet.ARROW_TYPES[kind]:
+        return pa.nulls(len(batch), pa.binary())
+    column = batch.column(at)
+    if kind is ColumnType.TEXT:
+        return _cleaned(column)
+    wire, since = _WIRE[kind]
+    numbers = column.cast(since.type) if since else column
+    numbers = numbers.fill_null(pa.scalar(0).cast(numbers.type))
+    if since:  # Postgres counts days and microseconds from 2000
+        numbers = pc.subtract(numbers, since)
+    records = numbers.to_numpy(zero_copy_only=False).astype(wire)
+    return pc.if_else(column.is_valid(), _fixed(records), pa.scalar(None, pa.binary()))
 
 
 def _sizes(batch: pa.RecordBatch) -> pa.BinaryArray:

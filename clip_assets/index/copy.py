@@ -15,6 +15,7 @@ from typing import TypeVar
 import psycopg
 
 from clip_assets.index import binary
+from clip_assets.index.columns import names
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index
 from clip_assets.store import commit as commits
@@ -51,7 +52,8 @@ def copy_shard(
     checksum = 0
     with connection.cursor() as cursor, closing(ahead(_pieces(objects, index, commit))) as pieces:
         for name, same in groupby(pieces, lambda piece: piece.copy):
-            with cursor.copy(statement(name, table=index.table)) as copy:
+            into = statement(name, table=index.table, columns=names(index.columns))
+            with cursor.copy(into) as copy:
                 copy.write(binary.HEADER)
                 for piece in same:
                     copy.write(piece.data)
@@ -67,8 +69,9 @@ def _pieces(objects: Objects, index: Index, commit: Commit) -> Iterator[_Piece]:
     for part in commit.parts:
         with commits.part_on_disk(objects, part) as path:
             where = objects.uri(part.path)
-            for batch in parquet.batches(path, where, binary.IMAGE_COLUMNS, _ROWS_PER_BATCH):
-                rows = binary.image_rows(commit.shard, row, batch, index.vector_type)
+            columns = [*binary.IMAGE_COLUMNS, *index.columns]  # an older part lacks some
+            for batch in parquet.batches(path, where, columns, _ROWS_PER_BATCH):
+                rows = binary.image_rows(commit.shard, row, batch, index.vector_type, index.columns)
                 row += len(batch)
                 yield _Piece("copy_rows", rows.data, rows.checksum)
             pictures = binary.THUMBNAIL_COLUMNS

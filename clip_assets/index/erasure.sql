@@ -74,3 +74,7 @@ SET version = %(version)s, digest = %(digest)s, commit_path = %(new_path)s
 FROM clip_assets.index AS i
 WHERE i.index_id = l.index_id AND i.collection = %(collection)s
   AND l.commit_path = %(old_path)s AND l.rows = %(rows)s;
+
+-- name: count_erased
+SELECT count(*) FROM clip_assets.{table}
+WHERE image_id = ANY(%(image_ids)s) OR sha256 = ANY(%(sha256s)s);

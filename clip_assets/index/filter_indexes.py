@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from clip_assets.index.columns import table_column
 from clip_assets.index.statements import statement
 from clip_assets.index.tables import Index, table_name
 
@@ -29,16 +30,26 @@ def ensure_indexes(connection: psycopg.Connection, index: Index, *, alone: bool 
         connection.execute(statement("lock_build"), {"hnsw": index.hnsw})
         if alone:
             connection.execute("SELECT set_config('max_parallel_maintenance_workers', '0', true)")
-        missing = [name for name in INDEXES if not _exists(connection, index, name)]
+        wanted = _wanted(index)
+        missing = [name for name in wanted if not _exists(connection, index, name)]
         for name in missing:
             connection.execute(
                 sql.SQL("CREATE INDEX {} ON clip_assets.{} USING ").format(
                     sql.Identifier(_name(index, name)), index.table
                 )
-                + sql.SQL(INDEXES[name])
+                + wanted[name]
             )
     if missing:
         connection.execute(sql.SQL("ANALYZE clip_assets.{}").format(index.table))
+
+
+def _wanted(index: Index) -> dict[str, sql.Composable]:
+    """What is indexed, by name suffix, the declared columns included."""
+    built_in = {name: sql.SQL(what) for name, what in INDEXES.items()}
+    declared = [table_column(*column) for column in index.columns.items()]
+    return built_in | {
+        name: sql.SQL("btree ({})").format(sql.Identifier(name)) for name in declared
+    }
 
 
 def _exists(connection: psycopg.Connection, index: Index, name: str) -> bool:

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 import psycopg
 from psycopg.rows import class_row
 
+from clip_assets.column import NO_COLUMNS, Columns
 from clip_assets.errors import DatabaseError, StoreError
 from clip_assets.index import erasure, growth, owner, tables
 from clip_assets.index.copy import copy_shard
@@ -62,12 +63,13 @@ def reconcile(
     objects: Objects,
     spec: IndexSpec,
     shards: Iterable[ShardVersion],
+    columns: Columns = NO_COLUMNS,
 ) -> Reconciled:
     """Load each shard whose newest commit differs from the ledger's; skip the others.
 
     If so many differ that building a new graph is faster than inserting into the existing one, all
     shards are loaded into a new index (`growth`).
-    An index of the other `vector_type` is not changed.
+    An index of the other `vector_type` is not changed. `columns` are the declared ones.
     `shards` are the catalog's current versions; if the ledger has the commits of all of them, the
     store is not listed. A shard without a commit is returned as missing, and its rows that were
     loaded before stay searchable. Raises StoreError if nothing is committed, ModelError if the
@@ -87,6 +89,7 @@ def reconcile(
     if known.keys() <= newest.keys():  # otherwise a new index would lack shards that this one has
         new = _changed(newest, known).values()
         index = growth.make_room(connection, objects, before, len(known), new)
+    index = tables.declare(connection, index, columns)
     there = tables.ledger(connection, index)
     changed = _changed(newest, there)
     load_all(connection, objects, index, changed)

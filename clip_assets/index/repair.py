@@ -60,7 +60,9 @@ def _repaired(
     name = tables.table_name(index.index_id)
     if not tables.has_table(connection, index):
         report(f"clip_assets.{name} is missing: creating it")
-        tables.create_table(connection, index.index_id, index.identity.dim, index.vectors)
+        tables.create_table(
+            connection, index.index_id, index.identity.dim, index.vectors, index.columns
+        )
     thorough = thorough or tables.is_live(connection, index)
     compare = integrity.damaged_shards if thorough else integrity.miscounted_shards
     damaged = compare(connection, index)

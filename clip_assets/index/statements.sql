@@ -1,14 +1,16 @@
 -- Named statements. {names} are identifiers that this program creates; %(names)s are bound values.
 
 -- name: find_index
-SELECT index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement
+SELECT index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement,
+       columns
 FROM clip_assets.index
 WHERE collection = %(collection)s AND slug = %(slug)s
   AND (%(vector_type)s::text IS NULL OR vector_type = %(vector_type)s)
 ORDER BY index_id DESC LIMIT 1;
 
 -- name: index_by_id
-SELECT index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement
+SELECT index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement,
+       columns
 FROM clip_assets.index
 WHERE index_id = %(index_id)s;
 
@@ -30,7 +32,8 @@ UPDATE clip_assets.index SET spec = %(spec)s WHERE index_id = (
     WHERE collection = %(collection)s AND slug = %(slug)s AND identity_key = %(identity_key)s
       AND vector_type = %(vector_type)s
 )
-RETURNING index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement;
+RETURNING index_id, collection, identity, spec, vector_type, {vector_schema} AS vector_schema, judgement,
+          columns;
 
 -- name: create_table
 CREATE TABLE IF NOT EXISTS clip_assets.{table} (
@@ -46,6 +49,12 @@ CREATE TABLE IF NOT EXISTS clip_assets.{table} (
     PRIMARY KEY (shard, row),
     UNIQUE (image_id)
 );
+
+-- name: add_columns
+ALTER TABLE clip_assets.{table} {definitions};
+
+-- name: declare_columns
+UPDATE clip_assets.index SET columns = %(columns)s WHERE index_id = %(index_id)s;
 
 -- name: drop_hnsw
 DROP INDEX IF EXISTS clip_assets.{hnsw};
@@ -138,7 +147,7 @@ DELETE FROM clip_assets.{table} WHERE shard = ANY(%(shards)s)
   AND shard NOT IN (SELECT shard FROM clip_assets.ledger WHERE index_id = %(index_id)s);
 
 -- name: copy_rows
-COPY clip_assets.{table} (shard, row, image_id, uri, caption, sha256, width, height, embedding)
+COPY clip_assets.{table} (shard, row, image_id, uri, caption, sha256, width, height, embedding{columns})
 FROM STDIN (FORMAT binary);
 
 -- name: stage_in_memory
@@ -157,6 +166,7 @@ COPY staged_thumbnail FROM STDIN (FORMAT binary);
 
 -- name: keep_thumbnails
 INSERT INTO clip_assets.thumbnail SELECT DISTINCT ON (sha256) sha256, webp FROM staged_thumbnail
+WHERE webp <> ''
 ON CONFLICT (sha256) DO NOTHING;
 
 -- name: write_ledger

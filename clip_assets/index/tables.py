@@ -5,15 +5,18 @@ index that too many shards were added to (`growth`).
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import class_row, kwargs_row, scalar_row
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
+from clip_assets.column import NO_COLUMNS, Columns, ColumnType
 from clip_assets.errors import DatabaseError
+from clip_assets.index.columns import definitions
+from clip_assets.index.locks import patiently
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import SqlVector, VectorType
@@ -31,13 +34,18 @@ class LoadedShard:
     rows: int
 
 
+_PATIENCE_SECONDS = 60.0
+
 Ledger = dict[str, LoadedShard]
 """What is loaded, by shard key."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """One model's table for one collection; `judgement` is the newest measurement."""
+    """One model's table for one collection; `judgement` is the newest measurement.
+
+    `columns` are the declared columns that the table has.
+    """
 
     index_id: int
     collection: str
@@ -46,6 +54,7 @@ class Index:
     vector_type: VectorType
     vector_schema: str
     judgement: dict[str, Any] | None
+    columns: Columns
 
     @property
     def vectors(self) -> SqlVector:
@@ -89,12 +98,41 @@ def ensure(
         connection.execute(statement("add_index"), values)
         index = _one(connection, statement("newest_index", vector_schema=SCHEMA), values)
         assert index is not None, "it was there or was added"
-        create_table(connection, index.index_id, identity.dim, index.vectors)
+        create_table(connection, index.index_id, identity.dim, index.vectors, index.columns)
     return index
 
 
+def declare(connection: psycopg.Connection, index: Index, columns: Columns) -> Index:
+    """The index with these columns; what is loaded of a new column is null until loaded again.
+
+    A column that is no longer declared stays in the table, unused. Raises ReleaseError if searches
+    held a lock on the table for too long.
+    """
+    if [*index.columns.items()] == [*columns.items()]:
+        return index
+
+    def move() -> None:
+        add_columns(connection, index.index_id, columns)
+        values = {"index_id": index.index_id, "columns": Json(dict(columns))}
+        connection.execute(statement("declare_columns"), values)
+
+    patiently(connection, index.collection, move, _PATIENCE_SECONDS)
+    return replace(index, columns=columns)
+
+
+def add_columns(connection: psycopg.Connection, index_id: int, columns: Columns) -> None:
+    """Add those of the declared columns that the index's table lacks."""
+    if columns:
+        table = sql.Identifier(table_name(index_id))
+        connection.execute(statement("add_columns", table=table, definitions=definitions(columns)))
+
+
 def create_table(
-    connection: psycopg.Connection, index_id: int, dim: int, vectors: SqlVector
+    connection: psycopg.Connection,
+    index_id: int,
+    dim: int,
+    vectors: SqlVector,
+    columns: Columns = NO_COLUMNS,
 ) -> None:
     """Create the index's table if it does not exist."""
     connection.execute(
@@ -105,6 +143,7 @@ def create_table(
             vector_type=vectors.name,
         )
     )
+    add_columns(connection, index_id, columns)
 
 
 def find(
@@ -201,10 +240,18 @@ def _one(
     return connection.cursor(row_factory=kwargs_row(_index)).execute(query, values).fetchone()
 
 
-def _index(*, identity: Any, spec: Any, vector_type: str, **others: Any) -> Index:
+def columns_of(stored: dict[str, str]) -> Columns:
+    """The declared columns as the table `index` has them."""
+    return {name: ColumnType(kind) for name, kind in stored.items()}
+
+
+def _index(
+    *, identity: Any, spec: Any, vector_type: str, columns: dict[str, str], **others: Any
+) -> Index:
     return Index(
         identity=ModelIdentity.model_validate(identity),
         spec=ModelSpec.model_validate(spec),
         vector_type=VectorType(vector_type),
+        columns=columns_of(columns),
         **others,
     )

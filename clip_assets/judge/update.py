@@ -45,7 +45,9 @@ def update_index(
     head = catalog.require(objects, spec.collection)
     owner.claim(connection, objects, spec.collection)
     repaired = repair.repair(connection, objects, spec, report)
-    done = load.reconcile(connection, objects, spec, [shard.at for shard in head.shards])
+    done = load.reconcile(
+        connection, objects, spec, [shard.at for shard in head.shards], head.column_types
+    )
     report(f"loaded {len(done.loaded)}, unchanged {len(done.unchanged)} shards")
     if done.replaced:
         thumbnails.drop_unneeded(connection)

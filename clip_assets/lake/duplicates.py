@@ -76,7 +76,7 @@ def find(objects: Objects, slug: str, threshold: float = duplicates.NEAR) -> Dup
 
 
 def thumbnails(objects: Objects, slug: str, image_ids: Iterable[str]) -> dict[str, bytes]:
-    """WebP thumbnails of these images, by image id."""
+    """The thumbnails of these images, by image id."""
     wanted = pa.array(sorted(set(image_ids)), pa.string())
     found: dict[str, bytes] = {}
     for part in _parts(objects, slug):

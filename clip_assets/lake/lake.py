@@ -15,12 +15,11 @@ from typing import Any
 import duckdb
 
 from clip_assets.errors import SettingsError, StoreError
-from clip_assets.model import ModelSpec, require_same
+from clip_assets.model import require_same
 from clip_assets.processors import available
 from clip_assets.settings import Settings
 from clip_assets.status import collections
 from clip_assets.store import commit as commits
-from clip_assets.store import paths
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects, client_options, is_remote
 
@@ -60,19 +59,9 @@ class Lake:
 
     @cached_property
     def _encoder(self):  # type: ignore[no-untyped-def]  # torch is imported on first use
-        from clip_assets.node.encoder import load
-        from clip_assets.node.job import EmbedJob
+        from clip_assets.node.reload import encoder_of
 
-        job = self._objects.get(paths.job(self._commits[0].job_id))
-        encoder = load(ModelSpec.model_validate(EmbedJob.model_validate_json(job).model))
-        require_same(
-            encoder.identity,
-            self._commits[0].identity,
-            "The loaded model differs from that of the embeddings",
-            ", or materialize `embeddings` again with the loaded model",
-            StoreError,
-        )
-        return encoder
+        return encoder_of(self._objects, self._commits[0])
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """An in-memory database with `embeddings`, `rejects`, `commits` and the SQL functions."""
@@ -106,7 +95,7 @@ class Lake:
             f"CREATE VIEW embeddings AS SELECT p.* EXCLUDE (embedding, filename), "
             f"p.embedding::FLOAT[{self.dim}] AS embedding, "
             f"c.* EXCLUDE (file, rows, rejected) "
-            f"FROM read_parquet({parts}, filename = true) AS p "
+            f"FROM read_parquet({parts}, filename = true, union_by_name = true) AS p "
             f"JOIN commits AS c ON c.file = p.filename"
         )
         database.execute(
@@ -133,7 +122,8 @@ class Lake:
         from clip_assets.node.decode import Rejected, decode
 
         try:
-            image = decode(Path(file).expanduser().read_bytes()).image
+            data = Path(file).expanduser().read_bytes()
+            image = decode(data, enough=self._encoder.enough).image
         except (OSError, Rejected) as error:
             raise StoreError(f"{file} cannot be used as a query: {error}.") from error
         vector: list[float] = self._encoder.encode_images([image])[0].tolist()

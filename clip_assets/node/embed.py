@@ -5,15 +5,18 @@
         --model ViT-B-32 --pretrained laion2b_s34b_b79k
 
 Runs identically under Dagster, under SkyPilot and by hand. If a job dies, start it again with the
-same arguments; it redoes at most one part, and reads again what could not be read. Exit status: 0
-if every shard is committed, 1 if they are but some reject more than --max-reject-share (0 with
---job), 2 if an error ended the job.
+same arguments; it redoes the few parts that were in memory, and reads again what could not be read.
+Exit status: 0 if every shard is committed, 1 if they are but some reject more than
+--max-reject-share (0 with --job), 2 if an error ended the job.
 """
 
 import hashlib
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -23,6 +26,7 @@ from pydantic import ValidationError
 
 from clip_assets import catalog
 from clip_assets.catalog import Shard
+from clip_assets.column import Column
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelSpec, Precision, require_same
 from clip_assets.node import encoder as encoders
@@ -32,10 +36,12 @@ from clip_assets.node import queries as text_queries
 from clip_assets.node.decode import pipeline_limits
 from clip_assets.node.earlier import Earlier, earlier
 from clip_assets.node.encoder import Encoder
-from clip_assets.node.job import EmbedJob
-from clip_assets.node.parts import FinishedPart
+from clip_assets.node.job import CODE_VERSION, EmbedJob
+from clip_assets.node.parts import BegunPart, FinishedPart
+from clip_assets.node.pipeline import Pipeline
 from clip_assets.node.program import explained, program
 from clip_assets.node.progress import ProgressWriter, State
+from clip_assets.node.stages import limiting
 from clip_assets.source import DamagedError, ImageRef, Source
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -47,27 +53,51 @@ from clip_assets.store.parquet import RejectKind
 from clip_assets.store.paths import ShardVersion
 from clip_assets.store.rejects import rejects_told, too_many
 
-CODE_VERSION = "2"
-"""Increased when the same images and weights would give different parquet."""
 
-
-def run(objects: Objects, job: EmbedJob) -> int:
+def run(objects: Objects, job: EmbedJob, model: Encoder | None = None) -> int:
     """Embed every shard of the job; returns how many reject more images than the job allows.
 
     These are committed like the others. An error ends the job, because it would affect the next
-    shard too. Raises ClipAssetsError.
+    shard too. `model` is the job's, if it is loaded already. Raises ClipAssetsError.
     """
     head = catalog.require(objects, job.collection)
     shards = head.pick(job.shards)
     progress = ProgressWriter(objects, job, images=sum(shard.live for shard in shards))
     try:
-        model = encoders.load(job.model)
+        model = model or encoders.load(job.model, *encoders.every_gpu())
         progress.say(f"{model.identity.short} on {model.device_name}, {len(shards)} shards")
-        gone = erased(objects).sha256s
-        work = _Work(objects, job, model, open_source(head.source), progress, gone)
-        return sum(not work.finish(shard) for shard in shards)
+        gone, source = erased(objects).sha256s, open_source(head.source)
+        with Pipeline(model, job.batch_size) as pipeline:
+            progress.watch(pipeline.stages)
+            work = _Work(
+                objects, job, model, source, progress, gone, head.columns, pipeline, _Clock()
+            )
+            return work.embed(shards)
     finally:
         progress.close()
+
+
+class _Clock:
+    """Seconds between the ends of shards, which overlap."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def lap(self) -> float:
+        before, self._since = self._since, time.monotonic()
+        return round(self._since - before, 3)
+
+
+@dataclass(frozen=True)
+class _BegunShard:
+    """A shard whose parts are being read, or are there already; or its commit if that is done."""
+
+    shard: Shard
+    commit: Commit | None
+    attempt: int = 0
+    refs: list[ImageRef] = field(default_factory=list)
+    before: Earlier | None = None
+    parts: list[BegunPart | FinishedPart] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,23 +110,85 @@ class _Work:
     source: Source
     progress: ProgressWriter
     erased: frozenset[str]
+    columns: Mapping[str, Column]
+    pipeline: Pipeline
+    clock: _Clock
 
-    def finish(self, shard: Shard) -> bool:
-        """Commit the shard unless that is done; returns False if it rejects too many images.
+    def embed(self, shards: Sequence[Shard]) -> int:
+        """Commit each shard unless that is done; returns how many reject too many images.
 
-        A commit that lacks images which could not be read is made again once one of them can be.
+        A shard is read while the one before is encoded, and that is written while this one is.
         """
+        endings = []
+        begun: _BegunShard | None = None
+        for shard in (*shards, None):
+            try:
+                following = self._begin(shard) if shard else None
+            finally:  # an error of one shard does not cost the one before
+                if begun:
+                    endings.append(self._encode(begun))
+            begun = following
+        return sum(not ending.result() for ending in endings)
+
+    def _begin(self, shard: Shard) -> _BegunShard:
+        """A commit that lacks images which could not be read is made again once one of them can
+        be."""
         commit = commits.read(self.objects, self.job.model.slug, shard.at)
-        state: State = "unchanged"
         if commit:
             self._require_same_model(commit)
-        if commit is None or (commit.unreadable and self._readable_again(shard, commit)):
-            commit = self._embed(shard, attempt=commit.attempt + 1 if commit else 0)
+        if commit and not (commit.unreadable and self._readable_again(shard, commit)):
+            return _BegunShard(shard, commit)
+        attempt = commit.attempt + 1 if commit else 0
+        slug, at = self.job.model.slug, shard.at._replace(attempt=attempt)
+        refs = catalog.live_refs(catalog.read_shard(self.objects, shard.at))
+        before = None
+        if not shard.renewed:
+            before = earlier(
+                self.objects,
+                slug,
+                shard.shard,
+                self.model.identity,
+                CODE_VERSION,
+                columns=self.columns,
+            )
+        starts = range(0, max(len(refs), 1), self.job.part_rows)
+        begun = [
+            self._begin_part(
+                paths.part(slug, at, number), refs[start : start + self.job.part_rows], before
+            )
+            for number, start in enumerate(starts)
+        ]
+        return _BegunShard(shard, None, attempt, refs, before, begun)
+
+    def _encode(self, begun: _BegunShard) -> Future[bool]:
+        """The future is whether the shard rejects few enough images."""
+        parts_made: list[Future[FinishedPart] | FinishedPart] = []
+        for part in begun.parts:
+            if isinstance(part, BegunPart):
+                parts.encode(part)
+                finish = partial(parts.finish, self.objects, part)
+                parts_made.append(self.pipeline.write(finish))
+            else:
+                parts_made.append(part)
+        return self.pipeline.write(partial(self._end, begun, parts_made))
+
+    def _end(
+        self, begun: _BegunShard, parts_made: list[Future[FinishedPart] | FinishedPart]
+    ) -> bool:
+        """Commit the shard; returns False if it rejects too many images."""
+        commit = begun.commit
+        state: State = "unchanged"
+        if commit is None:
+            finished = [
+                part if isinstance(part, FinishedPart) else part.result() for part in parts_made
+            ]
+            with self.pipeline.stages.busy("write"):
+                commit = self._committed(begun, finished)
             state = "committed"
         else:
-            self.progress.images(shard.live, encoded=False)
+            self.progress.images(begun.shard.live, encoded=False)
         told = rejects_told(self.objects, commit, self.job.max_reject_share)
-        self.progress.shard(shard.shard, state, told)
+        self.progress.shard(begun.shard.shard, state, told)
         return not too_many(commit, self.job.max_reject_share)
 
     def _readable_again(self, shard: Shard, commit: Commit) -> bool:
@@ -106,33 +198,31 @@ class _Work:
         refs = [ref for ref in catalog.live_refs(rows) if ref.image_id in unread]
         return any(isinstance(data, bytes | DamagedError) for data in self.source.read(refs))
 
-    def _embed(self, shard: Shard, attempt: int) -> Commit:
-        started = time.monotonic()
-        slug, at = self.job.model.slug, shard.at._replace(attempt=attempt)
-        refs = catalog.live_refs(catalog.read_shard(self.objects, shard.at))
-        before = None
-        if not shard.renewed:
-            before = earlier(self.objects, slug, shard.shard, self.model.identity, CODE_VERSION)
-        made: list[FinishedPart] = []
-        for number, start in enumerate(range(0, max(len(refs), 1), self.job.part_rows)):
-            chunk = refs[start : start + self.job.part_rows]
-            made.append(self._part(paths.part(slug, at, number), chunk, before))
+    def _committed(self, begun: _BegunShard, made: list[FinishedPart]) -> Commit:
+        slug, at = self.job.model.slug, begun.shard.at._replace(attempt=begun.attempt)
         finished = [
             part if part.unwritten is None
             else parts.stored(self.objects, part, part.unwritten, self.model)
             for part in made
         ]  # fmt: skip
-        commit = self._commit(shard, at, finished, text_queries.table(refs, self.model))
+        queries = text_queries.table(begun.refs, self.model)
+        commit = self._commit(begun.shard, at, finished, queries)
         carried = sum(part.carried for part in finished)
+        spent = self.pipeline.stages.take()
         counts = {
-            "seconds": round(time.monotonic() - started, 3),
+            "seconds": self.clock.lap(),
+            "stage_seconds": spent,
+            "workers": self.pipeline.workers,
+            "limited_by": limiting(spent, self.pipeline.workers),
             "images_encoded": sum(part.encoded for part in finished),
             "images_carried": carried,
-            "carried_from": before.path if before and carried else None,
+            "carried_from": begun.before.path if begun.before and carried else None,
         }
         return commits.write(self.objects, slug, commit.model_copy(update=counts))
 
-    def _part(self, path: str, refs: list[ImageRef], before: Earlier | None) -> FinishedPart:
+    def _begin_part(
+        self, path: str, refs: list[ImageRef], before: Earlier | None
+    ) -> BegunPart | FinishedPart:
         found = parts.find(self.objects, path, self.model)
         if found:
             self.progress.images(len(refs), encoded=False)
@@ -140,13 +230,15 @@ class _Work:
         making = parts.Making(
             self.source,
             self.model,
-            self.job.batch_size,
+            self.pipeline,
             self.progress.one_image,
             pipeline_limits(self.job.max_megapixels),
             self.erased,
             before,
+            self.columns,
+            self.job.thumbnails,
         )
-        return parts.embed(self.objects, path, refs, making)
+        return parts.begin(path, refs, making)
 
     def _commit(
         self, shard: Shard, at: ShardVersion, finished: list[FinishedPart], queries: pa.Table
@@ -213,7 +305,9 @@ def main(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(help="Tag of open_clip or a checkpoint file.")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Of the model's arithmetic.")] = "fp32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 32,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at once; by default the device decides.")
+    ] = None,
     max_reject_share: Annotated[
         float, typer.Option(min=0, max=1, help="Report a larger share of rejects.")
     ] = 0.01,

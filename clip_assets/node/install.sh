@@ -7,7 +7,10 @@
 # uv, which then downloads a Python of its own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-package=.${1:+[$1]}
+# A wheel, if an installed package sent it, else the checkout that this script is in.
+wheel=$(compgen -G './clip_assets-*.whl' || true)
+package=${wheel:-.}${1:+[$1]}
+constraints=$([ ! -f constraints.txt ] || echo '-c constraints.txt')
 python=$HOME/clip_assets/bin/python
 PATH=$HOME/.local/bin:$PATH
 
@@ -16,8 +19,8 @@ if command -v uv >/dev/null; then
   export UV_TORCH_BACKEND=${UV_TORCH_BACKEND-auto}
   [ -n "$UV_TORCH_BACKEND" ] || unset UV_TORCH_BACKEND
   uv venv --quiet --clear --python '>=3.11' "$HOME/clip_assets"
-  uv pip install --quiet --python "$python" -c constraints.txt "$package"
+  uv pip install --quiet --python "$python" $constraints "$package"
 else
   python3 -m venv "$HOME/clip_assets"
-  "$python" -m pip install --quiet -c constraints.txt "$package"
+  "$python" -m pip install --quiet $constraints "$package"
 fi

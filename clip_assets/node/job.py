@@ -14,6 +14,9 @@ from clip_assets.model import ModelSpec
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
+CODE_VERSION = "3"
+"""Increased when the same images and weights would give different parquet."""
+
 
 class EmbedJob(BaseModel):
     """Embed `shards` of one collection with one model.
@@ -21,6 +24,7 @@ class EmbedJob(BaseModel):
     `part_rows` is the number of catalog rows per part, the unit of resuming: about a minute of
     work on the slowest device. More rejects than `max_reject_share` of a shard's images are
     reported. `max_megapixels` is the limit of decoding, in millions of pixels.
+    Without a `batch_size` the device decides: 512 on a GPU, less if its memory is too small.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,9 +35,10 @@ class EmbedJob(BaseModel):
     model: ModelSpec
     shards: tuple[str, ...]
     part_rows: int = Field(2_000, ge=1)
-    batch_size: int = Field(32, ge=1)
+    batch_size: int | None = Field(None, ge=1)
     max_reject_share: float = Field(0.01, ge=0, le=1)
     max_megapixels: float = Field(100, gt=0)
+    thumbnails: bool = True
 
     @property
     def batch(self) -> str:

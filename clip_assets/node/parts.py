@@ -5,19 +5,24 @@ if two jobs write the same part (a preempted job may keep running). The first wr
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clip_assets.column import Column
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, require_same
+from clip_assets.node.columns import exif_tags, known
 from clip_assets.node.decode import Limits
 from clip_assets.node.earlier import Earlier
 from clip_assets.node.encoder import Encoder
-from clip_assets.node.prepare import Known, Prepared, Recipe, Reject, prepare
+from clip_assets.node.pipeline import Item, Pipeline
+from clip_assets.node.prepare import Known, Prepared, Recipe, Reject
 from clip_assets.source import ImageRef, Source
 from clip_assets.store import parquet
 from clip_assets.store.commit import Part, part_of
@@ -75,45 +80,82 @@ class Making:
     """What parts are made with; `on_image` is called after each image.
 
     `erased` holds hashes of files that must not come back under any name; `earlier` has rows that
-    need not be computed again.
+    need not be computed again. `columns` are the declared columns.
     """
 
     source: Source
     encoder: Encoder
-    batch_size: int
+    pipeline: Pipeline
     on_image: Callable[[], None]
     limits: Limits
     erased: frozenset[str] = frozenset()
     earlier: Earlier | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    thumbnails: bool = True
 
 
 @dataclass
 class _Made:
-    """What became of each image of a part: a new row, an earlier row or a reject."""
+    """What became of each image of a part: a new row, an earlier row or a reject. `exif` has the
+    tags of those that were read, by id."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    vectors: list[Future[NDArray[np.float32]]] = field(default_factory=list)
     carried: list[tuple[ImageRef, int]] = field(default_factory=list)
+    exif: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
 
-def embed(objects: Objects, path: str, refs: Sequence[ImageRef], making: Making) -> FinishedPart:
-    """Embed `refs` and create the part, or return the one another writer created first."""
-    made = _Made()
+@dataclass(frozen=True)
+class BegunPart:
+    """A part whose images are being read and decoded."""
+
+    path: str
+    refs: Sequence[ImageRef]
+    making: Making
+    images: Iterator[Item]
+    made: _Made
+
+
+def begin(path: str, refs: Sequence[ImageRef], making: Making) -> BegunPart:
+    """Begin to read `refs`, after those of the parts that were begun before."""
+    made, earlier = _Made(), making.earlier
     due = [ref for ref in refs if not _decided(ref, made, making)]
-    for batch in _batches(due, made, making):
-        made.vectors.append(making.encoder.encode_tensors([image.tensor for image in batch]))
-        made.rows.extend(_row(image) for image in batch)
-    table = _table(refs, made, making)
-    data = parquet.to_bytes(table)
-    again = any(reject.kind == RejectKind.UNREADABLE for reject in made.rejects)
-    part = replace(
-        _finished(path, data, table),
-        encoded=len(made.rows),
-        carried=len(made.carried),
-        unwritten=data if again else None,
+    recipe = Recipe(
+        making.encoder.transform,
+        making.limits,
+        lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
+        making.thumbnails,
+        exif_tags(making.columns),
     )
-    return part if again else stored(objects, part, data, making.encoder)
+    images = making.pipeline.prepared(due, making.source, recipe)
+    return BegunPart(path, refs, making, images, made)
+
+
+def encode(part: BegunPart) -> None:
+    """Give all images of the part to the devices, in batches."""
+    for batch in _batches(part):
+        pixels = [image.pixels for image in batch]
+        part.made.vectors.append(part.making.pipeline.encode(pixels))
+        part.made.rows.extend(_row(image, part.making.columns) for image in batch)
+        part.made.exif.update((image.ref.image_id, image.exif) for image in batch)
+
+
+def finish(objects: Objects, part: BegunPart) -> FinishedPart:
+    """Await the vectors and create the part, or return the one another writer created first."""
+    made, making = part.made, part.making
+    vectors = [batch.result() for batch in made.vectors]
+    with making.pipeline.stages.busy("write"):
+        table = _table(part, vectors)
+        data = parquet.to_bytes(table)
+        again = any(reject.kind == RejectKind.UNREADABLE for reject in made.rejects)
+        finished = replace(
+            _finished(part.path, data, table),
+            encoded=len(made.rows),
+            carried=len(made.carried),
+            unwritten=data if again else None,
+        )
+        return finished if again else stored(objects, finished, data, making.encoder)
 
 
 def stored(objects: Objects, part: FinishedPart, data: bytes, encoder: Encoder) -> FinishedPart:
@@ -150,17 +192,12 @@ def _erased(ref: ImageRef) -> Reject:
     return Reject(ref, reason, RejectKind.ERASED)
 
 
-def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[list[Prepared]]:
+def _batches(part: BegunPart) -> Iterator[list[Prepared]]:
     """Full batches of accepted images; the same input always gives the same batches."""
+    made, making = part.made, part.making
     earlier = making.earlier
-    recipe = Recipe(
-        making.encoder.preprocess,
-        making.limits,
-        lambda sha256: earlier is not None and earlier.row_of_content(sha256) is not None,
-    )
-    read = zip(due, making.source.read(due), strict=True)
     batch: list[Prepared] = []
-    for item in prepare(read, recipe, ahead=4 * making.batch_size):
+    for item in part.images:
         making.on_image()
         if isinstance(item, Reject):
             made.rejects.append(item)
@@ -168,20 +205,21 @@ def _batches(due: Sequence[ImageRef], made: _Made, making: Making) -> Iterator[l
         if isinstance(item, Known):
             row = earlier.row_of_content(item.sha256) if earlier else None
             assert row is not None, "known by its row"
+            made.exif[item.ref.image_id] = item.exif
             _carry(item.ref, row, item.sha256, made, making)
             continue
         if item.sha256 in making.erased:
             made.rejects.append(_erased(item.ref))
             continue
         batch.append(item)
-        if len(batch) == making.batch_size:
+        if len(batch) == making.pipeline.batch_size:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _row(image: Prepared) -> dict[str, object]:
+def _row(image: Prepared, columns: Mapping[str, Column]) -> dict[str, object]:
     return {
         "image_id": image.ref.image_id,
         "uri": image.ref.uri,
@@ -190,11 +228,13 @@ def _row(image: Prepared) -> dict[str, object]:
         "width": image.width,
         "height": image.height,
         "thumbnail": image.thumbnail,
+        **known(columns, image.ref, image.exif),
     }
 
 
-def _table(refs: Sequence[ImageRef], made: _Made, making: Making) -> pa.Table:
-    """Rows and rejects in the order of `refs`."""
+def _table(part: BegunPart, batches: list[NDArray[np.float32]]) -> pa.Table:
+    """Rows and rejects in the order of the part's images."""
+    refs, made, making = part.refs, part.made, part.making
     encoder = making.encoder
     position = {ref.image_id: number for number, ref in enumerate(refs)}
     reasons = [
@@ -211,17 +251,18 @@ def _table(refs: Sequence[ImageRef], made: _Made, making: Making) -> pa.Table:
         _IDENTITY: encoder.identity.model_dump_json(),
         parquet.REJECTS_FOOTER: json.dumps(reasons),
     }
-    schema = parquet.embeddings(encoder.dim)
+    schema = parquet.embeddings(encoder.dim, making.columns)
+    vectors = np.concatenate([np.empty((0, encoder.dim), np.float32), *batches])
     columns = [
-        pa.array([row[field.name] for row in made.rows], field.type)
+        parquet.vector_column(vectors)
+        if field.name == "embedding"
+        else pa.array([row[field.name] for row in made.rows], field.type)
         for field in schema
-        if field.name != "embedding"
     ]
-    vectors = np.concatenate([np.empty((0, encoder.dim), np.float32), *made.vectors])
-    table = pa.table([*columns, parquet.vector_column(vectors)], schema=schema)
+    table = pa.table(columns, schema=schema)
     if made.carried and making.earlier:
         old, rows = zip(*made.carried, strict=True)
-        both = pa.concat_tables([table, making.earlier.take(rows, old).cast(schema)])
+        both = pa.concat_tables([table, making.earlier.take(rows, old, schema, made.exif)])
         order = np.argsort([position[name] for name in both.column("image_id").to_pylist()])
         table = both.take(pa.array(order)).combine_chunks()
     return table.replace_schema_metadata(footer)

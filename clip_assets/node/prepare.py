@@ -1,30 +1,29 @@
-"""Turns image bytes into input tensors for the model, on all cores, a few batches ahead."""
+"""Turns the bytes of an image into the pixels that the model sees, or into a reject."""
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from PIL.Image import Image
-from torch import Tensor
-
-from clip_assets.node.decode import Limits, Rejected, decode, thumbnail
-from clip_assets.processors import available
+from clip_assets.node.decode import Limits, Pixels, Rejected, decode
+from clip_assets.node.exif import exif
+from clip_assets.node.resize import thumbnail
+from clip_assets.node.transform import Transform
 from clip_assets.source import DamagedError, ImageRef
 from clip_assets.store.parquet import RejectKind
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One decoded image: `tensor` is float32[3, h, w], `sha256` of the file's bytes."""
+    """One decoded image: `pixels` are those the model sees, `sha256` of the file's bytes."""
 
     ref: ImageRef
     sha256: str
     width: int
     height: int
     thumbnail: bytes
-    tensor: Tensor
+    pixels: Pixels
+    exif: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,44 +41,32 @@ class Known:
 
     ref: ImageRef
     sha256: str
+    exif: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images become tensors; files whose sha256 is `known` need none."""
+    """How images become pixels; files whose sha256 is `known` need none. `tags` are the EXIF tags
+    that are wanted."""
 
-    preprocess: Callable[[Image], Tensor]
+    transform: Transform
     limits: Limits
     known: Callable[[str], bool]
+    thumbnails: bool = True
+    tags: frozenset[str] = frozenset()
 
 
-def prepare(
-    read: Iterable[tuple[ImageRef, bytes | OSError]], recipe: Recipe, ahead: int
-) -> Iterator[Prepared | Reject | Known]:
-    """Decode in threads and yield in order, at most `ahead` images early.
-
-    Pillow releases the GIL while it decodes and resizes, so threads use every core.
-    """
-    window: deque[Future[Prepared | Reject | Known]] = deque()
-    with ThreadPoolExecutor(available(), "decode") as pool:
-        for ref, data in read:
-            window.append(pool.submit(_prepare, ref, data, recipe))
-            if len(window) >= ahead:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-
-
-def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared | Reject | Known:
+def prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared | Reject | Known:
+    """What becomes of one image."""
     if isinstance(data, DamagedError):
         return Reject(ref, str(data), RejectKind.DAMAGED)
     if isinstance(data, OSError):
         return Reject(ref, f"unreadable: {data.strerror or data}", RejectKind.UNREADABLE)
     sha256 = hashlib.sha256(data).hexdigest()
     if recipe.known(sha256):
-        return Known(ref, sha256)
+        return Known(ref, sha256, exif(data, recipe.tags))
     try:
-        decoded = decode(data, recipe.limits)
+        decoded = decode(data, recipe.limits, recipe.transform.enough)
     except Rejected as error:
         return Reject(ref, str(error), RejectKind.DAMAGED)
     return Prepared(
@@ -87,6 +74,7 @@ def _prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared |
         sha256=sha256,
         width=decoded.width,
         height=decoded.height,
-        thumbnail=thumbnail(decoded.image),
-        tensor=recipe.preprocess(decoded.image),
+        thumbnail=thumbnail(decoded.pixels) if recipe.thumbnails else b"",
+        pixels=recipe.transform(decoded.pixels),
+        exif=exif(data, recipe.tags),
     )

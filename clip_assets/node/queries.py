@@ -28,11 +28,16 @@ PROMPTS = [
 ]  # fmt: skip
 
 
+def _first_line(caption: str | None) -> str:
+    """Of several captions of an image, each on a line, the first."""
+    return (caption or "").split("\n", 1)[0]
+
+
 def table(refs: list[ImageRef], encoder: Encoder) -> pa.Table:
     """At most PER_SHARD captions, spread evenly over the shard; without captions, the prompts."""
     captioned = [ref for ref in refs if ref.caption]
     chosen = captioned[:: max(1, -(-len(captioned) // PER_SHARD))]
-    texts = [ref.caption or "" for ref in chosen] or PROMPTS
+    texts = [_first_line(ref.caption) for ref in chosen] or PROMPTS
     ids: list[str | None] = [ref.image_id for ref in chosen] or [None] * len(PROMPTS)
     vectors = np.concatenate(
         [encoder.encode_text(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]

@@ -10,15 +10,16 @@ from psycopg.types.json import Jsonb
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import integrity, tables
+from clip_assets.index.columns import as_object
 from clip_assets.index.hnsw import function_settings
 from clip_assets.index.locks import patiently
 from clip_assets.index.tables import Index
 from clip_assets.judge.comparison import Comparison
 from clip_assets.judge.judgement import Judgement
 from clip_assets.postgres import pgvector, roles
+from clip_assets.release import functions
 from clip_assets.release.statements import statement
 from clip_assets.search import search
-from clip_assets.search.filters import condition
 from clip_assets.search.nearest import Budget
 from clip_assets.search.search import Release
 
@@ -213,22 +214,27 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
         # IF NOT EXISTS needs CREATE on the database even if an administrator made the schema
         connection.execute(statement("create_schema", collection=sql.Identifier(collection)))
     pgvector.load_library(connection)
+    names: dict[str, sql.Composable] = {
+        "collection": sql.Identifier(collection),
+        "table": sql.Identifier(live.table),
+        "halfvec": live.vectors.halfvec,
+        "vector_type": live.vectors.name,
+        "distance": live.vectors.distance,
+        "search_settings": function_settings(live.ef_search),
+        "exact_rows": sql.Literal(int(Budget().exact_rows(live.rows))),
+        "overfetch": sql.Literal(Budget().overfetch),
+        "spare": sql.Literal(Budget().spare),
+    }
     connection.execute(
         sql.SQL(files("clip_assets.release").joinpath("publish.sql").read_text()).format(
-            collection=sql.Identifier(collection),
+            **names,
             collection_name=sql.Literal(collection),
-            table=sql.Identifier(live.table),
-            halfvec=live.vectors.halfvec,
-            vector_type=live.vectors.name,
-            distance=live.vectors.distance,
             index_id=sql.Literal(live.index_id),
             release_id=sql.Literal(live.id),
-            search_settings=function_settings(live.ef_search),
             model=sql.Literal(live.identity.name),
-            filter=sql.SQL(condition(sql.Identifier)),
-            exact_rows=sql.Literal(int(Budget().exact_rows(live.rows))),
-            overfetch=sql.Literal(Budget().overfetch),
-            spare=sql.Literal(Budget().spare),
+            columns=as_object(live.columns),
+            search=functions.search(names),
+            search_columns=functions.search_columns(names, live.columns),
         )
     )
     roles.grant_collection(connection, collection)

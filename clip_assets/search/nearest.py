@@ -19,6 +19,8 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from psycopg.rows import args_row, scalar_row
 
+from clip_assets.column import ColumnType
+from clip_assets.index.columns import as_object
 from clip_assets.index.hnsw import search_settings
 from clip_assets.index.tables import table_name
 from clip_assets.index.vector_type import SqlVector, VectorType
@@ -48,6 +50,7 @@ class Neighbour(NamedTuple):
     shard: str
     version: int
     device: str
+    columns: dict[str, Any] | None
 
 
 class Neighbours(NamedTuple):
@@ -88,7 +91,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a search needs to know of an index: its table, ef_search and budget."""
+    """What a search needs to know of an index: table, declared columns, ef_search and budget.
+
+    With `exact`, searches compare all rows.
+    """
 
     index_id: int
     vectors: SqlVector
@@ -96,6 +102,8 @@ class Graph:
     rows: int
     ef_search: int
     budget: Budget = Budget()
+    columns: tuple[tuple[str, ColumnType], ...] = ()
+    exact: bool = False
 
     @property
     def table(self) -> sql.Identifier:
@@ -133,6 +141,10 @@ def nearest(
 ) -> Neighbours:
     """The k nearest rows that match. Raises ValueError as `QueryVector`."""
     values = _values(connection, graph, vector, k)
+    if graph.exact:
+        where = where or EVERYTHING
+        rows = _exact(connection, graph, values | where.values, where)
+        return Neighbours(rows, complete=True)
     fetch = k + graph.budget.spare
     if where is None:
         where = EVERYTHING
@@ -173,7 +185,7 @@ def plan(
 ) -> list[str]:
     """The EXPLAIN lines of an unfiltered search."""
     values = _values(connection, graph, vector, k)
-    explain = b"EXPLAIN " + _search("hnsw", graph.index_id, graph.vectors, EVERYTHING.condition)
+    explain = b"EXPLAIN " + _search(graph, "hnsw", EVERYTHING)
     cursor = connection.cursor(row_factory=scalar_row)
     return _fetch(cursor, explain, values, _settings(graph, k, EVERYTHING))
 
@@ -197,7 +209,7 @@ def _values(
 def _by_hnsw(
     connection: psycopg.Connection, graph: Graph, values: dict[str, Any], where: Predicate
 ) -> list[Neighbour]:
-    query = _search("hnsw", graph.index_id, graph.vectors, where.condition)
+    query = _search(graph, "hnsw", where)
     settings = _settings(graph, values["fetch"], where)
     return _fetch(_neighbours(connection), query, values, settings)
 
@@ -205,7 +217,7 @@ def _by_hnsw(
 def _exact(
     connection: psycopg.Connection, graph: Graph, values: dict[str, Any], where: Predicate
 ) -> list[Neighbour]:
-    query = _search("exact", graph.index_id, graph.vectors, where.condition)
+    query = _search(graph, "exact", where)
     return _fetch(_neighbours(connection), query, values, {"plan_cache_mode": "force_custom_plan"})
 
 
@@ -223,10 +235,21 @@ def _fetch(
     return cursor.fetchall()
 
 
+def _search(graph: Graph, way: str, where: Predicate) -> bytes:
+    return _composed(way, graph.index_id, graph.vectors, where.condition, graph.columns)
+
+
 # Composing a statement costs as much as running a small one, so the result is cached.
 @lru_cache(256)
-def _search(way: str, index_id: int, vectors: SqlVector, condition: LiteralString) -> bytes:
-    return statement("search", nearest=_on(way, index_id, vectors, condition)).as_bytes()
+def _composed(
+    way: str,
+    index_id: int,
+    vectors: SqlVector,
+    condition: LiteralString,
+    columns: tuple[tuple[str, ColumnType], ...],
+) -> bytes:
+    inner = _on(way, index_id, vectors, condition)
+    return statement("search", nearest=inner, columns=as_object(dict(columns))).as_bytes()
 
 
 @lru_cache(256)

@@ -1,16 +1,19 @@
 """Search a collection's live release; used by the service, the command line and the tests."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg.rows import args_row, kwargs_row, scalar_row
+from psycopg.rows import args_row, class_row, kwargs_row, scalar_row
 
+from clip_assets.column import Columns
 from clip_assets.errors import ReleaseError
-from clip_assets.index.tables import table_name
+from clip_assets.index.columns import as_object
+from clip_assets.index.tables import columns_of, table_name
 from clip_assets.index.vector_type import SqlVector, VectorType
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.postgres.pgvector import SCHEMA
@@ -24,7 +27,8 @@ class Release:
     """What serves a collection's searches: one model's table at one ef_search.
 
     `spec` says how to load the model, `identity` what the loaded model must be; `comparison` is
-    the comparison with the previous release.
+    the comparison with the previous release. `columns` are those that the collection declares.
+    With `exact`, searches compare all images.
     """
 
     id: int
@@ -40,7 +44,9 @@ class Release:
     spec: ModelSpec
     vector_type: VectorType
     vector_schema: str
+    columns: Columns = field(default_factory=dict)
     comparison: dict[str, Any] | None = None
+    exact: bool = False
 
     @property
     def table(self) -> str:
@@ -53,7 +59,11 @@ class Release:
     @property
     def graph(self) -> Graph:
         dim = self.identity.dim
-        return Graph(self.index_id, self.vectors, dim, self.rows, self.ef_search)
+        columns = tuple(self.columns.items())
+        return Graph(
+            self.index_id, self.vectors, dim, self.rows, self.ef_search,
+            columns=columns, exact=self.exact,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,30 @@ class Lineage:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Everything the index knows of where a row comes from: its place in the shard's parquet, the
+    commit with its digest, the run and job that made it, and when it was loaded."""
+
+    image_id: str
+    uri: str
+    sha256: str
+    shard: str
+    row: int
+    version: int
+    digest: str
+    commit_path: str
+    run_id: str
+    job_id: str
+    device: str
+    loaded_at: datetime
+
+
+@dataclass(frozen=True)
 class Hit:
-    """One search result; `score` is the cosine similarity to the query."""
+    """One search result; `score` is the cosine similarity to the query.
+
+    `columns` has the value of each declared column as JSON has it, null where nothing is known.
+    """
 
     score: float
     image_id: str
@@ -80,6 +112,7 @@ class Hit:
     width: int
     height: int
     lineage: Lineage
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +146,32 @@ def all_live(connection: psycopg.Connection, collection: str | None = None) -> l
     return cursor.execute(found, {"collection": collection}).fetchall()
 
 
+@dataclass(frozen=True)
+class Published:
+    """A release in its collection's history. `live` is true of the one that answers; no search can
+    use it once its index is dropped, at `dropped_at`."""
+
+    release: Release
+    live: bool
+    dropped_at: datetime | None
+    taken_back_at: datetime | None
+
+
+def published(connection: psycopg.Connection, collection: str) -> list[Published]:
+    """Every release of the collection, the newest first."""
+    cursor = connection.cursor(row_factory=kwargs_row(_published))
+    query = statement("releases", vector_schema=SCHEMA)
+    return cursor.execute(query, {"collection": collection, "release_id": None}).fetchall()
+
+
+def release_of(connection: psycopg.Connection, collection: str, release_id: int) -> Release | None:
+    """The collection's release with this id, or None if there is none whose index still exists."""
+    cursor = connection.cursor(row_factory=kwargs_row(_published))
+    query = statement("releases", vector_schema=SCHEMA)
+    found = cursor.execute(query, {"collection": collection, "release_id": release_id}).fetchone()
+    return found.release if found and found.dropped_at is None else None
+
+
 def nothing_released(collection: str | None) -> ReleaseError:
     """The error if this collection, or any if None, has no live release."""
     return ReleaseError(
@@ -130,9 +189,10 @@ def search(
 ) -> Hits:
     """The k images nearest to `vector`, float32[dim] of unit length, that pass the filter.
 
-    Raises ValueError if the vector is not of the release's dimension or not finite.
+    Raises ValueError if the vector is not of the release's dimension or not finite, FilterError if
+    the filter names a column that is not declared, or a value that is not of its type.
     """
-    where = only.predicate if only else None
+    where = only.predicate(release.columns) if only else None
     found = nearest(connection, release.graph, vector, k, where)
     model = release.identity.short
     return Hits(tuple(_hit(model, row) for row in found.rows), found.complete)
@@ -140,7 +200,8 @@ def search(
 
 def image(connection: psycopg.Connection, release: Release, image_id: str) -> Hit | None:
     """One image of the release by its id, with score 1."""
-    query = statement("image", table=release.graph.table)
+    columns = as_object(release.columns)
+    query = statement("image", table=release.graph.table, columns=columns)
     key = {"image_id": image_id, "index_id": release.index_id}
     row = connection.cursor(row_factory=args_row(Neighbour)).execute(query, key).fetchone()
     return _hit(release.identity.short, row) if row else None
@@ -154,6 +215,22 @@ def vector_of(
     cursor = connection.cursor(row_factory=scalar_row)
     vector = cursor.execute(query, {"image_id": image_id}).fetchone()
     return None if vector is None else np.asarray(vector, np.float32)
+
+
+def vectors_of(
+    connection: psycopg.Connection, release: Release, image_ids: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """The stored vectors of the images, float32[dim] by id, of those that the release has."""
+    query = statement("vectors", table=release.graph.table)
+    rows = connection.execute(query, {"image_ids": list(image_ids)})
+    return {image_id: np.asarray(vector, np.float32) for image_id, vector in rows}
+
+
+def origin(connection: psycopg.Connection, release: Release, image_id: str) -> Origin | None:
+    """Where the image's row comes from, or None if the release has no such image."""
+    query = statement("origin", table=release.graph.table)
+    key = {"image_id": image_id, "index_id": release.index_id}
+    return connection.cursor(row_factory=class_row(Origin)).execute(query, key).fetchone()
 
 
 def some_vectors(
@@ -176,10 +253,10 @@ def has_hnsw(connection: psycopg.Connection, release: Release) -> bool:
 
 
 def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
-    """The small WebP picture of the image with that content hash."""
+    """The small picture of the image with that content hash: JPEG, or WebP if it is old."""
     cursor = connection.cursor(row_factory=scalar_row)
-    webp: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
-    return webp
+    found: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
+    return found
 
 
 def _says(connection: psycopg.Connection, name: str, **values: Any) -> bool:
@@ -187,13 +264,22 @@ def _says(connection: psycopg.Connection, name: str, **values: Any) -> bool:
     return bool(asked.fetchone())
 
 
-def _release(*, identity: Any, spec: Any, vector_type: str, **others: Any) -> Release:
+def _release(
+    *, identity: Any, spec: Any, vector_type: str, columns: dict[str, str], **others: Any
+) -> Release:
     return Release(
         identity=ModelIdentity.model_validate(identity),
         spec=ModelSpec.model_validate(spec),
         vector_type=VectorType(vector_type),
+        columns=columns_of(columns),
         **others,
     )
+
+
+def _published(
+    *, live: bool, dropped_at: datetime | None, taken_back_at: datetime | None, **release: Any
+) -> Published:
+    return Published(_release(**release), live, dropped_at, taken_back_at)
 
 
 def _hit(model: str, row: Neighbour) -> Hit:
@@ -206,4 +292,5 @@ def _hit(model: str, row: Neighbour) -> Hit:
         width=row.width,
         height=row.height,
         lineage=Lineage(row.run_id, row.job_id, row.shard, row.version, model, row.device),
+        columns=row.columns or {},
     )

@@ -106,7 +106,7 @@ def _copy(
         table = sql.Identifier(live.table)
         index_id = sql.Literal(live.index_id)
         vectors = SqlVector(live.vector_type, pgvector.schema(target))
-        tables.create_table(target, live.index_id, live.identity.dim, vectors)
+        tables.create_table(target, live.index_id, live.identity.dim, vectors, live.columns)
         target.execute(statement("number_releases_from", first=sql.Literal(live.id)))
         copy = _Copy(source, target, live.rows, step)
         copy.rows("index", "copy_out_index", index_id=index_id)

@@ -1,9 +1,9 @@
 """Where images come from: a folder or bucket prefix, tar shards, a Hugging Face dataset."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, TypeAdapter
 
@@ -33,6 +33,9 @@ class ImageRef:
 
     `fault` says why the image cannot be used, if the listing already shows it; it is never read.
     If `image_id` then ends with a slash, everything below that name could not be listed.
+
+    `columns` are the declared columns that come from metadata, as a JSON object of what is known;
+    `fields` is the metadata that they are taken from, and is not stored.
     """
 
     image_id: str
@@ -43,6 +46,8 @@ class ImageRef:
     row: int | None = None
     caption: str | None = None
     fault: str | None = None
+    columns: str | None = None
+    fields: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def below(self) -> str | None:

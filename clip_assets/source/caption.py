@@ -1,6 +1,8 @@
 """Captions found beside images, cleaned for parquet and Postgres."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 LONGEST = 10_000  # characters; the text tower reads only 77 tokens
 LARGEST = 1 << 20  # bytes of a caption file; anything larger is not a caption
@@ -16,14 +18,17 @@ def from_text(data: bytes) -> str | None:
     return clean(data.decode("utf-8-sig", "replace"))
 
 
-def from_json(data: bytes) -> str | None:
-    """Field `caption`, else `text`, of a JSON object; None if it has neither."""
+def json_object(data: bytes) -> dict[str, Any]:
+    """The JSON object, or an empty one if it is none."""
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
-        return None
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def from_fields(fields: Mapping[str, Any]) -> str | None:
+    """Field `caption`, else `text`; None if it has neither."""
     return from_value(fields.get("caption") or fields.get("text"))
 
 

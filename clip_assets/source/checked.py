@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef, Source
+from clip_assets.source.described import Described, Told
 
 
 class Checked:
@@ -22,6 +23,11 @@ class Checked:
     @property
     def skipped(self) -> Counter[str]:
         return self._source.skipped
+
+    @property
+    def told(self) -> Told:
+        """What the last listing found of what is known of the images."""
+        return self._source.told if isinstance(self._source, Described) else Told()
 
     def list(self) -> Iterator[ImageRef]:
         usable, first = False, ""

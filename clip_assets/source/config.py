@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clip_assets.column import Column, Originated
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +43,59 @@ class HuggingFaceConfig(_Config):
     revision: str = "main"
     config: str = "default"
     split: str = "train"
+    files: list[str] | None = Field(
+        None,
+        description="these parquet files, as patterns such as data/extra-*.parquet, instead "
+        "of those of the configuration and split",
+    )
     image_column: str = "image"
     caption_column: str | None = None
     id_column: str | None = None
+
+
+class TableConfig(Originated):
+    """The table that `metadata.FIELD` means, if it is not metadata.csv, .jsonl or .parquet."""
+
+    origin: str = Field(alias="from", description="its path below the source, or its address")
+    image: str | None = Field(
+        None, description="the field with the image's name; by default file_name, image, id …"
+    )
+
+
+class CaptionsConfig(TableConfig):
+    """A table with one or several captions for each image, or `metadata.FIELD`."""
+
+    text: str | None = Field(
+        None, description="the field with the caption; by default caption, text …"
+    )
+
+
+class Knowledge(_Config):
+    """What a collection declares to know of its images."""
+
+    columns: dict[str, Column] = {}
+    captions: CaptionsConfig | None = None
+    metadata: TableConfig | None = None
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of metadata that are needed."""
+        origins = [column.origin for column in self.columns.values()]
+        if self.captions:
+            origins.append(self.captions.origin)
+        return frozenset(
+            origin.removeprefix("metadata.") for origin in origins if origin.startswith("metadata.")
+        )
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that are named."""
+        named = (self.captions, self.metadata)
+        return frozenset(
+            one.origin.removeprefix("./")
+            for one in named
+            if one and not one.origin.startswith("metadata.")
+        )
+
+
+NOTHING = Knowledge()

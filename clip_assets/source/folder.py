@@ -4,22 +4,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from clip_assets.source import ImageRef, caption
-from clip_assets.source.config import FolderConfig
+from clip_assets.source import ImageRef, caption, table
+from clip_assets.source.config import NOTHING, FolderConfig, Knowledge
 from clip_assets.source.entries import entries, refuse_missing
-from clip_assets.source.kinds import HEAD, IMAGES, image_format, of_name
+from clip_assets.source.kinds import HEAD, IMAGES, TABLES, image_format, of_name
+from clip_assets.source.metadata import Metadata
 from clip_assets.source.reading import LARGEST, in_order, path_below, readable
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.store.objects import Entry, Objects, is_remote
 
 
 class Folder:
     """Images whose id is their path below the root; captions come from .txt files beside them.
 
+    The metadata of an image comes from a `metadata.csv`, `.tsv`, `.jsonl` or `.parquet` in its
+    folder or one above, else from a .json beside it; the table names images relative to its folder.
+
     Without `extensions`, a file whose name does not tell what it is counts as an image if it begins
     like one. Hidden files and folders are skipped.
     """
 
-    def __init__(self, config: FolderConfig) -> None:
+    def __init__(self, config: FolderConfig, knowledge: Knowledge = NOTHING) -> None:
         self._objects = Objects(config.uri)
         refuse_missing(self._objects)
         self._follow_links = config.follow_links
@@ -28,6 +32,7 @@ class Folder:
         self._extensions = (
             IMAGES if chosen is None else {"." + name.lower().lstrip(".") for name in chosen}
         )
+        self._knowledge = knowledge
         self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
@@ -38,8 +43,9 @@ class Folder:
         candidates = [entry for entry in listed if self._may_be_image(entry)]
         unread: set[str] = set()
         self.skipped["text files"] -= len(texts & {_caption(one.path) for one in candidates})
-        work = partial(self._ref, texts, unread)
-        if texts or any(self._kind(entry) == "unknown" for entry in candidates):
+        fields = self._fields(listed)
+        work = partial(self._ref, texts, unread, fields)
+        if texts or fields or any(self._kind(entry) == "unknown" for entry in candidates):
             refs: Iterator[ImageRef | None] = in_order(work, candidates)
         else:
             refs = map(work, candidates)
@@ -51,6 +57,10 @@ class Folder:
         self.skipped["captions that cannot be read"] += len(unread)
         for kind in [kind for kind, count in self.skipped.items() if count < 1]:
             del self.skipped[kind]
+
+    def beside(self, path: str) -> bytes:
+        """A table below the root. Raises OSError."""
+        return self._objects.get(path, limit=table.LARGEST)
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         return in_order(self._bytes, refs)
@@ -69,7 +79,9 @@ class Folder:
         self.skipped[kind] += 1
         return False
 
-    def _ref(self, texts: set[str], unread: set[str], entry: Entry) -> ImageRef | None:
+    def _ref(
+        self, texts: set[str], unread: set[str], fields: Metadata | None, entry: Entry
+    ) -> ImageRef | None:
         """None if the file turns out to be no image."""
         if not entry.fault and self._kind(entry) == "unknown" and not self._begins_like_one(entry):
             return None
@@ -80,7 +92,18 @@ class Folder:
             etag=entry.etag,
             caption=self._caption(text, unread) if text in texts and not entry.fault else None,
             fault=entry.fault,
+            fields=None if entry.fault or fields is None else fields.of(entry.path),
         )
+
+    def _fields(self, listed: Sequence[Entry]) -> Metadata | None:
+        """None if no metadata is declared, or it is in a table of its own."""
+        used = {name for name in self._knowledge.tables if not is_remote(name)}
+        found = None
+        if self._knowledge.fields and self._knowledge.metadata is None:
+            found = Metadata(self._objects, listed, self._knowledge.fields)
+            used |= found.tables
+        self.skipped[TABLES] -= len(used & {entry.path for entry in listed})
+        return found
 
     def _begins_like_one(self, entry: Entry) -> bool:
         if not entry.size:

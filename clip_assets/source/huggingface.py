@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from clip_assets.errors import SourceError
 from clip_assets.source import DamagedError, ImageRef, caption, layout
 from clip_assets.source.card import Declared, declared
-from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.config import NOTHING, HuggingFaceConfig, Knowledge
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.kinds import of_name
 from clip_assets.source.reading import path_below
@@ -25,8 +25,8 @@ class HuggingFace:
     Its id is the value of the id column, or the file's path without `.parquet` plus the row number.
     """
 
-    def __init__(self, config: HuggingFaceConfig) -> None:
-        self._config = config
+    def __init__(self, config: HuggingFaceConfig, knowledge: Knowledge = NOTHING) -> None:
+        self._config, self._wanted = config, sorted(knowledge.fields)
         self._files = _files(config)
         self.skipped: Counter[str] = Counter()
 
@@ -39,11 +39,14 @@ class HuggingFace:
         self.skipped.update(_kind(path) for path in entries.keys() - set(chosen))
         for path in chosen:
             try:
-                yield from _refs(self._files, entries[path], config)
+                yield from _refs(self._files, entries[path], config, self._wanted)
             except _UnusableError as error:
                 yield _fault(self._files, entries[path], str(error))
 
     def _card(self, entries: Container[str]) -> Declared | None:
+        """What says which files are the split's: the collection's YAML, else the dataset's card."""
+        if self._config.files is not None:
+            return Declared({self._config.split: tuple(self._config.files)})
         if "README.md" not in entries:
             return None
         try:
@@ -54,6 +57,10 @@ class HuggingFace:
                 f"{self._files.uri('README.md')} cannot be read ({error}). It may say which files "
                 "are which split; make it readable, or remove it."
             ) from error
+
+    def beside(self, path: str) -> bytes:
+        """A table of the dataset. Raises OSError."""
+        return self._files.fetch(path)[0].read_bytes()
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         current = _Current(self._files, self._config.image_column)
@@ -128,17 +135,21 @@ def _fault(files: Files, entry: Entry, fault: str) -> ImageRef:
     return ImageRef(name, files.uri(entry.path), entry.etag, fault=fault)
 
 
-def _refs(files: Files, entry: Entry, config: HuggingFaceConfig) -> Iterator[ImageRef]:
+def _refs(
+    files: Files, entry: Entry, config: HuggingFaceConfig, wanted: Sequence[str]
+) -> Iterator[ImageRef]:
     uri, prefix = files.uri(entry.path), entry.path.removesuffix(".parquet")
     with _parquet(files, entry) as parquet:
-        _refuse_missing(parquet.schema_arrow, config)
-        for row, (name, text) in enumerate(_names(parquet, config)):
+        _refuse_missing(parquet.schema_arrow, config, wanted)
+        labels = _class_labels(parquet.schema_arrow, wanted)
+        for row, (name, text, values) in enumerate(_values(parquet, config, wanted)):
             yield ImageRef(
                 image_id=f"{prefix}/{row:08d}" if config.id_column is None else name,
                 uri=uri,
                 etag=f"{entry.etag}:{row}",
                 row=row,
                 caption=text,
+                fields=_named(values, labels) if wanted else None,
             )
 
 
@@ -156,21 +167,46 @@ def _parquet(files: Files, entry: Entry) -> Iterator[Any]:
         ) from error
 
 
-def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig) -> None:
+def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig, wanted: Sequence[str]) -> None:
     leaf(schema, config.image_column)
-    for name in (config.id_column, config.caption_column):
+    for name in (config.id_column, config.caption_column, *wanted):
         if name is not None and name not in schema.names:
             raise ColumnError(f"no column {name!r}; it has {', '.join(schema.names)}")
 
 
-def _names(parquet: Any, config: HuggingFaceConfig) -> Iterator[tuple[str, str | None]]:
-    """Id (empty if missing) and caption of each row; reads no image bytes."""
-    columns = [name for name in (config.id_column, config.caption_column) if name is not None]
+def _class_labels(schema: pa.Schema, wanted: Sequence[str]) -> dict[str, list[str]]:
+    """The names of those columns' classes, which are stored as numbers, by column."""
+    metadata = caption.json_object((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = (metadata.get("info") or {}).get("features") or {}
+    kinds = {name: features.get(name) for name in wanted}
+    return {
+        name: kind["names"]
+        for name, kind in kinds.items()
+        if isinstance(kind, dict) and isinstance(kind.get("names"), list)
+    }
+
+
+def _named(values: dict[str, Any], labels: dict[str, list[str]]) -> dict[str, Any]:
+    found = dict(values)
+    for name, names in labels.items():
+        number = found.get(name)
+        if isinstance(number, int) and 0 <= number < len(names):
+            found[name] = names[number]
+    return found
+
+
+def _values(
+    parquet: Any, config: HuggingFaceConfig, wanted: Sequence[str]
+) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+    """Id (empty if missing), caption and wanted fields of each row; reads no image bytes."""
+    named = (config.id_column, config.caption_column, *wanted)
+    columns = [*dict.fromkeys(name for name in named if name is not None)]
     if not columns:
-        yield from (("", None) for _ in range(parquet.metadata.num_rows))
+        yield from (("", None, {}) for _ in range(parquet.metadata.num_rows))
         return
     for batch in parquet.iter_batches(10_000, columns=columns, use_threads=False):
         for values in batch.to_pylist():
             name = values.get(config.id_column)
             text = values.get(config.caption_column)
-            yield "" if name is None else str(name), caption.from_value(text)
+            fields = {name: values[name] for name in wanted}
+            yield "" if name is None else str(name), caption.from_value(text), fields

@@ -22,10 +22,13 @@ EXTENSIONS = {
 
 IMAGES = frozenset(extension for names in EXTENSIONS.values() for extension in names)
 
+TABLES = "tables (declare `columns` or `captions` to use them)"
+
 _OTHERS = {
-    "text files": "txt md rst csv tsv json jsonl html htm xml yaml yml log pdf doc docx ini cfg "
+    TABLES: "csv tsv jsonl ndjson parquet",
+    "text files": "txt md rst json html htm xml yaml yml log pdf doc docx ini cfg "
     "toml py ipynb js css sh srt url lnk tex cls",
-    "tables and arrays": "parquet arrow feather npy npz pt pth pkl h5 hdf5 db sqlite xls xlsx "
+    "arrays and databases": "arrow feather npy npz pt pth pkl h5 hdf5 db sqlite xls xlsx "
     "tfrecord idx mat safetensors bin",
     "archives": "tar zip gz tgz bz2 xz zst lz4 7z rar",
     "videos": "mp4 mov m4v avi mkv webm mpg mpeg wmv 3gp mts",

@@ -31,8 +31,8 @@ def shards(
         if found := declared.files(parquet, split):
             return found
         raise SourceError(
-            f"{where}: its README.md declares {', '.join(declared.splits[split])} as split "
-            f"{split!r}, and no parquet file matches. It has {_some(parquet)}."
+            f"{where}: {', '.join(declared.splits[split])} is declared as split {split!r}, in "
+            f"README.md or `files`, and no parquet file matches. It has {_some(parquet)}."
         )
     for prefix in _prefixes(config):
         below = [path for path in parquet if path.startswith(prefix)]

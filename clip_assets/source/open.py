@@ -1,22 +1,59 @@
 """Opens the source that a collection's `source:` block describes."""
 
-from clip_assets.source import Source, SourceConfig
+from clip_assets.errors import SourceError
+from clip_assets.source import SourceConfig
 from clip_assets.source.checked import Checked
-from clip_assets.source.config import FolderConfig, WebDatasetConfig
+from clip_assets.source.config import (
+    NOTHING,
+    FolderConfig,
+    Knowledge,
+    TableConfig,
+    WebDatasetConfig,
+)
+from clip_assets.source.described import Described
 from clip_assets.source.folder import Folder
 from clip_assets.source.huggingface import HuggingFace
+from clip_assets.source.table import LARGEST, Table
 from clip_assets.source.webdataset import WebDataset
+from clip_assets.store.objects import Objects, is_remote
 
 
-def open_source(config: SourceConfig) -> Source:
-    """The source that `config` describes.
+def open_source(config: SourceConfig, knowledge: Knowledge = NOTHING) -> Checked:
+    """The source that `config` describes, with what is known of its images.
 
     Raises SourceError or StoreError, each with a remedy, if it is missing or unreachable; a
     bucket is contacted only when it is listed or read.
     """
+    source, where = _opened(config, knowledge)
+    if knowledge == NOTHING:
+        return Checked(source, where)
+    return Checked(Described(source, knowledge, lambda table: _table(source, table)), where)
+
+
+def _opened(
+    config: SourceConfig, knowledge: Knowledge
+) -> tuple[Folder | WebDataset | HuggingFace, str]:
     if isinstance(config, FolderConfig):
         only = f" ({', '.join(config.extensions)})" if config.extensions else ""
-        return Checked(Folder(config), f"{config.uri}{only}")
+        return Folder(config, knowledge), f"{config.uri}{only}"
     if isinstance(config, WebDatasetConfig):
-        return Checked(WebDataset(config), config.uri)
-    return Checked(HuggingFace(config), f"{config.dataset} ({config.config}, {config.split})")
+        return WebDataset(config, knowledge), config.uri
+    where = f"{config.dataset} ({config.config}, {config.split})"
+    return HuggingFace(config, knowledge), where
+
+
+def _table(source: Folder | WebDataset | HuggingFace, config: TableConfig) -> tuple[Table, str]:
+    """A table by its path below the source or its address, and the folder its names count from."""
+    address = config.origin.removeprefix("./")
+    try:
+        if is_remote(address) or address.startswith(("/", "~")):
+            root, _, name = address.rpartition("/")
+            return Table(address, Objects(root or "/").get(name, limit=LARGEST), config.image), ""
+        data = source.beside(address)
+    except OSError as error:
+        raise SourceError(
+            f"{config.origin} cannot be read ({error.strerror or error}). It is looked for below "
+            "the source; correct `from` in the collection's YAML, or put the file there."
+        ) from error
+    folder, slash, _ = address.rpartition("/")
+    return Table(address, data, config.image), folder + slash

@@ -84,6 +84,6 @@ def leaf(schema: pa.Schema, column: str) -> str:
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         return f"{column}.bytes"
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return column
     raise ColumnError(f"column {column!r} holds {kind}, not image bytes")

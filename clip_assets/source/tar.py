@@ -65,7 +65,9 @@ def _walk(
         if info.isreg():
             cut = info.offset_data + info.size > size
             fault = "the tar ends before the image does" if cut else None
-            count = 0 if cut else wanted(name, info.size)
+            if info.issparse():
+                fault = "stored with holes, which cannot be read in place; pack it without --sparse"
+            count = 0 if fault else wanted(name, info.size)
             content = tar.extractfile(info) if count else None
             data = content.read(count) if content else None
             known[name] = Member(name, info.offset_data, info.size, data, fault)

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import asdict
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from clip_assets.store.objects import Entry, Objects
 
 Found = tuple[list[ImageRef], Counter[str]]
 
-_VERSION = "1"
+_VERSION = "3"
 """Increased when the same tar would be listed differently."""
 _SKIPPED = b"clip_assets.skipped"
 _SCHEMA = pa.schema(
@@ -30,6 +30,7 @@ _SCHEMA = pa.schema(
         pa.field("row", pa.int64()),
         pa.field("caption", pa.string()),
         pa.field("fault", pa.string()),
+        pa.field("fields", pa.string()),
     ]
 )
 
@@ -37,8 +38,9 @@ _SCHEMA = pa.schema(
 class TarIndex:
     """The listings of the tars below one root; those of tars that are gone are removed."""
 
-    def __init__(self, root: str) -> None:
-        name = hashlib.sha256(root.encode()).hexdigest()[:16]
+    def __init__(self, root: str, fields: Collection[str] = ()) -> None:
+        told = "\n".join([root, *sorted(fields)])
+        name = hashlib.sha256(told.encode()).hexdigest()[:16]
         self._files = Objects(str(Settings().workplace / "cache" / "tars" / name))
         self._used: set[str] = set()
 
@@ -54,7 +56,7 @@ class TarIndex:
         with suppress(StoreError, UnicodeEncodeError):
             metadata = {_SKIPPED: json.dumps(skipped)}
             table = pa.Table.from_pylist(
-                [asdict(ref) for ref in refs], schema=_SCHEMA.with_metadata(metadata)
+                [_row(ref) for ref in refs], schema=_SCHEMA.with_metadata(metadata)
             )
             self._files.put(name, parquet.to_bytes(table))
         return refs, skipped
@@ -70,9 +72,19 @@ class TarIndex:
         try:
             table = parquet.from_bytes(self._files.get(name), name)
             skipped = Counter(json.loads(table.schema.metadata[_SKIPPED]))
-            return [ImageRef(**row) for row in table.to_pylist()], skipped
+            return [_ref(row) for row in table.to_pylist()], skipped
         except (OSError, StoreError, KeyError, ValueError):
             return None
+
+
+def _row(ref: ImageRef) -> dict[str, Any]:
+    fields = ref.fields and json.dumps(ref.fields)
+    return {name: getattr(ref, name) for name in _SCHEMA.names} | {"fields": fields}
+
+
+def _ref(row: dict[str, Any]) -> ImageRef:
+    fields = row.pop("fields")
+    return ImageRef(**row, fields=fields and json.loads(fields))
 
 
 def _name(tar: Entry) -> str:

@@ -1,29 +1,29 @@
 """WebDataset tars: files whose names agree up to the first dot form one sample."""
 
+import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import IO
+from typing import IO, Any, TypeVar
 
 from clip_assets.errors import SourceError
-from clip_assets.source import DamagedError, ImageRef, caption
-from clip_assets.source.config import WebDatasetConfig
+from clip_assets.source import DamagedError, ImageRef, caption, pattern, table
+from clip_assets.source.config import NOTHING, Knowledge, WebDatasetConfig
 from clip_assets.source.entries import HIDDEN, entries, refuse_missing
 from clip_assets.source.kinds import HEAD, hidden, image_format, of_name
+from clip_assets.source.packed import compressed, unpacked, without_suffix
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import LARGEST, in_order, path_below, readable
 from clip_assets.source.tar import Member, members
 from clip_assets.source.tar_index import Found, TarIndex
 from clip_assets.store.objects import Entry, Objects, is_remote, local_path
 
-_CAPTIONS = {"txt": caption.from_text, "json": caption.from_json}
-_PACKED = (
-    "compressed, so its images cannot be read individually; decompress it to a plain .tar, for "
-    "example with gunzip: the images themselves are already compressed"
-)
-_COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
+_TEXTS = ("txt", "json")
+Value = TypeVar("Value")
+_PACKED = "compressed in a way that is not read; decompress it to a plain .tar, or use gzip or zstd"
+_UNREAD = re.compile(r"\.tar\.(lz4|lzma|lzo|Z|br)$", re.IGNORECASE)
 _KEY_AND_EXTENSION = re.compile(r"^((?:.*/)?[^./]+)\.([^/]+)$")
 
 
@@ -35,32 +35,39 @@ class WebDataset:
     if it begins like one.
     """
 
-    def __init__(self, config: WebDatasetConfig) -> None:
-        if _COMPRESSED.search(config.uri):
+    def __init__(self, config: WebDatasetConfig, knowledge: Knowledge = NOTHING) -> None:
+        if _UNREAD.search(config.uri):
             raise SourceError(f"{config.uri} is {_PACKED}.")
-        folder, self._only = _folder_and_tar(config.uri.rstrip("/"))
+        root, chosen = pattern.split(config.uri.rstrip("/"))
+        self._matches = pattern.matcher(chosen).match if chosen else None
+        folder, self._only = (root, "") if chosen else _folder_and_tar(root)
         self._objects = Objects(folder)
         refuse_missing(self._objects)
+        self._wanted = knowledge.fields
         self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
         self.skipped.clear()
         tars = sorted(self._tars(), key=lambda entry: entry.path)
-        index = TarIndex(self._objects.root)
-        refs = partial(_refs, self._objects, index)
+        index = TarIndex(self._objects.root, self._wanted)
+        refs = partial(_refs, self._objects, index, self._wanted)
         # Headers of remote tars cost round trips, so several tars are listed in parallel.
         for found, skipped in in_order(refs, tars, threads=8, ahead=8):
             self.skipped.update(skipped)
             yield from found
         index.forget_others()
 
+    def beside(self, path: str) -> bytes:
+        """A table below the root. Raises OSError."""
+        return self._objects.get(path, limit=table.LARGEST)
+
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        tag = cache(lambda path: self._objects.stat(path).etag)
+        tar = cache(self._objects.stat)
 
         def one(ref: ImageRef) -> bytes | OSError:
             path = path_below(self._objects, ref.uri)
             try:
-                return _bytes(self._objects, ref, path, tag(path))
+                return _bytes(self._objects, ref, tar(path))
             except OSError as error:
                 return readable(self._objects, error)
 
@@ -71,9 +78,11 @@ class WebDataset:
             yield _existing(self._objects, self._only)
             return
         for entry in entries(self._objects, self.skipped):
-            if entry.path.endswith((".tar", "/")):
+            if self._matches and not (entry.path.endswith("/") or self._matches(entry.path)):
+                self.skipped["files that the address does not name"] += 1
+            elif entry.path.endswith((".tar", "/")) or compressed(entry.path):
                 yield entry
-            elif _COMPRESSED.search(entry.path):
+            elif _UNREAD.search(entry.path):
                 yield replace(entry, fault=_PACKED)
             else:
                 kind = of_name(entry.path)
@@ -87,12 +96,17 @@ class _Sample:
 
     images: list[tuple[str, Member]] = field(default_factory=list)
     captions: dict[str, str | None] = field(default_factory=dict)
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, extension: str, member: Member) -> str:
+    def add(self, extension: str, member: Member, wanted: Collection[str]) -> str:
         """Returns the kind of a member that is neither image nor caption, in words."""
-        if extension in _CAPTIONS:
-            if member.data is not None:
-                self.captions[extension] = _CAPTIONS[extension](member.data)
+        if _kind(extension) in _TEXTS:
+            if member.data is not None and _kind(extension) == "txt":
+                self.captions[extension] = caption.from_text(member.data)
+            elif member.data is not None:
+                found = caption.json_object(member.data)
+                self.captions[extension] = caption.from_fields(found)
+                self.fields[extension] = {name: found[name] for name in wanted if name in found}
             return ""
         kind = of_name(member.name)
         if kind == "image" or (kind == "unknown" and image_format(member.data or b"")):
@@ -105,12 +119,16 @@ class _Sample:
             named = f"{key}.{extension}" if len(self.images) > 1 and extension else key
             yield named, member
 
-    @property
-    def caption(self) -> str | None:
-        return self.captions.get("txt") or self.captions.get("json")
+    def caption_of(self, name: str) -> str | None:
+        """The caption of the image with this name: `a.2.jpg` has `a.2.txt`, else `a.txt`."""
+        return _first(self.captions, [one for kind in _TEXTS for one in _beside(name, kind)])
+
+    def fields_of(self, name: str) -> dict[str, Any] | None:
+        """The wanted fields of the image's .json, found in the same way."""
+        return _first(self.fields, _beside(name, "json"))
 
 
-def _refs(objects: Objects, index: TarIndex, tar: Entry) -> Found:
+def _refs(objects: Objects, index: TarIndex, wanted: Collection[str], tar: Entry) -> Found:
     """The tar's images, and how many members are none, by kind.
 
     If it cannot be read to its end, the last image has a fault and stands for the rest of the tar.
@@ -118,23 +136,25 @@ def _refs(objects: Objects, index: TarIndex, tar: Entry) -> Found:
     if tar.fault:
         return [_fault(objects, tar, tar.fault)], Counter()
     try:
-        return index.found(tar, partial(_look, objects, tar))
+        return index.found(tar, partial(_look, objects, wanted, tar))
     except OSError as error:
         reason = str(readable(objects, error))
         return [_fault(objects, tar, f"the tar cannot be read ({reason})")], Counter()
 
 
-def _look(objects: Objects, tar: Entry) -> Found:
+def _look(objects: Objects, wanted: Collection[str], tar: Entry) -> Found:
     with _opened(objects, tar) as file:
-        return _found(objects, tar, members(file, tar.size, _wanted))
+        size = file.seek(0, io.SEEK_END)
+        return _found(objects, tar, members(file, size, _wanted), wanted)
 
 
 def _fault(objects: Objects, tar: Entry, fault: str) -> ImageRef:
-    name = f"{tar.path.removesuffix('.tar')}/" if tar.path.endswith(".tar") else tar.path
+    tarred = tar.path.endswith(".tar") or compressed(tar.path)
+    name = f"{without_suffix(tar.path)}/" if tarred else tar.path
     return ImageRef(name, objects.uri(tar.path), tar.etag, fault=fault)
 
 
-def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
+def _found(objects: Objects, tar: Entry, files: Iterable[Member], wanted: Collection[str]) -> Found:
     samples: dict[str, _Sample] = {}
     skipped: Counter[str] = Counter()
     rest: list[ImageRef] = []
@@ -145,9 +165,9 @@ def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
             skipped[HIDDEN] += 1
         else:
             key, extension = _split(member.name)
-            kind = samples.setdefault(key, _Sample()).add(extension, member)
+            kind = samples.setdefault(key, _Sample()).add(extension, member, wanted)
             skipped.update([kind] if kind else [])
-    prefix = tar.path.removesuffix(".tar")
+    prefix = without_suffix(tar.path)
     images = [
         ImageRef(
             image_id=f"{prefix}/{name}",
@@ -155,8 +175,9 @@ def _found(objects: Objects, tar: Entry, files: Iterable[Member]) -> Found:
             etag=f"{tar.etag}:{member.offset}",
             offset=member.offset,
             size=member.size,
-            caption=sample.caption,
+            caption=sample.caption_of(member.name),
             fault=member.fault,
+            fields=sample.fields_of(member.name),
         )
         for key, sample in samples.items()
         for name, member in sample.named(key)
@@ -170,31 +191,52 @@ def _split(name: str) -> tuple[str, str]:
     return (found[1], found[2].lower()) if found else (name, "")
 
 
+def _beside(name: str, kind: str) -> list[str]:
+    """The extensions of the file of this kind that is about the image."""
+    inner = _split(name)[1].rpartition(".")[0]
+    return [f"{inner}.{kind}", kind] if inner else [kind]
+
+
+def _first(found: Mapping[str, Value | None], names: Iterable[str]) -> Value | None:
+    return next((found[name] for name in names if found.get(name)), None)
+
+
+def _kind(extension: str) -> str:
+    """The last part of an extension that may have dots."""
+    return extension.rpartition(".")[2]
+
+
 def _wanted(name: str, size: int) -> int:
-    if _split(name)[1] in _CAPTIONS:
+    if _kind(_split(name)[1]) in _TEXTS:
         return size if size <= caption.LARGEST else 0
     return HEAD if of_name(name) == "unknown" else 0
 
 
 def _opened(objects: Objects, tar: Entry) -> IO[bytes] | Ranged:
+    if compressed(tar.path):
+        return unpacked(objects, tar).open("rb")
     if not objects.folder:
         return Ranged(partial(objects.get_range, tar.path), tar.size)
     return (objects.folder / tar.path).open("rb")
 
 
-def _bytes(objects: Objects, ref: ImageRef, path: str, etag: str) -> bytes:
+def _bytes(objects: Objects, ref: ImageRef, tar: Entry) -> bytes:
     # In a rewritten tar the offsets may point at another image, so nothing is read from it.
-    if ref.etag.rpartition(":")[0] != etag:
+    if ref.etag.rpartition(":")[0] != tar.etag:
         raise OSError("the tar has changed since it was catalogued")
     if ref.offset is None or not ref.size:
         return b""
     if ref.size > LARGEST:
         raise DamagedError(f"file too large ({ref.size >> 20} MiB, at most {LARGEST >> 20})")
-    return objects.get_range(path, ref.offset, ref.size)
+    if compressed(tar.path):
+        with unpacked(objects, tar).open("rb") as file:
+            file.seek(ref.offset)
+            return file.read(ref.size)
+    return objects.get_range(tar.path, ref.offset, ref.size)
 
 
 def _folder_and_tar(uri: str) -> tuple[str, str]:
-    if not uri.endswith(".tar"):
+    if not (uri.endswith(".tar") or compressed(uri)):
         return uri, ""
     if is_remote(uri):
         folder, _, name = uri.rpartition("/")

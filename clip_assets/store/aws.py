@@ -33,6 +33,19 @@ def profile_credentials() -> "Boto3CredentialProvider | None":
         return None
 
 
+def profile_told() -> str:
+    """Which profile of ~/.aws was looked for, in words, and how to renew one that does not work."""
+    name = os.environ.get("AWS_PROFILE", "default")
+    if not _has_profiles():
+        return f"profile `{name}` (there is no ~/.aws)"
+    import botocore.session
+
+    profiles = botocore.session.Session().full_config["profiles"]
+    if name not in profiles:
+        return f"profile `{name}` in ~/.aws (it is not there; set AWS_PROFILE)"
+    return f"profile `{name}` in ~/.aws (`aws sso login --profile {name}` renews one of SSO)"
+
+
 def keys(root: str, after: str) -> Iterator[tuple[str, int, str]]:
     """Key below `root`, size in bytes and etag of each object whose key sorts after `after`.
 

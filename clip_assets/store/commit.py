@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelIdentity, Precision
@@ -35,6 +35,10 @@ class Commit(BaseModel):
     Of the rows, `images_encoded` went through the model in that attempt, and `images_carried` have
     the same content as in the commit at `carried_from`, whose run and device made their vectors
     unless it carried them over too.
+
+    A job embeds the next shard while it writes this one, so `seconds` begin where those of the
+    job's commit before end. `stage_seconds` are the busy seconds of each stage meanwhile, summed
+    over its threads, `workers`; `limited_by` is the stage that was busy for the largest share.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +60,9 @@ class Commit(BaseModel):
     precision: Precision
     mean: tuple[float, ...]
     seconds: float = 0.0
+    stage_seconds: dict[str, float] = Field(default_factory=dict)
+    workers: dict[str, int] = Field(default_factory=dict)
+    limited_by: str = ""
     images_encoded: int = 0
     images_carried: int = 0
     carried_from: str | None = None

@@ -25,7 +25,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from clip_assets.errors import ObjectRefusedError, StoreError
-from clip_assets.store import aws
+from clip_assets.store import aws, credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -36,6 +36,7 @@ TEMPORARY = ".tmp-"
 _NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 _NO_CREDENTIALS = (
     "redential",
+    "SSO",
     "403 Forbidden",
     "169.254.169.254",
     "/latest/api/token",
@@ -48,6 +49,8 @@ _REFUSALS = {
     "BlobArchived": "archived; rehydrate it first",
     _DENIED: "access denied; change the bucket's policy, or use other credentials",
 }
+# What a file system answers that lacks links, or cannot sync a folder.
+_NOT_SUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
 
 
@@ -196,6 +199,13 @@ class Objects:
                     (self.folder / path).hardlink_to(temporary)
                 except FileExistsError:
                     return False
+                except OSError as error:
+                    if error.errno not in _NOT_SUPPORTED:
+                        raise
+                    # A bucket's mount has no links: of two writers at the same moment one wins.
+                    if (self.folder / path).exists():
+                        return False
+                    temporary.replace(self.folder / path)
             return True
         with _explained(self.uri(path)):
             try:
@@ -322,6 +332,9 @@ def _fsync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:  # a bucket's mount has no folders to sync
+        if error.errno not in _NOT_SUPPORTED:
+            raise
     finally:
         os.close(handle)
 
@@ -344,7 +357,7 @@ def _explained(uri: str) -> Iterator[None]:
         elif refusal := next((say for word, say in _REFUSALS.items() if word in text), None):
             raise ObjectRefusedError(f"{uri}: {refusal}") from error
         elif any(word in text for word in _NO_CREDENTIALS):
-            remedy = "No usable credentials. Set the cloud's usual variables, or log in."
+            remedy = f"No usable credentials. Looked for {credentials.looked_for(uri)}."
         else:
             remedy = "Check the address and the network, then run again."
         raise StoreError(f"{uri}: {remedy} ({text[:300]})") from error

@@ -5,7 +5,7 @@ detect it.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,9 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from clip_assets.column import Column, ColumnType
 from clip_assets.errors import StoreError
 
 _READ_BYTES = 1 << 20
+
+FROM = b"clip_assets.from"
+"""Key of a declared column's origin in its field's metadata."""
 
 REJECTS_FOOTER = b"clip_assets.rejects"
 """Key of a part's rejects in its footer, as JSON: a list of the rows of `REJECTS`."""
@@ -32,8 +36,10 @@ CATALOG = pa.schema(
         pa.field("etag", pa.string(), nullable=False),
         pa.field("tombstone", pa.bool_(), nullable=False),
         pa.field("fault", pa.string()),
+        pa.field("columns", pa.string()),
     ]
 )
+"""`columns` is a JSON object of what is known of the declared columns."""
 
 REJECTS = pa.schema(
     [
@@ -44,6 +50,17 @@ REJECTS = pa.schema(
     ]
 )
 """`kind` is None in files of older versions, else a value of `RejectKind`."""
+
+
+ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    ColumnType.TEXT: pa.string(),
+    ColumnType.BIGINT: pa.int64(),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.TIMESTAMP: pa.timestamp("us"),
+    ColumnType.DATE: pa.date32(),
+}
+"""How parts store the declared columns."""
 
 
 class RejectKind(StrEnum):
@@ -66,8 +83,15 @@ def queries(dim: int) -> pa.Schema:
     )
 
 
-def embeddings(dim: int) -> pa.Schema:
-    """One row per embedded image; `embedding` is float32[dim] of unit length."""
+def embeddings(dim: int, columns: Mapping[str, Column] | None = None) -> pa.Schema:
+    """One row per embedded image; `embedding` is float32[dim] of unit length.
+
+    The declared columns follow, each with its origin as the field's metadata.
+    """
+    declared = [
+        pa.field(name, ARROW_TYPES[column.type], metadata={FROM: column.origin})
+        for name, column in (columns or {}).items()
+    ]
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -78,6 +102,7 @@ def embeddings(dim: int) -> pa.Schema:
             pa.field("height", pa.int32(), nullable=False),
             pa.field("thumbnail", pa.binary(), nullable=False),
             pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+            *declared,
         ]
     )
 

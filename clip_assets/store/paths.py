@@ -93,14 +93,6 @@ def progress(job_id: str) -> str:
     return f"{JOBS}/{job_id}/progress.json"
 
 
-def messages(job_id: str) -> str:
-    return f"{JOBS}/{job_id}/messages"
-
-
-def message(job_id: str, number: int) -> str:
-    return f"{messages(job_id)}/{number:08d}.json"
-
-
 def costs(job_id: str) -> tuple[str, str]:
     """Path of a job's cost, and the path that versions before 0.2 used."""
     return f"{JOBS}/{job_id}/cost.json", f"{JOBS}/{job_id}/bill.json"

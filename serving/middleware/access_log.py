@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -21,10 +22,11 @@ def notes_of(scope: Scope) -> dict[str, Any]:
 
 
 class AccessLog:
-    """Time and log each request, with an id that the response also carries."""
+    """Time, count and log each request, with an id that the response also carries."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, count: Callable[[dict[str, Any]], None]) -> None:
         self._app = app
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,7 +46,9 @@ class AccessLog:
             await self._app(scope, receive, send_counted)
         finally:
             line["ms"] = round((time.perf_counter() - started) * 1000, 2)
-            logger.info(json.dumps(_line(scope, line)))
+            whole = _line(scope, line)
+            self._count(whole)
+            logger.info(json.dumps(whole))
 
 
 def _line(scope: Scope, line: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ seconds late.
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,9 +64,14 @@ class Admission:
     """The outermost layer. A request takes its place when all of it has arrived, so that a client
     that sends its body slowly takes none from others."""
 
-    def __init__(self, app: ASGIApp, settings: ServingSettings) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServingSettings,
+        count: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._app = app
-        self._refuse = AccessLog(_refused)
+        self._refuse = AccessLog(_refused, count)
         self._most_seconds = settings.deadline_seconds / 2
         self._searches = Lane(settings.admitted_searches)
         self._uploads = Lane(settings.admitted_uploads)
@@ -97,9 +104,9 @@ class Admission:
     def _lane(self, scope: Scope) -> Lane | None:
         """Where the request counts; the page, its files and the health of the service do not."""
         path = route_path(scope)
-        if path.startswith("/v1/search/image"):
+        if path.startswith(("/v1/search/image", "/v1/embed/image")):
             return self._uploads
-        if path.startswith("/v1/search"):
+        if path.startswith(("/v1/search", "/v1/embed", "/v1/compare")):
             return self._searches
         if path.startswith(("/v1/", "/thumbnails/")):
             return self._reads

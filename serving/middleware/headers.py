@@ -28,10 +28,15 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Tell browsers to run only our own files and to let no other site embed the page."""
+    """Tell browsers to run only our own files and to let no other site embed the page.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `embeddable` lets other sites show thumbnails and read answers, as CORS then allows.
+    """
+
+    def __init__(self, app: ASGIApp, *, embeddable: bool = False) -> None:
         self._app = app
+        policy = {"Cross-Origin-Resource-Policy": "cross-origin"} if embeddable else {}
+        self._headers = HEADERS | policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         static = route_path(scope).startswith("/static/")
@@ -40,7 +45,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                headers.update(self._headers)
                 headers.setdefault("Cache-Control", cached)
             await send(message)
 

@@ -1,13 +1,10 @@
-"""Liveness, readiness, and the live release."""
+"""Liveness, readiness, and the collections that are served."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from ..query import InCollection
-from ..routes.search import REFUSALS
-from ..schema import ReleaseOut
+from ..metrics import CONTENT_TYPE, Metrics
+from ..routes.refusals import REFUSALS
 from ..service import ContextDep
 
 router = APIRouter(tags=["service"], responses={s: REFUSALS[s] for s in (400, 405, 408, 431)})
@@ -56,14 +53,6 @@ async def readyz(context: ContextDep, response: Response) -> Ready:
     )
 
 
-@router.get("/v1/release", responses={status: REFUSALS[status] for status in (404, 413, 422, 503)})
-async def release(
-    context: ContextDep, collection: Annotated[InCollection, Query()] = None
-) -> ReleaseOut:
-    """The live release: its model, its size and when it was published."""
-    return ReleaseOut.of(context.live.require(collection).release)
-
-
 @router.get("/v1/collections", responses={503: REFUSALS[503]})
 async def collections(context: ContextDep) -> list[CollectionOut]:
     """The collections that this service knows; the first answers requests that name none."""
@@ -78,3 +67,17 @@ async def collections(context: ContextDep) -> list[CollectionOut]:
         )
         for release in (snapshot.release, *context.live.others.values())
     ]
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {}}},
+        **{status: REFUSALS[status] for status in (401, 403, 429, 503)},
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Metrics of this process in Prometheus' text format."""
+    counted: Metrics = request.app.state.metrics
+    return Response(counted.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,4 +1,4 @@
-"""The record of an image, and its thumbnail by content hash."""
+"""The record of an image, its lineage and its file, and its thumbnail by content hash."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ from starlette.convertors import Convertor, register_url_convertor
 from clip_assets.search import search as index
 
 from ..errors import NotFound
-from ..query import ImageId, InCollection
-from ..routes.search import REFUSALS
-from ..schema import ImageOut
+from ..query import ImageId, InCollection, ReleaseId
+from ..routes.refusals import REFUSALS
+from ..schema import ImageOut, OriginOut
 from ..service import ContextDep
 from ..settings import ServingSettings
 
@@ -34,6 +34,48 @@ register_url_convertor("any", _Any())
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
 
 
+# Before the record: an id may contain slashes.
+@router.get("/v1/images/{image_id:any}/lineage")
+async def lineage(
+    image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
+    context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
+    release: Annotated[ReleaseId, Query()] = None,
+) -> OriginOut:
+    """Why this image is in the answers: its file's hash, shard, commit, run, job, model and
+    release."""
+    searched = (await context.snapshot(collection, release)).release
+    found = await context.ask(
+        searched, lambda connection: index.origin(connection, searched, image_id)
+    )
+    if found is None:
+        raise NotFound(f"Release {searched.id} has no image with this id.")
+    return OriginOut.of(found, searched, context.settings)
+
+
+@router.get(
+    "/v1/images/{image_id:any}/original",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+async def original(
+    image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
+    context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
+) -> Response:
+    """The file of the image as it is in the source, where the operator allows it."""
+    release = context.live.require(collection).release
+    hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
+    if hit is None:
+        raise NotFound("The live release has no image with this id.")
+    found = await context.originals.read(hit, context.deadline)
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{hit.sha256}"'}
+    if found.media_type is None:
+        headers["Content-Disposition"] = "attachment"
+    media_type = found.media_type or "application/octet-stream"
+    return Response(found.data, media_type=media_type, headers=headers)
+
+
 @router.get("/v1/images/{image_id:any}")
 async def image(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
@@ -48,26 +90,32 @@ async def image(
     return ImageOut.of(hit, context.settings)
 
 
+# Links of before thumbnails were JPEGs.
+@router.get("/thumbnails/{sha256}.webp", include_in_schema=False)
 @router.get(
-    "/thumbnails/{sha256}.webp",
+    "/thumbnails/{sha256}",
     response_class=Response,
-    responses={200: {"content": {"image/webp": {}}}, 304: {"description": "Unchanged"}},
+    responses={
+        200: {"content": {"image/jpeg": {}, "image/webp": {}}},
+        304: {"description": "Unchanged"},
+    },
 )
 async def thumbnail(
     sha256: Sha256,
     context: ContextDep,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """A small WebP of the image with this content hash. The content of a URL never changes."""
+    """A small JPEG of the image with this content hash (WebP, if an earlier version made it)."""
     headers = _forever(sha256, context.settings)
     if headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)
-    webp = await context.live.database.run(
+    data = await context.live.database.run(
         lambda connection: index.thumbnail(connection, sha256), context.deadline
     )
-    if webp is None:
+    if data is None:
         raise NotFound("There is no thumbnail with this content hash.")
-    return Response(webp, media_type="image/webp", headers=headers)
+    media_type = "image/webp" if data.startswith(b"RIFF") else "image/jpeg"
+    return Response(data, media_type=media_type, headers=headers)
 
 
 def _forever(sha256: str, settings: ServingSettings) -> dict[str, str]:

@@ -1,43 +1,41 @@
 """Search by texts, stored images and vectors, or by an uploaded image."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
-import numpy as np
-from fastapi import APIRouter, Body, File, Form, UploadFile
+from fastapi import APIRouter, Body, Depends, File, Form, UploadFile
 from fastapi import Query as QueryParameters
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import Example
 from pydantic import ValidationError
 
 from clip_assets.search.filters import Filter
-from clip_assets.search.search import Hits
 
-from ..errors import NotFound
-from ..live import Snapshot
-from ..nearest import Part, Wanted, nearest
-from ..problem import MEDIA_TYPE
+from ..answer import answered, answered_to_upload
+from ..errors import Refusal, Unavailable
+from ..problem import problem
 from ..query import (
     AddressQuery,
+    BatchRequest,
+    CompareRequest,
     Count,
+    CursorText,
+    HowAccurate,
     InCollection,
+    MinScore,
+    ReleaseId,
+    SearchOptions,
     SearchRequest,
-    Term,
     filter_of_form,
 )
-from ..schema import (
-    AnswerRelease,
-    HitOut,
-    Query,
-    SearchAnswer,
-    TermOut,
-    Took,
-    warning,
-)
+from ..routes.refusals import REFUSALS
+from ..schema import BatchAnswer, BatchItem, Comparison, Problem, SearchAnswer
 from ..service import Context, ContextDep
 from ..settings import ServingSettings
 from ..upload import Budget, decoded
 
 JSON_BYTES = 64 * 2**10
+BATCH_BYTES = 4 * JSON_BYTES
 FORM_OVERHEAD = 64 * 2**10
 
 EXAMPLES = {
@@ -64,21 +62,22 @@ EXAMPLES = {
 }
 
 
-def _refusal(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+@dataclass(frozen=True)
+class UploadForm:
+    """The fields of the form beside the file."""
 
+    k: Annotated[Count, Form()] = 24
+    min_score: Annotated[MinScore, Form()] = None
+    collapse_duplicates: Annotated[bool, Form()] = False
+    cursor: Annotated[CursorText, Form()] = None
+    accuracy: Annotated[HowAccurate, Form()] = "balanced"
+    collection: Annotated[InCollection, Form()] = None
+    release: Annotated[ReleaseId, Form()] = None
+    filter: Annotated[str, Form(max_length=JSON_BYTES, description="the `filter` as JSON")] = ""
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: _refusal("The request is not valid HTTP, or no valid form"),
-    404: _refusal("This service has no such image or collection"),
-    405: _refusal("The route answers other methods; see Allow"),
-    408: _refusal("The request took too long to arrive"),
-    413: _refusal("The request body is larger than the limit"),
-    422: _refusal("The query is invalid"),
-    431: _refusal("The request's header is larger than 64 KiB"),
-    503: _refusal("Not ready or busy; see Retry-After"),
-}
+    @property
+    def options(self) -> SearchOptions:
+        return SearchOptions(**{**vars(self), "filter": _filter(self.filter)})
 
 
 def router(settings: ServingSettings) -> APIRouter:
@@ -86,10 +85,12 @@ def router(settings: ServingSettings) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["search"], responses=REFUSALS)
     routes.post("/search", max_body_size=JSON_BYTES)(search)
     routes.get("/search")(search_by_address)
+    routes.post("/search/batch", max_body_size=BATCH_BYTES)(search_batch)
+    routes.post("/compare", max_body_size=JSON_BYTES)(compare)
     routes.post(
         "/search/image",
         max_body_size=settings.upload_bytes + FORM_OVERHEAD,
-        form_limits={"max_files": 1, "max_fields": 4},
+        form_limits={"max_files": 1, "max_fields": 9},
     )(search_by_upload)
     return routes
 
@@ -99,50 +100,58 @@ async def search(
 ) -> SearchAnswer:
     """Images nearest to a text, to a stored image, or to several terms, some of them to be far
     from; images that are searched for are not among the hits."""
-    snapshot = context.live.require(query.collection)
-    parts, terms = [], []
-    for term in query.all_terms:
-        part, read = await _part(term, context, snapshot)
-        parts.append(part)
-        terms.append(TermOut(text=term.text, read=read, image_id=term.image_id, weight=term.weight))
-    wanted = Wanted(
-        query.k,
-        query.filter,
-        query.min_score,
-        frozenset(query.exclude_ids),
-        query.collapse_duplicates,
-    )
-    hits = await _nearest(context, snapshot, parts, wanted)
-    return _answer(_understood(query, terms), context, snapshot, hits)
+    return await answered(query, context)
 
 
 async def search_by_address(
     query: Annotated[AddressQuery, QueryParameters()], context: ContextDep
 ) -> SearchAnswer:
     """The same for links, browsers and curl: `/v1/search?q=a+cloud&k=5&words=sky`."""
-    return await search(query.request, context)
+    return await answered(query.request, context)
+
+
+async def search_batch(query: BatchRequest, context: ContextDep) -> BatchAnswer:
+    """Up to 16 searches, answered one after another by the deadline of one request. A search that
+    means nothing has a problem in the place of its answer."""
+    return BatchAnswer(items=[await _item(one, context) for one in query.searches])
+
+
+async def compare(query: CompareRequest, context: ContextDep) -> Comparison:
+    """The answers of two releases of a collection to one query, and the share of hits that both
+    have. A release of another model than the live one's can be searched by image ids and vectors
+    only."""
+    asked = query.query.model_copy(update={"cursor": None})
+    first, second = [
+        await answered(asked.model_copy(update={"release": release}), context)
+        for release in query.releases
+    ]
+    ours, theirs = ({hit.image_id for hit in answer.hits} for answer in (first, second))
+    most = max(len(ours), len(theirs))
+    return Comparison(overlap=len(ours & theirs) / most if most else None, answers=(first, second))
 
 
 async def search_by_upload(
     context: ContextDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG or WebP")],
-    k: Annotated[Count, Form()] = 24,
-    collection: Annotated[InCollection, Form()] = None,
-    only: Annotated[
-        str, Form(alias="filter", max_length=JSON_BYTES, description="the `filter` as JSON")
-    ] = "",
+    form: Annotated[UploadForm, Depends()],
 ) -> SearchAnswer:
     """Images nearest to an uploaded image. The file is neither stored nor logged."""
-    snapshot = context.live.require(collection)
-    passing = _filter(only)
+    options = form.options
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
     # Read in its turn: until then a large file is on disk.
-    vector = await snapshot.encoder.image(
-        lambda: decoded(file.file.read(), budget), context.deadline
+    return await answered_to_upload(
+        options, file.file.read, lambda data, enough: decoded(data, budget, enough), context
     )
-    wanted = Wanted(k, passing)
-    hits = await _nearest(context, snapshot, [Part(vector)], wanted)
-    return _answer(Query(kind="upload"), context, snapshot, hits)
+
+
+async def _item(query: SearchRequest, context: Context) -> BatchItem:
+    try:
+        return BatchItem(answer=await answered(query, context))
+    except Unavailable:
+        raise
+    except Refusal as refusal:
+        told = problem(refusal.status, refusal.code, str(refusal))
+        return BatchItem(problem=Problem.model_validate(told))
 
 
 def _filter(text: str) -> Filter | None:
@@ -151,51 +160,3 @@ def _filter(text: str) -> Filter | None:
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", "filter", *fault["loc"])} for fault in error.errors()]
         raise RequestValidationError(faults) from error
-
-
-async def _part(term: Term, context: Context, snapshot: Snapshot) -> tuple[Part, str | None]:
-    """The term to search for; of a text beyond the model's context, also what the model reads."""
-    if term.image_id is not None:
-        return Part(term.image_id, term.weight), None
-    if term.vector is not None:
-        return Part(np.asarray(term.vector), term.weight), None
-    assert term.text is not None
-    encoded = await snapshot.encoder.text(term.text, context.deadline)
-    return Part(encoded.vector, term.weight), encoded.read
-
-
-async def _nearest(context: Context, snapshot: Snapshot, parts: list[Part], wanted: Wanted) -> Hits:
-    hits = await context.ask(
-        snapshot.release,
-        lambda connection: nearest(connection, snapshot.release, parts, wanted),
-    )
-    if hits is None:
-        raise NotFound("The live release has no image with this id.")
-    return hits
-
-
-def _understood(query: SearchRequest, terms: list[TermOut]) -> Query:
-    if query.terms:
-        return Query(kind="terms", terms=terms)
-    (term,) = terms
-    kind: Literal["text", "image_id"] = "text" if term.text is not None else "image_id"
-    return Query(kind=kind, text=term.text, read=term.read, image_id=term.image_id)
-
-
-def _answer(query: Query, context: Context, snapshot: Snapshot, hits: Hits) -> SearchAnswer:
-    release, notes = snapshot.release, context.deadline.notes
-    notes.update(results=len(hits.hits), release=release.id)
-    return SearchAnswer(
-        query=query,
-        collection=release.collection,
-        release=AnswerRelease(
-            id=release.id,
-            model=release.identity.short,
-            untrained=release.identity.untrained,
-            published_at=release.published_at,
-        ),
-        warning=warning(release),
-        took_ms=Took(encode=notes.get("encoder_ms", 0.0), search=notes["database_ms"]),
-        complete=hits.complete,
-        hits=[HitOut.of(hit, context.settings) for hit in hits.hits],
-    )

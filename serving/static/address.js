@@ -1,11 +1,13 @@
-// The state of the page, kept in its address: `?q=` or `?like=`, filters, `&collection=`, and `&show=`
-// for an open picture, so that links and "back" work. An uploaded picture does not fit in an address: it is kept
-// here until the page is left, under a number stored in its history entry.
+// The state of the page, kept in its address: `?q=` or `?like=`, `&term=` for each chip, filters,
+// `&collection=`, `&compare=` for a second release, and `&show=` for an open picture, so that links and "back"
+// work. An uploaded picture does not fit in an address: it is kept here until the page is left, under a number
+// stored in its history entry.
 
 const uploads = new Map();
 
 const TEXTS = ["words", "uri_prefix"];
 const NUMBERS = ["min_width", "min_height"];
+const OPTIONS = ["min_score", "fold"];
 
 export const FILTERS = [...TEXTS, ...NUMBERS];
 
@@ -15,8 +17,22 @@ export function placeIn(search) {
   const id = (name) => query.get(name) ?? ""; // may begin or end with a space
   const texts = TEXTS.map((name) => [name, value(name)]).filter(([, text]) => text);
   const numbers = NUMBERS.map((name) => [name, Number(value(name))]).filter(([, pixels]) => pixels > 0);
-  const filter = Object.fromEntries([...texts, ...numbers]);
-  return { q: value("q"), like: id("like"), show: id("show"), filter, collection: id("collection") };
+  return {
+    q: value("q"), like: id("like"), show: id("show"), collection: id("collection"),
+    terms: query.getAll("term").map(parsed).filter(Boolean),
+    filter: Object.fromEntries([...texts, ...numbers]),
+    min_score: value("min_score"), fold: value("fold"), compare: value("compare"),
+  };
+}
+
+// A chip as text: `0.5 sunset`, or `-1 @travel/cloud.jpg` for a stored picture.
+export const written = ({ weight, text, image_id }) => `${weight} ${image_id ? `@${image_id}` : text}`;
+
+function parsed(text) {
+  const [, number, rest] = /^(-?[\d.]+) ([\s\S]+)$/.exec(text) ?? [];
+  const weight = Number(number);
+  if (!rest || !weight || Math.abs(weight) > 10) return null;
+  return rest.startsWith("@") ? { weight, image_id: rest.slice(1) } : { weight, text: rest };
 }
 
 export function here() {
@@ -24,17 +40,28 @@ export function here() {
   return { ...placeIn(location.search), upload, file: uploads.get(upload) };
 }
 
-export const results = ({ q, like, upload, filter, collection }) =>
-  JSON.stringify([q, like, upload, filter, collection]);
+export const asks = ({ q, like, file, terms }) => Boolean(q || like || file || terms.length);
 
-export function link({ q, like, show, filter, collection }) {
-  const parts = Object.entries({ q, like, ...filter, collection, show }).filter(([, value]) => value);
+export const results = ({ q, like, upload, terms, filter, min_score, fold, collection, compare }) =>
+  JSON.stringify([q, like, upload, terms, filter, min_score, fold, collection, compare]);
+
+export function link(place) {
+  const { q, like, show, filter, collection, compare, terms = [] } = place;
+  const options = OPTIONS.map((name) => [name, place[name]]);
+  const chips = terms.map((term) => ["term", written(term)]);
+  const parts = [["q", q], ["like", like], ...chips, ...Object.entries(filter ?? {}), ...options,
+    ["collection", collection], ["compare", compare], ["show", show]].filter(([, value]) => value);
   return parts.length ? `./?${new URLSearchParams(parts)}` : "./"; // below any path prefix
 }
 
 // `opened`: the previous history entry is ours, so closing the picture may go back to it.
 export function go(place) {
   history.pushState({ upload: place.upload, opened: Boolean(place.show) }, "", link(place));
+}
+
+// Another picture in the same dialog: one step back still closes it.
+export function turnTo(place) {
+  history.replaceState(history.state, "", link(place));
 }
 
 export function closeShown() {

@@ -15,30 +15,86 @@ async function asked(path, options) {
   return body;
 }
 
+function posted(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return asked(path, { method: "POST", body: JSON.stringify(body), headers, signal });
+}
+
+const of = (id) => `v1/images/${encodeURIComponent(id)}`;
+
 // A proxy may show the service below a path it does not know; the page knows where it is itself.
-const here = (image) => ({ ...image, thumbnail: `thumbnails/${image.sha256}.webp` });
+function here(image) {
+  const original = image.original && `${of(image.image_id)}/original`;
+  return { ...image, original, thumbnail: `thumbnails/${image.sha256}` };
+}
 const allHere = (answer) => ({ ...answer, hits: answer.hits.map(here) });
 
 const within = (collection) => (collection ? `?${new URLSearchParams({ collection })}` : "");
 
 export const release = (collection) => asked(`v1/release${within(collection)}`);
 
+export const releases = (collection) => asked(`v1/releases${within(collection)}`);
+
 export const collections = () => asked("v1/collections");
 
-export const record = (id, collection) =>
-  asked(`v1/images/${encodeURIComponent(id)}${within(collection)}`).then(here);
+export const record = (id, collection) => asked(`${of(id)}${within(collection)}`).then(here);
 
-export function search({ q, like, file, filter = {}, collection }, k, signal) {
-  const narrow = Object.keys(filter).length ? filter : undefined;
-  if (file) {
+export const lineage = (id, collection) => asked(`${of(id)}/lineage${within(collection)}`);
+
+export const logIn = (key) => posted("v1/session", { key });
+
+// The vector of the one term that a search has, to write it into SQL.
+export const vectorOf = (text, collection) =>
+  posted("v1/embed", { texts: [text], collection: collection || undefined }).then(({ vectors }) => vectors[0]);
+
+export async function search(place, page, signal) {
+  const { file, terms = [] } = place;
+  if (file && !terms.length && !place.compare) return uploaded(place, page, signal);
+  const query = { ...await asking(place, signal), ...wanted(place), ...page };
+  if (!place.compare) return posted("v1/search", query, signal).then(allHere);
+  const live = await release(place.collection);
+  const both = await posted("v1/compare", { query, releases: [live.id, Number(place.compare)] }, signal);
+  const [answer, other] = both.answers.map(allHere);
+  return { ...answer, cursor: null, overlap: both.overlap, other };
+}
+
+// What is searched for: the short form of the API if there is one term only.
+async function asking({ q, like, file, terms = [] }, signal) {
+  if (!terms.length && !file) return like ? { image_id: like } : { text: q };
+  const first = file ? { vector: await embedded(file, signal) } : like ? { image_id: like } : { text: q };
+  return { terms: file || like || q ? [first, ...terms] : terms };
+}
+
+function wanted({ filter = {}, min_score, fold, collection }) {
+  return {
+    include: ["lineage", "original"],
+    filter: Object.keys(filter).length ? filter : undefined,
+    min_score: min_score ? Number(min_score) : undefined,
+    collapse_duplicates: Boolean(fold),
+    collection: collection || undefined,
+  };
+}
+
+const vectors = new WeakMap(); // of uploaded pictures
+
+async function embedded(file, signal) {
+  if (!vectors.has(file)) {
     const form = new FormData();
     form.append("file", file);
-    form.append("k", k);
-    if (narrow) form.append("filter", JSON.stringify(narrow));
-    if (collection) form.append("collection", collection);
-    return asked("v1/search/image", { method: "POST", body: form, signal }).then(allHere);
+    const answer = await asked("v1/embed/image", { method: "POST", body: form, signal });
+    vectors.set(file, answer.vectors[0]);
   }
-  const body = JSON.stringify({ ...(like ? { image_id: like } : { text: q }), k, filter: narrow, collection: collection || undefined });
-  const headers = { "Content-Type": "application/json" };
-  return asked("v1/search", { method: "POST", body, headers, signal }).then(allHere);
+  return vectors.get(file);
+}
+
+function uploaded({ file, filter = {}, min_score, fold, collection }, { k, cursor }, signal) {
+  const form = new FormData();
+  form.append("file", file);
+  form.append("k", k);
+  if (cursor) form.append("cursor", cursor);
+  if (Object.keys(filter).length) form.append("filter", JSON.stringify(filter));
+  if (min_score) form.append("min_score", min_score);
+  if (fold) form.append("collapse_duplicates", true);
+  if (collection) form.append("collection", collection);
+  return asked("v1/search/image", { method: "POST", body: form, signal }).then(allHere);
 }

@@ -1,17 +1,28 @@
-// The dialog for one picture: its details, the lineage of its vector, and actions.
+// The dialog for one picture: its details, why it is here, and actions.
 
 import { link } from "./address.js";
+import { lineage } from "./api.js";
 import { make, title } from "./elements.js";
 
-export function fill(dialog, image, score, place) {
+// `around`: the places of the pictures before and after it, if there are any.
+export function fill(dialog, image, score, place, around) {
   const { width, height } = image;
-  const close = make("button", { class: "close", "aria-label": "Close" }, "×");
+  const { collection, filter } = place;
+  const term = { weight: 0.5, image_id: image.image_id };
+  const also = (weight) => link({ ...place, show: "", terms: [...place.terms, { ...term, weight }] });
+  const asks = place.q || place.like || place.terms.length;
   dialog.replaceChildren(
-    make("img", { src: image.thumbnail, alt: title(image), width, height }),
+    make("div", { class: "stage" },
+      make("img", { src: image.thumbnail, alt: title(image), width, height }),
+      turn("Previous picture", "‹", around.before),
+      turn("Next picture", "›", around.after)),
     make("div", { class: "about" },
       make("h2", { id: "detail-title" }, title(image)),
       make("div", { class: "actions" },
-        make("a", { class: "primary", href: link({ like: image.image_id, collection: place.collection }) }, "More like this"),
+        make("a", { class: "primary", href: link({ like: image.image_id, filter, collection }) }, "More like this"),
+        asks ? make("a", { href: also(0.5), title: "Search towards this picture, too" }, "+ this") : null,
+        asks ? make("a", { href: also(-0.5), title: "Search away from this picture" }, "− this") : null,
+        image.original ? make("a", { href: image.original, target: "_blank", rel: "noreferrer" }, "Original") : null,
         copyButton(new URL(link(place), location).href)),
       facts([
         ["Score", score?.toFixed(4)],
@@ -21,20 +32,53 @@ export function fill(dialog, image, score, place) {
         ["SHA-256", image.sha256],
       ]),
       make("h3", {}, "Lineage"),
-      facts(lineage(image.lineage))),
-    make("form", { method: "dialog" }, close));
+      facts(made(image.lineage)),
+      why(image, collection)),
+    make("form", { method: "dialog" }, make("button", { class: "close", "aria-label": "Close" }, "×")));
 }
 
-function lineage({ run_id, run_url, job_id, shard, version, model, device }) {
-  const run = run_url ? make("a", { href: run_url, rel: "noreferrer" }, run_id) : run_id;
+function turn(label, sign, href) {
+  return href ? make("a", { class: "turn", href, "aria-label": label, "data-turn": "" }, sign) : null;
+}
+
+function run(id, url) {
+  return url ? make("a", { href: url, rel: "noreferrer" }, id) : id;
+}
+
+function made({ run_id, run_url, job_id, shard, version, model, device }) {
   return [
-    ["Run", run], ["Job", job_id], ["Shard", `${shard}, version ${version}`],
+    ["Run", run(run_id, run_url)], ["Job", job_id], ["Shard", `${shard}, version ${version}`],
     ["Model", model], ["Device", device],
   ];
 }
 
+// Everything that the picture's place in the answers follows from; fetched when it is opened.
+function why(image, collection) {
+  const details = make("details", { class: "why" }, make("summary", {}, "Why is this here?"));
+  details.addEventListener("toggle", async () => {
+    if (details.querySelector("dl, p")) return;
+    const found = await lineage(image.image_id, collection).catch((error) => error);
+    if (found instanceof Error) return details.append(make("p", {}, found.message));
+    const { identity } = found;
+    details.append(
+      make("p", {}, "This vector is nearest to the query among those of the live release. It was made from this file:"),
+      facts([
+        ["File hash", found.sha256],
+        ["Row", `${found.row} of shard ${found.shard}, version ${found.version}`],
+        ["Commit", found.commit_path],
+        ["Digest", found.digest],
+        ["Embedded by", run(found.run_id, found.run_url)],
+        ["Weights", identity.weights_sha256 ?? identity.weights],
+        ["Loaded", new Date(found.loaded_at).toLocaleString()],
+        ["Release", `${found.release}, ${new Date(found.published_at).toLocaleString()}`],
+        ["Released by", run(found.release_run_id, found.release_run_url)],
+      ]));
+  });
+  return details;
+}
+
 function facts(rows) {
-  const known = rows.filter(([, value]) => value !== undefined);
+  const known = rows.filter(([, value]) => value !== undefined && value !== null);
   return make("dl", {}, ...known.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 

@@ -1,6 +1,7 @@
 // Rows of pictures in their own aspect ratios, or placeholders while they load.
 
 import { make, title } from "./elements.js";
+import { choose, isChosen } from "./selection.js";
 
 const SHAPES = [1.5, 1, 1.33, 0.75, 1.78, 1.2, 1.5, 0.8, 1.4, 1, 1.6, 1.33];
 
@@ -8,8 +9,9 @@ export function skeletons(grid) {
   grid.replaceChildren(...SHAPES.map((shape) => tile(shape, "tile skeleton")));
 }
 
-export function pictures(grid, hits, link) {
-  grid.replaceChildren(...hits.map((hit) => picture(hit, link(hit))));
+// `chosen` is called when a picture is selected or no longer is.
+export function append(grid, hits, link, chosen) {
+  grid.append(...hits.map((hit) => picture(hit, link(hit), chosen)));
 }
 
 export function shelf(name, link, hits, linkOf) {
@@ -17,7 +19,28 @@ export function shelf(name, link, hits, linkOf) {
   return make("section", { class: "shelf" }, make("h2", {}, make("a", { href: link }, name)), row);
 }
 
-function picture(hit, href) {
+// Arrow keys go from picture to picture: left and right in order, up and down to the nearest of the next row.
+export function move(key) {
+  const links = [...document.querySelectorAll("#grid > li > a")];
+  const from = links.indexOf(document.activeElement);
+  if (from < 0) return false;
+  const to = key === "ArrowLeft" ? from - 1 : key === "ArrowRight" ? from + 1 : vertical(links, from, key === "ArrowDown");
+  links[to]?.focus();
+  return to >= 0 && to < links.length;
+}
+
+function vertical(links, from, down) {
+  const { left, width, top } = links[from].getBoundingClientRect();
+  const middle = left + width / 2;
+  const boxes = links.map((link, at) => ({ at, box: link.getBoundingClientRect() }));
+  const beyond = boxes.filter(({ box }) => (down ? box.top > top + 1 : box.top < top - 1));
+  const row = down ? Math.min(...beyond.map(({ box }) => box.top)) : Math.max(...beyond.map(({ box }) => box.top));
+  const away = ({ box }) => Math.abs(box.left + box.width / 2 - middle);
+  const near = beyond.filter(({ box }) => Math.abs(box.top - row) < 1).sort((a, b) => away(a) - away(b));
+  return near[0]?.at ?? -1;
+}
+
+function picture(hit, href, chosen) {
   const image = make("img", {
     src: hit.thumbnail, alt: title(hit), width: hit.width, height: hit.height, decoding: "async",
   });
@@ -25,11 +48,21 @@ function picture(hit, href) {
   const link = make("a", { href }, image,
     make("span", { class: "name" }, title(hit)),
     make("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(3)));
-  return tile(hit.width / hit.height, "tile", link);
+  return tile(hit.width / hit.height, "tile", link, chosen && box(hit, chosen));
+}
+
+function box(hit, chosen) {
+  const input = make("input", { type: "checkbox", "aria-label": `Select ${title(hit)}` });
+  input.checked = isChosen(hit.image_id);
+  input.addEventListener("change", () => {
+    choose(hit, input.checked);
+    chosen();
+  });
+  return make("label", { class: "choose" }, input);
 }
 
 function tile(shape, name, ...children) {
-  const item = make("li", { class: name }, ...children);
+  const item = make("li", { class: name }, ...children.filter(Boolean));
   // Crop extreme shapes: a panorama would fill a row, and a very tall picture would be too narrow.
   item.style.setProperty("--shape", Math.min(2.4, Math.max(0.6, shape)));
   return item;

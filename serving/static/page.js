@@ -1,17 +1,26 @@
 // The page: renders what the address says, and changes the address on every search.
 
-import { FILTERS, closeShown, go, goUpload, here, link, placeIn, results } from "./address.js";
-import { collections, record, release, search } from "./api.js";
+import { showAbout } from "./about.js";
+import { FILTERS, asks, closeShown, go, goUpload, here, link, placeIn, results, turnTo } from "./address.js";
+import { logIn, record, search } from "./api.js";
+import { showChips } from "./chips.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
-import { pictures, shelf, skeletons } from "./grid.js";
+import { append, move, shelf, skeletons } from "./grid.js";
+import { chosenCount, forget, save } from "./selection.js";
 import { onPicture, shrunk } from "./uploads.js";
 
 const FIRST = 24;
-const MOST = 100;
+const FURTHER = 48;
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
-let shown = { of: null, hits: [] };
+let shown = { of: null, hits: [], cursor: null };
 let asking = new AbortController();
+let live = null;
+
+// Near the end of the page the next hits come by themselves.
+const nearEnd = new IntersectionObserver((seen) => {
+  if (seen.at(-1).isIntersecting && !at.more.hidden && !at.more.disabled) at.more.click();
+}, { rootMargin: "600px" });
 
 async function show() {
   const place = here();
@@ -26,55 +35,104 @@ function isHere(place) {
 }
 
 async function begin(place) {
-  const asks = Boolean(place.q || place.like || place.file);
   asking.abort();
-  shown = { of: results(place), hits: [] };
-  document.body.classList.toggle("start", !asks);
-  document.title = place.q ? `${place.q} – image search` : "Image search";
-  at.q.value = place.q;
-  for (const name of FILTERS) at[name].value = place.filter[name] ?? "";
-  if (Object.keys(place.filter).length) at.filter.open = true;
+  shown = { of: results(place), hits: [], cursor: null };
+  forget();
+  showForm(place);
   at.grid.replaceChildren();
-  at.source.hidden = at.more.hidden = true;
+  at.other.hidden = at.source.hidden = at.more.hidden = at.tools.hidden = true;
+  document.body.classList.toggle("comparing", Boolean(place.compare));
   say("");
   scrollTo(0, 0);
-  if (asks) {
+  if (asks(place)) {
     skeletons(at.grid);
     showSource(place);
-    await ask(place, FIRST);
+    await ask(place);
   } else if (matchMedia("(pointer: fine)").matches) at.q.focus(); // on touch a keyboard would open
 }
 
-async function ask(place, k) {
+function showForm(place) {
+  document.body.classList.toggle("start", !asks(place));
+  document.title = place.q ? `${place.q} – image search` : "Image search";
+  at.q.value = place.q;
+  for (const name of FILTERS) at[name].value = place.filter[name] ?? "";
+  at.min_score.value = place.min_score;
+  at.fold.checked = Boolean(place.fold);
+  if (Object.keys(place.filter).length || place.min_score || place.fold) at.filter.open = true;
+  showChips(at.chips, place.terms, (terms) => visit({ ...here(), terms, show: "" }));
+  at.refine.hidden = !asks(place);
+}
+
+function visit(place) {
+  go(place);
+  return show();
+}
+
+// The first page of hits, or with a cursor the next one.
+async function ask(place) {
+  const { cursor } = shown;
   asking = new AbortController();
   const { signal } = asking;
-  say("Searching…");
+  at.more.disabled = true;
+  if (!cursor) say("Searching…");
   try {
-    const answer = await search(place, k, signal);
-    shown.hits = answer.hits;
-    showAnswer(place, k, answer);
+    const answer = await search(place, { k: cursor ? FURTHER : FIRST, cursor: cursor ?? undefined }, signal);
+    if (!cursor) at.grid.replaceChildren();
+    shown.hits = [...shown.hits, ...answer.hits];
+    shown.cursor = answer.cursor;
+    showAnswer(place, answer);
   } catch (error) {
-    if (!signal.aborted) failed(error, () => signal.aborted || ask(place, k));
+    if (!signal.aborted) failed(error, () => signal.aborted || ask(place));
+  } finally {
+    at.more.disabled = false;
   }
 }
 
-function showAnswer(place, k, { query, hits, took_ms, warning, complete }) {
-  pictures(at.grid, hits, (hit) => link({ ...place, show: hit.image_id }));
+function showAnswer(place, { query, hits, timings_ms, warning, complete, other, overlap }) {
+  const linkOf = (hit) => link({ ...place, show: hit.image_id });
+  append(at.grid, hits, linkOf, showTools);
+  at.other.hidden = !other;
+  if (other) {
+    at["other-grid"].replaceChildren();
+    append(at["other-grid"], other.hits, linkOf, showTools);
+    at["other-title"].textContent = `Release ${other.release.id} · ${other.release.model}`;
+  }
   warn(warning);
-  const took = Math.max(1, Math.round(took_ms.encode + took_ms.search));
+  showTools();
+  const found = shown.hits.length;
+  const took = Math.max(1, Math.round(timings_ms.encode + timings_ms.search));
   const limit = complete ? "" : ". Search stopped at its limit; more images may match";
-  const rest = query.read ? `${limit}. Too long for the model, which read only “${query.read}”` : limit;
-  if (hits.length) say(`${count(hits.length, "picture")}, most similar first, in ${took} ms${rest}`);
+  const reads = [query.read, ...(query.terms ?? []).map(({ read }) => read)].find(Boolean);
+  const rest = reads ? `${limit}. Too long for the model, which read only “${reads}”` : limit;
+  const shared = other ? `. ${Math.round(100 * (overlap ?? 1))} % of both are the same` : "";
+  if (found) say(`${count(found, "picture")}, most similar first, in ${took} ms${shared}${rest}`);
   else say(`No pictures found${rest}.`, "empty");
-  at.more.hidden = hits.length < k || k >= MOST;
-  at.more.onclick = () => ask(place, Math.min(MOST, 2 * k));
+  at.more.hidden = !shown.cursor;
+  at.more.onclick = () => ask(place);
+  nearEnd.unobserve(at.more); // observing it again tells whether it is still near
+  nearEnd.observe(at.more);
+}
+
+function showTools() {
+  at.tools.hidden = !shown.hits.length;
+  const some = chosenCount();
+  at.chosen.textContent = some ? `${some} selected` : "";
+  document.body.classList.toggle("choosing", some > 0);
 }
 
 function failed(error, again) {
   const message = error.status ? error.message : "Cannot reach the service.";
+  if (error.status === 401) return askForKey();
   if (error.again) setTimeout(again, error.again * 1000 * (1 + Math.random())); // spread retries
-  else at.grid.replaceChildren();
-  say(error.again ? `${message} Trying again…` : message, error.again ? "" : "error");
+  else if (!shown.hits.length) at.grid.replaceChildren();
+  return say(error.again ? `${message} Trying again…` : message, error.again ? "" : "error");
+}
+
+function askForKey() {
+  at.grid.replaceChildren();
+  say("");
+  at.login.hidden = false;
+  at.key.focus();
 }
 
 async function showSource({ like, file, collection }) {
@@ -88,11 +146,13 @@ async function showSource({ like, file, collection }) {
 
 async function showDetail(place) {
   if (!place.show) return;
-  const hit = shown.hits.find(({ image_id }) => image_id === place.show);
+  const number = shown.hits.findIndex(({ image_id }) => image_id === place.show);
   try {
-    const image = hit ?? await record(place.show, place.collection);
+    const image = shown.hits[number] ?? await record(place.show, place.collection);
     if (!isHere(place)) return;
-    fill(at.detail, image, hit?.score, place);
+    const beside = (hit) => hit && link({ ...place, show: hit.image_id });
+    const around = number < 0 ? {} : { before: beside(shown.hits[number - 1]), after: beside(shown.hits[number + 1]) };
+    fill(at.detail, image, image.score, place, around);
     at.detail.returnValue = "";
     if (!at.detail.open) at.detail.showModal();
   } catch (error) {
@@ -105,32 +165,24 @@ function shut() {
   at.detail.close("address");
 }
 
-async function showRelease() {
-  const { collection } = here();
-  const live = await release(collection).catch((error) => error.status !== 404 && null);
-  if (!live) return live === null && setTimeout(showRelease, 2000);
-  showCollections(collection);
-  const day = new Date(live.published_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  at.release.textContent = `${live.collection} · ${count(live.rows, "image")} · ${live.model} · published ${day}`;
+async function showStart() {
+  try {
+    live = await showAbout(at);
+  } catch (error) {
+    return error.status === 401 ? askForKey() : undefined;
+  }
   warn(live.warning);
+  const { collection } = here();
   for (const example of at.examples.querySelectorAll("a")) {
     const place = { q: example.textContent, collection };
     example.href = link(place);
     await showShelf(place);
   }
-}
-
-async function showCollections(chosen) {
-  const [followed, ...others] = (await collections().catch(() => [])).filter((one) => one.searchable);
-  if (!others.length) return;
-  const option = ({ collection }, value) => make("option", { value }, collection);
-  at.collection.replaceChildren(option(followed, ""), ...others.map((one) => option(one, one.collection)));
-  at.collection.value = chosen;
-  at.collection.parentElement.hidden = false;
+  return undefined;
 }
 
 async function showShelf(place) {
-  const answer = await search(place, 12).catch(() => ({ hits: [] }));
+  const answer = await search(place, { k: 12 }).catch(() => ({ hits: [] }));
   const linkOf = ({ image_id }) => link({ ...place, show: image_id });
   if (answer.hits.length) at.shelves.append(shelf(place.q, link(place), answer.hits, linkOf));
 }
@@ -152,32 +204,65 @@ async function take(picture) {
   return show();
 }
 
+function add(sign) {
+  const text = at.more_text.value.trim();
+  if (!text) return at.more_text.focus();
+  at.more_text.value = "";
+  return visit({ ...here(), terms: [...here().terms, { weight: sign * 0.5, text }], show: "" });
+}
+
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a");
   if (!anchor || anchor.origin !== location.origin || anchor.pathname !== location.pathname) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  const stays = at.grid.contains(anchor); // a hit of an upload opens over the upload's results
-  const { collection } = here();
-  go({ ...placeIn(anchor.search), collection, upload: stays ? here().upload : null });
+  const place = { ...placeIn(anchor.search), collection: here().collection };
+  const stays = at.grid.contains(anchor) || "turn" in anchor.dataset; // over the results of an upload, too
+  if (stays) place.upload = here().upload;
+  if ("turn" in anchor.dataset) turnTo(place);
+  else go(place);
   show();
 });
 at.form.addEventListener("submit", (event) => {
   event.preventDefault();
   const q = at.q.value.trim();
-  const asked = q ? { q } : { like: here().like, upload: here().upload };
-  go({ ...placeIn(new URLSearchParams(new FormData(at.form))), ...asked });
-  show();
+  const { like, upload, terms, compare } = here();
+  const asked = q ? { q, terms, compare } : { like, upload, terms, compare };
+  visit({ ...placeIn(new URLSearchParams(new FormData(at.form))), ...asked });
+});
+at.login.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const refused = await logIn(at.key.value.trim()).catch((error) => error);
+  if (refused) return say(refused.message, "error");
+  return location.reload();
+});
+at.refine.addEventListener("submit", (event) => {
+  event.preventDefault();
+  add(1);
+});
+at.away.addEventListener("click", () => add(-1));
+at.tools.addEventListener("click", ({ target }) => {
+  if (target.value) save(target.value, shown.hits, here(), live).catch((error) => say(error.message, "error"));
 });
 at.detail.addEventListener("close", () => {
   if (at.detail.open) return; // "forward" opened it again before this event of its closing came
   if (at.detail.returnValue !== "address" && here().show) closeShown();
 });
 at.detail.addEventListener("click", ({ target }) => target === at.detail && at.detail.close());
-onPicture(at.file, take);
-at.collection.addEventListener("change", () => {
-  location.assign(link({ ...here(), collection: at.collection.value, like: "", show: "" }));
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const turned = { ArrowLeft: "Previous picture", ArrowRight: "Next picture" }[event.key];
+  if (at.detail.open) {
+    at.detail.querySelector(`[aria-label="${turned}"]`)?.click();
+  } else if (event.key === "/") {
+    event.preventDefault();
+    at.q.select();
+  } else if (event.key === "x") {
+    document.activeElement.closest("li")?.querySelector(".choose input")?.click();
+  } else if (event.key.startsWith("Arrow") && move(event.key)) event.preventDefault();
 });
+onPicture(at.file, take);
 addEventListener("popstate", show);
 show();
-showRelease();
+showStart();

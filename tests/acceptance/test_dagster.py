@@ -30,6 +30,7 @@ def test_catalog_adds_a_partition_for_every_shard(
     assert event.metadata["dagster/row_count"] == SHARDS * SHARD_SIZE
     assert event.metadata["shards"] == SHARDS
     assert workshop.dagster.checks(workshop.CATALOG) == {
+        "columns_joined": (False, "SUCCEEDED", cataloged.run_id),
         "ids_unique": (True, "SUCCEEDED", cataloged.run_id),
         "live_model_is_defined": (False, "SUCCEEDED", cataloged.run_id),
     }
@@ -85,7 +86,7 @@ def test_graph_tells_owner_kind_freshness_and_checks(
         for node in nodes
     }
     assert found == {
-        "catalog": ([], ["parquet"], ["ids_unique", "live_model_is_defined"]),
+        "catalog": ([], ["parquet"], ["columns_joined", "ids_unique", "live_model_is_defined"]),
         "embeddings": (
             ["catalog"],
             ["parquet", "pytorch"],

@@ -6,13 +6,12 @@ here each of them keeps the index from being published.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
-from PIL import Image
 
 from clip_assets import catalog
 from clip_assets.checks.embeddings import fault
@@ -138,10 +137,9 @@ def test_swapped_channels_are_not_published(
     """Red and blue swapped on the way in: captions no longer find their pictures."""
     decode = prepare.decode
 
-    def swapped(data: bytes, limits: Limits) -> Decoded:
-        right = decode(data, limits)
-        blue_first = Image.fromarray(np.asarray(right.image)[:, :, ::-1].copy())
-        return Decoded(blue_first, right.width, right.height)
+    def swapped(data: bytes, limits: Limits, enough: int) -> Decoded:
+        right = decode(data, limits, enough)
+        return replace(right, pixels=right.pixels[:, :, ::-1].copy())
 
     monkeypatch.setattr(prepare, "decode", swapped)
     with (
@@ -155,9 +153,9 @@ def test_misaligned_rows_are_not_published(
     tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each vector one row too late within its batch: captions no longer find their pictures."""
-    encode = Encoder.encode_tensors
+    encode = Encoder.encode_pixels
     monkeypatch.setattr(
-        Encoder, "encode_tensors", lambda self, tensors: np.roll(encode(self, tensors), 1, axis=0)
+        Encoder, "encode_pixels", lambda self, images: np.roll(encode(self, images), 1, axis=0)
     )
     with (
         make(tmp_path, database, shards=FEW).connection as connection,

@@ -5,7 +5,7 @@ It imports no torch, so that the processes which load shards start at once.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import psycopg
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from clip_assets.column import Columns
 from clip_assets.index import build, load, tables
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.tables import Index
@@ -62,6 +63,7 @@ class Made:
     objects: Objects
     model: Model = Model()
     vector_type: VectorType = VectorType.HALFVEC
+    columns: Columns = field(default_factory=dict)
 
     @property
     def asked(self) -> IndexSpec:
@@ -190,7 +192,7 @@ def load_all(address: str, made: Made) -> load.Reconciled:
 
 
 def reconcile(connection: psycopg.Connection, made: Made) -> load.Reconciled:
-    return load.reconcile(connection, made.objects, made.asked, made.current)
+    return load.reconcile(connection, made.objects, made.asked, made.current, made.columns)
 
 
 def build_and_judge(connection: psycopg.Connection, made: Made, wanted: float = 0.9) -> Index:

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import sky
 import yaml
 
-from clip_assets.compute.skypilot import jobs
-from clip_assets.compute.skypilot.client import JOB_TAG
+from clip_assets.dagster_skypilot import JOB_TAG, jobs
 from clip_assets.store import costs
 from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
@@ -99,7 +97,7 @@ def stranger() -> Iterator[int]:
     """A managed job that is none of ours."""
     resources = {"infra": "slurm/cluster/normal", "cpus": 1, "memory": 1}
     config = {"name": STRANGER, "run": "sleep 3600", "resources": resources}
-    job = jobs.launch(sky.Task.from_yaml_config(config), STRANGER, None)
+    job = jobs.launch(config, STRANGER)
     yield job
     jobs.cancel([job])
 
@@ -217,7 +215,7 @@ def _watch_workers_closely(file: Path) -> None:
 
 
 def _ours() -> list[jobs.JobState]:
-    return [job for job in jobs.unfinished("clip-") if job.attachable]
+    return [job for job in jobs.unfinished("dagster-") if job.attachable]
 
 
 def _preempt(workshop: Workshop, collection: str) -> dict[str, tuple[str, int]]:

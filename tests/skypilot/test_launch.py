@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 
 from clip_assets import catalog
-from clip_assets.cli.sky_launch import follow, launch
+from clip_assets.cli.sky_launch import by_size, follow, launch
 from clip_assets.collection import Collection
 from clip_assets.compute.skypilot.config import SkyPilotConfig
 from clip_assets.model import ModelSpec
@@ -51,8 +51,8 @@ def test_two_ranges_in_two_jobs(
     shards = [shard.shard for shard in head.shards]
     out = Console(file=io.StringIO(), width=200)
 
-    launched = launch(collection, objects, shards, 1, out)
-    again = launch(collection, objects, shards, 1, out)
+    launched = launch(collection, objects, by_size(shards, 1), out)
+    again = launch(collection, objects, by_size(shards, 1), out)
     assert [one.sky_job for one in again] == [one.sky_job for one in launched]
     assert not any(one.job_id for one in again)
     follow(objects, head, launched, out)

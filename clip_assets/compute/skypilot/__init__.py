@@ -1,1 +1,1 @@
-"""Runs embedding jobs as SkyPilot managed jobs. No other package imports `sky`."""
+"""Runs embedding jobs as SkyPilot managed jobs, by the library `dagster_skypilot`."""

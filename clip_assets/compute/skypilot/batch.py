@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from clip_assets.compute.skypilot import jobs
+from clip_assets.compute.skypilot import task
 from clip_assets.compute.skypilot.config import SkyPilotConfig
-from clip_assets.compute.skypilot.task import task_of
+from clip_assets.dagster_skypilot import jobs
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
 from clip_assets.store.objects import Objects
@@ -26,11 +26,13 @@ def launch(
 ) -> Iterator[Launched]:
     """Submit the jobs of one collection; one that is running for the same shards is kept."""
     prefix = f"clip-by-hand-{collection}-"
+    document, secrets = task.document(config), task.secrets(config)
     running = {job.name: job.id for job in jobs.unfinished(prefix) if job.attachable}
     for job in asked:
         name = f"{prefix}{job.batch}"
         if name in running:
             yield Launched(running[name], name, job.shards, None)
             continue
-        task = task_of(config, {"JOB": node_jobs.write(objects, job)})
-        yield Launched(jobs.launch(task, name, config.pool), name, job.shards, job.job_id)
+        envs = {"JOB": node_jobs.write(objects, job)}
+        sky_job = jobs.launch(document, name, pool=config.pool, envs=envs, secrets=secrets)
+        yield Launched(sky_job, name, job.shards, job.job_id)

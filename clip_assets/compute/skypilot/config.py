@@ -1,12 +1,11 @@
 """The `sky:` block of a collection: how its embedding jobs run on SkyPilot."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from clip_assets.compute.skypilot.workdir import TASKS
 
 _SECRETS = (
     "HF_TOKEN",
@@ -27,17 +26,18 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
     `resources` overrides those of the task file, key by key; null removes a key. `pool` sends
     jobs to a running `sky jobs pool` instead of to new machines. `secrets` names environment
     variables; those that are set here are passed as SkyPilot secrets. `mounts` maps paths in the
-    job to buckets, for images that can only be read through a mount. A job that lost its machine
+    job to buckets, for images that can only be read through a mount: an address, or SkyPilot's
+    own fields such as `name`, `store` and `mode`. A job that lost its machine
     more than `max_recoveries` times is cancelled, and so is a job older than `orphan_minutes`
     that no run waits for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = str(CHECKOUT / "sky" / "compute_vectors.yaml")
+    task: str = str(TASKS / "compute_vectors.yaml")
     resources: dict[str, Any] = Field(default_factory=dict)
     pool: str | None = None
     secrets: list[str] = list(_SECRETS)
-    mounts: dict[str, str] = Field(default_factory=dict)
+    mounts: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
     max_recoveries: int = Field(20, ge=0)
     orphan_minutes: float = Field(15, ge=0)

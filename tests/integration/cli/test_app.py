@@ -46,11 +46,13 @@ COMMANDS = [
     "index",
     "snapshot",
     "serve",
+    "keys",
     "migrate",
     "rollback",
     "erase",
     "duplicates",
     "drop",
+    "verify",
     "sky",
 ]
 README = Path(__file__).parents[3] / "README.md"

@@ -26,7 +26,7 @@ from clip_assets.status import collection_status
 from clip_assets.store import commit as commits
 from clip_assets.store import erased, parquet
 from clip_assets.store.erased import Receipt
-from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, OTHER, Photos
+from tests.integration.photos import COPY, ERASED, IMAGES, OTHER, Photos
 from tests.integration.support import COLLECTION
 
 GONE = {ERASED, COPY}

@@ -12,7 +12,7 @@ from clip_assets.erasure.erase import erase
 from clip_assets.index import integrity, tables
 from clip_assets.lake.lake import Lake
 from clip_assets.store import erased
-from tests.integration.erasure.conftest import COPY, ERASED, IMAGES, Photos
+from tests.integration.photos import COPY, ERASED, IMAGES, Photos
 from tests.integration.support import COLLECTION
 
 # The process sends itself SIGKILL at the n-th write or removal of a file; a new process then finds

@@ -89,7 +89,7 @@ def test_each_filter_returns_only_matching_images(
     keep = [passes(row) for row in table.drop_columns(["embedding", "thumbnail"]).to_pylist()]
     matching = table.filter(keep)
     right = exact(matching, QUERY, 10) if len(matching) else []
-    predicate = Filter.model_validate(only).predicate
+    predicate = Filter.model_validate(only).predicate()
     for budget in (Budget(exact_factor=1e9), WALK, Budget()):
         graph = replace(live.graph, budget=budget)
         rows, complete = nearest(connection, graph, QUERY, 10, predicate)
@@ -114,7 +114,7 @@ def test_an_empty_filter_matches_everything(many: Many) -> None:
 def test_relaxed_order_is_sorted_again(many: Many) -> None:
     """pgvector's relaxed order is not quite the order: of several that a walk met, the nearest
     counts, not the first, and so more of the nearest are found at the same ef_search."""
-    only = Filter(uri_prefix="/pictures/cats/").predicate  # many match, so the graph is walked
+    only = Filter(uri_prefix="/pictures/cats/").predicate()  # many match, so the graph is walked
     found = {1: 0, 4: 0}
     exhaustive = replace(many.live.graph, budget=Budget(exact_factor=1e9))
     for number in range(300):
@@ -132,7 +132,10 @@ def test_the_plan_depends_on_the_estimate(many: Many) -> None:
     """A filter that few rows pass uses exact search, one that most pass uses HNSW search."""
     connection, live = many.connection, many.live
     graph = replace(live.graph, budget=Budget(exact_factor=5))  # 273 of 3,000
-    narrow, wide = Filter(words="heart 7").predicate, Filter(uri_prefix="/pictures/cats").predicate
+    narrow, wide = (
+        Filter(words="heart 7").predicate(),
+        Filter(uri_prefix="/pictures/cats").predicate(),
+    )
     assert narrow
     assert wide
     assert few_match(connection, graph, narrow)
@@ -143,7 +146,7 @@ def test_a_low_estimate_is_checked_by_counting(many: Many) -> None:
     """If the planner expects few matches, rows are counted; if many match, HNSW search is used."""
     connection, live = many.connection, many.live
     graph = replace(live.graph, budget=Budget(exact_factor=10, rescue_rows=900))  # 548 of 3,000
-    blind = Filter(words="red").predicate  # a third of all
+    blind = Filter(words="red").predicate()  # a third of all
     with connection.transaction(force_rollback=True):
         connection.execute(
             "DELETE FROM pg_statistic USING pg_index "
@@ -184,7 +187,7 @@ def test_incomplete_results_are_marked(connection: psycopg.Connection, tmp_path:
     names = [f"{'far' if row < 200 else 'near'}/{row:04d}.jpg" for row in range(ROWS)]
     made.add("00000", table=table_of(names, [None] * ROWS, vectors))
     live = publish(connection, made)
-    far = Filter(uri_prefix="/pictures/far/").predicate
+    far = Filter(uri_prefix="/pictures/far/").predicate()
     short = replace(live.graph, budget=Budget(exact_factor=0, scan_tuples=50, rescue_rows=199))
     rows, complete = nearest(connection, short, QUERY, 10, far)
     assert len(rows) < 10
@@ -204,7 +207,7 @@ def test_an_index_for_each_column(many: Many) -> None:
         Filter(words="heart 7"), Filter(min_width=1_500), Filter(min_height=31),
     ]  # fmt: skip
     for only in narrow:
-        predicate = only.predicate
+        predicate = only.predicate()
         assert predicate
         with connection.transaction():
             connection.execute("SET LOCAL enable_seqscan = off")
@@ -240,7 +243,7 @@ def test_replaced_shards_leave_filters_full(connection: psycopg.Connection, rele
         reconcile(connection, released)
     graph = replace(live.graph, budget=WALK)
     for query in matrix(released.rows())[:5]:
-        only = Filter(shards=("00002",)).predicate
+        only = Filter(shards=("00002",)).predicate()
         rows, complete = nearest(connection, graph, query, 10, only)
         assert (len(rows), complete) == (10, True)
         assert {(row.shard, row.version) for row in rows} == {("00002", 5)}

@@ -131,7 +131,7 @@ def test_near_ties_are_found_in_their_order(connection: psycopg.Connection, made
     publish(connection, made)
     graph = replace(search.live(connection).graph, ef_search=1_000)
     exhaustive = replace(graph, budget=Budget(exact_factor=1e9))
-    everything = Filter(min_width=1).predicate
+    everything = Filter(min_width=1).predicate()
     wrong = dict.fromkeys((0, Budget().spare), 0)
     for vector in close[:100]:
         right, _ = nearest(connection, exhaustive, vector, 10, everything)

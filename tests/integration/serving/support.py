@@ -22,8 +22,8 @@ from clip_assets.index import build, tables
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
 from clip_assets.model import ModelIdentity, ModelSpec
-from clip_assets.node.decode import thumbnail
 from clip_assets.node.encoder import Encoder
+from clip_assets.node.resize import thumbnail
 from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
 from serving.server import config_of
@@ -138,7 +138,7 @@ def _insert(
     )
     connection.execute(
         "INSERT INTO clip_assets.thumbnail VALUES (%s, %s) ON CONFLICT DO NOTHING",
-        (picture.sha256, thumbnail(picture.image)),
+        (picture.sha256, thumbnail(np.array(picture.image))),
     )
 
 

@@ -95,7 +95,7 @@ def test_head_is_answered_like_get_without_the_body(searchable: Searchable, path
 
 
 def test_answers_are_compressed_and_thumbnails_are_not(searchable: Searchable) -> None:
-    """Twelve hits take less than a quarter of their bytes; a WebP is compressed already."""
+    """Twelve hits take less than a quarter of their bytes; a JPEG is compressed already."""
     query = {"text": "a gold ellipse", "k": 12}
     answer = web.post(f"{searchable.url}/v1/search", json=query)
     assert answer.headers["content-encoding"] == "gzip"

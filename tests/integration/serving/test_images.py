@@ -3,6 +3,7 @@
 import io
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from PIL import Image
 
@@ -29,17 +30,33 @@ def test_an_unknown_id_is_not_found(searchable: Searchable, image_id: str, statu
 
 
 def test_a_thumbnail_may_be_cached_forever(searchable: Searchable) -> None:
-    """It is a WebP with a strong ETag and an immutable Cache-Control."""
+    """It is a JPEG with a strong ETag and an immutable Cache-Control."""
     picture = searchable.pictures[0]
-    response = web.get(f"{searchable.url}/thumbnails/{picture.sha256}.webp")
-    assert response.headers["content-type"] == "image/webp"
+    response = web.get(f"{searchable.url}/thumbnails/{picture.sha256}")
+    assert response.headers["content-type"] == "image/jpeg"
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert Image.open(io.BytesIO(response.content)).size == picture.image.size
 
 
+def test_a_thumbnail_of_an_earlier_version_is_served_as_what_it_is(
+    searchable: Searchable,
+) -> None:
+    """It is a WebP, and links to it have that extension."""
+    file = io.BytesIO()
+    searchable.pictures[0].image.save(file, "WEBP")
+    with psycopg.connect(searchable.dsn) as connection:
+        connection.execute(
+            "INSERT INTO clip_assets.thumbnail VALUES (%s, %s)", ("f" * 64, file.getvalue())
+        )
+    for address in ("f" * 64, f"{'f' * 64}.webp"):
+        response = web.get(f"{searchable.url}/thumbnails/{address}")
+        assert response.headers["content-type"] == "image/webp"
+        assert response.content == file.getvalue()
+
+
 def test_a_cached_thumbnail_is_not_sent_again(searchable: Searchable) -> None:
     """If-None-Match with its ETag gets 304 without a body; another ETag gets the picture."""
-    address = f"{searchable.url}/thumbnails/{searchable.pictures[0].sha256}.webp"
+    address = f"{searchable.url}/thumbnails/{searchable.pictures[0].sha256}"
     tag = web.get(address).headers["etag"]
     same = web.get(address, headers={"If-None-Match": f'"other", {tag}'})
     assert (same.status_code, same.content) == (304, b"")

@@ -31,7 +31,7 @@ def test_addresses_in_answers_have_the_prefix(below: str) -> None:
     answer = web.post(f"{below}/clip/v1/search", json={"text": "a gold ellipse", "k": 1}).json()
     thumbnail = answer["hits"][0]["thumbnail"]
     assert thumbnail.startswith("/clip/thumbnails/")
-    assert web.get(below + thumbnail).headers["content-type"] == "image/webp"
+    assert web.get(below + thumbnail).headers["content-type"] == "image/jpeg"
     assert web.get(f"{below}/openapi.json").json()["servers"] == [{"url": "/clip"}]
 
 

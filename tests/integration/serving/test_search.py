@@ -119,7 +119,7 @@ def test_an_answer_warns_about_an_untrained_model(searchable: Searchable) -> Non
     assert answer["warning"] == "untrained model: results are meaningless"
     assert answer["collection"] == "sample"
     assert answer["release"]["untrained"] is True
-    assert set(answer["took_ms"]) == {"encode", "search"}
+    assert set(answer["timings_ms"]) == {"waited", "encode", "search", "total"}
 
 
 def test_images_similar_to_an_image_exclude_that_image(searchable: Searchable) -> None:
@@ -165,7 +165,7 @@ def test_an_unknown_collection_is_not_found(searchable: Searchable) -> None:
         ({"text": "nul\0"}, "NUL"),
         ({"text": "lone \ud800"}, "text"),
         ({"text": "a", "k": 0}, "k:"),
-        ({"text": "a", "k": 101}, "k:"),
+        ({"text": "a", "k": 1001}, "k:"),
         ({"text": "a", "k": "many"}, "k:"),
         ({"text": "a", "size": 3}, "size:"),
         ({"text": ["a"]}, "text:"),

@@ -49,7 +49,7 @@ def _ask(url: str) -> dict[str, object]:
     answer = web.post(f"{url}/v1/search", json=ASKED)
     assert answer.status_code == 200, answer.text
     body: dict[str, object] = answer.json()
-    del body["took_ms"]
+    del body["timings_ms"]
     return body
 
 

@@ -138,6 +138,32 @@ def test_missing_credentials_fail_quickly(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [("other", "it is not there; set AWS_PROFILE"), ("sso", "`aws sso login --profile sso`")],
+)
+def test_unusable_credentials_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str, told: str
+) -> None:
+    """What was looked for and found: variables, the profile, and how to renew one of SSO."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    (tmp_path / "config").write_text(
+        "[profile sso]\nsso_session = team\nsso_account_id = 123456789012\n"
+        "sso_role_name = reader\nregion = us-east-1\n"
+        "[sso-session team]\nsso_start_url = https://team.invalid\nsso_region = us-east-1\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    with pytest.raises(StoreError, match=r"AWS_ACCESS_KEY_ID \(not set\), profile") as caught:
+        list(_folder().list())
+    assert told in str(caught.value)
+
+
+@pytest.mark.usefixtures("bucket")
 def test_an_unreachable_endpoint_fails_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the address and says what to check."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

@@ -1,8 +1,12 @@
 """docs/images.md says what happens to what people have; here each line is tried."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import re
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +102,25 @@ def _card(folder: Path) -> None:
     (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  {files}\n---\n")
 
 
+def _compressed(folder: Path) -> None:
+    plain = _tar({"a.jpg": _photo()})
+    (folder / "a.tar.gz").write_bytes(gzip.compress(plain))
+    (folder / "b.tgz").write_bytes(gzip.compress(plain))
+    (folder / "c.tar.bz2").write_bytes(bz2.compress(plain))
+    (folder / "d.tar.xz").write_bytes(lzma.compress(plain))
+    with pa.CompressedOutputStream(pa.OSFile(str(folder / "e.tar.zst"), "wb"), "zstd") as stream:
+        stream.write(plain)
+
+
+def _sparse(folder: Path) -> None:
+    with (folder / "holes.jpg").open("wb") as file:
+        file.write(PHOTO)
+        file.truncate(1 << 20)
+    command = ["tar", "--sparse", "--format=gnu", "-cf", "x.tar", "holes.jpg"]
+    subprocess.run(command, cwd=folder, check=True)
+    (folder / "holes.jpg").unlink()
+
+
 FOLDER: dict[str, Case] = {
     "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000": _formats(
         JPEG="a.JPG", PNG="b.png", WEBP="c.webp", GIF="d.gif", BMP="e.bmp", TIFF="f.tif",
@@ -110,6 +133,9 @@ FOLDER: dict[str, Case] = {
     "a text file beside an image, named like it": _files("good.txt", data=b"a cat"),
     "videos, camera raw files, SVG, other text files, archives": _files(
         "a.mp4", "b.CR2", "c.svg", "d.md", "e.zip"
+    ),
+    "tables, unless `columns` or `captions` use them ([columns.md](columns.md))": _files(
+        "captions.csv", "metadata.parquet"
     ),
     "hidden files, `@eaDir`, `__MACOSX`, `Thumbs.db`": _files(
         ".a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg", "Thumbs.db"
@@ -140,7 +166,9 @@ TAR: dict[str, Case] = {
         "x.tar", data=_tar({"a.jpg": _photo("GIF"), "b.jpg": _photo()})[:6000]
     ),
     "the rest of a tar that is cut, empty or damaged": _files("x.tar", data=b""),
-    "a `.tar.gz` beside tars": _files("x.tar.gz", data=b"packed"),
+    "a `.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz` or `.tar.zst`": _compressed,
+    "a compressed tar that is damaged": _files("x.tar.gz", data=b"packed"),
+    "a member that is stored with holes": _sparse,
 }
 PARQUET: dict[str, Case] = {
     "a row without image bytes": lambda folder: _parquet(folder, "b.parquet", ["b"], empty=True),

@@ -25,7 +25,7 @@ def test_help_shows_commands_to_copy(name: str) -> None:
 @pytest.mark.parametrize(
     ("app", "options", "told"),
     [
-        (catalog.app, ["--data", "d", "--collection", "c"], "Missing option '--uri'"),
+        (catalog.app, ["--data", "d", "--collection", "c"], "nothing says where its images are"),
         (embed.app, ["--data", "d"], "give --job, or --data, --collection and --model"),
         (embed.app, ["--job", "/nowhere/jobs/1/job.json"], "job.json does not exist"),
         (embed.app, ["--data", "/nowhere", "--collection", "c", "--model", "ViT-B-32"],

@@ -21,7 +21,7 @@ IDENTITY = ModelIdentity(name="m", pretrained=None, weights="w", preprocess="p",
 class CountingModel:
     """Encodes each text as `answer(text)` and records the calls."""
 
-    identity = IDENTITY
+    identity, enough = IDENTITY, 2
 
     def __init__(self, answer: Callable[[str], list[float]]) -> None:
         self.answer = answer

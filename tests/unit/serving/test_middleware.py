@@ -46,7 +46,7 @@ def test_a_request_is_logged_as_one_line_of_json_without_its_query(
         pass
 
     with caplog.at_level(logging.INFO, "serving.access"):
-        asyncio.run(AccessLog(_answer)(dict(SCOPE), _nothing, send))
+        asyncio.run(AccessLog(_answer, lambda _: None)(dict(SCOPE), _nothing, send))
     (record,) = caplog.records
     line = json.loads(record.message)
     assert (line["status"], line["bytes"], line["results"]) == (201, 5, 3)

@@ -24,7 +24,7 @@ def test_a_query_is_either_a_text_or_an_image_id() -> None:
         {"image_id": "a\0"},
         {"text": "a" * 1001},
         {"text": "a", "k": 0},
-        {"text": "a", "k": 101},
+        {"text": "a", "k": 1001},
         {"text": "a", "url": "http://x"},
         {"text": "a", "model": "another"},
         {"text": "a", "terms": [{"text": "b"}]},

@@ -183,8 +183,20 @@ def test_the_card_says_which_files_are_which_split(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"declares no split 'dev' .* only train, test; set"):
         listed(split="dev")
     (tmp_path / "data/first.parquet").unlink()
-    with pytest.raises(SourceError, match=r"declares data/first\.parquet as split 'train', and no"):
+    with pytest.raises(SourceError, match=r"data/first\.parquet is declared as split 'train', in"):
         listed()
+
+
+def test_files_may_be_chosen_by_patterns(dataset: Path) -> None:
+    """`files` reaches what neither the card nor the naming conventions do."""
+    _shard(dataset / "stuff/part_a.parquet", [1, 2])
+    _shard(dataset / "stuff/deep/part_b.parquet", [3])
+    chosen = [ref.image_id for ref in _source(dataset, files=["stuff/**/*.parquet"]).list()]
+    assert [name.rpartition("/")[0] for name in chosen] == [
+        "stuff/deep/part_b", "stuff/part_a", "stuff/part_a",
+    ]  # fmt: skip
+    with pytest.raises(SourceError, match="no parquet file matches"):
+        list(_source(dataset, files=["elsewhere/*"]).list())
 
 
 def test_files_of_other_splits_are_counted(dataset: Path) -> None:

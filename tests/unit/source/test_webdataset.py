@@ -198,9 +198,9 @@ def test_a_tar_is_read_once_until_it_changes(
     opened: list[str] = []
     plain = webdataset._look
 
-    def counted(objects: Objects, tar: Entry) -> webdataset.Found:
+    def counted(objects: Objects, wanted: frozenset[str], tar: Entry) -> webdataset.Found:
         opened.append(tar.path)
-        return plain(objects, tar)
+        return plain(objects, wanted, tar)
 
     monkeypatch.setattr(webdataset, "_look", counted)
     assert (list(source.list()), source.skipped, opened) == (first, skipped, [])
@@ -213,19 +213,63 @@ def test_a_tar_is_read_once_until_it_changes(
     assert [ref.image_id for ref in source.list()] == ["a/0", "b/1", "b/2"]
 
 
-def test_a_compressed_tar_costs_itself_only(tmp_path: Path, write_tar: WriteTar) -> None:
-    """A .tar.gz beside tars is a row that says what to do; given as the source it is refused."""
-    plain = write_tar(tmp_path / "a.tar", {"0.jpg": b"0"})
-    packed = tmp_path / "meta.tar.gz"
+def test_a_compressed_tar_is_read_like_a_plain_one(tmp_path: Path, write_tar: WriteTar) -> None:
+    """Each image of a .tar.gz is read by its place in the unpacked tar, also if the tar is the
+    source; one that is damaged costs itself only; what is no tar says so."""
+    plain = write_tar(tmp_path / "in/a.tar", {"0.jpg": b"zero", "0.txt": b"none", "1.jpg": b"one"})
+    packed = tmp_path / "in/b.tar.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    good, bad = _listed(tmp_path)
-    assert (good.fault, bad.image_id) == (None, "meta.tar.gz")
-    assert bad.fault and "decompress it to a plain .tar" in bad.fault
-    with pytest.raises(SourceError, match=r"meta\.tar\.gz is compressed.*decompress it"):
-        _listed(packed)
-    plain.unlink()
+    (tmp_path / "in/c.tgz").write_bytes(packed.read_bytes()[:-20])
+    source = _source(tmp_path / "in")
+    *refs, bad = source.list()
+    assert [ref.image_id for ref in refs] == ["a/0", "a/1", "b/0", "b/1"]
+    assert [*source.read(refs)] == [b"zero", b"one"] * 2
+    assert refs[2].caption == "none"
+    assert bad.image_id == "c/"
+    assert bad.fault and "cannot be read" in bad.fault
+    assert [ref.image_id for ref in _listed(packed)] == ["b/0", "b/1"]
     with pytest.raises(SourceError, match="not a tar"):
         _listed(packed.rename(tmp_path / "b.tar"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "named"),
+    [
+        ("{00000..00002}.tar", ["00000/0", "00001/0", "00002/0"]),
+        ("{00003..00011}.tar", ["00003/0", "00010/0"]),
+        ("0001?.tar", ["00010/0"]),
+        ("{00001,sub/x}.tar", ["00001/0", "sub/x/0"]),
+        ("**/*.tar", ["00000/0", "00001/0", "00002/0", "00003/0", "00010/0", "sub/x/0"]),
+    ],
+)
+def test_braces_and_wildcards(
+    tmp_path: Path, write_tar: WriteTar, pattern: str, named: list[str]
+) -> None:
+    """An address names tars as WebDataset's URLs do."""
+    for name in ("00000", "00001", "00002", "00003", "00010", "sub/x"):
+        write_tar(tmp_path / f"{name}.tar", {"0.jpg": b"0"})
+    assert [ref.image_id for ref in _listed(tmp_path / pattern)] == named
+    with pytest.raises(SourceError, match="No images in"):
+        _listed(tmp_path / "nothing-*.tar")
+
+
+def test_keys_with_dots_have_their_own_captions(tmp_path: Path, write_tar: WriteTar) -> None:
+    files = {"a.1.jpg": b"x", "a.1.txt": b"one", "a.2.jpg": b"x", "a.2.txt": b"two"}
+    assert [ref.caption for ref in _listed(write_tar(tmp_path / "t.tar", files))] == ["one", "two"]
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names(tmp_path: Path, form: int) -> None:
+    """Names of more than a header's 100 bytes, as PAX and GNU tar store them."""
+    name = f"{'ä' * 90}/{'long' * 40}"
+    with tarfile.open(tmp_path / "t.tar", "w", format=form) as tar:
+        info = tarfile.TarInfo(f"{name}.jpg")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"abc"))
+    source = _source(tmp_path)
+    (ref,) = source.list()
+    assert ref.image_id == f"t/{name}"
+    assert [*source.read([ref])] == [b"abc"]
 
 
 def test_a_source_without_images_is_refused(tmp_path: Path, write_tar: WriteTar) -> None:

@@ -1,6 +1,8 @@
 """Writes are complete or absent, and create-only writes never overwrite."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,26 @@ def test_create_never_overwrites(tmp_path: Path) -> None:
     assert objects.create("a/b", b"first")
     assert not objects.create("a/b", b"second")
     assert objects.get("a/b") == b"first"
+
+
+def test_a_mounted_bucket_needs_neither_links_nor_synced_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SkyPilot's mounts have neither; the second writer is refused all the same."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    sync = os.fsync
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    monkeypatch.setattr(
+        os, "fsync", lambda f: refused() if stat.S_ISDIR(os.fstat(f).st_mode) else sync(f)
+    )
+    objects = Objects(str(tmp_path))
+    assert objects.create("a/b", b"first")
+    assert not objects.create("a/b", b"second")
+    assert objects.get("a/b") == b"first"
+    assert [entry.path for entry in objects.list()] == ["a/b"]
 
 
 def test_put_replaces_the_object(tmp_path: Path) -> None:

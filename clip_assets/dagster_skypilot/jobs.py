@@ -1,14 +1,15 @@
 """The part of SkyPilot's managed-jobs API that the client needs. The API server may be remote."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clip_assets.errors import JobError
+from .failures import SkyPilotError, SkyPilotUnreachableError
+from .task import AnyTask, build
 
 if TYPE_CHECKING:
-    import sky
     from sky.schemas.api.responses import ManagedJobRecord
 
 _FIELDS = (
@@ -17,10 +18,6 @@ _FIELDS = (
     "cluster_resources_full", "resources", "details", "pool",
 )  # fmt: skip
 _ENDING = ("CANCELLING", "WINDING_DOWN")
-
-
-class SkyUnreachableError(JobError):
-    """SkyPilot's API server does not answer; jobs it accepted earlier may still run."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,21 @@ class JobState:
         return not self.terminal and self.status not in _ENDING
 
 
-def launch(task: "sky.Task", name: str, pool: str | None) -> int:
+def launch(
+    task: AnyTask,
+    name: str,
+    *,
+    pool: str | None = None,
+    envs: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> int:
     """Submit a job; returns its id. An interrupt cancels the request."""
     import sky
     from sky import jobs
 
+    built = build(task, envs=envs or {}, secrets=secrets or {}, pool=pool)
     with _reached():
-        request = jobs.launch(task, name=name, pool=pool)
+        request = jobs.launch(built, name=name, pool=pool)
         try:
             ids, _ = sky.get(request)
         except BaseException:
@@ -64,11 +69,21 @@ def launch(task: "sky.Task", name: str, pool: str | None) -> int:
 
 
 def state(job_id: int) -> JobState:
-    """The job's current state. Raises JobError if SkyPilot has no such job."""
-    found = _queue(job_ids=[job_id])
-    if not found:
-        raise JobError(f"SkyPilot no longer has managed job {job_id}. Materialize again.")
-    return found[0]
+    """The job's current state. Raises SkyPilotError if SkyPilot has no such job."""
+    return states([job_id])[0]
+
+
+def states(job_ids: Collection[int]) -> list[JobState]:
+    """The jobs' current states in the order of the ids, by one request however many they are.
+
+    Raises SkyPilotError if SkyPilot has no such job.
+    """
+    found = {job.id: job for job in _queue(job_ids=list(job_ids))} if job_ids else {}
+    gone = [job_id for job_id in job_ids if job_id not in found]
+    if gone:
+        named = ", ".join(map(str, gone[:10]))
+        raise SkyPilotError(f"SkyPilot no longer has managed job {named}. Run it again.")
+    return [found[job_id] for job_id in job_ids]
 
 
 def unfinished(name: str) -> list[JobState]:
@@ -133,8 +148,8 @@ def _state(record: "ManagedJobRecord") -> JobState:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Raises SkyUnreachableError if the API server cannot be reached."""
-    from sky import exceptions
+    """One sentence for each way in which the API server cannot serve this client."""
+    from sky import __version__, exceptions
 
     try:
         yield
@@ -143,6 +158,20 @@ def _reached() -> Iterator[None]:
         exceptions.ServerTemporarilyUnavailableError,
         ConnectionError,
     ) as error:
-        raise SkyUnreachableError(
+        raise SkyPilotUnreachableError(
             f"SkyPilot's API server does not answer ({error}). Check it with `sky api status`."
         ) from error
+    except (exceptions.APIVersionMismatchError, exceptions.APINotSupportedError) as error:
+        raise SkyPilotError(
+            f"SkyPilot's API server is of another version than SkyPilot {__version__} here. "
+            "Install the server's version, which `sky api info` shows; restart a server of your "
+            f"own with `sky api stop; sky api start`. SkyPilot says: {_plain(error)}",
+            allow_retries=False,
+        ) from error
+    except exceptions.ApiServerAuthenticationError as error:
+        raise SkyPilotError(_plain(error), allow_retries=False) from error
+
+
+def _plain(error: Exception) -> str:
+    """An error of SkyPilot as one line without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())

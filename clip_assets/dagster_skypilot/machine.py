@@ -1,16 +1,34 @@
-"""The price of a job's machine, from SkyPilot's price list."""
+"""The machine that a job runs on, and its price by SkyPilot's price list."""
 
 import logging
 import re
+from dataclasses import dataclass
 
-from clip_assets.compute import Machine
-from clip_assets.compute.skypilot import jobs
-from clip_assets.compute.skypilot.jobs import JobState
+from . import jobs
+from .jobs import JobState
 
 log = logging.getLogger(__name__)
 
 
-def machine(job: JobState) -> Machine | None:
+@dataclass(frozen=True)
+class Machine:
+    """The machine that SkyPilot provides for a job; `dollars_per_hour` is None if unknown."""
+
+    job: str
+    url: str
+    infra: str
+    accelerator: str
+    gpus: float
+    dollars_per_hour: float | None
+
+    def dollars(self, seconds: float) -> float | None:
+        """What so many seconds cost, to a millionth of a dollar; None if no price is known."""
+        if self.dollars_per_hour is None:
+            return None
+        return round(self.dollars_per_hour * seconds / 3600, 6)
+
+
+def machine_of(job: JobState) -> Machine | None:
     """The machine the job runs on, or None while it has none."""
     if not job.machine or not job.infra:
         return None

@@ -1,0 +1,322 @@
+"""Images per second of one machine with a GPU, and what limits them; one call, under ten minutes.
+
+    python -m benchmarks.gpu [--out gpu.json] [--budget 540] [--photos FOLDER] [--models A,B]
+    python -m benchmarks.gpu --models ViT-B-32 --images 96 --seconds 1   # on a CPU, to try it
+
+It needs no network and no checkpoint: the models have random weights, which are as fast. The JSON
+is written again after each step; a step that fails is recorded there, and the next one begins.
+
+    machine   what the device multiplies in bf16, and copies
+    host      from bytes to pixels and thumbnail on all processors, nothing else running
+    encode    the model alone, from pixels in the host's memory to vectors in it, by batch size
+    node      a whole job (fetch, decode, encode, write) ÷ the slower of the two above
+    plain     a DataLoader with open_clip's transform, as clip-retrieval reads, ÷ the same job
+    nvjpeg    decoding on the GPU, without resizing, against the host's decoding
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from benchmarks.photos import jpegs, photos
+from clip_assets import catalog
+from clip_assets.model import ModelSpec, Precision
+from clip_assets.node import embed, encoder
+from clip_assets.node.decode import PIPELINE
+from clip_assets.node.encoder import Encoder
+from clip_assets.node.job import EmbedJob
+from clip_assets.node.prepare import Recipe, prepare
+from clip_assets.node.transform import Transform
+from clip_assets.processors import available
+from clip_assets.source import ImageRef
+from clip_assets.source.config import FolderConfig
+from clip_assets.source.open import open_source
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+
+GIGAFLOPS = {"ViT-B-32": 8.8, "ViT-B-16-SigLIP": 46.0, "ViT-L-14": 162.0, "ViT-H-14": 335.0}
+"""2 x multiply-adds of an image; OpenAI's and LAION's models, and SigLIP's from timm's tables."""
+SIZES = {"256 x 256": (256, 256), "500 x 375": (500, 375)}
+CUDA = torch.cuda.is_available()
+Found = dict[str, Any]
+
+
+class Report:
+    """The results so far, in a file that is complete after each step."""
+
+    def __init__(self, out: Path, budget: float) -> None:
+        self.results: dict[str, Any] = {}
+        self._out, self._budget, self._started = out, budget, time.monotonic()
+
+    @property
+    def left(self) -> float:
+        return self._budget - (time.monotonic() - self._started)
+
+    def step(self, name: str, needs: float, measure: Callable[[Found], object]) -> bool:
+        """Run `measure` if at least `needs` seconds are left; returns whether it succeeded."""
+        found: Found = {}
+        started, ended = time.monotonic(), False
+        if self.left < needs:
+            found["skipped"] = f"{self.left:.0f} s are left, {needs:.0f} are needed"
+        else:
+            try:
+                measure(found)
+                ended = True
+            except Exception:  # the other steps are worth having
+                found["failed"] = traceback.format_exc()
+        found["took_seconds"] = round(time.monotonic() - started, 1)
+        self.results[name] = found
+        self.results["peak_host_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        self._write()
+        print(f"{name}: {json.dumps(found)}", flush=True)
+        return ended
+
+    def rate(self, name: str) -> float:
+        """Images per second that this step found, or not-a-number."""
+        return float(self.results.get(name, {}).get("images_per_second", float("nan")))
+
+    def ratio(self, step: str, name: str, to: float) -> None:
+        """Put with a step the ratio of its rate to another."""
+        self.results[step][name] = round(self.rate(step) / to, 3)
+        self._write()
+
+    def _write(self) -> None:
+        self._out.write_text(json.dumps(self.results, indent=1) + "\n")
+
+
+def synchronised(call: Callable[[], object]) -> None:
+    call()
+    if CUDA:
+        torch.cuda.synchronize()
+
+
+def per_call(call: Callable[[], object], seconds: float) -> float:
+    """Median seconds of a call, after two that warm up."""
+    for _ in range(2):
+        synchronised(call)
+    took: list[float] = []
+    started = time.perf_counter()
+    while len(took) < 3 or time.perf_counter() - started < seconds:
+        before = time.perf_counter()
+        synchronised(call)
+        took.append(time.perf_counter() - before)
+    return float(np.median(took))
+
+
+def machine(seconds: float, found: Found) -> None:
+    side = 8192 if CUDA else 1024
+    device = "cuda" if CUDA else "cpu"
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    found["torch"] = torch.__version__
+    found["device"] = torch.cuda.get_device_name() if CUDA else "cpu"
+    found["processors"] = available()
+    found["bf16_tflops"] = round(2 * side**3 / per_call(lambda: left @ right, seconds) / 1e12, 3)
+    if CUDA:
+        pinned = torch.empty(1 << 28, dtype=torch.uint8, pin_memory=True)
+        there = torch.empty_like(pinned, device="cuda")
+        copy = per_call(lambda: there.copy_(pinned, non_blocking=True), seconds)
+        found["to_device_gb_per_second"] = round(pinned.numel() / copy / 1e9, 1)
+
+
+def host(files: list[bytes], seconds: float, found: Found) -> None:
+    """Images per second on all processors."""
+    recipe = Recipe(Transform(PreprocessCfg(size=224)), PIPELINE, lambda _: False)
+    one = ImageRef("a", "memory:a", "")
+    with ThreadPoolExecutor(available()) as pool:
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            done += len(list(pool.map(lambda data: prepare(one, data, recipe), files * 4)))
+        found["images_per_second"] = round(done / (time.perf_counter() - started), 1)
+
+
+def encode(model: Encoder, seconds: float, found: Found) -> None:
+    """Images per second of the model alone, two batches at once as in the pipeline."""
+    batches = [256, 512, 1024] if CUDA else [model.batch_size]
+    pixels = np.random.default_rng(0).integers(0, 256, (max(batches), *_shape(model)), np.uint8)
+    best = 0.0
+    for size in batches:
+        images = list(pixels[:size])
+        threads = 2 if CUDA else 1
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(model.encode_pixels, [images] * threads))
+            started, done = time.perf_counter(), 0
+            while time.perf_counter() - started < seconds:
+                done += sum(map(len, pool.map(model.encode_pixels, [images] * threads * 2)))
+        rate = done / (time.perf_counter() - started)
+        found[f"batch_{size}"] = round(rate, 1)
+        best = max(best, rate)
+    found["images_per_second"] = round(best, 1)
+    if CUDA:
+        found["device_memory_mb"] = torch.cuda.max_memory_allocated() >> 20
+
+
+def compiled(model: Encoder, seconds: float, found: Found) -> None:
+    """Whether torch.compile pays back within a shard of 10,000 images."""
+    tower = model._replicas[0].model.visual
+    batch = torch.zeros(256, 3, *_shape(model)[:2], device=model.device, dtype=model._dtype)
+    with torch.inference_mode():
+        plain = per_call(lambda: tower(batch), seconds)
+        fast = torch.compile(tower)
+        started = time.perf_counter()
+        synchronised(lambda: fast(batch))
+        start = time.perf_counter() - started
+        found["compile_seconds"] = round(start, 1)
+        found["compiled_ratio"] = round(plain / per_call(lambda: fast(batch), seconds), 3)
+    saved = (plain - plain / found["compiled_ratio"]) * 10_000 / 256
+    found["compile_saves_seconds_of_10000"] = round(saved - start, 1)
+
+
+def _shape(model: Encoder) -> tuple[int, ...]:
+    return model.transform(np.zeros((300, 300, 3), np.uint8)).shape
+
+
+def node(model: Encoder, spec: ModelSpec, files: list[bytes], images: int, found: Found) -> None:
+    """Images per second of a whole job over so many files; its model is loaded already."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder, "images"), files, images)
+        objects = Objects(f"{folder}/data/photos")
+        source = FolderConfig(uri=f"{folder}/images")
+        head = catalog.refresh(objects, "photos", source, open_source(source).list(), 10_000)
+        job = EmbedJob(
+            job_id="job",
+            run_id="run",
+            collection="photos",
+            model=spec,
+            shards=tuple(catalog.select(head, "all")),
+        )
+        started = time.perf_counter()
+        embed.run(objects, job, model)
+        took = time.perf_counter() - started
+        made = [commits.read(objects, spec.slug, shard.at) for shard in head.shards]
+    limits = [commit.limited_by for commit in made if commit]
+    found |= {
+        "images": images,
+        "images_per_second": round(images / took, 1),
+        "limited_by": max(set(limits), key=limits.count),
+        "stage_seconds": {
+            stage: round(sum(commit.stage_seconds[stage] for commit in made if commit), 2)
+            for stage in ("fetch", "decode", "encode", "write")
+        },
+    }
+
+
+def _write(folder: Path, files: list[bytes], images: int) -> None:
+    """As many names as asked for; files of the same bytes are links to one."""
+    folder.mkdir()
+    for number, data in enumerate(files):
+        (folder / f"{number:07d}.jpg").write_bytes(data)
+    for number in range(len(files), images):
+        os.link(folder / f"{number % len(files):07d}.jpg", folder / f"{number:07d}.jpg")
+
+
+class _Plain(torch.utils.data.Dataset[torch.Tensor]):
+    def __init__(self, files: list[bytes], images: int) -> None:
+        self._files, self._images = files, images
+        self._transform = image_transform_v2(PreprocessCfg(size=224), is_train=False)
+
+    def __len__(self) -> int:
+        return self._images
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        image = Image.open(io.BytesIO(self._files[number % len(self._files)])).convert("RGB")
+        tensor: torch.Tensor = self._transform(image)
+        return tensor
+
+
+def plain(model: Encoder, files: list[bytes], images: int, found: Found) -> None:
+    """Images per second as most write it: worker processes, float batches, fp32 vectors."""
+    loader = torch.utils.data.DataLoader(
+        _Plain(files, images), batch_size=model.batch_size, num_workers=available(), pin_memory=CUDA
+    )
+    started, done, first = time.perf_counter(), 0, 0
+    with torch.inference_mode():
+        for tensors in loader:
+            found_vectors = model._model.encode_image(tensors.to(model.device, model._dtype))
+            torch.nn.functional.normalize(found_vectors.float(), dim=-1).cpu().numpy()
+            done += len(tensors)
+            if not first:  # the workers' start is not counted
+                started, first = time.perf_counter(), done
+    found["images_per_second"] = round((done - first) / (time.perf_counter() - started), 1)
+
+
+def nvjpeg(files: list[bytes], seconds: float, found: Found) -> None:
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    data = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in files * 16]
+    mode = ImageReadMode.RGB
+    call = partial(decode_jpeg, data, mode=mode, device="cuda")
+    found["images_per_second"] = round(len(data) / per_call(call, seconds), 1)
+
+
+def measure(report: Report, args: argparse.Namespace) -> None:
+    sources = photos(args.photos)
+    files = {name: jpegs(sources, *size) for name, size in SIZES.items()}
+    report.step("machine", 5, partial(machine, args.seconds))
+    for name, data in files.items():
+        report.step(f"host {name}", 5, partial(host, data, 2 * args.seconds))
+    if CUDA:
+        report.step("nvjpeg 500 x 375", 10, partial(nvjpeg, files["500 x 375"], args.seconds))
+    for name in args.models.split(","):
+        of_model(report, args, name, files)
+
+
+def of_model(
+    report: Report, args: argparse.Namespace, name: str, files: dict[str, list[bytes]]
+) -> None:
+    precision: Precision = "bf16" if CUDA else "fp32"
+    spec = ModelSpec(name=name, untrained_seed=0, precision=precision)
+    loaded: list[Encoder] = []
+    if not report.step(f"{name} load", 30, lambda _: loaded.append(encoder.load(spec))):
+        return
+    (model,) = loaded
+    report.step(f"{name} encode", 15, partial(encode, model, 2 * args.seconds))
+    alone = report.rate(f"{name} encode")
+    for size, data in files.items():
+        hosts = report.rate(f"host {size}")
+        limit = min(alone, hosts) if CUDA else 1 / (1 / alone + 1 / hosts)
+        images = args.images or int(np.clip(limit * 10, 4_000, 60_000))
+        report.step(f"{name} node {size}", 25, partial(node, model, spec, data, images))
+        report.ratio(f"{name} node {size}", "share_of_limit", limit)
+    if name == "ViT-B-32":
+        images = args.images or int(report.rate("host 500 x 375") * 5)
+        step = f"{name} plain 500 x 375"
+        report.step(step, 30, partial(plain, model, files["500 x 375"], images))
+        report.ratio(f"{name} node 500 x 375", "ratio_to_plain", report.rate(step))
+    teraflops = report.results["machine"].get("bf16_tflops", float("nan"))
+    most = teraflops * 1000 / GIGAFLOPS.get(name, float("nan"))
+    report.ratio(f"{name} encode", "share_of_bf16_matmul", most)
+    if CUDA:
+        report.step(f"{name} compile", 60, partial(compiled, model, args.seconds))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
+    parser.add_argument("--budget", type=float, default=540, help="seconds")
+    parser.add_argument("--photos", type=Path, help="a folder with more photos")
+    parser.add_argument("--models", default=",".join(GIGAFLOPS))
+    parser.add_argument("--images", type=int, help="of each job; by default ten seconds' worth")
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
+    args = parser.parse_args()
+    measure(Report(args.out, args.budget), args)
+
+
+if __name__ == "__main__":
+    main()

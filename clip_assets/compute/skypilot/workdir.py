@@ -1,0 +1,94 @@
+"""What SkyPilot copies to a machine: this checkout, or a wheel of the installed package."""
+
+import hashlib
+import shutil
+import tempfile
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import clip_assets
+from clip_assets.errors import SettingsError
+
+PACKAGE = Path(clip_assets.__file__).resolve().parent
+TASKS = PACKAGE / "sky_tasks"
+"""The task files; in the checkout, a link to its folder sky/."""
+INSTALL = "node/install.sh"
+
+# What pip and uv add to the files of a wheel.
+_OF_THE_INSTALLER = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "RECORD"}
+
+
+def workdir(folder: Path) -> Path:
+    """The checkout, whose files are the newest; from an installed package a folder below `folder`.
+
+    That has a wheel of the package and `clip_assets/node/install.sh`, which installs it.
+    """
+    checkout = PACKAGE.parent
+    if (checkout / ".skyignore").is_file() and (checkout / "pyproject.toml").is_file():
+        return checkout
+    wheel = _Wheel(distribution("clip-assets"))
+    target = folder / f"{wheel.version}-{wheel.digest}"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            made = Path(temporary) / "made"
+            _fill(made, wheel)
+            try:
+                made.rename(target)
+            except OSError:  # another process was first
+                if not target.exists():
+                    raise
+    return target
+
+
+def write_files(folder: Path) -> list[Path]:
+    """Write the task files, and what their machines install, for `sky` itself.
+
+    Returns the task files. Raises SettingsError if the folder exists.
+    """
+    if folder.exists():
+        raise SettingsError(f"{folder} exists; choose a folder that does not.")
+    _fill(folder, _Wheel(distribution("clip-assets")))
+    return [Path(shutil.copy(task, folder)) for task in sorted(TASKS.glob("*.yaml"))]
+
+
+class _Wheel:
+    """The installed package, packed again as the wheel it was installed from."""
+
+    def __init__(self, installed: Distribution) -> None:
+        record = installed.read_text("RECORD") or ""
+        lines = {line.split(",")[0]: line for line in record.splitlines() if line}
+        self._files = {
+            path: Path(str(installed.locate_file(path)))
+            for path in lines
+            if not path.startswith(("..", "/"))
+            and "__pycache__" not in path
+            and path.rpartition("/")[2] not in _OF_THE_INSTALLER
+        }
+        if not any(path.startswith("clip_assets/") for path in self._files):
+            raise SettingsError(
+                "clip_assets is installed as a link to a checkout that is not complete. Install a "
+                "wheel, or use a whole checkout."
+            )
+        info = next(path for path in self._files if path.endswith(".dist-info/METADATA"))
+        self._record_path = info.replace("METADATA", "RECORD")
+        self._record = "\n".join(
+            [*(lines[path] for path in self._files), f"{self._record_path},,", ""]
+        )
+        self.version = installed.version
+        self.digest = hashlib.sha256(self._record.encode()).hexdigest()[:12]
+
+    def write(self, folder: Path) -> None:
+        name = f"clip_assets-{self.version}-py3-none-any.whl"
+        with ZipFile(folder / name, "w", ZIP_DEFLATED) as wheel:
+            for path, file in self._files.items():
+                wheel.write(file, path)
+            wheel.writestr(self._record_path, self._record)
+
+
+def _fill(folder: Path, wheel: _Wheel) -> None:
+    script = folder / "clip_assets" / INSTALL
+    script.parent.mkdir(parents=True)
+    shutil.copy(PACKAGE / INSTALL, script)
+    wheel.write(folder)

@@ -1,0 +1,58 @@
+"""Names of managed jobs: `dagster-INSTANCE-NAME-RUN-ATTEMPT`.
+
+The name is the only tag that every cloud, and Slurm, supports. It says which Dagster instance and
+run a job belongs to, so that a job can be found again and other people's jobs are never touched.
+"""
+
+import hashlib
+import re
+
+import dagster as dg
+
+from .dagster_private import run_storage_id
+from .failures import SkyPilotError
+
+_RUN_AND_ATTEMPT = r"[0-9a-f]{8}-\d+"
+
+
+def of_instance(instance: dg.DagsterInstance) -> str:
+    """Prefix of the names of all jobs of this Dagster instance, and of no other instance."""
+    storage_id = run_storage_id(instance)
+    if storage_id is None:
+        raise SkyPilotError(
+            "Running SkyPilot jobs needs Dagster's run storage in sqlite or Postgres, because its "
+            f"id is part of the job names; this instance has {type(instance.run_storage).__name__}."
+        )
+    return f"dagster-{hashlib.sha256(storage_id.encode()).hexdigest()[:8]}-"
+
+
+def of_work(instance: dg.DagsterInstance, name: str) -> str:
+    """Prefix of the names of the jobs that did, or do, the same work in any run."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
+        raise SkyPilotError(
+            f"`{name}` cannot name a job: use only letters, digits, `.`, `_` and `-`, and begin "
+            "and end with a letter or digit.",
+            allow_retries=False,
+        )
+    return f"{of_instance(instance)}{name}-"
+
+
+def default(context: dg.OpExecutionContext | dg.AssetExecutionContext) -> str:
+    """A name by which only the run and its retries find the job of this step."""
+    root = context.run.root_run_id or context.run.run_id
+    return f"{context.op_def.name}-{root[:8]}"
+
+
+def of_job(prefix: str, context: dg.OpExecutionContext | dg.AssetExecutionContext) -> str:
+    """The name of a new job: the prefix, the run and the attempt of its step."""
+    return f"{prefix}{context.run.run_id[:8]}-{context.retry_number}"
+
+
+def is_of_work(job_name: str, prefix: str) -> bool:
+    """Whether a job does the work with that prefix, not one whose name begins alike."""
+    return re.fullmatch(re.escape(prefix) + _RUN_AND_ATTEMPT, job_name) is not None
+
+
+def run_of(job_name: str) -> str:
+    """The first eight characters of the id of the run that launched the job."""
+    return job_name.split("-")[-2]

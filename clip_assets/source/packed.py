@@ -1,0 +1,73 @@
+"""Compressed tars, unpacked once for each version into the cache of this machine."""
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from clip_assets.settings import Settings
+from clip_assets.store.objects import Entry, Objects
+
+_SUFFIX = re.compile(r"\.(?:tar\.(gz|bz2|xz|zst)|(tgz|tbz2|txz))$", re.IGNORECASE)
+_SHORT = {"tgz": "gz", "tbz2": "bz2", "txz": "xz"}
+
+
+def compressed(path: str) -> bool:
+    """Whether the name is of a compressed tar that can be unpacked."""
+    return bool(_SUFFIX.search(path))
+
+
+def without_suffix(path: str) -> str:
+    """The path without `.tar` and what follows it."""
+    return _SUFFIX.sub("", path).removesuffix(".tar")
+
+
+def unpacked(objects: Objects, tar: Entry) -> Path:
+    """The plain tar, made now unless it is in the cache. Raises OSError if it is damaged.
+
+    Members are then read one by one, at the price of the disk space.
+    """
+    told = "\n".join([objects.root, tar.path, str(tar.size), tar.etag])
+    folder = Settings().workplace / "cache" / "unpacked"
+    plain = folder / f"{hashlib.sha256(told.encode(errors='surrogateescape')).hexdigest()}.tar"
+    if plain.exists():
+        return plain
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder)
+    try:
+        with (
+            objects.on_disk(tar.path) as source,
+            os.fdopen(handle, "wb") as target,
+            _opener(tar.path)(source) as stream,
+        ):
+            shutil.copyfileobj(stream, target, 1 << 20)
+        Path(name).replace(plain)
+    except (EOFError, lzma.LZMAError, pa.ArrowException) as error:
+        raise OSError(f"damaged: {error}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+    return plain
+
+
+def _opener(path: str) -> Callable[[Path], "IO[bytes] | Any"]:
+    found = _SUFFIX.search(path)
+    assert found, "only for compressed tars"
+    kind = (found[1] or found[2]).lower()
+    return {
+        "gz": partial(gzip.open, mode="rb"),
+        "bz2": partial(bz2.open, mode="rb"),
+        "xz": partial(lzma.open, mode="rb"),
+        "zst": lambda file: pa.CompressedInputStream(pa.OSFile(str(file)), "zstd"),
+    }[_SHORT.get(kind, kind)]

@@ -1,0 +1,21 @@
+"""Public datasets whose collections need no address."""
+
+from clip_assets.errors import SourceError
+from clip_assets.source.config import HuggingFaceConfig
+
+READY = {
+    # 1.3 million photographs; its terms must be accepted on the hub, so it needs HF_TOKEN.
+    "imagenet": HuggingFaceConfig(type="huggingface", dataset="ILSVRC/imagenet-1k"),
+    # 1,034 photographs, free to read.
+    "beans": HuggingFaceConfig(type="huggingface", dataset="AI-Lab-Makerere/beans"),
+}
+
+
+def ready(collection: str) -> HuggingFaceConfig:
+    """The source of a ready collection. Raises SourceError for any other."""
+    if collection not in READY:
+        raise SourceError(
+            f"{collection} has no catalog yet, and nothing says where its images are. Give --uri "
+            f"(SOURCE of sky/compute_vectors.yaml), or use a ready collection: {', '.join(READY)}."
+        )
+    return READY[collection]

@@ -1,0 +1,159 @@
+"""Tables about images: CSV, JSON lines, parquet, and COCO's JSON."""
+
+import csv
+import io
+import json
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clip_assets.errors import SourceError
+
+KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+LARGEST = 2 << 30  # bytes of a table that is held in memory
+
+_IMAGE = ("file_name", "filename", "image", "image_id", "key", "file", "path", "image_name", "id")
+_TEXT = ("caption", "captions", "text", "comment", "sentence", "description")
+
+Row = Mapping[str, Any]
+
+
+class Table:
+    """The rows of one table, by the image they are about.
+
+    `image` names the field with the image's name; by default it is the first of the usual ones.
+    Raises SourceError if the table cannot be read, or has no such field.
+    """
+
+    def __init__(self, name: str, data: bytes, image: str | None = None) -> None:
+        self.name = name
+        self.rows: dict[str, list[Row]] = defaultdict(list)
+        self._fields: dict[str, None] = {}
+        try:
+            found = [*_rows(name.lower(), data)]
+        except (ValueError, RecursionError, csv.Error, pa.ArrowException, OSError) as error:
+            raise SourceError(
+                f"{name} cannot be read as a table ({error}). Correct it, or copy it again; it is "
+                f"read by its extension, one of {', '.join(KINDS)}."
+            ) from error
+        for row in found:
+            self._fields.update(dict.fromkeys(row))
+        key = self._chosen(image, _IMAGE, "image", "with the image's name")
+        for row in found:
+            named = _key(row.get(key))
+            if named:
+                self.rows[named].append(row)
+        self._bare = not any("/" in named for named in self.rows)
+
+    def require(self, fields: Iterable[str]) -> None:
+        """Raises SourceError if no row has one of these fields."""
+        for field in fields:
+            self._chosen(field, (), field, "")
+
+    def text_field(self, text: str | None) -> str:
+        """The field with the captions."""
+        return self._chosen(text, _TEXT, "text", "with the captions")
+
+    def key_of(self, image_id: str, folder: str = "") -> str | None:
+        """The key of the rows about an image; names count from `folder`, which has the table.
+
+        A name may lack the extension, and in a table without folders, the folders too.
+        """
+        name = unicodedata.normalize("NFC", image_id)
+        names = [name.removeprefix(folder), name] if name.startswith(folder) else [name]
+        if self._bare:
+            names.append(name.rsplit("/", 1)[-1])
+        for one in names:
+            for key in (one, _stem(one)):
+                if key in self.rows:
+                    return key
+        return None
+
+    def _chosen(self, given: str | None, usual: Sequence[str], setting: str, what: str) -> str:
+        for name in (given,) if given else usual:
+            if name in self._fields:
+                return name
+        missing = f"no field {given!r}" if given else f"no field {what}"
+        raise SourceError(
+            f"{self.name} has {missing}; it has {', '.join([*self._fields][:20]) or 'no rows'}. "
+            f"Correct `{setting}` in the collection's YAML."
+        )
+
+
+def texts(rows: Iterable[Row], field: str) -> list[str]:
+    """The captions of some rows; a row may have a list of them."""
+    found: list[str] = []
+    for row in rows:
+        value = row.get(field)
+        several = value if isinstance(value, list | tuple) else [value]
+        found += [str(text).strip() for text in several if text is not None]
+    return [text for text in dict.fromkeys(found) if text]
+
+
+def _key(value: object) -> str:
+    text = unicodedata.normalize("NFC", "" if value is None else str(value).strip())
+    return text.replace("\\", "/").removeprefix("./").lstrip("/")
+
+
+def _stem(name: str) -> str:
+    folder, slash, file = name.rpartition("/")
+    return f"{folder}{slash}{file.rpartition('.')[0] or file}"
+
+
+def _rows(name: str, data: bytes) -> Iterator[Row]:
+    if name.endswith(".parquet"):
+        for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(10_000, use_threads=False):
+            yield from batch.to_pylist()
+    elif name.endswith((".jsonl", ".ndjson")):
+        for line in data.decode("utf-8-sig").splitlines():
+            if line.strip():
+                yield _object(json.loads(line))
+    elif name.endswith(".json"):
+        yield from _of_json(json.loads(data.decode("utf-8-sig")))
+    else:
+        yield from _of_csv(data.decode("utf-8-sig", "replace"))
+
+
+def _object(value: object) -> Row:
+    if not isinstance(value, dict):
+        raise ValueError("not every row is an object")  # noqa: TRY004 - a fault of the file
+    return value
+
+
+def _of_json(value: object) -> Iterator[Row]:
+    if isinstance(value, list):
+        yield from map(_object, value)
+    elif isinstance(value, dict) and isinstance(value.get("images"), list):
+        yield from _of_coco(value)
+    elif isinstance(value, dict):
+        yield from ({"image": name, **_object(row)} for name, row in value.items())
+    else:
+        raise ValueError("neither a list of rows nor COCO's annotations")  # noqa: TRY004
+
+
+def _of_coco(value: dict[str, Any]) -> Iterator[Row]:
+    """Each image's record, with its captions and the names of its categories."""
+    named = {one["id"]: one.get("name") for one in value.get("categories") or ()}
+    captions: dict[Any, list[str]] = defaultdict(list)
+    categories: dict[Any, dict[str, None]] = defaultdict(dict)
+    for one in value.get("annotations") or ():
+        if "caption" in one:
+            captions[one.get("image_id")].append(one["caption"])
+        if one.get("category_id") in named:
+            categories[one.get("image_id")][named[one["category_id"]]] = None
+    for image in map(_object, value["images"]):
+        at = image.get("id")
+        yield {**image, "caption": captions[at], "categories": [*categories[at]]}
+
+
+def _of_csv(text: str) -> Iterator[Row]:
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t|", key=header.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    reader.fieldnames = [field.strip() for field in reader.fieldnames or ()]
+    for row in reader:
+        yield {name: value for name, value in row.items() if isinstance(name, str)}

@@ -1,0 +1,1 @@
+"""Verifies a collection: source, catalog, files, index and release say the same."""

@@ -1,0 +1,124 @@
+"""A shard's committed files against their commit, and against the catalog."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from clip_assets import catalog
+from clip_assets.catalog import Catalog
+from clip_assets.errors import StoreError
+from clip_assets.model import ModelIdentity
+from clip_assets.quality.vectors import UNIT_TOLERANCE
+from clip_assets.store import commit as commits
+from clip_assets.store import parquet, paths
+from clip_assets.store.commit import Commit
+from clip_assets.store.objects import Objects
+from clip_assets.verify.finding import Fault, Finding, Remedy
+
+
+def identity_of(objects: Objects, newest: dict[str, str]) -> ModelIdentity | None:
+    """The model that most commits name; None if there is no commit that can be read."""
+    found: Counter[ModelIdentity] = Counter()
+    for path in newest.values():
+        try:
+            found[commits.read_path(objects, path).identity] += 1
+        except StoreError:
+            continue
+    return found.most_common(1)[0][0] if found else None
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """All embeddings of one model, whose identity is `model`; `slug` names their folder."""
+
+    objects: Objects
+    head: Catalog
+    slug: str
+    model: ModelIdentity
+
+
+def verify_shard(embeddings: Embeddings, shard: str, path: str) -> Finding:
+    """The commit at `path` and all its files: every image of the catalog's version once, as a row
+    with a unit vector or as a reject, in the bytes that were committed."""
+    objects, slug, model = embeddings.objects, embeddings.slug, embeddings.model
+    where = f"{slug}, shard {shard}"
+
+    def fault(what: str) -> Fault:
+        return Fault(where, what, Remedy.EMBED_AGAIN, shard)
+
+    try:
+        commit = commits.read_path(objects, path)
+    except StoreError as error:
+        return Finding(faults=(fault(str(error)),))
+    if paths.age(path) != (commit.version, commit.attempt) or not _is_at(commit, slug, path):
+        return Finding(faults=(fault(f"{objects.uri(path)} is the commit of another shard."),))
+    if commit.identity.key != model.key:
+        what = f"Its model is {commit.identity.short}, that of the other shards {model.short}."
+        return Finding(faults=(fault(what),))
+    found: list[str] = []
+    faults: list[Fault] = []
+    size = 0
+    for part, columns in _files(commit):
+        try:
+            rows = commits.read_part(objects, part, columns)
+        except StoreError as error:
+            faults.append(fault(str(error)))
+            continue
+        size += part.bytes
+        if len(rows) != part.rows:
+            faults.append(fault(f"{part.path} has {len(rows)} rows, not {part.rows}."))
+        if bad := _not_unit(rows):
+            faults.append(fault(f"{part.path} has {bad} vectors that are not of unit length."))
+        if part != commit.queries:
+            found += rows.column("image_id").to_pylist()
+    if not faults:
+        faults = [fault(what) for what in _miscounted(objects, commit, found)]
+    figures = {"shards": 1, "embedded": commit.rows, "rejected": commit.rejected, "bytes": size}
+    current = next((one for one in embeddings.head.shards if one.shard == shard), None)
+    old = current is None or not paths.is_of(path, current.at)
+    behind = (f"{where}: the catalog has a newer version.",) if old and not faults else ()
+    return Finding(figures, tuple(faults), behind)
+
+
+def _is_at(commit: Commit, slug: str, path: str) -> bool:
+    return paths.is_of(path, commit.at) and f"{slug}/{commit.shard}/" in path
+
+
+def _files(commit: Commit) -> Iterator[tuple[commits.Part, list[str]]]:
+    """Each file with the columns to look at; its whole content is hashed."""
+    for part in commit.parts:
+        yield part, ["image_id", "embedding"]
+    yield commit.rejects, ["image_id"]
+    yield commit.queries, ["embedding"]
+
+
+def _not_unit(rows: pa.Table) -> int:
+    if "embedding" not in rows.column_names or not len(rows):
+        return 0
+    norms = np.linalg.norm(parquet.vectors(rows), axis=1)
+    return int((~(abs(norms - 1) <= UNIT_TOLERANCE)).sum())  # NaN is not within it
+
+
+def _miscounted(objects: Objects, commit: Commit, found: list[str]) -> Iterator[str]:
+    """What differs between the images of the files and those of the catalog's version."""
+    if len(found) != commit.rows + commit.rejected:
+        yield f"Its files have {len(found)} images, not {commit.rows + commit.rejected}."
+    repeated = [name for name, count in Counter(found).items() if count > 1]
+    if repeated:
+        yield f"Its files have {_some(repeated)} more than once."
+    try:
+        rows = catalog.read_shard(objects, commit.at._replace(attempt=0))
+    except (FileNotFoundError, StoreError):
+        return  # of an older version; of the current one, `verify_catalog` says so
+    listed = {ref.image_id for ref in catalog.live_refs(rows)}
+    if lost := sorted(listed.difference(found)):
+        yield f"{_some(lost)} of the catalog are neither embedded nor rejected."
+    if strange := sorted(set(found).difference(listed)):
+        yield f"{_some(strange)} are not in the catalog."
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,86 @@
+"""The indexes of a collection against the commits they were loaded from, and the live release."""
+
+from collections.abc import Iterator
+
+import psycopg
+from psycopg.rows import scalar_row
+
+from clip_assets.errors import StoreError
+from clip_assets.index import integrity, tables
+from clip_assets.index.erasure import indexes
+from clip_assets.index.statements import statement
+from clip_assets.index.tables import Index, LoadedShard
+from clip_assets.release.release import missing_relations
+from clip_assets.search import search
+from clip_assets.store import commit as commits
+from clip_assets.store.erased import erased
+from clip_assets.store.objects import Objects
+from clip_assets.verify.finding import Fault, Finding, Remedy
+
+
+def verify_indexes(
+    connection: psycopg.Connection, objects: Objects, collection: str
+) -> Iterator[Finding]:
+    """Every index that has something loaded, one after the other, then the live release."""
+    for index_id in sorted(indexes(connection, collection)):
+        index = tables.by_id(connection, index_id)
+        if loaded := tables.ledger(connection, index):
+            yield _index(connection, objects, index, loaded)
+    yield from (_release(connection, one) for one in search.all_live(connection, collection))
+
+
+def _index(
+    connection: psycopg.Connection, objects: Objects, index: Index, loaded: tables.Ledger
+) -> Finding:
+    where = f"clip_assets.{tables.table_name(index.index_id)}"
+
+    def again(shard: str, what: str) -> Fault:
+        text = f"Shard {shard} {what}."
+        return Fault(where, text, Remedy.LOAD_AGAIN, shard, index.index_id)
+
+    if not tables.has_table(connection, index):
+        return Finding(faults=tuple(again(shard, "is lost with the table") for shard in loaded))
+    different = {row.shard: what for row in loaded.values() if (what := _differs(objects, row))}
+    faults = [again(shard, what) for shard, what in different.items()]
+    faults += [
+        again(shard, "differs in its rows from those that were loaded")
+        for shard in integrity.damaged_shards(connection, index)
+        if shard not in different
+    ]
+    if index.judgement is not None and not tables.has_hnsw(connection, index):
+        faults.append(Fault(where, "Its HNSW is missing.", Remedy.BACKFILL))
+    if revived := _revived(connection, objects, index):
+        faults.append(Fault(where, f"It has {revived} erased images.", Remedy.BACKFILL))
+    return Finding({"indexes": 1, "indexed rows": tables.row_count(loaded)}, tuple(faults))
+
+
+def _differs(objects: Objects, row: LoadedShard) -> str | None:
+    """What is wrong with the ledger's row of a shard, by the commit that it names."""
+    try:
+        commit = commits.read_path(objects, row.commit_path)
+    except FileNotFoundError:
+        return f"was loaded from {row.commit_path}, which is gone"
+    except StoreError as error:
+        return f"was loaded from a commit that cannot be read ({error})"
+    if (commit.shard, commit.digest, commit.rows) != (row.shard, row.digest, row.rows):
+        return f"is recorded otherwise than in {row.commit_path}"
+    return None
+
+
+def _revived(connection: psycopg.Connection, objects: Objects, index: Index) -> int:
+    gone = erased(objects)
+    counting = statement("count_erased", table=index.table)
+    values = {"image_ids": [*gone.image_ids], "sha256s": [*gone.sha256s]}
+    count = connection.cursor(row_factory=scalar_row).execute(counting, values).fetchone()
+    return int(count or 0)
+
+
+def _release(connection: psycopg.Connection, live: search.Release) -> Finding:
+    where = f"release {live.id}"
+    lacking = missing_relations(connection, live.collection)
+    faults = [
+        Fault(where, f"{live.collection}.{name} is missing.", Remedy.BACKFILL) for name in lacking
+    ]
+    judged = tables.content(connection, live.index_id) == live.content
+    behind = () if judged else (f"{where}: shards were loaded since its recall was measured.",)
+    return Finding({}, tuple(faults), behind)

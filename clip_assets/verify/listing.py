@@ -1,0 +1,47 @@
+"""The catalog against its own digests, and against the source."""
+
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clip_assets import catalog
+from clip_assets.catalog import Catalog
+from clip_assets.errors import StoreError
+from clip_assets.source import ImageRef
+from clip_assets.store import paths
+from clip_assets.store.objects import Objects
+from clip_assets.verify.finding import Fault, Finding, Remedy
+
+
+def verify_catalog(objects: Objects, head: Catalog, on_shard: Callable[[], None]) -> Finding:
+    """Each shard's file holds the rows that the head names, and no image is listed twice."""
+    faults: list[Fault] = []
+    names: list[pa.ChunkedArray] = []
+    for shard in head.shards:
+        try:
+            names.append(catalog.read_verified(objects, shard).column("image_id"))
+        except StoreError as error:
+            faults.append(Fault(f"catalog shard {shard.shard}", str(error), Remedy.RESTORE))
+        on_shard()
+    faults += [
+        Fault(objects.uri(paths.CATALOG), f"It lists {name} more than once.", Remedy.RESTORE)
+        for name in _repeated(names)
+    ]
+    rows = sum(len(column) for column in names)
+    return Finding({"catalog shards": len(head.shards), "catalog rows": rows}, tuple(faults))
+
+
+def verify_source(objects: Objects, head: Catalog, listed: Iterable[ImageRef]) -> Finding:
+    """What the source has now that the catalog does not say. Needs a catalog without faults."""
+    found = catalog.compare(objects, head, listed)
+    counts = {"new": found.new, "changed": found.changed, "gone": found.gone}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    behind = f"In the source, since the catalog was made: {told}." if told else ""
+    return Finding({"images in the source": found.listed}, behind=(behind,) if told else ())
+
+
+def _repeated(columns: Iterable[pa.ChunkedArray]) -> list[str]:
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    counted = pc.value_counts(pa.chunked_array(chunks, pa.string()))
+    return [one["values"] for one in counted.filter(pc.greater(counted.field(1), 1)).to_pylist()]

@@ -1,0 +1,92 @@
+"""All steps of a verification, but the sample of images, which needs the model."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import psycopg
+
+from clip_assets.catalog import Catalog
+from clip_assets.errors import ClipAssetsError
+from clip_assets.processors import available
+from clip_assets.source.open import open_source
+from clip_assets.store import commit as commits
+from clip_assets.store.objects import Objects
+from clip_assets.verify.files import Embeddings, identity_of, verify_shard
+from clip_assets.verify.finding import Fault, Finding, Remedy, together
+from clip_assets.verify.index import verify_indexes
+from clip_assets.verify.listing import verify_catalog, verify_source
+
+Step = Callable[[str, int, int], None]
+"""Told what is being done, how far it is, and how much there is to do."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How many images to embed again, and the seed that chooses them."""
+
+    count: int
+    seed: int
+
+
+def verify(
+    objects: Objects, head: Catalog, connection: psycopg.Connection | None, step: Step
+) -> Finding:
+    """The source against the catalog, the catalog against the files of every model, and the files
+    against every index and the live release.
+
+    Reads every file and every row once, and changes nothing. Pass no connection if nothing was ever
+    stored in the database.
+    """
+    listed = _catalog(objects, head, step)
+    files = together(
+        finding for slug in commits.slugs(objects) for finding in _files(objects, head, slug, step)
+    )
+    found = [listed, files]
+    if connection:
+        step("index", 0, 0)
+        found += verify_indexes(connection, objects, head.collection)
+    return together(found)
+
+
+def _catalog(objects: Objects, head: Catalog, step: Step) -> Finding:
+    done = iter(range(1, len(head.shards) + 1))
+    total = len(head.shards)
+    found = verify_catalog(objects, head, lambda: step("catalog", next(done), total))
+    if found.faults:
+        return found
+    step("source", 0, 0)
+    try:
+        listing = verify_source(objects, head, open_source(head.source).list())
+    except ClipAssetsError as error:
+        listing = Finding(behind=(f"The source could not be listed: {error}",))
+    return together([found, listing])
+
+
+def _files(objects: Objects, head: Catalog, slug: str, step: Step) -> Iterator[Finding]:
+    newest = commits.newest(objects, slug)
+    model = identity_of(objects, newest)
+    if model is None:
+        lost = f"None of its {len(newest)} commits can be read."
+        yield Finding(faults=(Fault(slug, lost, Remedy.RESTORE),))
+        return
+    of_model = Embeddings(objects, head, slug, model)
+    with ThreadPoolExecutor(available()) as pool:  # hashing and decoding release the GIL
+        found = pool.map(lambda shard: verify_shard(of_model, *shard), newest.items())
+        for done, finding in enumerate(found, start=1):
+            step(slug, done, len(newest))
+            yield finding
+    missing = [shard.shard for shard in head.shards if shard.shard not in newest]
+    if missing:
+        yield Finding(behind=(f"{slug}: {len(missing)} shards are not embedded yet.",))
+
+
+def sound_commits(
+    objects: Objects, head: Catalog, slug: str, faults: tuple[Fault, ...]
+) -> list[commits.Commit]:
+    """The commits of the catalog's current versions that no fault is about."""
+    bad = {fault.shard for fault in faults}
+    found = (
+        commits.read(objects, slug, shard.at) for shard in head.shards if shard.shard not in bad
+    )
+    return [commit for commit in found if commit]

@@ -1,0 +1,200 @@
+"""From what a request asks for to its answer: vectors, then hits, then what is said about them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from clip_assets.search import search as index
+from clip_assets.search.accuracy import measured_recall, searched
+from clip_assets.search.filters import Filter
+
+from .cursor import Cursor, digest
+from .encoder import Vector
+from .errors import NotFound, Unanswerable
+from .live import Snapshot
+from .nearest import Page, Part, Wanted, nearest
+from .query import SearchOptions, SearchRequest, Term
+from .schema import (
+    AnswerRelease,
+    HitOut,
+    Query,
+    SearchAnswer,
+    TermOut,
+    Timings,
+    warning,
+)
+from .service import Context
+
+Kind = Literal["text", "image"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A page of hits, their vectors by image id if they were asked for, and where they are from."""
+
+    snapshot: Snapshot
+    page: Page
+    vectors: dict[str, Vector]
+
+
+async def answered(query: SearchRequest, context: Context) -> SearchAnswer:
+    """The answer. Raises a Refusal if there is none."""
+    name = digest(query)
+    cursor = _cursor(query, name)
+    snapshot = await _snapshot(query, cursor, context)
+    parts, terms = [], []
+    for term in query.all_terms:
+        part, read = await _part(term, context, snapshot)
+        parts.append(part)
+        terms.append(TermOut(text=term.text, read=read, image_id=term.image_id, weight=term.weight))
+    found = await _found(context, snapshot, parts, query, _wanted(query, name, cursor))
+    kind: Kind = "text" if any(term.text for term in terms) else "image"
+    return _answer(_understood(query, terms), kind, query, context, found)
+
+
+async def answered_to_upload(
+    options: SearchOptions,
+    read: Callable[[], bytes],
+    decoded: Callable[[bytes, int], Image.Image],
+    context: Context,
+) -> SearchAnswer:
+    """The answer to an uploaded image, which is read and decoded in the encoder's thread.
+
+    `decoded` is given the short side, in pixels, that the model needs.
+    """
+    snapshot = await context.snapshot(options.collection, options.release)
+    _require_same_model(snapshot)
+    sha256 = b""
+
+    def image() -> Image.Image:
+        nonlocal sha256
+        data = read()
+        sha256 = hashlib.sha256(data).digest()
+        return decoded(data, snapshot.encoder.enough)
+
+    vector = await snapshot.encoder.image(image, context.deadline)
+    name = digest(options, sha256)
+    cursor = _cursor(options, name)
+    snapshot = await _snapshot(options, cursor, context)
+    _require_same_model(snapshot)
+    found = await _found(context, snapshot, [Part(vector)], options, _wanted(options, name, cursor))
+    return _answer(Query(kind="upload"), "image", options, context, found)
+
+
+def _cursor(options: SearchOptions, name: str) -> Cursor | None:
+    return Cursor.parse(options.cursor, name) if options.cursor else None
+
+
+async def _snapshot(options: SearchOptions, cursor: Cursor | None, context: Context) -> Snapshot:
+    """The release to search: the cursor's, if there is one."""
+    asked = options.release
+    if cursor:
+        if asked not in (None, cursor.release_id):
+            raise Unanswerable("cursor: it belongs to another release.")
+        asked = cursor.release_id
+    return await context.snapshot(options.collection, asked)
+
+
+def _wanted(options: SearchOptions, name: str, cursor: Cursor | None) -> Wanted:
+    return Wanted(
+        options.k,
+        name,
+        options.filter,
+        options.min_score,
+        frozenset(options.exclude_ids),
+        options.collapse_duplicates,
+        cursor,
+    )
+
+
+async def _part(term: Term, context: Context, snapshot: Snapshot) -> tuple[Part, str | None]:
+    """The term to search for; of a text beyond the model's context, also what the model reads."""
+    if term.image_id is not None:
+        return Part(term.image_id, term.weight), None
+    if term.vector is not None:
+        return Part(np.asarray(term.vector), term.weight), None
+    assert term.text is not None
+    _require_same_model(snapshot)
+    encoded = await snapshot.encoder.text(term.text, context.deadline)
+    return Part(encoded.vector, term.weight), encoded.read
+
+
+def _require_same_model(snapshot: Snapshot) -> None:
+    if not snapshot.same_model:
+        raise Unanswerable(
+            f"Release {snapshot.release.id} was made by {snapshot.release.identity.short}, which "
+            "is not loaded: search it by `image_id` or `vector`."
+        )
+
+
+async def _found(
+    context: Context,
+    snapshot: Snapshot,
+    parts: list[Part],
+    options: SearchOptions,
+    wanted: Wanted,
+) -> Found:
+    release = searched(snapshot.release, options.accuracy)
+    vectors: dict[str, Vector] = {}
+
+    def found(connection: Connection[TupleRow]) -> Page | None:
+        page = nearest(connection, release, parts, wanted)
+        if page and "vector" in options.include:
+            ids = [hit.image_id for hit in page.hits]
+            vectors.update(index.vectors_of(connection, release, ids))
+        return page
+
+    page = await context.ask(release, found)
+    if page is None:
+        raise NotFound(f"Release {release.id} has no image with this id.")
+    return Found(snapshot, page, vectors)
+
+
+def _understood(query: SearchRequest, terms: list[TermOut]) -> Query:
+    if query.terms:
+        return Query(kind="terms", terms=terms)
+    (term,) = terms
+    kind: Literal["text", "image_id"] = "text" if term.text is not None else "image_id"
+    return Query(kind=kind, text=term.text, read=term.read, image_id=term.image_id)
+
+
+def _answer(
+    query: Query, kind: Kind, options: SearchOptions, context: Context, found: Found
+) -> SearchAnswer:
+    release, page, notes = found.snapshot.release, found.page, context.deadline.notes
+    notes.update(results=len(page.hits), release=release.id)
+    filtered = options.filter not in (None, Filter())
+    as_searched = searched(release, options.accuracy)
+    return SearchAnswer(
+        query=query,
+        collection=release.collection,
+        release=AnswerRelease(
+            id=release.id,
+            model=release.identity.short,
+            untrained=release.identity.untrained,
+            published_at=release.published_at,
+        ),
+        warning=warning(release),
+        accuracy=options.accuracy,
+        measured_recall=measured_recall(as_searched, kind, filtered=filtered),
+        timings_ms=Timings(
+            waited=notes.get("encoder_wait_ms", 0.0) + notes.get("database_wait_ms", 0.0),
+            encode=notes.get("encoder_ms", 0.0),
+            search=notes["database_ms"],
+            total=context.passed_ms,
+        ),
+        complete=page.complete,
+        cursor=str(page.following) if page.following else None,
+        hits=[
+            HitOut.with_only(
+                hit, context.settings, options.include, found.vectors.get(hit.image_id)
+            )
+            for hit in page.hits
+        ],
+    )

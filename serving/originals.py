@@ -1,0 +1,72 @@
+"""Gives an image as it is in the source, where the operator allows it.
+
+The address is the catalog's, never one that a client gave. The bytes are compared with the hash
+that they were embedded with, so a client gets the image that it found, or nothing.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from clip_assets.errors import StoreError
+from clip_assets.search.search import Hit
+from clip_assets.store.objects import Objects, is_remote
+
+from .bulkhead import Bulkhead, Deadline
+from .errors import NotFound, Unavailable
+from .settings import ServingSettings
+
+THREADS = 4
+WAITING = 16
+SHOWN = {"JPEG", "PNG", "WEBP", "GIF", "AVIF"}
+"""Formats that browsers show; anything else is downloaded."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """The bytes of an image's file, and the media type to send them with."""
+
+    data: bytes
+    media_type: str | None
+
+
+class Originals:
+    """Reads images from their source in a bulkhead of its own."""
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self._settings = settings
+        self._bulkhead = Bulkhead("originals", THREADS, WAITING)
+
+    async def read(self, hit: Hit, deadline: Deadline) -> Original:
+        """Raises NotFound if the operator does not give it, or if it is no longer there."""
+        if not self._settings.gives(hit.uri):
+            raise NotFound("This service does not give the images of this source.")
+        return await self._bulkhead.run(lambda: self._read(hit), deadline)
+
+    def _read(self, hit: Hit) -> Original:
+        root, _, name = hit.uri.rpartition("/")
+        if not is_remote(hit.uri) and not self._settings.gives(str(Path(hit.uri).resolve())):
+            raise NotFound("This image is a link to a place that this service does not give.")
+        try:
+            data = Objects(root).get(name, limit=self._settings.original_bytes)
+        except StoreError as error:
+            raise Unavailable("The source of this image cannot be reached.") from error
+        except OSError as error:
+            raise NotFound("The source has no such file, or it is too large to give.") from error
+        if hashlib.sha256(data).hexdigest() != hit.sha256:
+            raise NotFound("The file in the source is not, or not alone, the image of the index.")
+        return Original(data, _media_type(data))
+
+    def close(self) -> None:
+        self._bulkhead.close()
+
+
+def _media_type(data: bytes) -> str | None:
+    try:
+        kind = Image.open(io.BytesIO(data)).format
+    except Exception:  # any class; the file is given as it is
+        return None
+    return Image.MIME[kind] if kind in SHOWN else None

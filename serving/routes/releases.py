@@ -1,0 +1,34 @@
+"""The live release, and those before it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from clip_assets.search import search as index
+
+from ..query import InCollection
+from ..routes.refusals import REFUSALS
+from ..schema import PublishedOut, ReleaseOut
+from ..service import ContextDep
+
+router = APIRouter(prefix="/v1", tags=["releases"], responses=REFUSALS)
+
+
+@router.get("/release")
+async def release(
+    context: ContextDep, collection: Annotated[InCollection, Query()] = None
+) -> ReleaseOut:
+    """The live release: its model, its size and when it was published."""
+    return ReleaseOut.of(context.live.require(collection).release)
+
+
+@router.get("/releases")
+async def releases(
+    context: ContextDep, collection: Annotated[InCollection, Query()] = None
+) -> list[PublishedOut]:
+    """Every release of the collection, the newest first."""
+    live = context.live.require(collection).release
+    found = await context.live.database.run(
+        lambda connection: index.published(connection, live.collection), context.deadline
+    )
+    return [PublishedOut.of(one, live, context.settings) for one in found]

@@ -1,0 +1,232 @@
+"""What the page can do beyond a search: chips, scrolling, selecting, comparing, explaining."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from clip_assets.keys import KeyFile
+from clip_assets.model import ModelSpec
+from clip_assets.node.encoder import Encoder
+from tests import web
+from tests.integration.serving.support import (
+    Searchable,
+    drawn,
+    publish,
+    running,
+    settings,
+    wait_until,
+    wait_until_ready,
+)
+
+pytestmark = pytest.mark.browser
+
+GRID = "#grid > li > a"
+PICTURES = 40
+
+
+@pytest.fixture(scope="module")
+def many(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> Iterator[Searchable]:
+    """Forty pictures by two releases; the earlier one has the first ten."""
+    pictures = [drawn(number) for number in range(PICTURES)]
+    vectors = tiny.encode_images([picture.image for picture in pictures])
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        publish(connection, tiny_spec, tiny.identity, pictures[:10], vectors[:10])
+        connection.execute("UPDATE clip_assets.index SET identity_key = 'before'")
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
+    with running(settings(dsn)) as url:
+        wait_until_ready(url)
+        yield Searchable(url, pictures, tiny, dsn, tiny_spec)
+
+
+@pytest.fixture
+def on_many(browser: Browser, many: Searchable) -> Iterator[Page]:
+    context = browser.new_context(base_url=many.url, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_default_timeout(30_000)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(f"{GRID} img.seen")
+
+
+def _query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def _shown(page: Page) -> list[str]:
+    links = page.locator(GRID).evaluate_all("links => links.map(link => link.href)")
+    return [parse_qs(urlsplit(link).query)["show"][0] for link in links]
+
+
+def test_scrolling_down_shows_every_picture_once(on_many: Page, many: Searchable) -> None:
+    """In the order of one large answer; at the end there is no button."""
+    _open(on_many, "/?q=gold")
+    for _ in range(20):
+        on_many.mouse.wheel(0, 4000)
+        if on_many.locator(GRID).count() == PICTURES:
+            break
+        on_many.wait_for_timeout(200)
+    expect(on_many.locator(GRID)).to_have_count(PICTURES)
+    whole = web.post(f"{many.url}/v1/search", json={"text": "gold", "k": PICTURES}).json()
+    assert _shown(on_many) == [hit["image_id"] for hit in whole["hits"]]
+    expect(on_many.locator("#more")).to_be_hidden()
+
+
+def test_chips_search_towards_and_away(on_many: Page, many: Searchable) -> None:
+    """A chip is added, turned round, weighted and removed; the address restores all of them."""
+    _open(on_many, "/?q=gold")
+    plain = _shown(on_many)
+    on_many.get_by_label("Also search for, or away from").fill("people, + all")
+    on_many.get_by_role("button", name="− less").click()
+    expect(on_many.locator(".chip.away")).to_contain_text("people, + all")
+    assert _query(on_many)["term"] == ["-0.5 people, + all"]
+    on_many.get_by_role("button", name="Weight of “people, + all”: 0.5").click()
+    expect(on_many.get_by_role("button", name="Weight of “people, + all”: 1")).to_be_visible()
+    on_many.get_by_role("button", name="Turn round “people, + all”").click()
+    expect(on_many.locator(".chip:not(.away)")).to_have_count(1)
+    on_many.reload()
+    expect(on_many.locator(".chip")).to_contain_text("people, + all")
+    assert _query(on_many)["term"] == ["1 people, + all"]
+    terms = [{"text": "gold"}, {"text": "people, + all", "weight": 1}]
+    answer = web.post(f"{many.url}/v1/search", json={"terms": terms}).json()
+    on_many.wait_for_selector(f"{GRID} img.seen")
+    assert _shown(on_many)[:24] == [hit["image_id"] for hit in answer["hits"]]
+    on_many.get_by_role("button", name="Remove “people, + all”").click()
+    expect(on_many.locator(".chip")).to_have_count(0)
+    on_many.wait_for_selector(f"{GRID} img.seen")
+    assert _shown(on_many)[:24] == plain[:24]
+
+
+def test_a_picture_becomes_a_chip(on_many: Page) -> None:
+    """From its dialog, towards it or away from it; it is then not among the hits."""
+    _open(on_many, "/?q=gold")
+    first = _shown(on_many)[0]
+    on_many.locator(GRID).first.click()
+    on_many.get_by_role("link", name="− this").click()
+    expect(on_many.locator(".chip.away")).to_have_count(1)
+    assert _query(on_many)["term"] == [f"-0.5 @{first}"]
+    on_many.wait_for_selector(f"{GRID} img.seen")
+    assert first not in _shown(on_many)
+
+
+def test_a_score_cuts_off(on_many: Page) -> None:
+    """The address keeps it."""
+    _open(on_many, "/?q=gold")
+    third = float(on_many.locator(".score").nth(2).text_content() or "") - 0.0006
+    on_many.get_by_text("Filter", exact=True).click()
+    on_many.get_by_label("Min. score").fill(f"{third:.4f}")
+    on_many.keyboard.press("Enter")
+    expect(on_many.locator("#status")).to_contain_text("most similar first")
+    scores = [float(text) for text in on_many.locator("#grid .score").all_text_contents()]
+    assert 3 <= len(scores) < 24
+    assert min(scores) >= third - 0.001
+    assert _query(on_many)["min_score"] == [f"{third:.4f}"]
+
+
+def _download(page: Page, kind: str) -> str:
+    with page.expect_download() as started:
+        page.get_by_role("button", name=kind, exact=True).click()
+    return Path(started.value.path()).read_text(newline="")
+
+
+def test_selected_pictures_are_exported(on_many: Page, many: Searchable) -> None:
+    """Without a selection all that are shown; the SQL gives the same images."""
+    _open(on_many, "/?q=gold&words=gold")
+    shown = _shown(on_many)
+    everything = json.loads(_download(on_many, "JSON"))
+    assert [hit["image_id"] for hit in everything] == shown
+    statement = _download(on_many, "SQL")
+    assert statement.startswith("-- “gold” by ")
+    assert 'FROM "sample".search(\'[' in statement
+    assert f"k => {len(shown)}, words => 'gold');" in statement
+    on_many.locator(GRID).nth(1).focus()
+    on_many.keyboard.press("x")
+    expect(on_many.locator("#chosen")).to_have_text("1 selected")
+    assert _download(on_many, "Ids") == shown[1]
+    rows = list(csv.DictReader(io.StringIO(_download(on_many, "CSV"))))
+    assert [row["image_id"] for row in rows] == [shown[1]]
+    assert rows[0]["run_id"] == "run-embed"
+
+
+def test_why_a_picture_is_here(on_many: Page, many: Searchable) -> None:
+    """Its file's hash, row, commit and digest, the model's weights, the release and its run."""
+    _open(on_many, "/?q=gold")
+    on_many.locator(GRID).first.click()
+    on_many.get_by_text("Why is this here?").click()
+    why = on_many.locator(".why")
+    expect(why).to_contain_text("commit.json")
+    expect(why).to_contain_text("d" * 64)
+    expect(why).to_contain_text(many.encoder.identity.weights)
+    expect(why).to_contain_text("run-release")
+
+
+def test_the_arrow_keys_move_between_pictures(on_many: Page) -> None:
+    """In the grid and in the dialog; the slash goes to the search box."""
+    _open(on_many, "/?q=gold")
+    on_many.locator(GRID).first.focus()
+    on_many.keyboard.press("ArrowRight")
+    on_many.keyboard.press("Enter")
+    shown = _shown(on_many)
+    expect(on_many.get_by_role("dialog")).to_be_visible()
+    assert _query(on_many)["show"] == [shown[1]]
+    on_many.keyboard.press("ArrowRight")
+    expect(on_many).to_have_url(re.compile("show=" + re.escape(shown[2].replace("/", "%2F"))))
+    on_many.keyboard.press("Escape")
+    expect(on_many.get_by_role("dialog")).to_be_hidden()
+    on_many.keyboard.press("ArrowDown")
+    on_many.keyboard.press("/")
+    expect(on_many.get_by_role("searchbox")).to_be_focused()
+
+
+def test_two_releases_stand_side_by_side(on_many: Page) -> None:
+    """Chosen below the search box; the line says how much they have in common."""
+    _open(on_many, "/?q=gold")
+    select = on_many.get_by_label("Compare with release")
+    select.select_option(index=1)
+    on_many.wait_for_selector("#other-grid img.seen")
+    expect(on_many.locator("#other-grid > li")).to_have_count(10)
+    expect(on_many.locator(GRID)).to_have_count(24)
+    expect(on_many.locator("#status")).to_contain_text("% of both are the same")
+    assert _query(on_many)["compare"]
+
+
+def test_a_service_with_keys_asks_for_one(
+    browser: Browser, searchable: Searchable, tmp_path: Path
+) -> None:
+    """The page shows a field for it, and pictures once it is given; a wrong key is refused."""
+    keys = KeyFile(tmp_path / "keys.json")
+    key = keys.add("me", "search")
+    with running(settings(searchable.dsn, auth=True, keys=keys.path)) as url:
+        headers = {"Authorization": f"Bearer {key}"}
+        wait_until(lambda: web.get(f"{url}/readyz").status_code == 200, url)
+        context = browser.new_context(base_url=url)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto("/?q=gold")
+        page.get_by_label("API key").fill("clip_wrong_key")
+        page.keyboard.press("Enter")
+        expect(page.locator("#status")).to_contain_text("not, or no longer, valid")
+        page.get_by_label("API key").fill(key)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"{GRID} img.seen")
+        expect(page.get_by_label("API key")).to_be_hidden()
+        assert web.get(f"{url}/v1/release", headers=headers).status_code == 200
+        context.close()

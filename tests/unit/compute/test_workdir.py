@@ -1,0 +1,76 @@
+"""What machines get from an installed package, where there is no checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+USE = """
+import sys
+from pathlib import Path
+from clip_assets.compute.skypilot import task
+from clip_assets.compute.skypilot.config import SkyPilotConfig
+from clip_assets.compute.skypilot.workdir import write_files
+
+first, again = (task.document(SkyPilotConfig())["workdir"] for _ in range(2))
+assert first == again
+print(first)
+write_files(Path("clip-sky"))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as `pip wheel` builds it, from a copy, because setuptools writes beside it."""
+    copy = tmp_path_factory.mktemp("checkout") / "checkout"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "tests", "sample")
+    shutil.copytree(PROJECT, copy, symlinks=True, ignore=ignored)
+    folder = tmp_path_factory.mktemp("wheel")
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def used(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the installed package wrote its task files; `workdir` links to what
+    Dagster's jobs copy."""
+    site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("elsewhere")
+    _pip("install", "--no-deps", "--target", site, wheel)
+    done = subprocess.run(
+        [sys.executable, "-c", USE],
+        cwd=folder, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(site), "CLIP_ASSETS_HOME": str(folder / "home")},
+    )  # fmt: skip
+    (folder / "workdir").symlink_to(done.stdout.strip())
+    return folder
+
+
+@pytest.mark.parametrize("sent", ["workdir", "clip-sky"])
+def test_a_machine_gets_the_wheel_and_what_installs_it(wheel: Path, used: Path, sent: str) -> None:
+    """Nothing else of the user's machine, and the same files as in the wheel that was installed."""
+    root = (used / sent).resolve()
+    files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    tasks = {file.name for file in (PROJECT / "sky").glob("*.yaml")}
+    expected = {wheel.name, "clip_assets/node/install.sh"}
+    assert files == (expected | tasks if sent == "clip-sky" else expected)
+    with ZipFile(used / sent / wheel.name) as packed, ZipFile(wheel) as built:
+        assert sorted(packed.namelist()) == sorted(built.namelist())
+        assert packed.testzip() is None
+        assert "clip_assets/sky_tasks/compute_vectors.yaml" in packed.namelist()
+
+
+def test_the_wheel_can_be_installed(used: Path, tmp_path: Path) -> None:
+    """By pip, which verifies its record."""
+    sent = next((used / "workdir").glob("*.whl"))
+    _pip("install", "--no-deps", "--target", tmp_path, sent)
+    assert (tmp_path / "clip_assets/node/embed.py").is_file()
+
+
+def _pip(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    subprocess.run(command, check=True, capture_output=True)

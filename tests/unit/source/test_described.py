@@ -1,0 +1,240 @@
+"""Captions and columns from what lies beside the images."""
+
+import io
+import json
+import tarfile
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clip_assets.errors import SourceError
+from clip_assets.source import ImageRef, SourceConfig
+from clip_assets.source.checked import Checked
+from clip_assets.source.config import (
+    FolderConfig,
+    HuggingFaceConfig,
+    Knowledge,
+    WebDatasetConfig,
+)
+from clip_assets.source.open import open_source
+
+KNOWN = {
+    "label": {"from": "metadata.label"},
+    "price": {"from": "metadata.price", "type": "double"},
+    "stock": {"from": "metadata.stock", "type": "integer"},
+}
+
+
+def known(**blocks: Any) -> Knowledge:
+    return Knowledge.model_validate(blocks)
+
+
+def listed(source: Checked) -> dict[str, ImageRef]:
+    return {ref.image_id: ref for ref in source.list()}
+
+
+def columns(source: Checked) -> dict[str, dict[str, Any] | None]:
+    return {name: ref.columns and json.loads(ref.columns) for name, ref in listed(source).items()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three images, two of them in a folder of their own."""
+    for name in ("a.jpg", "b/c.jpg", "b/d.e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    return tmp_path
+
+
+def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    names = [*rows[0]]
+    lines = [",".join(names), *(",".join(str(row.get(n, "")) for n in names) for row in rows)]
+    path.with_suffix(".csv").write_text("\n".join(lines))
+
+
+def _jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def _parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), path.with_suffix(".parquet"))
+
+
+@pytest.mark.parametrize("write", [_csv, _jsonl, _parquet])
+def test_metadata_as_imagefolder_has_it(
+    folder: Path, write: Callable[[Path, list[dict[str, Any]]], None]
+) -> None:
+    """A table counts from its own folder, and the nearest one that has a row is taken."""
+    write(
+        folder / "metadata",
+        [{"file_name": "a.jpg", "label": "dog", "price": 1.5, "stock": 3},
+         {"file_name": "b/c.jpg", "label": "far", "price": 2.0, "stock": 4}],
+    )  # fmt: skip
+    write(
+        folder / "b/metadata",
+        [{"file_name": "c.jpg", "label": "near", "price": 2.5, "stock": 5},
+         {"file_name": "./d.e.jpg", "label": "", "price": 0.5, "stock": 6}],
+    )  # fmt: skip
+    source = open_source(FolderConfig(uri=str(folder)), known(columns=KNOWN))
+    assert columns(source) == {
+        "a.jpg": {"label": "dog", "price": 1.5, "stock": 3},
+        "b/c.jpg": {"label": "near", "price": 2.5, "stock": 5},
+        "b/d.e.jpg": {"price": 0.5, "stock": 6},
+    }
+    assert source.told.faults == []
+    assert not source.skipped
+
+
+def test_several_captions_an_image(folder: Path) -> None:
+    """As Flickr8k has them: one caption a row, in the order of the table; one line each."""
+    (folder / "captions.csv").write_text(
+        'image|caption\na.jpg| "A dog, running"\na.jpg| A brown dog .\nd.e.jpg| Snow .\n'
+    )
+    source = open_source(
+        FolderConfig(uri=str(folder)),
+        known(captions={"from": "captions.csv", "image": "image", "text": "caption"}),
+    )
+    captions = {name: ref.caption for name, ref in listed(source).items()}
+    assert captions == {
+        "a.jpg": "A dog, running\nA brown dog .", "b/c.jpg": None, "b/d.e.jpg": "Snow .",
+    }  # fmt: skip
+    (fault,) = source.told.faults
+    assert fault == "captions.csv: 2 of 3 images have a row"
+
+
+def test_labels_by_id_without_extension(folder: Path) -> None:
+    """As Kaggle's labels.csv has them."""
+    (folder / "labels.csv").write_text("id;breed\nc;beagle\nd.e;husky\nzzz;poodle\n")
+    breed = {"breed": {"from": "metadata.breed"}}
+    source = open_source(
+        FolderConfig(uri=str(folder)), known(columns=breed, metadata={"from": "labels.csv"})
+    )
+    assert columns(source)["b/c.jpg"] == {"breed": "beagle"}
+    assert columns(source)["b/d.e.jpg"] == {"breed": "husky"}
+    (join,) = source.told.joins
+    assert join.sentence == (
+        "labels.csv: 2 of 3 images have a row; 1 of 3 names in it are of no image, such as 'zzz'"
+    )
+
+
+COCO = {
+    "images": [{"id": 7, "file_name": "a.jpg", "date_captured": "2013-11-14 17:02:52"},
+               {"id": 8, "file_name": "c.jpg", "date_captured": "0000"}],
+    "annotations": [{"image_id": 7, "caption": "A dog."}, {"image_id": 7, "caption": "Two dogs."},
+                    {"image_id": 7, "category_id": 18}, {"image_id": 7, "category_id": 1},
+                    {"image_id": 7, "category_id": 18}],
+    "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
+}  # fmt: skip
+
+
+def test_coco_annotations(folder: Path) -> None:
+    """Captions, categories and the images' own fields; a value that cannot be used is told."""
+    (folder / "annotations").mkdir()
+    (folder / "annotations/train.json").write_text(json.dumps(COCO))
+    declared = {
+        "taken_at": {"from": "metadata.date_captured", "type": "timestamp"},
+        "things": {"from": "metadata.categories"},
+    }
+    table = {"from": "annotations/train.json"}
+    source = open_source(
+        FolderConfig(uri=str(folder)), known(columns=declared, captions=table, metadata=table)
+    )
+    found = listed(source)
+    assert found["a.jpg"].caption == "A dog.\nTwo dogs."
+    assert json.loads(found["a.jpg"].columns or "") == {
+        "taken_at": "2013-11-14T17:02:52", "things": "dog, person",
+    }  # fmt: skip
+    assert found["b/c.jpg"].columns is None
+    (misfit,) = source.told.misfits
+    assert misfit.sentence == (
+        "column taken_at: 1 values cannot be used, such as '0000' is not a timestamp"
+    )
+
+
+def test_json_beside_each_image(folder: Path) -> None:
+    """As img2dataset writes files: 000.jpg with 000.json."""
+    (folder / "b/c.json").write_text(json.dumps({"label": "dog", "price": "1e3", "url": "x"}))
+    source = open_source(FolderConfig(uri=str(folder)), known(columns=KNOWN))
+    assert columns(source) == {
+        "a.jpg": None, "b/c.jpg": {"label": "dog", "price": 1000.0}, "b/d.e.jpg": None,
+    }  # fmt: skip
+    assert source.told.faults == ["metadata: 1 of 3 images have a row"]
+
+
+def test_json_in_tars_and_what_is_kept_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sample's .json gives the columns, at the first look and from the index of the tar; a
+    column that is declared later is looked for again."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in/00000.tar", "w") as tar:
+        for name, data in (("0.jpg", b"x"), ("0.json", b'{"label": "dog", "stock": 2}'),
+                           ("1.jpg", b"x"), ("1.json", b"[]")):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    config = WebDatasetConfig(type="webdataset", uri=str(tmp_path / "in"))
+    for _ in range(2):
+        source = open_source(config, known(columns={"label": KNOWN["label"]}))
+        assert columns(source) == {"00000/0": {"label": "dog"}, "00000/1": None}
+    source = open_source(config, known(columns=KNOWN))
+    assert columns(source) == {"00000/0": {"label": "dog", "stock": 2}, "00000/1": None}
+
+
+def test_columns_of_a_hub_dataset(tmp_path: Path) -> None:
+    """Any column of the dataset; a class is known by its name, not by its number."""
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    table = pa.table({"image": pa.array([b"x"] * 3, pa.binary()), "label": [1, 0, None],
+                      "price": [1.0, None, 2.0], "stock": [1, 2, 3]})  # fmt: skip
+    metadata = {"huggingface": json.dumps(features)}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "train.parquet")
+    config = HuggingFaceConfig(type="huggingface", dataset=str(tmp_path))
+    assert [*columns(open_source(config, known(columns=KNOWN))).values()] == [
+        {"label": "dog", "price": 1.0, "stock": 1}, {"label": "cat", "stock": 2},
+        {"price": 2.0, "stock": 3},
+    ]  # fmt: skip
+
+
+def test_names_in_either_form_of_unicode_meet(tmp_path: Path) -> None:
+    """A Mac writes é as two characters, a table as one."""
+    (tmp_path / unicodedata.normalize("NFD", "café.jpg")).write_bytes(b"x")
+    table = unicodedata.normalize("NFC", "file_name,label\ncafé.jpg,dog\n")
+    (tmp_path / "metadata.csv").write_text(table)
+    declared = {"label": KNOWN["label"]}
+    source = open_source(FolderConfig(uri=str(tmp_path)), known(columns=declared))
+    assert [*columns(source).values()] == [{"label": "dog"}]
+
+
+def test_tables_that_nothing_declares_are_counted(folder: Path) -> None:
+    (folder / "captions.csv").write_text("image,caption\na.jpg,dog\n")
+    source = open_source(FolderConfig(uri=str(folder)))
+    assert listed(source)["a.jpg"].caption is None
+    assert source.skipped == {"tables (declare `columns` or `captions` to use them)": 1}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        ({"captions": {"from": "gone.csv"}}, "gone.csv cannot be read"),
+        ({"captions": {"from": "t.csv", "image": "img"}}, "no field 'img'; it has name, words"),
+        ({"captions": {"from": "t.csv", "image": "name"}}, "no field with the captions"),
+        ({"captions": {"from": "broken.jsonl"}}, "cannot be read as a table"),
+        ({"columns": {"label": {"from": "metadata.label"}},
+          "metadata": {"from": "t.csv", "image": "name"}}, "no field 'label'"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_used_is_an_error(
+    folder: Path, blocks: dict[str, Any], said: str
+) -> None:
+    """Nothing is listed, so that no caption or value is lost: the error says what to correct."""
+    (folder / "t.csv").write_text("name,words\na.jpg,dog\n")
+    (folder / "broken.jsonl").write_text('{"image": "a.jpg"\n')
+    config: SourceConfig = FolderConfig(uri=str(folder))
+    with pytest.raises(SourceError, match=said):
+        listed(open_source(config, known(**blocks)))
