@@ -8,7 +8,6 @@ thumbnails, under the `dagster.yaml` of the repository. The limits are the aims 
 """
 
 import argparse
-import dataclasses
 import os
 import tempfile
 import uuid
@@ -110,9 +109,12 @@ def verify(instance: dg.DagsterInstance, collection: ImageCollection) -> None:
 
 def defs_of(collection: ImageCollection) -> dg.Definitions:
     built = collection.build_defs(dg.ComponentTree.for_test().load_context)
-    return dataclasses.replace(built, resources={
-        "clip_assets_installation": Installation(), "clip_assets_compute": Commits()
-    })
+    return dg.Definitions(
+        assets=built.assets,
+        asset_checks=built.asset_checks,
+        resources={"clip_assets_installation": Installation(), "clip_assets_compute": Commits()},
+        executor=dg.in_process_executor,
+    )
 
 
 def size(folder: Path) -> int:
