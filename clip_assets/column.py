@@ -6,7 +6,7 @@ index longer ones; a timestamp has no time zone: one that is given with a zone i
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -176,7 +176,7 @@ def _date(value: Any) -> date:
     return _timestamp(value).date()
 
 
-_PARSERS = {
+_PARSERS: dict[ColumnType, Callable[[Any], Value]] = {
     ColumnType.TEXT: _text,
     ColumnType.BIGINT: _bigint,
     ColumnType.DOUBLE: _double,

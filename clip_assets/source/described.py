@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +69,7 @@ class Told(BaseModel):
 
     @property
     def sentences(self) -> list[str]:
-        return [one.sentence for one in (*self.joins, *self.misfits)]
+        return [*(one.sentence for one in self.joins), *(one.sentence for one in self.misfits)]
 
     @property
     def faults(self) -> list[str]:
@@ -170,7 +170,7 @@ class Described:
         return self._source.read(refs)
 
     def _captions(
-        self, config: CaptionsConfig | None, joined: "list[_Joined]"
+        self, config: CaptionsConfig | None, joined: MutableSequence[_Joined]
     ) -> Callable[[ImageRef, Mapping[str, Any] | None], str | None]:
         """Gives an image's captions, one a line, or None."""
         if config is None:

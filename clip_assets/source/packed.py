@@ -65,9 +65,10 @@ def _opener(path: str) -> Callable[[Path], "IO[bytes] | Any"]:
     found = _SUFFIX.search(path)
     assert found, "only for compressed tars"
     kind = (found[1] or found[2]).lower()
-    return {
+    openers: dict[str, Callable[[Path], IO[bytes] | Any]] = {
         "gz": partial(gzip.open, mode="rb"),
         "bz2": partial(bz2.open, mode="rb"),
         "xz": partial(lzma.open, mode="rb"),
         "zst": lambda file: pa.CompressedInputStream(pa.OSFile(str(file)), "zstd"),
-    }[_SHORT.get(kind, kind)]
+    }
+    return openers[_SHORT.get(kind, kind)]
