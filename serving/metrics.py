@@ -59,7 +59,9 @@ class _State(Collector):
         ready.add_metric([], not problems)
         yield ready
         parts = GaugeMetricFamily(
-            "clip_assets_problem", "1 if this part keeps searches from being answered.", ["part"]
+            "clip_assets_problem",
+            "1 if this part keeps searches from being answered.",
+            labels=["part"],
         )
         for part in ("database", "model", "release", "index", "service"):
             parts.add_metric([part], part in problems)
