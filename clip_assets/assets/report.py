@@ -82,8 +82,8 @@ def _pictures(objects: Objects, slug: str, found: Duplicates) -> str:
     copies = [(group[0], group[1]) for group in found.exact]
     alike = [(pair.first, pair.second) for pair in found.near]
     shown = [*copies[: max(_SHOWN // 2, _SHOWN - len(alike))], *alike][:_SHOWN]
-    found = duplicates.thumbnails(objects, slug, [name for pair in shown for name in pair])
-    pairs = [(found[first], found[second]) for first, second in shown]
+    pictures = duplicates.thumbnails(objects, slug, [name for pair in shown for name in pair])
+    pairs = [(pictures[first], pictures[second]) for first, second in shown]
     return pair_sheet([pair for pair in pairs if all(pair)])
 
 
