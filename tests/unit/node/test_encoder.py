@@ -40,7 +40,7 @@ def test_the_model_sees_what_open_clips_transform_gives(
     config = PreprocessCfg(size, resize_mode=resize_mode, interpolation=interpolation)
     theirs = image_transform_v2(config, is_train=False)
     ours, normalise = Transform(config), Normalise(config, "cpu")
-    for height, width in ((97, 61), (61, 97), (32, 32), (32, 70), (20, 11), (200, 9)):
+    for height, width in ((97, 61), (61, 97), (32, 32), (32, 70), (20, 11)):
         noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
         found = normalise(torch.from_numpy(ours(noise).copy())[None])[0]
         expected = theirs(Image.fromarray(noise))
