@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Condition
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Pipeline:
         self._gpus: SimpleQueue[int] = SimpleQueue()
         for number in range(encoding):
             self._gpus.put(number % max(1, encoder.gpus))
-        self._unwritten: deque[Future[object]] = deque()
+        self._unwritten: deque[Future[Any]] = deque()
 
     def __enter__(self) -> Self:
         return self
