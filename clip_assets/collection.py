@@ -24,6 +24,7 @@ from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
 from clip_assets.node.job import EmbedJob
 from clip_assets.release.update import ReleaseSpec
+from clip_assets.runs.pruning import COLLECTION_TAG
 from clip_assets.source import SourceConfig
 from clip_assets.source.config import CaptionsConfig, Knowledge, TableConfig
 
@@ -291,7 +292,7 @@ class Collection(BaseModel):
     @property
     def shared_tags(self) -> dict[str, str]:
         """Those of the tags that all models of the collection have."""
-        return {"clip_assets/collection": self.name}
+        return {COLLECTION_TAG: self.name}
 
     @property
     def index_key(self) -> tuple[str, str, VectorType]:

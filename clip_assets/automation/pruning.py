@@ -32,7 +32,7 @@ def prune_schedule(collection: Collection) -> dg.ScheduleDefinition:
         description=f"Deletes old runs of {collection.name} from Dagster's storage: not the newest "
         "of any shard or asset, and no file.",
         executor_def=dg.in_process_executor,
-        tags={"clip_assets/collection": collection.name},
+        tags=collection.shared_tags,
     )
     def prune_runs() -> None:
         delete_old_runs()

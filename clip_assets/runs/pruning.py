@@ -18,6 +18,9 @@ _ENDED = [
 ]
 _PAGE = 200
 
+COLLECTION_TAG = "clip_assets/collection"
+"""Tag of runs and assets: whose they are."""
+
 
 def prune(instance: dg.DagsterInstance, collection: str, before: datetime) -> int:
     """Delete the runs of the collection's assets that ended before; returns how many."""
@@ -32,11 +35,15 @@ def _ended(instance: dg.DagsterInstance, collection: str, before: datetime) -> I
     chosen = dg.RunsFilter(statuses=_ENDED, updated_before=before)
     cursor = None
     while runs := instance.get_runs(chosen, cursor=cursor, limit=_PAGE):
-        for run in runs:
-            keys = run.asset_selection or ()
-            if keys and all(key.path[0] == collection for key in keys):
-                yield run.run_id
+        yield from (run.run_id for run in runs if _is_of(run, collection))
         cursor = runs[-1].run_id
+
+
+def _is_of(run: dg.DagsterRun, collection: str) -> bool:
+    """Whether the run was about this collection and no other; a whole job has only its tags."""
+    if run.asset_selection:
+        return all(key.path[0] == collection for key in run.asset_selection)
+    return run.tags.get(COLLECTION_TAG) == collection
 
 
 def _needed(instance: dg.DagsterInstance, collection: str) -> set[str]:

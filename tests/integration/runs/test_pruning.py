@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from clip_assets.runs.pruning import prune
+from clip_assets.runs.pruning import COLLECTION_TAG, prune
 
 SHARDS = dg.StaticPartitionsDefinition(["00000", "00001"])
 
@@ -24,10 +24,12 @@ def runs(tmp_path: Path) -> "tuple[dg.DagsterInstance, list[str]]":
     """Shard 00000 made twice and 00001 once, then another collection's asset."""
     instance = dg.DagsterInstance.local_temp(str(tmp_path))
     done = [
-        dg.materialize([embeddings], instance=instance, partition_key=key)
+        dg.materialize(
+            [embeddings], instance=instance, partition_key=key, tags={COLLECTION_TAG: "photos"}
+        )
         for key in ("00000", "00001", "00000")
     ]
-    done.append(dg.materialize([of_another], instance=instance))
+    done.append(dg.materialize([of_another], instance=instance, tags={COLLECTION_TAG: "cats"}))
     return instance, [one.run_id for one in done]
 
 
