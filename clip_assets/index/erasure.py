@@ -38,6 +38,19 @@ def known(connection: psycopg.Connection, collection: str, image_ids: Iterable[s
     return set(_hashes(connection, collection, [*image_ids]))
 
 
+def revived(
+    connection: psycopg.Connection,
+    index: tables.Index,
+    image_ids: Iterable[str],
+    sha256s: Iterable[str],
+) -> int:
+    """How many rows the index has of these erased images, or of files with these contents."""
+    values = {"image_ids": [*image_ids], "sha256s": [*sha256s]}
+    counting = statement("count_erased", table=index.table)
+    count = connection.cursor(row_factory=scalar_row).execute(counting, values).fetchone()
+    return int(count or 0)
+
+
 def forget(connection: psycopg.Connection, collection: str, among: Mapping[int, SqlVector]) -> None:
     """Delete erased images from these indexes, and their thumbnails, in one transaction."""
     hashes: set[str] = set()

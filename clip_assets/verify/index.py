@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 import psycopg
-from psycopg.rows import scalar_row
 
 from clip_assets.errors import StoreError
 from clip_assets.index import integrity, tables
-from clip_assets.index.erasure import indexes
-from clip_assets.index.statements import statement
+from clip_assets.index.erasure import indexes, revived
 from clip_assets.index.tables import Index, LoadedShard
 from clip_assets.release.release import missing_relations
 from clip_assets.search import search
@@ -49,8 +47,8 @@ def _index(
     ]
     if index.judgement is not None and not tables.has_hnsw(connection, index):
         faults.append(Fault(where, "Its HNSW is missing.", Remedy.BACKFILL))
-    if revived := _revived(connection, objects, index):
-        faults.append(Fault(where, f"It has {revived} erased images.", Remedy.BACKFILL))
+    if back := revived(connection, index, *erased(objects)):
+        faults.append(Fault(where, f"It has {back} erased images.", Remedy.BACKFILL))
     return Finding({"indexes": 1, "indexed rows": tables.row_count(loaded)}, tuple(faults))
 
 
@@ -65,14 +63,6 @@ def _differs(objects: Objects, row: LoadedShard) -> str | None:
     if (commit.shard, commit.digest, commit.rows) != (row.shard, row.digest, row.rows):
         return f"is recorded otherwise than in {row.commit_path}"
     return None
-
-
-def _revived(connection: psycopg.Connection, objects: Objects, index: Index) -> int:
-    gone = erased(objects)
-    counting = statement("count_erased", table=index.table)
-    values = {"image_ids": [*gone.image_ids], "sha256s": [*gone.sha256s]}
-    count = connection.cursor(row_factory=scalar_row).execute(counting, values).fetchone()
-    return int(count or 0)
 
 
 def _release(connection: psycopg.Connection, live: search.Release) -> Finding:

@@ -39,8 +39,10 @@ def test_values_are_bound() -> None:
     numbers = {"dim", "index_id", "first"}
     of_the_type = {"vector_type", "vector_schema", "distance", "send"}
     # composed of statements of ours
-    parts = {"nearest", "filter", "bucket", "hashes", *Filter.model_fields}
-    names = {"table", "hnsw", "into", "columns", "collection"}
+    parts = {"nearest", "filter", "bucket", "hashes", "definitions", *Filter.model_fields}
+    parts |= {"any", "min", "max", "unknown"}  # names of the parameters of a column's filter
+    of_the_type |= {"type"}
+    names = {"table", "hnsw", "into", "columns", "column", "collection"}
     assert formatted <= {*names, *of_the_type, *numbers, *parts}
 
 
