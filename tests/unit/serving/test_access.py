@@ -140,7 +140,7 @@ def test_metrics_have_bounded_labels(client: TestClient, keys: KeyFile) -> None:
     assert client.get("/metrics").status_code == 401
     text = client.get("/metrics", headers=headers).text
     assert "secret" not in text.lower()
-    labels = 'method="GET",route="/v1/images/{image_id}",status="503"'
+    labels = 'method="GET",route="/v1/images/{image_id:any}",status="503"'
     assert f"clip_assets_requests_total{{{labels}}} 20.0" in text
     assert "clip_assets_ready 0.0" in text
     assert 'clip_assets_problem{part="database"} 1.0' in text
