@@ -175,7 +175,10 @@ def _by_pillow(
 ) -> tuple[Pixels, int]:
     """Pixels and orientation of any image."""
     image = _loaded(data, image, limits, fraction)
-    return np.array(_rgb(image)), _orientation(image)
+    turn, rgb = _orientation(image), _rgb(image)
+    if rgb is not image:
+        image.close()  # its pixels are not needed while the others are copied
+    return np.array(rgb), turn
 
 
 def _opened(data: bytes, limits: Limits) -> Image.Image:
@@ -262,7 +265,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = _grey(image)
     image = _in_srgb(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         return white
