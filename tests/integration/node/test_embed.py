@@ -312,9 +312,9 @@ def test_columns_need_no_inference(
 
     alike: list[bool] = []
 
-    def made(price: float, **declared: dict[str, str]) -> tuple[Commit, list[dict[str, object]]]:
+    def made(value: float, **declared: dict[str, str]) -> tuple[Commit, list[dict[str, object]]]:
         (folder / "metadata.csv").write_text(
-            f"file_name,price,day\n00001.png,{price},2024-05-01\nshot.jpg,2,2024-05-02"
+            f"file_name,price,day\n00001.png,{value},2024-05-01\nshot.jpg,2,2024-05-02"
         )
         knowledge = Knowledge.model_validate({"columns": declared})
         images = open_source(source, knowledge)
