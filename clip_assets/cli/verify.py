@@ -97,6 +97,4 @@ def print_finding(collection: str, sample: Sample, found: Finding, out: Console)
         out.print(str(fault), style="red", markup=False, highlight=False, soft_wrap=True)
     faults = len(found.faults)
     verdict = f"{faults} fault{'s' if faults > 1 else ''}" if faults else "sound"
-    out.print(
-        f"{collection}: {verdict} (sample of {sample.count}, seed {sample.seed})", markup=False
-    )
+    out.print(f"{collection}: {verdict}", markup=False)

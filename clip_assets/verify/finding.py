@@ -12,6 +12,7 @@ class Remedy(StrEnum):
     LOAD_AGAIN = "`clip-assets verify --repair` loads it again from the files."
     BACKFILL = "`clip-assets backfill` makes it again."
     RESTORE = "Restore the file from a copy of the data."
+    SOURCE = "Make the source readable again, then verify again."
     MODEL = "Restore the model that made the embeddings, or embed them again with --again."
 
 

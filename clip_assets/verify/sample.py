@@ -68,10 +68,14 @@ def verify_sample(
         for one in sampled
         if cosines.get(one.ref.image_id, 1) < wanted
     ]
-    figures: dict[str, float] = {"sampled images": len(cosines)}
-    if cosines:
-        figures["lowest cosine"] = round(min(cosines.values()), 6)
     lacking = len(sampled) - len(cosines)
+    if not cosines:
+        what = f"None of {lacking} sampled images has its bytes of then, or can be read."
+        return Finding(faults=(Fault("sample", what, Remedy.SOURCE),))
+    figures: dict[str, float] = {
+        "sampled images": len(cosines),
+        "lowest cosine": round(min(cosines.values()), 6),
+    }
     told = f"{lacking} of {len(sampled)} sampled images have changed or cannot be read now."
     return Finding(figures, tuple(faults), (told,) if lacking else ())
 

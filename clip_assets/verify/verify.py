@@ -59,7 +59,7 @@ def _catalog(objects: Objects, head: Catalog, step: Step) -> Finding:
     try:
         listing = verify_source(objects, head, open_source(head.source).list())
     except ClipAssetsError as error:
-        listing = Finding(behind=(f"The source could not be listed: {error}",))
+        listing = Finding(faults=(Fault("source", str(error), Remedy.SOURCE),))
     return together([found, listing])
 
 

@@ -142,6 +142,12 @@ def change_the_catalog(photos: Photos, _: psycopg.Connection) -> None:
     photos.objects.put(paths.catalog_shard(at), data)
 
 
+def lose_the_source(photos: Photos, _: psycopg.Connection) -> None:
+    source = photos.head.source.model_copy(update={"uri": f"{photos.pictures}-gone"})
+    moved = photos.head.model_copy(update={"source": source})
+    photos.objects.put(paths.CATALOG, moved.model_dump_json().encode())
+
+
 def remove_a_catalog_shard(photos: Photos, _: psycopg.Connection) -> None:
     photos.objects.delete(paths.catalog_shard(photos.current[1]))
 
@@ -209,6 +215,7 @@ BROKEN = [
     (change_the_catalog, "does not hold the rows that were listed", RESTORE),
     (remove_a_catalog_shard, "is missing", RESTORE),
     (list_a_shard_twice, "more than once", RESTORE),
+    (lose_the_source, "source: ", "Make the source readable"),
     (delete_a_row, "Shard 00001 differs in its rows", LOAD),
     (change_a_vector, "Shard 00001 differs in its rows", LOAD),
     (empty_the_table, "Shard 00002 differs in its rows", LOAD),
