@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         """`root` is the project's folder; by default it is looked for upward from here."""
         if root is None and (found := project.find()):
             root = found.root
-        super().__init__(_env_file=env_files(root), **given)
+        super().__init__(**{"_env_file": env_files(root), **given})
         self._root = root
 
     def require_reachable(self) -> None:

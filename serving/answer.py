@@ -88,7 +88,7 @@ async def answered_to_upload(
 
 
 def _cursor(options: SearchOptions, name: str) -> Cursor | None:
-    return Cursor.parse(options.cursor, name) if options.cursor else None
+    return Cursor.parse(options.cursor, name) if options.cursor is not None else None
 
 
 async def _snapshot(options: SearchOptions, cursor: Cursor | None, context: Context) -> Snapshot:

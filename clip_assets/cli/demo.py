@@ -31,7 +31,8 @@ NOTE = (
     "A small model trained on emoji and flags only; docs/models.md explains "
     "how to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
 )
-_START_SECONDS = 180
+_START_SECONDS = 900  # on a machine that is busy with other work
+_LOG_LINES = 20
 _STOP_SECONDS = 15
 
 
@@ -174,7 +175,9 @@ class Demo:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ClipAssetsError(f"{name} did not start; see {self._log(name)}.")
+                log = self._log(name)
+                end = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                raise ClipAssetsError("\n".join([f"{name} did not start; the end of {log}:", *end]))
             time.sleep(0.2)
 
     def _log(self, name: str) -> Path:

@@ -75,10 +75,11 @@ WHERE {filter}
 ORDER BY embedding {distance} %(vector)b::{vector_type} LIMIT %(fetch)s
 
 -- name: exact
--- The HNSW cannot sort by `+ 0`, so the planner compares all matching rows.
+-- The HNSW cannot sort by `+ 0`, so the planner compares all matching rows. Ordered by id as well, so
+-- that a larger limit only adds rows to the end.
 SELECT *, (embedding {distance} %(vector)b::{vector_type}) + 0 AS distance FROM clip_assets.{table}
 WHERE {filter}
-ORDER BY distance LIMIT %(fetch)s
+ORDER BY distance, image_id LIMIT %(fetch)s
 
 -- name: image
 -- The columns are those of `Neighbour`.

@@ -90,8 +90,6 @@ async def image(
     return ImageOut.of(hit, context.settings)
 
 
-# Links of before thumbnails were JPEGs.
-@router.get("/thumbnails/{sha256}.webp", include_in_schema=False)
 @router.get(
     "/thumbnails/{sha256}",
     response_class=Response,
@@ -100,6 +98,8 @@ async def image(
         304: {"description": "Unchanged"},
     },
 )
+# For links made when thumbnails were WebP. The last decorator registers its route first.
+@router.get("/thumbnails/{sha256}.webp", include_in_schema=False)
 async def thumbnail(
     sha256: Sha256,
     context: ContextDep,
