@@ -22,7 +22,7 @@ def pointed(schema: Schema, declared: Schema, descriptions: dict[str, str]) -> S
     """
     properties = {
         name: {
-            **_property(value, schema.get("$defs", {})),
+            **_property(_unlimited(value), schema.get("$defs", {})),
             **_limits(declared.get(name, {})),
             "description": descriptions[name],
         }
@@ -42,6 +42,15 @@ def _limits(declared: Schema) -> Schema:
         if "pattern" in one:
             found["pattern"] = rf"\{{\{{|{one['pattern']}"  # or a {{ template }}
     return found
+
+
+def _unlimited(schema: Schema) -> Schema:
+    """Without the patterns of the alternatives, which would refuse a template."""
+    choices = [
+        {key: value for key, value in choice.items() if key != "pattern"}
+        for choice in schema.get("anyOf", ())
+    ]
+    return {**schema, "anyOf": choices} if choices else schema
 
 
 def _property(schema: Schema, kinds: dict[str, Schema]) -> Schema:

@@ -154,9 +154,7 @@ def test_misaligned_rows_are_not_published(
 ) -> None:
     """Each vector one row too late within its batch: captions no longer find their pictures."""
     encode = Encoder.encode_pixels
-    monkeypatch.setattr(
-        Encoder, "encode_pixels", lambda self, images: np.roll(encode(self, images), 1, axis=0)
-    )
+    monkeypatch.setattr(Encoder, "encode_pixels", lambda *given: np.roll(encode(*given), 1, axis=0))
     with (
         make(tmp_path, database, shards=FEW).connection as connection,
         pytest.raises(ReleaseError, match="captions find their own image"),

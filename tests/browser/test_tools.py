@@ -144,7 +144,7 @@ def test_a_score_cuts_off(on_many: Page) -> None:
 def _download(page: Page, kind: str) -> str:
     with page.expect_download() as started:
         page.get_by_role("button", name=kind, exact=True).click()
-    return Path(started.value.path()).read_text(newline="")
+    return Path(started.value.path()).read_bytes().decode()
 
 
 def test_selected_pictures_are_exported(on_many: Page, many: Searchable) -> None:

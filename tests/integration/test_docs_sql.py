@@ -96,7 +96,7 @@ def test_duckdb(
             for statement in _statements(text):
                 assert lake.sql(statement).fetchall(), f"{page}: {statement}"
     for _, text in blocks("python"):
-        if "open_lake" in text:
+        if "frame = " in text:
             names: dict[str, object] = {}
             exec(text, names)
             assert names["frame"] is not None

@@ -129,7 +129,7 @@ def test_help_teaches_by_example(command: str) -> None:
     examples = re.findall(example, result.stdout, re.MULTILINE)
     assert examples
     options = set(re.findall(r"--[a-z-]+", " ".join(examples)))
-    known = {name for p in _commands()[command].params for name in p.opts}
+    known = {name for p in _commands()[command].params for name in p.opts + p.secondary_opts}
     assert options <= known
 
 
@@ -236,7 +236,7 @@ def test_status_of_a_model_that_was_edited_in_place(
         "type": "clip_assets.ImageCollection",
         "attributes": {"collection": COLLECTION, "model": model.model_dump(exclude_none=True)},
     }
-    path = project / f"clip_assets/defs/{COLLECTION}/defs.yaml"
+    path = project.defs_folder / COLLECTION / "defs.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(document))
     said = run("status").stdout

@@ -275,5 +275,5 @@ def test_searches_use_the_plan_that_was_judged(
 def test_index_names(made: Made) -> None:
     """Table and HNSW are named after the index, so two models never share one."""
     identity, spec = made.model.identity, made.model.spec
-    index = tables.Index(7, "photos", identity, spec, made.vector_type, "public", None)
+    index = tables.Index(7, "photos", identity, spec, made.vector_type, "public", None, {})
     assert (index.hnsw, replace(index, index_id=8).hnsw) == ("images_7_hnsw", "images_8_hnsw")

@@ -15,6 +15,7 @@ from clip_assets.errors import SettingsError, StoreError
 from clip_assets.lake.lake import Lake, open_lake
 from clip_assets.model import ModelSpec
 from clip_assets.node import encoder as encoders
+from clip_assets.node import reload
 from clip_assets.node.encoder import Encoder
 from clip_assets.processors import available
 from clip_assets.settings import Settings
@@ -209,7 +210,7 @@ def test_no_embeddings(tmp_path: Path) -> None:
 def test_other_weights_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that loads with other weights than the embeddings' makes no query vectors."""
     other = encoders.load(ModelSpec(name=_tiny_name(data), untrained_seed=1))
-    monkeypatch.setattr(encoders, "load", lambda spec: other)
+    monkeypatch.setattr(reload, "load", lambda spec: other)
     differs = pytest.raises(duckdb.Error, match=r"The loaded model differs .* in its weights")
     with open_lake(Settings()) as database, differs:
         database.sql("SELECT clip_text('x')").fetchall()

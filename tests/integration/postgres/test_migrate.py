@@ -312,12 +312,12 @@ def _release_of_that_version(connection: psycopg.Connection, made: Made) -> None
         "CREATE TABLE clip_assets.owner (collection text PRIMARY KEY, data_id text, uri text)"
     )
     connection.execute(
-        "ALTER TABLE clip_assets.index ADD vector_type text, "
+        "ALTER TABLE clip_assets.index ADD vector_type text, ADD columns json DEFAULT '{}', "
         "ADD UNIQUE (collection, slug, identity_key, vector_type)"
     )
     index = reconcile(connection, made).index
     connection.execute("DROP TABLE clip_assets.erased, clip_assets.owner")
-    connection.execute("ALTER TABLE clip_assets.index DROP vector_type")
+    connection.execute("ALTER TABLE clip_assets.index DROP vector_type, DROP columns")
     build.build(connection, index, 60)
     connection.execute(
         "WITH made AS (INSERT INTO clip_assets.release "

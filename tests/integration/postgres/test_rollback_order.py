@@ -17,6 +17,7 @@ def at_4(database: str) -> str:
     with connect(database) as connection:
         connection.execute(
             "ALTER TABLE clip_assets.release DROP COLUMN replaced, DROP COLUMN taken_back_at; "
+            "ALTER TABLE clip_assets.index DROP COLUMN columns; "
             "DROP TABLE clip_assets.owner; DELETE FROM clip_assets.migration WHERE number > 4"
         )
         connection.execute(

@@ -74,7 +74,7 @@ def test_search(as_reader: Connect, released: Made) -> None:
 MISTAKEN = [
     ("search((SELECT embedding FROM photos.images WHERE image_id = 'typo.jpg'), 3)", '"query"'),
     ("search(NULL)", '"query"'),
-    ("search((SELECT embedding FROM photos.images LIMIT 1), NULL)", '"k"'),
+    ("search((SELECT embedding FROM photos.images LIMIT 1), NULL::int)", '"k"'),
     ("search((SELECT embedding FROM photos.images LIMIT 1), 0)", '"k"'),
     ("similar(NULL)", '"to_image"'),
     ("similar('00001-0007.jpg', NULL)", '"k"'),
