@@ -12,7 +12,6 @@ from psycopg.rows import TupleRow
 
 from clip_assets.search import search as index
 from clip_assets.search.accuracy import measured_recall, searched
-from clip_assets.search.filters import Filter
 
 from .cursor import Cursor, digest
 from .encoder import Vector
@@ -169,7 +168,7 @@ def _answer(
 ) -> SearchAnswer:
     release, page, notes = found.snapshot.release, found.page, context.deadline.notes
     notes.update(results=len(page.hits), release=release.id)
-    filtered = options.filter not in (None, Filter())
+    filtered = options.filter is not None and not options.filter.is_empty
     as_searched = searched(release, options.accuracy)
     return SearchAnswer(
         query=query,

@@ -56,7 +56,9 @@ def _problem(response: httpx.Response) -> Problem:
 
 
 def _posted(path: str, body: BaseModel | dict[str, Any], answer: type[T]) -> _Call[T]:
-    sent = body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body
+    sent = body
+    if isinstance(body, BaseModel):
+        sent = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
     return _Call("POST", path, TypeAdapter(answer), {"json": sent})
 
 

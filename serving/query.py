@@ -2,9 +2,19 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    WithJsonSchema,
+    model_validator,
+)
 
 from clip_assets.search.accuracy import Accuracy
+from clip_assets.search.conditions import Conditions, from_address
 from clip_assets.search.filters import Filter
 
 MAX_K = 1_000
@@ -56,6 +66,14 @@ CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_n
 InCollection = Annotated[
     CollectionName | None,
     Field(description="default: the collection that this service follows"),
+]
+
+
+FilterInAddress = Annotated[
+    Filter | None,
+    BeforeValidator(from_address),
+    WithJsonSchema({"type": "string"}),
+    Field(description="a whole `filter` as JSON, with `all`, `any` and `not`"),
 ]
 
 
@@ -124,7 +142,7 @@ class SearchRequest(SearchOptions):
         return self.terms or (Term(text=self.text, image_id=self.image_id),)
 
 
-class AddressQuery(Filter):
+class AddressQuery(Conditions):
     """The same in an address, for links and for curl: the filter's fields stand beside the text."""
 
     q: Text | None = Field(None, description="the text to search for")
@@ -136,6 +154,7 @@ class AddressQuery(Filter):
     accuracy: HowAccurate = "balanced"
     collection: InCollection = None
     release: ReleaseId = None
+    filter: FilterInAddress = None
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -145,14 +164,15 @@ class AddressQuery(Filter):
 
     @property
     def request(self) -> SearchRequest:
-        only = Filter(**{name: getattr(self, name) for name in Filter.model_fields})
+        flat = {name: getattr(self, name) for name in Conditions.model_fields}
+        only = Filter(**flat, all=(self.filter,) if self.filter else None)
         return SearchRequest(
             text=self.q,
             image_id=self.image_id,
             k=self.k,
             min_score=self.min_score,
             collapse_duplicates=self.collapse_duplicates,
-            filter=only if only != Filter() else None,
+            filter=None if only.is_empty else only,
             cursor=self.cursor,
             accuracy=self.accuracy,
             collection=self.collection,

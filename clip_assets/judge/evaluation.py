@@ -13,7 +13,7 @@ from clip_assets.judge import ground_truth
 from clip_assets.judge.queries import Query
 from clip_assets.judge.ties import ROUNDING
 from clip_assets.quality.recall import Recall, mean_recall
-from clip_assets.search.filters import Predicate
+from clip_assets.search.conditions import Predicate
 from clip_assets.search.nearest import Graph, nearest
 
 Floats = NDArray[np.float32]

@@ -12,7 +12,7 @@ from psycopg import sql
 from clip_assets.column import Columns, ColumnType
 from clip_assets.index.columns import SQL_TYPES
 from clip_assets.postgres.statements import statements
-from clip_assets.search.filters import BUILT_IN, PARTS, column_condition, condition
+from clip_assets.search.conditions import BUILT_IN, PARTS, column_condition, condition
 
 _statement = statements("clip_assets.release", "columns.sql")
 

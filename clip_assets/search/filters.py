@@ -1,197 +1,89 @@
-"""Search filters: an allow-list of columns, each with a database index, and the declared ones."""
+"""Search filters: conditions on images, joined by `all`, `any` and `not`."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, LiteralString
+from collections.abc import Iterator
+from itertools import count
+from typing import Annotated, LiteralString, Self
 
-from psycopg import sql
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    StrictBool,
-    StrictInt,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from clip_assets.column import Columns, ColumnType, Value, parsed
-from clip_assets.errors import FilterError
-from clip_assets.index.columns import SQL_TYPES, table_column
-from clip_assets.search.statements import statement
+from clip_assets.column import NO_COLUMNS, Columns
+from clip_assets.search.conditions import Conditions, Predicate
+
+DEEPEST = 5
+MOST_PARTS = 64
+"""Filters in a filter, itself among them: enough for people, and few enough to plan at once."""
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    return text
+def _not_empty(part: "Filter") -> "Filter":
+    if part.is_empty:
+        raise ValueError("must have a condition")
+    return part
 
 
-_Text = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_without_nul)]
-_Pixels = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_Part = Annotated["Filter", AfterValidator(_not_empty)]
+_Parts = Annotated[tuple[_Part, ...], Field(min_length=1, max_length=MOST_PARTS)]
 
 
-@dataclass(frozen=True)
-class Predicate:
-    """A condition on rows of an index's table, and the values to bind to it."""
+class Filter(Conditions):
+    """Which images a search may return; they must match every part that is given.
 
-    condition: LiteralString
-    values: dict[str, Any]
+    `not` takes the images that its filter leaves out, also those of which nothing is known.
+    """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-_Scalar = (
-    StrictBool
-    | StrictInt
-    | FiniteFloat
-    | Annotated[str, Field(max_length=4_096), AfterValidator(_without_nul)]
-)
+    all: _Parts | None = Field(None, description="they match each of these filters")
+    any: _Parts | None = Field(None, description="they match at least one of these filters")
+    not_: _Part | None = Field(None, alias="not", description="they do not match this filter")
 
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        if self._depth > DEEPEST:
+            raise ValueError(f"filters must not be nested more than {DEEPEST} deep")
+        if self._count > MOST_PARTS:
+            raise ValueError(f"a filter must have at most {MOST_PARTS} filters in it")
+        return self
 
-class Between(BaseModel):
-    """A range that includes its ends; of numbers, timestamps and dates."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether every image matches."""
+        return all(value in (None, {}) for value in dict(self).values())
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    min: _Scalar | None = None
-    max: _Scalar | None = None
-
-
-_Any = Annotated[tuple[_Scalar, ...], Field(min_length=1, max_length=1_000)]
-
-
-def _one_sentence(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Otherwise the error has a sentence for each kind of condition."""
-    try:
-        return validate(value)
-    except ValidationError as error:
-        raise ValueError(
-            "must be a value, a list of up to 1,000 values, a range with `min` or `max`, or null"
-        ) from error
-
-
-_Wanted = Annotated[_Scalar | _Any | Between | None, WrapValidator(_one_sentence)]
-
-
-def _from_address(value: object) -> object:
-    """In an address, the columns are one JSON object."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise ValueError('must be a JSON object, such as {"label": "dog"}') from error
-
-
-_DeclaredColumns = Annotated[
-    dict[str, _Wanted], Field(max_length=32), BeforeValidator(_from_address)
-]
-
-
-class Filter(BaseModel):
-    """Which images a search may return; they must match every part that is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shards: tuple[_Text, ...] | None = Field(
-        None, min_length=1, max_length=1_000, description="in one of these shards"
-    )
-    uri_prefix: _Text | None = Field(
-        None, description="the source address starts with this: a folder, a bucket prefix, a tar"
-    )
-    words: _Text | None = Field(
-        None, description="the caption contains all of these words, in any order and case"
-    )
-    min_width: _Pixels | None = Field(None, description="pixels")
-    max_width: _Pixels | None = Field(None, description="pixels")
-    min_height: _Pixels | None = Field(None, description="pixels")
-    max_height: _Pixels | None = Field(None, description="pixels")
-
-    columns: _DeclaredColumns | None = Field(
-        None,
-        description="conditions on declared columns, by name: a value, a list of which one must "
-        'match, {"min": …, "max": …} with either or both, or null for images without a value',
-    )
-
-    def predicate(self, declared: Columns | None = None) -> Predicate | None:
+    def predicate(self, declared: Columns = NO_COLUMNS) -> Predicate | None:
         """None if nothing is filtered. `declared` are the columns of the release.
 
         Raises FilterError if a column is not declared, or a value is not of its type.
         """
-        values = {name: getattr(self, name) for name in BUILT_IN}
-        conditions: list[LiteralString] = []
-        if any(value is not None for value in values.values()):
-            values["shards"] = self.shards and list(self.shards)
-            conditions.append(condition(sql.Placeholder))
-        else:
-            values = {}
-        for name, wanted in (self.columns or {}).items():
-            kind = _require_declared(name, declared or {})
-            values |= {f"{name}.{of}": bound for of, bound in _bound(name, kind, wanted).items()}
-            conditions.append(column_condition(name, kind, sql.Placeholder))
-        if not conditions:
-            return None
-        return Predicate("\nAND ".join(conditions), values)
+        return None if self.is_empty else self._predicate(declared, count(), "")
+
+    @property
+    def _parts(self) -> tuple["Filter", ...]:
+        return (*(self.all or ()), *(self.any or ()), *((self.not_,) if self.not_ else ()))
+
+    @property
+    def _depth(self) -> int:
+        return 1 + max((part._depth for part in self._parts), default=0)
+
+    @property
+    def _count(self) -> int:
+        return 1 + sum(part._count for part in self._parts)
+
+    def _predicate(self, declared: Columns, numbers: Iterator[int], prefix: str) -> Predicate:
+        def of(part: Filter) -> Predicate:
+            return part._predicate(declared, numbers, f"{next(numbers)}.")
+
+        found = self.conditions(declared, prefix)
+        found += [of(part) for part in self.all or ()]
+        if self.any:
+            found.append(_joined("\nOR ", [of(part) for part in self.any]))
+        if self.not_:
+            inner = of(self.not_)
+            found.append(Predicate(f"({inner.condition}) IS NOT TRUE", inner.values))
+        return _joined("\nAND ", found)
 
 
-BUILT_IN = tuple(name for name in Filter.model_fields if name != "columns")
-"""The fields about what every image has."""
-
-
-def _require_declared(name: str, declared: Columns) -> ColumnType:
-    if name in declared:
-        return declared[name]
-    has = f"it declares {', '.join(declared)}" if declared else "it declares none"
-    raise FilterError(f"This collection has no column {name!r}; {has}.")
-
-
-def _bound(name: str, kind: ColumnType, wanted: object) -> dict[str, Any]:
-    """The values to bind: `any` of these, from `min` to `max`, or `unknown`."""
-    bound: dict[str, Any] = dict.fromkeys(PARTS)
-    if wanted is None:
-        return bound | {"unknown": True}
-    if not isinstance(wanted, Between):
-        several = wanted if isinstance(wanted, tuple) else (wanted,)
-        return bound | {"any": [_value(name, kind, value) for value in several]}
-    if not kind.ordered:
-        raise FilterError(f"The column {name!r} is a {kind}; give a value or a list, not a range.")
-    ends = {"min": wanted.min, "max": wanted.max}
-    return bound | {of: _value(name, kind, end) for of, end in ends.items() if end is not None}
-
-
-def _value(name: str, kind: ColumnType, value: object) -> Value:
-    try:
-        found = parsed(kind, value)
-    except ValueError as error:
-        raise FilterError(f"The column {name!r}: {error}.") from error
-    if found is None:
-        raise FilterError(f"The column {name!r}: an empty value matches nothing; null does.")
-    return found
-
-
-PARTS = ("any", "min", "max", "unknown")
-"""What is bound of a condition on a declared column."""
-
-_Named = type[sql.Placeholder] | type[sql.Identifier]
-
-
-@cache
-def condition(name: _Named) -> LiteralString:
-    """The condition of a filter on what every image has: over bound values, or over the arguments
-    of an SQL function."""
-    return statement("filter", **{field: name(field) for field in BUILT_IN}).as_string()
-
-
-@cache
-def column_condition(column: str, kind: ColumnType, name: _Named) -> LiteralString:
-    """The condition on one declared column, over values or variables named `column.part`."""
-    parts: Mapping[str, sql.Composable] = {part: name(f"{column}.{part}") for part in PARTS}
-    in_table = sql.Identifier(table_column(column, kind))
-    return statement(
-        "filter_column", column=in_table, type=sql.SQL(SQL_TYPES[kind]), **parts
-    ).as_string()
+def _joined(by: LiteralString, predicates: list[Predicate]) -> Predicate:
+    if len(predicates) == 1:
+        return predicates[0]
+    condition = by.join(f"({one.condition})" for one in predicates)
+    return Predicate(condition, {name: v for one in predicates for name, v in one.values.items()})

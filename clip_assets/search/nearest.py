@@ -24,7 +24,7 @@ from clip_assets.index.columns import as_object
 from clip_assets.index.hnsw import search_settings
 from clip_assets.index.tables import table_name
 from clip_assets.index.vector_type import SqlVector, VectorType
-from clip_assets.search.filters import Predicate
+from clip_assets.search.conditions import Predicate
 from clip_assets.search.statements import statement
 
 EVERYTHING = Predicate("true", {})

@@ -16,7 +16,7 @@ from clip_assets.errors import FilterError
 from clip_assets.search import search
 from clip_assets.search.columns import declared_columns
 from clip_assets.search.filters import Filter
-from clip_assets.search.nearest import Budget, nearest
+from clip_assets.search.nearest import Budget, few_match, nearest
 from clip_assets.search.search import Release
 from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
@@ -138,6 +138,63 @@ def test_filters(
         assert hit.columns == expected
 
 
+DOG_OR_CHEAP = {"any": [{"columns": {"label": "dog"}}, {"columns": {"price": {"max": 0.5}}}]}
+TREES: list[tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = [
+    (DOG_OR_CHEAP, lambda row: row["label"] == "dog" or (row["price"] or 1) <= 0.5),
+    (
+        {"all": [DOG_OR_CHEAP, {"columns": {"sold": True}}], "columns": {"stock": {"max": 50}}},
+        lambda row: row["sold"] and row["stock"] <= 50
+        and (row["label"] == "dog" or (row["price"] or 1) <= 0.5),
+    ),
+    ({"not": {"columns": {"price": {"max": 300}}}},
+     lambda row: row["price"] is None or row["price"] > 300),
+    ({"not": {"not": {"columns": {"price": {"max": 0.5}}}}},
+     lambda row: row["price"] is not None and row["price"] <= 0.5),
+    ({"not": DOG_OR_CHEAP, "any": [{"columns": {"label": "rare"}}, {"shards": ["none"]}]},
+     lambda row: row["label"] == "rare"),
+    ({"all": [{"columns": {"stock": 5}}, {"columns": {"stock": 6}}]}, lambda row: False),
+    ({"not": {"any": [{"columns": {"sold": True}}, {"columns": {"sold": False}}]}},
+     lambda row: False),  # the planner expects a quarter of the images
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "passes"), TREES, ids=[json.dumps(tree) for tree, _ in TREES])
+def test_filters_are_joined(
+    many: Many, tree: dict[str, Any], passes: Callable[[dict[str, Any]], bool]
+) -> None:
+    """`all`, `any` and `not` return by both plans only matching images, and k of them if k match;
+    `not` is the rest of all images, also of those without a value."""
+    keep = [bool(passes(row)) for row in many.rows]
+    matching = many.made.rows().filter(keep)
+    right = exact(matching, QUERY, 10) if any(keep) else []
+    where = Filter.model_validate(tree).predicate(many.live.columns)
+    for budget in (Budget(exact_factor=1e9), Budget(exact_factor=0)):
+        graph = replace(many.live.graph, budget=budget)
+        rows, complete = nearest(many.connection, graph, QUERY, 10, where)
+        names = [row.image_id for row in rows]
+        assert complete
+        assert len(names) == len(right)
+        assert set(names) <= set(matching.column("image_id").to_pylist())
+        if budget.exact_factor:
+            assert names == right
+
+
+def test_the_plan_of_joined_filters_depends_on_what_they_let_through(many: Many) -> None:
+    """Few matching images are all compared, of many the graph is walked, whatever joins them."""
+    graph = replace(many.live.graph, budget=Budget(exact_factor=5, rescue_rows=0))  # 273 of 3,000
+    few = {"columns": {"stock": {"max": 40}}}
+    for tree, expected in (
+        ({"any": [few, {"columns": {"label": "rare"}}]}, True),
+        ({"any": [few, {"columns": {"sold": True}}]}, False),
+        ({"all": [few, {"columns": {"sold": True}}]}, True),
+        ({"not": few}, False),
+        ({"not": {"not": few}}, True),
+    ):
+        where = Filter.model_validate(tree).predicate(many.live.columns)
+        assert where
+        assert few_match(many.connection, graph, where) is expected, tree
+
+
 def test_recall_under_filters_of_half_to_a_thousandth(many: Many) -> None:
     """The nearest are found as without a filter, whatever share of the images passes."""
     ids = many.made.rows().column("image_id").to_pylist()
@@ -190,7 +247,10 @@ def test_each_column_has_an_index(many: Many) -> None:
     ],
 )
 def test_a_filter_that_cannot_be_says_why(many: Many, columns: dict[str, Any], said: str) -> None:
-    """The error names the column, and what is declared."""
+    """The error names the column, and what is declared; in a part of a filter, too."""
+    inner = Filter.model_validate({"any": [{"not": {"columns": columns}}]})
+    with pytest.raises(FilterError, match=said):
+        search.search(many.connection, many.live, QUERY, 10, inner)
     with pytest.raises(FilterError, match=said):
         search.search(many.connection, many.live, QUERY, 10, Filter(columns=columns))
 

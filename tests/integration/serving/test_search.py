@@ -12,6 +12,8 @@ from PIL import Image
 from clip_assets.search import search as index_search
 from clip_assets.search.filters import Filter
 from clip_assets.search.nearest import Budget, Graph
+from serving.client import Client
+from serving.query import SearchRequest
 from tests import web
 from tests.integration.serving.support import Searchable
 
@@ -86,8 +88,43 @@ def test_the_api_documents_every_filter(searchable: Searchable) -> None:
     """Each field of the filter has a description in the OpenAPI document."""
     document = web.get(f"{searchable.url}/openapi.json").json()
     parts = document["components"]["schemas"]["Filter"]["properties"]
-    assert set(parts) == set(Filter.model_fields)
+    assert set(parts) == {field.alias or name for name, field in Filter.model_fields.items()}
     assert all(part["description"] for part in parts.values())
+
+
+def test_filters_are_joined(searchable: Searchable) -> None:
+    """In a body, in an address and by the typed client, which all give the same hits."""
+    tree = {"any": [{"words": "gold"}, {"not": {"max_width": 64}}]}
+    expected = {
+        picture.image_id
+        for picture in searchable.pictures
+        if "gold" in str(picture.caption) or picture.image.width > 64
+    }
+    assert 0 < len(expected) < len(searchable.pictures)
+    query = SearchRequest(text="x", filter=Filter.model_validate(tree))
+    address = {"q": "x", "filter": json.dumps(tree)}
+    with Client(searchable.url, timeout=120) as client:
+        typed = {hit.image_id for hit in client.search(query).hits}
+    posted = set(_ids(_search(searchable, text="x", filter=tree)))
+    got = web.get(f"{searchable.url}/v1/search", params=address).json()
+    assert posted == set(_ids(got)) == typed == expected
+    flat = web.get(f"{searchable.url}/v1/search", params={**address, "words": "gold"}).json()
+    assert {hit["caption"] for hit in flat["hits"]} == {"a gold ellipse"}
+
+
+def test_a_filter_without_bounds_is_refused(searchable: Searchable) -> None:
+    """By 422 with a short reason if it is too deep, by 400 if it is not even JSON to the parser."""
+    for depth, status in ((6, 422), (300, 422), (4_000, 400)):
+        body = (
+            b'{"text": "x", "filter": ' + b'{"not": ' * depth + b'{"min_width": 1}' + b"}" * depth
+        )
+        answer = web.post(
+            f"{searchable.url}/v1/search",
+            content=body + b"}",
+            headers={"Content-Type": "application/json"},
+        )
+        assert answer.status_code == status, answer.text
+        assert len(answer.json()["detail"]) < 3_000
 
 
 @pytest.mark.parametrize("wrong", ["{", "[]", '{"caption": "x"}', '{"min_width": "wide"}'])

@@ -7,7 +7,7 @@ import pytest
 
 from clip_assets.index.statements import statement
 from clip_assets.postgres.statements import blocks
-from clip_assets.search.filters import Filter
+from clip_assets.search.conditions import Conditions
 
 ROOMS = {
     "index": ("statements.sql", "erasure.sql"),
@@ -39,7 +39,7 @@ def test_values_are_bound() -> None:
     numbers = {"dim", "index_id", "first"}
     of_the_type = {"vector_type", "vector_schema", "distance", "send"}
     # composed of statements of ours
-    parts = {"nearest", "filter", "bucket", "hashes", "definitions", *Filter.model_fields}
+    parts = {"nearest", "filter", "bucket", "hashes", "definitions", *Conditions.model_fields}
     parts |= {"any", "min", "max", "unknown"}  # names of the parameters of a column's filter
     of_the_type |= {"type"}
     names = {"table", "hnsw", "into", "columns", "column", "collection"}
