@@ -16,7 +16,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .query import SearchRequest
-from .schema import Embeddings, ImageOut, OriginOut, Problem, PublishedOut, SearchAnswer
+from .schema import ColumnOut, Embeddings, ImageOut, OriginOut, Problem, PublishedOut, SearchAnswer
 
 T = TypeVar("T")
 
@@ -117,6 +117,10 @@ class Client:
         found: list[PublishedOut] = self._send(_got("/v1/releases", list[PublishedOut], collection))
         return found
 
+    def columns(self, collection: str | None = None) -> list[ColumnOut]:
+        found: list[ColumnOut] = self._send(_got("/v1/columns", list[ColumnOut], collection))
+        return found
+
     def _send(self, call: _Call[T]) -> T:
         return call.read(self._http.request(call.method, call.path, **call.options))
 
@@ -163,6 +167,10 @@ class AsyncClient:
         found: list[PublishedOut] = await self._send(
             _got("/v1/releases", list[PublishedOut], collection)
         )
+        return found
+
+    async def columns(self, collection: str | None = None) -> list[ColumnOut]:
+        found: list[ColumnOut] = await self._send(_got("/v1/columns", list[ColumnOut], collection))
         return found
 
     async def _send(self, call: _Call[T]) -> T:

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AnyHttpUrl, BaseModel, Field
 
+from clip_assets.column import ColumnType
 from clip_assets.model import ModelIdentity
 from clip_assets.quality.recall import Recall
 from clip_assets.search.accuracy import Accuracy
+from clip_assets.search.columns import DeclaredColumn
 from clip_assets.search.search import Hit, Origin, Published, Release
 
 from .query import Inclusion
@@ -187,6 +189,22 @@ class PublishedOut(BaseModel):
             run_id=release.run_id,
             run_url=_run_url(settings.dagster_url, release.run_id),
         )
+
+
+class ColumnOut(BaseModel):
+    """A declared column, and what a filter on it can ask for."""
+
+    name: str
+    type: ColumnType
+    values: list[str | int | float | bool] | None = Field(
+        description="all values in order; null if there are too many to list"
+    )
+    min: str | int | float | bool | None = Field(description="null for texts and booleans")
+    max: str | int | float | bool | None
+
+    @classmethod
+    def of(cls, column: DeclaredColumn) -> Self:
+        return cls.model_validate(vars(column))
 
 
 class AnswerRelease(BaseModel):

@@ -3,6 +3,8 @@
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from clip_assets.column import ColumnType
+
 from ..metrics import CONTENT_TYPE, Metrics
 from ..routes.refusals import REFUSALS
 from ..service import ContextDep
@@ -32,6 +34,7 @@ class CollectionOut(BaseModel):
     release: int
     model: str
     searchable: bool = Field(description="false if another model than the loaded one made it")
+    columns: dict[str, ColumnType] = Field(description="the declared columns; see /v1/columns")
 
 
 @router.get("/livez")
@@ -64,6 +67,7 @@ async def collections(context: ContextDep) -> list[CollectionOut]:
             release=release.id,
             model=release.identity.short,
             searchable=release.identity.key == key,
+            columns=dict(release.columns),
         )
         for release in (snapshot.release, *context.live.others.values())
     ]

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from clip_assets.search import search as index
+from clip_assets.search.columns import declared_columns
 
-from ..query import InCollection
+from ..query import InCollection, ReleaseId
 from ..routes.refusals import REFUSALS
-from ..schema import PublishedOut, ReleaseOut
+from ..schema import ColumnOut, PublishedOut, ReleaseOut
 from ..service import ContextDep
 
 router = APIRouter(prefix="/v1", tags=["releases"], responses=REFUSALS)
@@ -32,3 +33,15 @@ async def releases(
         lambda connection: index.published(connection, live.collection), context.deadline
     )
     return [PublishedOut.of(one, live, context.settings) for one in found]
+
+
+@router.get("/columns")
+async def columns(
+    context: ContextDep,
+    collection: Annotated[InCollection, Query()] = None,
+    release: Annotated[ReleaseId, Query()] = None,
+) -> list[ColumnOut]:
+    """The declared columns of the collection, each with its values or bounds, for filters."""
+    searched = (await context.snapshot(collection, release)).release
+    found = await context.ask(searched, lambda connection: declared_columns(connection, searched))
+    return [ColumnOut.of(column) for column in found]

@@ -8,6 +8,7 @@ import pytest
 from clip_assets.model import ModelSpec
 from clip_assets.node import encoder
 from tests.integration.serving.support import (
+    DRAWN,
     Searchable,
     drawn,
     publish,
@@ -34,7 +35,7 @@ def searchable(
     vectors = tiny.encode_images([picture.image for picture in pictures])
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
-        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors, columns=DRAWN)
     with running(settings(dsn, dagster_url="http://dagster:3000/")) as url:
         wait_until_ready(url)
         yield Searchable(url, pictures, tiny, dsn, tiny_spec)

@@ -5,9 +5,10 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from PIL import Image, ImageDraw
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
+from clip_assets.column import NO_COLUMNS, Columns, ColumnType
 from clip_assets.index import build, tables
+from clip_assets.index.columns import table_column
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.statements import statement
 from clip_assets.model import ModelIdentity, ModelSpec
@@ -34,6 +37,15 @@ from tests import web
 COLORS = ("crimson", "seagreen", "royalblue", "gold", "orchid", "black")
 
 
+DRAWN = {
+    "color": ColumnType.TEXT,
+    "number": ColumnType.BIGINT,
+    "round": ColumnType.BOOLEAN,
+    "drawn_on": ColumnType.DATE,
+}
+"""The columns that are known of drawn pictures; the first has no color."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """One image to index."""
@@ -41,6 +53,7 @@ class Picture:
     image_id: str
     caption: str | None
     image: Image.Image
+    known: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def png(self) -> bytes:
@@ -90,7 +103,13 @@ def drawn(number: int, caption: str | None = None, image_id: str | None = None) 
     color = COLORS[number % len(COLORS)]
     ImageDraw.Draw(image).ellipse((4 + number, 8, 40 + number, 56), fill=color)
     name = f"shapes/{number:02d}-{color}.png"
-    return Picture(image_id or name, caption or f"a {color} ellipse", image)
+    known = {
+        "color": color if number else None,
+        "number": number,
+        "round": number % 3 == 1,
+        "drawn_on": date(2026, 1, 1) + timedelta(days=number),
+    }
+    return Picture(image_id or name, caption or f"a {color} ellipse", image, known)
 
 
 def publish(
@@ -101,9 +120,12 @@ def publish(
     vectors: NDArray[np.float32],
     *,
     collection: str = "sample",
+    columns: Columns = NO_COLUMNS,
 ) -> None:
-    """Publish the pictures with these vectors as the live release of the collection."""
+    """Publish the pictures with these vectors as the live release of the collection, with these of
+    the columns that `drawn` knows."""
     index = tables.ensure(connection, IndexSpec(collection, spec), identity)
+    index = tables.declare(connection, index, columns)
     for row, (picture, vector) in enumerate(zip(pictures, vectors, strict=True)):
         _insert(connection, index, row, picture, vector)
     _write_ledger(connection, index, len(pictures))
@@ -136,6 +158,13 @@ def _insert(
         ).format(index.table),
         values,
     )
+    for name, kind in index.columns.items():
+        connection.execute(
+            psycopg.sql.SQL("UPDATE clip_assets.{} SET {} = %s WHERE image_id = %s").format(
+                index.table, psycopg.sql.Identifier(table_column(name, kind))
+            ),
+            (picture.known.get(name), picture.image_id),
+        )
     connection.execute(
         "INSERT INTO clip_assets.thumbnail VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (picture.sha256, thumbnail(np.array(picture.image))),

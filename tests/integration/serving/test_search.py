@@ -15,7 +15,7 @@ from clip_assets.search.nearest import Budget, Graph
 from serving.client import Client
 from serving.query import SearchRequest
 from tests import web
-from tests.integration.serving.support import Searchable
+from tests.integration.serving.support import COLORS, DRAWN, Searchable
 
 
 def _search(service: Searchable, **query: object) -> dict[str, Any]:
@@ -110,6 +110,27 @@ def test_filters_are_joined(searchable: Searchable) -> None:
     assert posted == set(_ids(got)) == typed == expected
     flat = web.get(f"{searchable.url}/v1/search", params={**address, "words": "gold"}).json()
     assert {hit["caption"] for hit in flat["hits"]} == {"a gold ellipse"}
+
+
+def test_declared_columns_are_described_and_searched(searchable: Searchable) -> None:
+    """With their types, and with the values or bounds that a filter can ask for; a wrong name or
+    value is refused with what is declared."""
+    with Client(searchable.url, timeout=120) as client:
+        columns = {column.name: column for column in client.columns()}
+    assert columns["color"].values == sorted(COLORS)
+    assert columns["round"].values == [False, True]
+    assert (columns["number"].min, columns["number"].max) == (0, 11)
+    assert (columns["drawn_on"].min, columns["drawn_on"].max) == ("2026-01-01", "2026-01-12")
+    listed = web.get(f"{searchable.url}/v1/collections").json()[0]["columns"]
+    assert listed == {name: str(kind) for name, kind in DRAWN.items()}
+    some = {"number": {"min": 2, "max": 4}}
+    found = _search(searchable, text="x", filter={"columns": some})["hits"]
+    assert {hit["columns"]["number"] for hit in found} == {2, 3, 4}
+    for wrong, said in (({"size": 1}, "declares color, number"), ({"number": "a"}, "not a bigint")):
+        body = {"text": "x", "filter": {"not": {"columns": wrong}}}
+        answer = web.post(f"{searchable.url}/v1/search", json=body)
+        assert answer.status_code == 422
+        assert said in answer.json()["detail"]
 
 
 def test_a_filter_without_bounds_is_refused(searchable: Searchable) -> None:
