@@ -37,6 +37,10 @@ class FilterError(ClipAssetsError):
     """A filter asks for a column that is not declared, or for what such a column cannot hold."""
 
 
+class SheetError(ClipAssetsError):
+    """A CSV file of judgements cannot be read."""
+
+
 class ReleaseError(ClipAssetsError):
     """An index cannot be published, or no release is live."""
 

@@ -55,6 +55,7 @@ def serve(
         )
         if snapshot:
             settings.dsn = SecretStr(_replica(snapshot))
+            settings.read_only = True  # what is written into a copy is lost with it
         listening = listen(host, port, next_port)
     except ClipAssetsError as error:
         typer.echo(str(error), err=True)

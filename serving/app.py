@@ -25,10 +25,11 @@ from .middleware.headers import SecurityHeaders
 from .middleware.prefix import Prefix
 from .middleware.too_large import TooLarge
 from .originals import Originals
-from .routes import embed, health, images, page, releases, search, session
+from .routes import embed, health, images, judgements, page, releases, search, session
 from .schema import Problem
 from .settings import ServingSettings
 from .watcher import Load, Watcher, load_model
+from .writing import Writing
 
 DESCRIPTION = """Search a collection of images by what they show.
 
@@ -42,6 +43,7 @@ TAGS = [
         "description": "Image records, lineage and files, and thumbnails by content hash.",
     },
     {"name": "releases", "description": "The live release, and those before it."},
+    {"name": "judgements", "description": "What people say of hits: right or wrong."},
     {"name": "service", "description": "Health, and the collections that are served."},
 ]
 
@@ -101,6 +103,7 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
     app.state.load = load
     app.state.keys = KeyFile(settings.keys) if settings.auth else None
     app.state.originals = Originals(settings)
+    app.state.writing = Writing(settings)
     errors.install(app)
     for routes in (
         page.router,
@@ -108,6 +111,7 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
         embed.router(settings),
         images.router,
         releases.router,
+        judgements.router,
         session.router,
         health.router,
     ):
@@ -128,3 +132,4 @@ async def _watched(app: FastAPI) -> AsyncIterator[None]:
             await watching
         watcher.close()
         app.state.originals.close()
+        app.state.writing.close()

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from .judging import Judged, JudgementOut
 from .query import SearchRequest
 from .schema import ColumnOut, Embeddings, ImageOut, OriginOut, Problem, PublishedOut, SearchAnswer
 
@@ -121,6 +122,16 @@ class Client:
         found: list[ColumnOut] = self._send(_got("/v1/columns", list[ColumnOut], collection))
         return found
 
+    def judge(self, judged: Judged) -> JudgementOut:
+        return self._send(_posted("/v1/judgements", judged, JudgementOut))
+
+    def judgements(self, collection: str | None = None) -> list[JudgementOut]:
+        """The first 1,000 of the collection."""
+        found: list[JudgementOut] = self._send(
+            _got("/v1/judgements", list[JudgementOut], collection)
+        )
+        return found
+
     def _send(self, call: _Call[T]) -> T:
         return call.read(self._http.request(call.method, call.path, **call.options))
 
@@ -171,6 +182,15 @@ class AsyncClient:
 
     async def columns(self, collection: str | None = None) -> list[ColumnOut]:
         found: list[ColumnOut] = await self._send(_got("/v1/columns", list[ColumnOut], collection))
+        return found
+
+    async def judge(self, judged: Judged) -> JudgementOut:
+        return await self._send(_posted("/v1/judgements", judged, JudgementOut))
+
+    async def judgements(self, collection: str | None = None) -> list[JudgementOut]:
+        found: list[JudgementOut] = await self._send(
+            _got("/v1/judgements", list[JudgementOut], collection)
+        )
         return found
 
     async def _send(self, call: _Call[T]) -> T:

@@ -74,24 +74,31 @@ class Lease:
 
 
 class Database:
-    """A pool of reader connections, each used in a thread of one bulkhead.
+    """A pool of connections of one kind, each used in a thread of one bulkhead.
 
     `fault` says why connections open but cannot be used; None if they can, or if none opened.
     """
 
-    def __init__(self, dsn: str, settings: ServingSettings) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        settings: ServingSettings,
+        kind: type[Reader] = Reader,
+        size: int | None = None,
+    ) -> None:
+        size = size or settings.pool_size
         self.fault: str | None = None
         self._said = False
         self._settings = settings
         self._here = local()
-        self._bulkhead = Bulkhead("database", settings.pool_size, settings.database_waiting)
+        self._bulkhead = Bulkhead("database", size, settings.database_waiting)
         self._watch = Bulkhead("watch", 1, 0)
         self._pool = ConnectionPool(
             dsn,
-            connection_class=Reader,
+            connection_class=kind,
             kwargs=CONNECTION,
             min_size=1,
-            max_size=settings.pool_size + 1,
+            max_size=size + 1,
             open=True,
             configure=self._configure,
             check=self._check,

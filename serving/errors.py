@@ -46,6 +46,13 @@ class Unanswerable(Refusal):
     code = "invalid_request"
 
 
+class ReadOnly(Refusal):
+    """This service, or its user of the database, may only read."""
+
+    status = 409
+    code = "read_only"
+
+
 class ClientGone(Refusal):
     """The client disconnected while its request waited; nobody reads this response."""
 

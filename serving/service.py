@@ -8,16 +8,19 @@ from fastapi import Depends, Request
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow
 
+from clip_assets.keys import Key
 from clip_assets.search import search as index
 from clip_assets.search.search import Release
 
 from .bulkhead import Deadline
 from .errors import IndexDamaged, NotFound
 from .live import Live, Snapshot
+from .middleware.access import key_of
 from .middleware.access_log import notes_of
 from .middleware.admission import since_arrival
 from .originals import Originals
 from .settings import ServingSettings
+from .writing import Writing
 
 T = TypeVar("T")
 
@@ -30,6 +33,8 @@ class Context:
     live: Live
     deadline: Deadline
     originals: Originals
+    writing: Writing
+    key: Key | None
 
     async def snapshot(self, collection: str | None, release_id: int | None) -> Snapshot:
         """The collection's live release, or an earlier one, with the encoder that is loaded.
@@ -78,7 +83,9 @@ async def _context(request: Request) -> Context:
     left = settings.deadline_seconds - since_arrival(request.scope)
     deadline = Deadline.within(left, request.is_disconnected, notes_of(request.scope))
     state = request.app.state
-    return Context(settings, state.live, deadline, state.originals)
+    return Context(
+        settings, state.live, deadline, state.originals, state.writing, key_of(request.scope)
+    )
 
 
 ContextDep = Annotated[Context, Depends(_context)]

@@ -32,6 +32,7 @@ class ServingSettings(BaseSettings):
 
     collection: str | None = Field(None, description="default: the one released first")
     dsn: SecretStr | None = Field(None, description="default: DATABASE_URL, or embedded Postgres")
+    read_only: bool = Field(False, description="take no judgements and erase nothing")
     device: str | None = Field(None, description="default: CUDA if available, else CPU")
     dagster_url: AnyHttpUrl | None = Field(None, description="turns run ids into links")
     examples: tuple[str, ...] = (

@@ -24,6 +24,10 @@ from clip_assets.keys import KeyFile
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
 
+judgements_app = typer.Typer(
+    no_args_is_help=True,
+    help="What people said of hits, as CSV.\n\n    clip-assets judgements export photos",
+)
 sky_app = typer.Typer(
     no_args_is_help=True,
     help="Embedding jobs on SkyPilot, without Dagster.\n\n    clip-assets sky launch photos",
@@ -40,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(sky_app, name="sky")
 app.add_typer(keys_app, name="keys")
+app.add_typer(judgements_app, name="judgements")
 out = Console()
 errors = Console(stderr=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
@@ -564,6 +569,41 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")
 
 def _key_file() -> KeyFile:
     return KeyFile(Settings().keys_file)
+
+
+@judgements_app.command("export")
+def export_judgements(
+    collection: CollectionArgument,
+    file: Annotated[Path | None, typer.Argument(help="Default: standard output.")] = None,
+) -> None:
+    """Write a collection's judgements as CSV.
+
+    clip-assets judgements export photos judgements.csv
+    """
+    from clip_assets.cli.judgements import export_to
+
+    with _explained():
+        count = export_to(collection, file)
+    errors.print(f"{count} judgements.", highlight=False)
+
+
+@judgements_app.command("import")
+def import_judgements(
+    collection: CollectionArgument,
+    file: Annotated[Path, typer.Argument(help="CSV with the columns that `export` writes.")],
+    by: Annotated[str, typer.Option(help="Who judged, where the file does not say.")] = "",
+) -> None:
+    """Add the judgements of a CSV file, all or none.
+
+    Each takes the place of an earlier one of the same image for the same query by the same person.
+
+        clip-assets judgements import photos judgements.csv --by "test set of May"
+    """
+    from clip_assets.cli.judgements import import_from
+
+    with _explained():
+        count = import_from(collection, file, by)
+    errors.print(f"{count} judgements.", highlight=False)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from clip_assets.erasure.statements import statement
 from clip_assets.errors import DatabaseError
 from clip_assets.index import tables, thumbnails
 from clip_assets.index.locks import patiently
+from clip_assets.judgements import judgements
 from clip_assets.store.objects import Objects
 
 _PATIENCE_SECONDS = 60.0
@@ -115,5 +116,6 @@ def _drop_stored(connection: psycopg.Connection, collection: str) -> None:
     connection.execute(statement("forget_releases"), key)
     for number in indexes:
         tables.drop(connection, number)
+    judgements.forget_collection(connection, collection)
     for name in ("forget_indexes", "forget_erased", "forget_owner"):
         connection.execute(statement(name), key)

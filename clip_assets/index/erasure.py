@@ -13,6 +13,7 @@ from psycopg.rows import class_row, scalar_row
 from clip_assets.index import tables
 from clip_assets.index.statements import statement
 from clip_assets.index.vector_type import SqlVector, VectorType
+from clip_assets.judgements import judgements
 from clip_assets.postgres.pgvector import SCHEMA
 from clip_assets.store.commit import Commit
 from clip_assets.store.erased import ErasedImage
@@ -22,6 +23,7 @@ def erase(
     connection: psycopg.Connection, collection: str, erasure: str, image_ids: Iterable[str]
 ) -> None:
     """Delete the images' rows and thumbnails in one transaction, then files with the same bytes.
+    Judgements that name them go first.
 
     Idempotent. Deleting the images takes milliseconds at any index size; finding copies reads whole
     tables and takes longer, so they are deleted afterwards.
@@ -151,6 +153,7 @@ def _bury(
     copies: bool,
 ) -> None:
     """Tombstones first: a load that is running now checks them at its end."""
+    judgements.forget(connection, collection, images)
     connection.execute(
         statement("write_tombstones"),
         {

@@ -23,6 +23,7 @@ COOKIE = "clip_assets_key"
 OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/v1/session"})
 """Answered without a key: the page, its files, health, and where the page hands over a key."""
 
+_KEY = "clip_assets.key"
 _NEVER = {"detail": "Give an API key: `Authorization: Bearer …`."}
 
 
@@ -46,7 +47,7 @@ class Access:
         key: Key | None = None
         if self._keys is not None:
             try:
-                key = self._keys.find(_given(Headers(scope=scope)))
+                key = self._keys.find(given(Headers(scope=scope)))
             except SettingsError as error:
                 return await _refuse(send, 503, "not_ready", str(error), {"Retry-After": "2"})
             if key is None:
@@ -60,6 +61,7 @@ class Access:
         if wait is not None:
             told = "More requests than this client may send. Try again later."
             return await _refuse(send, 429, "rate_limited", told, {"Retry-After": str(wait)})
+        scope[_KEY] = key
         return await self._app(scope, receive, send)
 
     def _wait(self, scope: Scope, key: Key | None) -> int | None:
@@ -77,14 +79,21 @@ def needed(method: str, path: str) -> Role:
     """The role that a request needs."""
     if method == "DELETE":
         return "admin"
-    return "judge" if path.startswith("/v1/judgements") and method == "POST" else "search"
+    return "judge" if path.startswith("/v1/judgements") else "search"
+
+
+def key_of(scope: Scope) -> Key | None:
+    """The key of a request; None if the service asks for none."""
+    key: Key | None = scope.get(_KEY)
+    return key
 
 
 def _rate(text: str | None) -> RateLimitItem | None:
     return parse(text) if text else None
 
 
-def _given(headers: Headers) -> str:
+def given(headers: Headers) -> str:
+    """The text of the key that a request brings, in its header or cookie; or nothing."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return key.strip()

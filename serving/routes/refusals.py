@@ -10,6 +10,7 @@ def _refusal(description: str) -> dict[str, Any]:
     return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
+READ_ONLY = _refusal("This service, or its user of the database, may only read")
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: _refusal("The request is not valid HTTP, or no valid form"),
     401: _refusal("The service asks for an API key, and there is none, or it is not valid"),

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from clip_assets.keys import KeyFile
+from clip_assets.keys import KeyFile, Role
 
 from ..errors import Refusal
-from ..middleware.access import COOKIE
+from ..middleware.access import COOKIE, given
 from ..routes.refusals import REFUSALS
 
 router = APIRouter(prefix="/v1/session", tags=["service"], responses=REFUSALS)
@@ -28,15 +28,18 @@ class Login(BaseModel):
 
 
 class Session(BaseModel):
-    """Whether this service asks for keys."""
+    """Whether this service asks for keys, and what the one that was given may do."""
 
     needs_key: bool
+    role: Role | None = Field(description="of the key; null if there is none, or if none is needed")
 
 
 @router.get("")
 async def session(request: Request) -> Session:
     """Whether requests need an API key."""
-    return Session(needs_key=request.app.state.keys is not None)
+    keys: KeyFile | None = request.app.state.keys
+    key = keys.find(given(request.headers)) if keys else None
+    return Session(needs_key=keys is not None, role=key.role if key else None)
 
 
 @router.post("", status_code=204)

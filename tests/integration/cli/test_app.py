@@ -47,6 +47,7 @@ COMMANDS = [
     "snapshot",
     "serve",
     "keys",
+    "judgements",
     "migrate",
     "rollback",
     "erase",

@@ -16,6 +16,8 @@ from clip_assets.index import erasure as database
 from clip_assets.index import integrity, load, tables
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
+from clip_assets.judgements import judgements
+from clip_assets.judgements.judgements import HumanJudgement
 from clip_assets.lake.lake import Lake
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob
@@ -41,6 +43,10 @@ def erase_one(connection: psycopg.Connection, photos: Photos) -> Receipt:
     return receipt
 
 
+def _said(text: str, image: str, image_id: str) -> HumanJudgement:
+    return HumanJudgement(COLLECTION, text, image, image_id, True, "ann", judgements.now())
+
+
 def _found(connection: psycopg.Connection, query: str, *values: object) -> set[str]:
     return {row[0] for row in connection.execute(query, values)}
 
@@ -48,12 +54,16 @@ def _found(connection: psycopg.Connection, query: str, *values: object) -> set[s
 def test_an_erased_image_is_gone_from_every_answer(
     connection: psycopg.Connection, photos: Photos
 ) -> None:
-    """It is gone from search, lookup by id, SQL views and functions, and thumbnails."""
+    """It is gone from search, lookup by id, SQL views and functions, thumbnails and judgements."""
     live = search.live(connection)
     vector = search.vector_of(connection, live, ERASED)
     assert vector is not None
     assert {hit.image_id for hit in search.search(connection, live, vector, 2).hits} == GONE
+    said = [_said("", ERASED, OTHER), _said("x", "", COPY), _said("x", "", OTHER)]
+    judgements.record(connection, said)
     receipt = erase_one(connection, photos)
+    kept = judgements.listed(connection, COLLECTION)
+    assert [(one.query, one.image_id) for one in kept] == [(("x", ""), OTHER)]
     found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES).hits}
     assert len(found) == IMAGES - 2
     assert not found & GONE

@@ -135,7 +135,7 @@ def test_eight_at_once(empty: str) -> None:
 FILES = """
 SELECT relname, oid, relfilenode FROM pg_class WHERE relkind IN ('r', 'i')
 AND relnamespace = 'clip_assets'::regnamespace
-AND relname !~ '^(applied_schema|migration|owner)' ORDER BY 1
+AND relname !~ '^(applied_schema|migration|owner|human_judgement)' ORDER BY 1
 """
 ROWS = [
     "SELECT index_id, slug, identity, spec, dim, vector_type FROM clip_assets.index ORDER BY 1",

@@ -18,7 +18,8 @@ def at_4(database: str) -> str:
         connection.execute(
             "ALTER TABLE clip_assets.release DROP COLUMN replaced, DROP COLUMN taken_back_at; "
             "ALTER TABLE clip_assets.index DROP COLUMN columns; "
-            "DROP TABLE clip_assets.owner; DELETE FROM clip_assets.migration WHERE number > 4"
+            "DROP TABLE clip_assets.owner, clip_assets.human_judgement; "
+            "DELETE FROM clip_assets.migration WHERE number > 4"
         )
         connection.execute(
             "INSERT INTO clip_assets.index (collection, slug, identity_key, identity, spec, dim) "

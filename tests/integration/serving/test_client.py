@@ -67,7 +67,7 @@ def test_the_service_does_what_its_document_says(searchable: Searchable) -> None
     types and shapes."""
     api = schemathesis.openapi.from_url(f"{searchable.url}/openapi.json")
     operations = [found.ok() for found in api.get_all_operations()]
-    assert len(operations) >= 17
+    assert len(operations) >= 20
     for operation in operations:
 
         @given(case=operation.as_strategy())

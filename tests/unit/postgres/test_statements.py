@@ -12,6 +12,7 @@ from clip_assets.search.conditions import Conditions
 ROOMS = {
     "index": ("statements.sql", "erasure.sql"),
     "judge": ("statements.sql",),
+    "judgements": ("statements.sql",),
     "release": ("statements.sql",),
     "search": ("statements.sql",),
     "snapshot": ("statements.sql",),

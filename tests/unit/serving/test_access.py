@@ -60,15 +60,15 @@ def test_a_key_opens_what_its_role_may(client: TestClient, keys: KeyFile) -> Non
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     admin = _bearer(keys.add("b", "admin"))
     assert client.delete("/v1/images/a", headers=admin).status_code not in (401, 403)
-    assert needed("POST", "/v1/judgements") == "judge"
-    assert needed("GET", "/v1/judgements") == needed("POST", "/v1/search") == "search"
+    assert needed("POST", "/v1/judgements") == needed("GET", "/v1/judgements") == "judge"
+    assert needed("POST", "/v1/search") == "search"
 
 
 def test_the_page_keeps_its_key_in_a_cookie(client: TestClient, keys: KeyFile) -> None:
     """Scripts cannot read it, and other sites' requests do not carry it; a revoked key is refused
     at the next request."""
     key = keys.add("a", "search")
-    assert client.get("/v1/session").json() == {"needs_key": True}
+    assert client.get("/v1/session").json() == {"needs_key": True, "role": None}
     wrong = client.post("/v1/session", json={"key": "clip_a_b"})
     assert (wrong.status_code, wrong.json()["code"]) == (401, "unauthenticated")
     answer = client.post("/v1/session", json={"key": key})
@@ -76,6 +76,7 @@ def test_the_page_keeps_its_key_in_a_cookie(client: TestClient, keys: KeyFile) -
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {
         part.strip() for part in answer.headers["set-cookie"].split(";")
     }
+    assert client.get("/v1/session").json() == {"needs_key": True, "role": "search"}
     assert client.get("/v1/release").status_code == 503
     keys.revoke(keys.keys()[0].id)
     assert client.get("/v1/release").status_code == 401
