@@ -21,6 +21,10 @@ class ObjectRefusedError(StoreError, PermissionError):
     """The store refuses this one object: it is archived, or a policy denies access to it."""
 
 
+class UnansweredError(StoreError, TimeoutError):
+    """The store gives no answer about one object. It may answer about others."""
+
+
 class ModelError(ClipAssetsError):
     """The model cannot be loaded, or is not the requested one."""
 

@@ -4,7 +4,7 @@ Each commit is loaded exactly once, even if several processes run this repeatedl
 lock the ledger's digest decides, and rows and ledger change in the same transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -93,6 +93,7 @@ def reconcile(
     there = tables.ledger(connection, index)
     changed = _changed(newest, there)
     load_all(connection, objects, index, changed)
+    _remove_lost(connection, index, [shard for shard in there if shard not in newest])
     return Reconciled(
         index,
         None if index.index_id == before.index_id else tables.table_name(before.index_id),
@@ -137,6 +138,16 @@ def load_shard(
             },
         )
         erasure.forget(connection, index.collection, {index.index_id: index.vectors})
+
+
+def _remove_lost(connection: psycopg.Connection, index: Index, absent: Sequence[str]) -> None:
+    """Remove the rows of shards whose data was lost and made anew without them (`owner.claim`)."""
+    loaded = tables.ledger(connection, index)
+    lost = {"index_id": index.index_id, "shards": [s for s in absent if not loaded[s].commit_path]}
+    if lost["shards"]:
+        with connection.transaction():
+            connection.execute(statement("delete_shards", table=index.table), lost)
+            connection.execute(statement("forget_shards"), lost)
 
 
 def _all_loaded(connection: psycopg.Connection, spec: IndexSpec, current: dict[str, str]) -> bool:

@@ -34,7 +34,7 @@ def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> 
     """Check that the collection's index is made of this data; whoever comes first owns it.
 
     Call it before anything else is written. Raises DatabaseError if the index is made of other
-    data, or as `require_schema`.
+    data, or as `require_schema`. Data that was lost is succeeded by what is made anew at its place.
     """
     require_schema(connection, collection)
     own = {
@@ -49,13 +49,32 @@ def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> 
             connection.execute(statement("claim"), own)
         owner = owners.execute(statement("owner"), own).fetchone()
         assert owner is not None, "it was there or was added"
-        if owner.data_id != own["data_id"]:
+        if owner.data_id == own["data_id"]:
+            if owner.uri != own["uri"]:
+                connection.execute(statement("move_owner"), own)
+        elif owner.uri != own["uri"]:
             raise DatabaseError(
                 f"{collection} in this database is the index of the data at {owner.uri}, not of "
                 f"that at {own['uri']}: {_REMEDY}."
             )
-        if owner.uri != own["uri"]:
-            connection.execute(statement("move_owner"), own)
+        elif _on_this_machine(connection, objects):
+            connection.execute(statement("succeed_owner"), own)
+            connection.execute(statement("lose_commits"), own)
+        else:
+            raise DatabaseError(
+                f"{collection} in this database is the index of other data than that at "
+                f"{own['uri']}, which was made anew or is of another machine: restore the data, "
+                f"{_REMEDY}."
+            )
+
+
+def _on_this_machine(connection: psycopg.Connection, objects: Objects) -> bool:
+    """Whether the data that was at this address is lost, and what is there now its successor.
+
+    Another machine may have other data at the same path, but does not reach the server by its
+    socket.
+    """
+    return objects.folder is not None and connection.info.host.startswith("/")
 
 
 def _require_loaded_from(connection: psycopg.Connection, objects: Objects, collection: str) -> None:

@@ -137,6 +137,9 @@ DELETE FROM clip_assets.{table} WHERE shard = %(shard)s;
 -- name: delete_shards
 DELETE FROM clip_assets.{table} WHERE shard = ANY(%(shards)s);
 
+-- name: forget_shards
+DELETE FROM clip_assets.ledger WHERE index_id = %(index_id)s AND shard = ANY(%(shards)s);
+
 -- name: mark_damaged
 -- No commit has this digest, so the shards are loaded again. Their ledger rows stay: searches join them.
 UPDATE clip_assets.ledger SET digest = '' WHERE index_id = %(index_id)s AND shard = ANY(%(shards)s);

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from clip_assets.errors import SourceError
+from clip_assets.errors import SourceError, StoreError
 from clip_assets.source.kinds import hidden
 from clip_assets.store.objects import Entry, Objects, local_entry
 
@@ -38,6 +38,8 @@ def entries(
             yield from _walk(objects.folder, skipped, follow_links=follow_links)
         else:
             yield from _visible(objects, skipped)
+    except StoreError:
+        raise
     except OSError as error:
         raise SourceError(
             f"Cannot list {objects.root} ({error}). Make it readable for this user."

@@ -43,7 +43,7 @@ class LocalFiles:
         return self._objects.uri(path)
 
     def open(self, entry: Entry) -> IO[bytes]:
-        return Path(self.uri(entry.path)).open("rb")
+        return self._objects.open(entry.path)
 
     def fetch(self, path: str) -> tuple[Path, str]:
         try:

@@ -9,7 +9,8 @@ from clip_assets.source.config import NOTHING, FolderConfig, Knowledge
 from clip_assets.source.entries import entries, refuse_missing
 from clip_assets.source.kinds import HEAD, IMAGES, TABLES, image_format, of_name
 from clip_assets.source.metadata import Metadata
-from clip_assets.source.reading import LARGEST, in_order, path_below, readable
+from clip_assets.source.ordered import in_order
+from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.store.objects import Entry, Objects, is_remote
 
 
@@ -63,7 +64,7 @@ class Folder:
         return self._objects.get(path, limit=table.LARGEST)
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        return in_order(self._bytes, refs)
+        return in_order(self._bytes, refs, late=late)
 
     def _kind(self, entry: Entry) -> str:
         return of_name(entry.path, self._extensions, others=self._others)

@@ -10,7 +10,6 @@ import httpx
 from huggingface_hub import HfApi, get_session, get_token, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
@@ -19,6 +18,7 @@ from huggingface_hub.errors import (
 
 from clip_assets.errors import SourceError
 from clip_assets.settings import Settings
+from clip_assets.source.patience import patiently, refusal
 from clip_assets.source.ranged import Ranged
 from clip_assets.store.objects import Entry
 
@@ -40,8 +40,14 @@ class HubFiles:
 
     def list(self, skipped: Counter[str]) -> Iterator[Entry]:
         with _explained(self._dataset, self._revision):
-            info = self._api.dataset_info(
-                self._dataset, revision=self._revision, files_metadata=True, timeout=TIMEOUT
+            info = patiently(
+                partial(
+                    self._api.dataset_info,
+                    self._dataset,
+                    revision=self._revision,
+                    files_metadata=True,
+                    timeout=TIMEOUT,
+                )
             )
         for file in info.siblings or []:
             tag = file.lfs.sha256 if file.lfs else file.blob_id
@@ -55,16 +61,22 @@ class HubFiles:
 
     def fetch(self, path: str) -> tuple[Path, str]:
         with _explained(self._dataset, self._revision):
-            name = self._api.hf_hub_download(
+            name = patiently(partial(self._downloaded, path))
+        # The cache stores each content once, named by its hash; `name` is a symlink to it.
+        link = Path(name)
+        return link, link.resolve().name if link.is_symlink() else ""
+
+    def _downloaded(self, path: str) -> str:
+        try:
+            return self._api.hf_hub_download(
                 self._dataset,
                 path,
                 repo_type="dataset",
                 revision=self._revision,
                 etag_timeout=TIMEOUT,
             )
-        # The cache stores each content once, named by its hash; `name` is a symlink to it.
-        link = Path(name)
-        return link, link.resolve().name if link.is_symlink() else ""
+        except httpx.ReadTimeout as error:  # the hub answered before it began to send
+            raise _StalledError("the hub stopped sending the file") from error
 
     def _range(self, path: str, offset: int, size: int) -> bytes:
         url = hf_hub_url(
@@ -78,35 +90,61 @@ class HubFiles:
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
         with _explained(self._dataset, self._revision):
-            answer = get_session().get(url, headers=headers, timeout=TIMEOUT)
-            hf_raise_for_status(answer)
+            answer = patiently(partial(_got, url, headers))
         whole = answer.status_code == 200  # a server may ignore the range and send everything
         return answer.content[offset : offset + size] if whole else answer.content
 
 
+class _StalledError(TimeoutError):
+    """One file is not sent. Others may be."""
+
+
+def _got(url: str, headers: dict[str, str]) -> httpx.Response:
+    try:
+        answer = get_session().get(url, headers=headers, timeout=TIMEOUT)
+    except httpx.ReadTimeout as error:
+        raise _StalledError(f"the hub sent nothing for {TIMEOUT:.0f} s") from error
+    hf_raise_for_status(answer)
+    return answer
+
+
 @contextmanager
 def _explained(dataset: str, revision: str) -> Iterator[None]:
-    """Turns the hub's errors into one sentence with a remedy; a missing file stays an OSError."""
+    """Turns the hub's errors into one sentence with a remedy.
+
+    Those of one file, which is missing or not sent, stay OSErrors.
+    """
     try:
         yield
     except RemoteEntryNotFoundError as error:
         raise FileNotFoundError("no such file") from error
+    except _StalledError:
+        raise
     except (httpx.HTTPError, OSError, HFValidationError) as error:
         raise SourceError(_sentence(error, dataset, revision)) from error
 
 
 def _sentence(error: Exception, dataset: str, revision: str) -> str:
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, GatedRepoError):
-        return f"{dataset} is gated: accept the terms on its page, then {_REMEDY}."
-    if isinstance(error, RepositoryNotFoundError):
-        return f"{dataset} is not on the hub, or is private: check the name, or {_REMEDY}."
+    refused = refusal(error)
+    status = refused.response.status_code if refused else None
+    known = {
+        GatedRepoError: f"{dataset} is gated: accept the terms on its page, then {_REMEDY}.",
+        RepositoryNotFoundError: f"{dataset} is not on the hub, or is private: check the name, or "
+        f"{_REMEDY}.",
+        RevisionNotFoundError: f"{dataset} has no revision {revision!r}: set `revision` to one it "
+        "has.",
+        HFValidationError: f"{dataset!r} is neither a local folder nor a hub id of the form "
+        "org/name.",
+    }
+    if sentence := next((say for kind, say in known.items() if isinstance(error, kind)), None):
+        return sentence
     if status in (401, 403):
         return f"The hub denies access to {dataset}: {_REMEDY}."
-    if isinstance(error, RevisionNotFoundError):
-        return f"{dataset} has no revision {revision!r}: set `revision` to one it has."
-    if isinstance(error, HFValidationError):
-        return f"{dataset!r} is neither a local folder nor a hub id of the form org/name."
+    if status == 429:
+        return (
+            f"The hub allows no more requests for {dataset} at present: run again later, or "
+            f"{_REMEDY}, which raises the limit."
+        )
     return (
         f"Cannot reach the Hugging Face hub for {dataset} ({str(error)[:200]}). Check the "
         "network, or set `dataset` to a folder with a local copy."

@@ -1,6 +1,6 @@
 """Opens the source that a collection's `source:` block describes."""
 
-from clip_assets.errors import SourceError
+from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import SourceConfig
 from clip_assets.source.checked import Checked
 from clip_assets.source.config import (
@@ -50,6 +50,8 @@ def _table(source: Folder | WebDataset | HuggingFace, config: TableConfig) -> tu
             root, _, name = address.rpartition("/")
             return Table(address, Objects(root or "/").get(name, limit=LARGEST), config.image), ""
         data = source.beside(address)
+    except StoreError:
+        raise
     except OSError as error:
         raise SourceError(
             f"{config.origin} cannot be read ({error.strerror or error}). It is looked for below "

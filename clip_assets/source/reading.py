@@ -1,43 +1,16 @@
-"""Reads many objects in parallel and returns them in order."""
+"""What a source needs to read one object: its path, and the reason if that fails."""
 
 import errno
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from clip_assets.errors import ObjectRefusedError, SourceError
-from clip_assets.source import DamagedError
+from clip_assets.errors import ObjectRefusedError, SourceError, UnansweredError
+from clip_assets.source import DamagedError, ImageRef
+from clip_assets.source.ordered import DEADLINE
 from clip_assets.store.objects import Objects
 
 # Protects memory; far above what the decoder accepts. A stray 40 GB file among the images must
 # become a reject instead of exhausting the machine.
 LARGEST = 256 << 20
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int = 16, ahead: int = 32
-) -> Iterator[Result]:
-    """Results of `work` in the order of `items`, computed by threads at most `ahead` items early.
-
-    An exception is raised at its item's position. Closing the iterator cancels work that has not
-    started.
-    """
-    with ThreadPoolExecutor(threads, thread_name_prefix="source") as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 class Rooted(Protocol):
@@ -59,8 +32,13 @@ def path_below(files: Rooted, uri: str) -> str:
 def readable(objects: Objects, error: OSError) -> OSError:
     """The error reduced to a short reason for a reject.
 
-    Raises SourceError instead if the whole folder is gone: then no single image is at fault.
+    Raises instead, because no single image is at fault, SourceError if the whole folder is gone,
+    and UnansweredError if the store answers nothing at all.
     """
+    if isinstance(error, UnansweredError):
+        if not objects.answers():
+            raise error
+        return TimeoutError("the store does not send it")
     if objects.folder and not objects.folder.is_dir():
         raise SourceError(
             f"{objects.root} is gone. Mount or restore it, then run again."
@@ -74,3 +52,8 @@ def readable(objects: Objects, error: OSError) -> OSError:
     if isinstance(error, ObjectRefusedError):
         return PermissionError(str(error).rpartition(": ")[2])
     return OSError(error.strerror.lower() if error.strerror else str(error))
+
+
+def late(_: ImageRef) -> OSError:
+    """The error of an image that is still being read at the deadline."""
+    return TimeoutError(f"reading it has not ended after {DEADLINE:.0f} s")

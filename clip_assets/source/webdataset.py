@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import IO, Any, TypeVar
 
-from clip_assets.errors import SourceError
+from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import DamagedError, ImageRef, caption, pattern, table
 from clip_assets.source.config import NOTHING, Knowledge, WebDatasetConfig
 from clip_assets.source.entries import HIDDEN, entries, refuse_missing
 from clip_assets.source.kinds import HEAD, hidden, image_format, of_name
+from clip_assets.source.ordered import in_order
 from clip_assets.source.packed import compressed, unpacked, without_suffix
 from clip_assets.source.ranged import Ranged
-from clip_assets.source.reading import LARGEST, in_order, path_below, readable
+from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.tar import Member, members
 from clip_assets.source.tar_index import Found, TarIndex
 from clip_assets.store.objects import Entry, Objects, is_remote, local_path
@@ -71,7 +72,7 @@ class WebDataset:
             except OSError as error:
                 return readable(self._objects, error)
 
-        return in_order(one, refs)
+        return in_order(one, refs, late=late)
 
     def _tars(self) -> Iterator[Entry]:
         if self._only:
@@ -217,7 +218,7 @@ def _opened(objects: Objects, tar: Entry) -> IO[bytes] | Ranged:
         return unpacked(objects, tar).open("rb")
     if not objects.folder:
         return Ranged(partial(objects.get_range, tar.path), tar.size)
-    return (objects.folder / tar.path).open("rb")
+    return objects.open(tar.path)
 
 
 def _bytes(objects: Objects, ref: ImageRef, tar: Entry) -> bytes:
@@ -252,3 +253,7 @@ def _existing(objects: Objects, path: str) -> Entry:
         raise SourceError(
             f"{objects.uri(path)} does not exist. Check `uri` in the collection's YAML."
         ) from error
+    except StoreError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{objects.uri(path)} cannot be read ({error}).") from error

@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import obstore
 from obstore.exceptions import (
@@ -24,13 +25,14 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from clip_assets.errors import ObjectRefusedError, StoreError
+from clip_assets.errors import ObjectRefusedError, StoreError, UnansweredError
 from clip_assets.store import aws, credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
 TEMPORARY = ".tmp-"
+TIMEOUT = 120  # seconds of one request, with its answer
 # obstore distinguishes these by text only. The last three are the clouds' metadata services,
 # which are tried when no other credentials are set.
 _NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
@@ -80,7 +82,8 @@ class Objects:
     """The objects below one root URI.
 
     Raises FileNotFoundError for a missing object, and StoreError for anything else that goes
-    wrong: an unknown scheme, missing credentials, a missing bucket, an error of the store.
+    wrong: an unknown scheme, missing credentials, a missing bucket, an error of the store. Of these
+    ObjectRefusedError and UnansweredError are about one object.
     """
 
     def __init__(self, root: str) -> None:
@@ -95,9 +98,10 @@ class Objects:
             self.folder: Path | None = None
             with _explained(self.root):
                 self._store = from_url(
-                    self.root,
+                    _quoted(self.root),
                     client_options=client_options(),
-                    retry_config={"max_retries": 4},
+                    # With the time of the last request, still within the deadline of one image.
+                    retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=TIMEOUT)},
                     **_credentials(self.root),
                 )
         else:
@@ -152,7 +156,10 @@ class Objects:
     def stat(self, path: str) -> Entry:
         """Size and version tag of one object, as `list` returns them."""
         if self.folder:
-            return local_entry(path, (self.folder / path).stat())
+            status = (self.folder / path).stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("not a regular file")
+            return local_entry(path, status)
         with _explained(self.uri(path)):
             try:
                 meta = obstore.head(self._store, path)
@@ -168,6 +175,11 @@ class Objects:
                 return file.read(size)
         with _explained(self.uri(path)):
             return bytes(obstore.get_range(self._store, path, start=offset, length=size))
+
+    def open(self, path: str) -> IO[bytes]:
+        """A local file, for random access. Raises OSError at once if it is a pipe or a device."""
+        assert self.folder, "only for a local folder"
+        return _regular(self.folder / path)
 
     @contextmanager
     def on_disk(self, path: str) -> Iterator[Path]:
@@ -233,6 +245,16 @@ class Objects:
                 return False
         return True
 
+    def answers(self) -> bool:
+        """Whether the store answers at all, if only that there is no such object."""
+        try:
+            self.exists(f"{TEMPORARY}answer")
+        except UnansweredError:
+            return False
+        except StoreError:  # a refusal is an answer
+            return True
+        return True
+
     def _list_folder(self, prefix: str) -> Iterator[Entry]:
         assert self.folder
         for parent, folders, names in os.walk(self.folder / prefix, onerror=_raise_unless_gone):
@@ -250,7 +272,14 @@ class Objects:
 def client_options() -> "ClientConfig":
     """Client options for a store. Only an S3-compatible server at http:// is unencrypted."""
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return {"allow_http": plain, "timeout": "120s"}
+    return {"allow_http": plain, "timeout": f"{TIMEOUT}s"}
+
+
+def _quoted(root: str) -> str:
+    """The address as a URL: what URLs give a meaning, such as `%`, means itself in a key."""
+    scheme, _, rest = root.partition("://")
+    bucket, slash, prefix = rest.partition("/")
+    return f"{scheme}://{bucket}{slash}{quote(prefix)}"
 
 
 def _credentials(root: str) -> dict[str, Any]:
@@ -258,14 +287,14 @@ def _credentials(root: str) -> dict[str, Any]:
     return {"credential_provider": provider} if provider else {}
 
 
-@contextmanager
-def _regular(path: Path) -> Iterator[IO[bytes]]:
+def _regular(path: Path) -> IO[bytes]:
     """The file, opened; a named pipe or a device is refused instead of waited for."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("not a regular file")
-        yield file
+    file = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise OSError("not a regular file")
+    return file
 
 
 def _refuse_larger(size: int, limit: int | None) -> None:
@@ -360,4 +389,5 @@ def _explained(uri: str) -> Iterator[None]:
             remedy = f"No usable credentials. Looked for {credentials.looked_for(uri)}."
         else:
             remedy = "Check the address and the network, then run again."
+            raise UnansweredError(f"{uri}: {remedy} ({text[:300]})") from error
         raise StoreError(f"{uri}: {remedy} ({text[:300]})") from error

@@ -14,7 +14,7 @@ from clip_assets import catalog
 from clip_assets.cli.app import app
 from clip_assets.erasure import erase
 from clip_assets.errors import DatabaseError, StoreError
-from clip_assets.index import owner
+from clip_assets.index import owner, tables
 from clip_assets.judge.judgement import Wanted
 from clip_assets.judge.update import update_index
 from clip_assets.release.update import ReleaseSpec, publish_and_retire
@@ -105,6 +105,26 @@ def test_moved_data_is_the_same_data(
     assert reconcile(connection, moved).unchanged == moved.shards
     address = connection.execute("SELECT uri FROM clip_assets.owner").fetchone()
     assert address == (str(tmp_path / "moved"),)
+
+
+def test_lost_data_is_succeeded_by_what_is_made_anew(
+    connection: psycopg.Connection, released: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same path of the same machine the index is brought up to date; images that are gone
+    do not stay. A server that other machines reach may be theirs, so there it is refused."""
+    folder = released.objects.folder
+    assert folder
+    reconcile(connection, released)
+    shutil.rmtree(folder)
+    anew = Made(Objects(str(folder)))
+    anew.add("00000", version=9)
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, "_on_this_machine", lambda *_: False)
+        with pytest.raises(DatabaseError, match="made anew or is of another machine: restore"):
+            reconcile(connection, anew)
+    index = reconcile(connection, anew).index
+    shards = f"SELECT DISTINCT shard FROM clip_assets.{tables.table_name(index.index_id)}"
+    assert connection.execute(shards).fetchall() == [("00000",)]  # type: ignore[arg-type]
 
 
 def test_a_database_from_before_is_claimed_by_its_data(

@@ -1,7 +1,9 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
@@ -12,9 +14,10 @@ from moto.server import ThreadedMotoServer
 from obstore.exceptions import PermissionDeniedError
 
 from clip_assets.errors import StoreError
-from clip_assets.source import DamagedError, Source
+from clip_assets.source import DamagedError, ImageRef, Source
 from clip_assets.source.config import FolderConfig, WebDatasetConfig
 from clip_assets.source.open import open_source
+from clip_assets.store import objects
 
 Bucket = Any
 
@@ -83,6 +86,24 @@ def test_a_bucket_prefix_is_read_like_a_folder(bucket: Bucket) -> None:
     assert refs[0].uri == "s3://photos/set/a b/ü%41#?+.JPG"
     read = dict(zip([ref.image_id for ref in refs], source.read(refs), strict=True))
     assert [read[name] for name in ("a b/ü%41#?+.JPG", "b.jpg", "empty.png")] == [b"a", b"b", b""]
+
+
+@pytest.mark.parametrize("prefix", ["50%25 off", "100%", "a#b?c=d&e", "ü é", "[x]{1}"])
+def test_an_address_means_what_it_says(bucket: Bucket, prefix: str) -> None:
+    """What URLs give a meaning is a part of the name, as the store's own tools have it."""
+    _filled(bucket, {f"{prefix}/a%2Fb.jpg": b"a", "50% off/other.jpg": b"b"})
+    source = _folder(f"s3://photos/{prefix}")
+    (ref,) = source.list()
+    assert (ref.image_id, ref.uri) == ("a%2Fb.jpg", f"s3://photos/{prefix}/a%2Fb.jpg")
+    assert list(source.read([ref])) == [b"a"]
+
+
+def test_a_prefix_that_begins_another(bucket: Bucket) -> None:
+    """`photos` is not `photos2`, also where odd keys are listed in another way."""
+    _filled(bucket, {"set/a.jpg": b"a", "set2/b.jpg": b"b", "set.jpg": b"c"})
+    assert [ref.image_id for ref in _folder().list()] == ["a.jpg"]
+    _filled(bucket, {"set//odd.jpg": b"d", "set2//odd.jpg": b"e"})
+    assert [ref.image_id for ref in _folder().list()] == ["/odd.jpg", "a.jpg"]
 
 
 def test_tars_in_a_bucket_are_read_by_ranges(bucket: Bucket) -> None:
@@ -180,6 +201,60 @@ def test_an_odd_key_costs_itself_only(bucket: Bucket, key: str) -> None:
     (odd,) = [ref for ref in refs if ref.fault]
     assert odd.image_id == key.removeprefix("set/")
     assert odd.fault and "copy it to a plain key" in odd.fault
+
+
+class _Stalled(BaseHTTPRequestHandler):
+    """A store that answers, but never sends one of its objects."""
+
+    released: Event
+
+    def do_GET(self) -> None:
+        if self.path.endswith("b.jpg"):
+            self.released.wait(600)
+        found = self.path.endswith((".jpg", ".JPG"))
+        self.send_response(200 if found else 404)
+        self.send_header("content-length", "1")
+        self.send_header("etag", '"x"')
+        self.send_header("last-modified", "Fri, 27 Nov 2026 10:00:00 GMT")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(b"x")
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def stalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    released = Event()
+    handler = type("Handler", (_Stalled,), {"released": released})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(objects, "TIMEOUT", 1)
+    yield "s3://photos/set"
+    released.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_object_that_is_never_sent_costs_itself_only(stalled: str) -> None:
+    """A store that answers about others is not blamed; the image is read again later."""
+    refs = [ImageRef(name, f"{stalled}/{name}", "x") for name in ("a.jpg", "b.jpg", "c.jpg")]
+    first, never, last = _folder(stalled).read(refs)
+    assert (first, last) == (b"x", b"x")
+    assert isinstance(never, OSError) and not isinstance(never, DamagedError)
+    assert str(never) == "the store does not send it"
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_store_that_answers_nothing_ends_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then no image is marked: the error names the address and what to check."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match="Check the address and the network"):
+        list(_folder().read([ImageRef("a.jpg", "s3://photos/set/a.jpg", "x")]))
 
 
 def test_an_archived_object_is_one_unreadable_image(bucket: Bucket) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub import constants
 
 from clip_assets.errors import SourceError
-from clip_assets.source import Source
+from clip_assets.source import DamagedError, Source, patience
 from clip_assets.source.config import HuggingFaceConfig
 from clip_assets.source.open import open_source
 
@@ -33,8 +33,15 @@ class Hub:
 
     files: dict[str, bytes]
     asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """Refusals that the next requests get."""
+    stalled: str = ""
+    """The file that is never sent, until `ended`."""
+    ended: Event = field(default_factory=Event)
 
     def answer(self, path: str, name: str, revision: str) -> tuple[int, dict[str, str], bytes]:
+        if self.busy:
+            return *self.busy.pop(0), b""
         refusals = {"org/gated": (403, "GatedRepo"), "org/broken": (500, "")}
         status, code = refusals.get(name, (401, "RepoNotFound"))
         if name == "org/photos":
@@ -90,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
+            if self.hub.stalled and self.path.endswith(self.hub.stalled):
+                self.hub.ended.wait(600)
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None: ...
@@ -122,6 +131,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     yield held
+    held.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -173,6 +183,58 @@ def test_a_removed_file_rejects_its_rows(hub: Hub) -> None:
     assert [str(error) for error in source.read(refs)] == ["no such file"] * 2
 
 
+WAITS = [
+    (429, {"retry-after": "7"}),
+    (429, {"ratelimit": '"api";r=0;t=55', "ratelimit-policy": '"fixed window";"api";q=500;w=300'}),
+    (503, {}),
+]
+
+
+def test_the_hub_is_waited_for_as_it_asks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """429 and 503 while listing, reading ranges and downloading cost time, and no image."""
+    waited: list[float] = []
+    monkeypatch.setattr(patience.time, "sleep", waited.append)
+    source = _source()
+    hub.busy = [*WAITS]
+    refs = list(source.list())
+    assert (len(refs), waited) == (200, [7.0, 56.0, 1.0])
+    hub.busy = [*WAITS]
+    assert [len(data) for data in source.read(refs[:2]) if isinstance(data, bytes)] == [12800] * 2
+    assert 56.0 in waited[3:], "the hub's own client waits for downloads, unless they need longer"
+
+
+def test_a_hub_that_stays_busy_is_an_error(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for at most a quarter of an hour, then the remedy is named."""
+    waited: list[float] = []
+    monkeypatch.setattr(patience.time, "sleep", waited.append)
+    hub.busy = [(429, {"retry-after": "400"})] * 9
+    with pytest.raises(SourceError, match=r"no more requests .* run again later, or set HF_TOKEN"):
+        list(_source().list())
+    assert waited == [400.0, 400.0]
+
+
+def test_a_file_that_is_never_sent_costs_its_own_rows(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images of other files are listed and read; those of this one are read again later."""
+    other = "data/train-00001-of-00002.parquet"
+    hub.files[other] = hub.files[SHARD]
+    source = open_source(HuggingFaceConfig(type="huggingface", dataset="org/photos"))
+    refs = list(source.list())
+    hub.stalled = SHARD
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    never, read = source.read([refs[0], refs[-1]])
+    assert isinstance(never, OSError) and not isinstance(never, DamagedError)
+    assert str(never) == "the hub stopped sending the file"
+    assert isinstance(read, bytes)
+    monkeypatch.setattr("clip_assets.source.hub.TIMEOUT", 0.3)
+    first, *others = source.list()
+    assert first.image_id == "data/train-00000-of-00001/" and first.fault
+    assert "the hub sent nothing" in first.fault
+    assert len(others) == 200
+
+
 @pytest.mark.parametrize(
     ("dataset", "revision", "said"),
     [
@@ -188,8 +250,11 @@ def test_a_removed_file_rejects_its_rows(hub: Hub) -> None:
     ],
 )
 @pytest.mark.usefixtures("hub")
-def test_each_refusal_names_its_remedy(dataset: str, revision: str, said: str) -> None:
+def test_each_refusal_names_its_remedy(
+    dataset: str, revision: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gated, private, misspelt and broken datasets each get their own message."""
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     with pytest.raises(SourceError, match=said):
         list(_source(dataset, revision).list())
 
