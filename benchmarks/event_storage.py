@@ -1,35 +1,50 @@
-"""What Dagster's sqlite storage grows by: per shard and pass, and on a day without changes.
+"""What Dagster's storage grows by: per shard and pass, and on a day without changes.
 
-    .venv/bin/python -m benchmarks.event_storage
+    .venv/bin/python -m benchmarks.event_storage            # about a minute
 
 Runs the real assets, checks and schedule over committed shards of made-up vectors with real
-thumbnails, under the `dagster.yaml` of the repository. The limits are the aims of this project:
-10 KB a shard and pass; 1 MB a day for a collection of 10,000 shards.
+thumbnails, under the instance files of the repository: sqlite, which keeps each event twice, and
+Postgres. The limits are the aims of this project: 10 KB a shard and pass; 1 MB a day for a
+collection of 10,000 shards. The peer is a Dagster asset without metadata, by as many shards a run.
 """
 
 import argparse
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
 
 from benchmarks.orchestration import committed
-from clip_assets.automation.batches import range_tags
+from clip_assets.automation.batches import batches, range_tags
+from clip_assets.collection import Collection
 from clip_assets.component.image_collection import ImageCollection
 from clip_assets.compute import ShardOutcome
 from clip_assets.dagster_private import create_run
 from clip_assets.node.job import EmbedJob
+from clip_assets.postgres import embedded
+from clip_assets.postgres.connect import connect
 from clip_assets.resources import Installation
 from clip_assets.source.config import FolderConfig
+from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_project import environment
 from tests.integration.support import Model
 
 PASS_LIMIT, DAY_LIMIT = 10_000, 1_000_000
+SHARDS_PER_RUN = Collection.model_fields["shards_per_run"].default
+# As long as the names of the default model: Dagster repeats them in each event.
+MODEL = Model("ViT-B-32-laion2b-s34b")
+SPENT = {
+    "seconds": 12.3,
+    "stage_seconds": {"fetch": 1.0, "decode": 20.0, "encode": 6.0, "write": 0.5},
+    "workers": {"fetch": 8, "decode": 2, "encode": 1, "write": 1},
+    "limited_by": "decode",
+    "images_encoded": 24,
+}
 HIDDEN = "hidden"
 
 
@@ -41,62 +56,92 @@ class Commits(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> Iterator[ShardOutcome]:
         del context
         assert objects.folder
-        (objects.folder / HIDDEN).rename(objects.folder / paths.EMBEDDINGS)
         for shard in job.shards:
+            ready = objects.folder / paths.embeddings(MODEL.spec.slug, shard)
+            ready.parent.mkdir(parents=True, exist_ok=True)
+            (objects.folder / HIDDEN / ready.relative_to(objects.folder)).rename(ready)
             yield ShardOutcome(shard, "committed", "")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shards", type=int, default=50)
+    parser.add_argument("--shards", type=int, default=2 * SHARDS_PER_RUN)
     shards = parser.parse_args().shards
     with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        os.environ |= environment(home, "postgresql://nobody@127.0.0.1:1/none")
-        collection = ImageCollection(
-            name="photos",
-            source=FolderConfig(uri="/nowhere"),
-            spec=Model().spec,
-            shards_per_run=shards,
-        )
-        data = home / "data/photos"
-        keys = committed(Objects(str(data)), "photos", shards)
-        (data / paths.EMBEDDINGS).rename(data / HIDDEN)
-        with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
-            instance.add_dynamic_partitions(collection.partitions_name, keys)
-            storage = home / "dagster"
-            for told in ("embedded", "unchanged"):
-                before = size(storage)
-                embed(instance, collection, keys)
-                each = (size(storage) - before) / shards
-                print(
-                    f"{told:<32}{each / 1000:8.1f} KB a shard and pass, "
-                    f"{each / PASS_LIMIT:.2f}x the limit",
-                    flush=True,
-                )
-            before = size(storage)
+        folder = Path(name)
+        folder.chmod(0o755)  # the embedded Postgres runs as another user
+        measure("sqlite", folder / "sqlite", "dagster.yaml", "", shards)
+        uri = embedded.start(folder / "postgres", cleanup_mode="delete").get_uri()
+        measure("postgres", folder / "on_postgres", "dagster.postgres.yaml", uri, shards)
+
+
+def measure(where: str, home: Path, instance_file: str, uri: str, shards: int) -> None:
+    """Print what this storage grows by; `uri` is that of a Postgres, or empty."""
+    address = uri.replace("postgresql://", "postgresql+psycopg2://")
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    os.environ |= environment(home, nowhere, instance_file, DAGSTER_PG_URL=address)
+    collection = ImageCollection(
+        name="photos", source=FolderConfig(uri="/nowhere"), spec=MODEL.spec
+    )
+    keys = prepared(home / "data/photos", shards)
+    size = _of_database(uri) if uri else _of_folder(home / "dagster")
+
+    def report(told: str, per: int, limit: int, work: Callable[[], None]) -> None:
+        before = size()
+        work()
+        grown = (size() - before) / per
+        print(f"{where:<10}{told:<34}{grown / 1000:8.1f} KB {grown / limit:8.2f}x the limit")
+
+    with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+        instance.add_dynamic_partitions(collection.partitions_name, keys)
+        plain(instance, collection, keys[:1])  # makes what is made once
+        report("a shard, bare asset", shards, PASS_LIMIT, lambda: plain(instance, collection, keys))
+        for told in ("a shard, embedded", "a shard, unchanged"):
+            report(told, shards, PASS_LIMIT, lambda: embed(instance, collection, keys))
+
+        def quiet_day() -> None:
             embed(instance, collection, keys[:1])
             verify(instance, collection)
-            day = size(storage) - before
-            print(
-                f"{'a day of quiet embeddings':<32}{day / 1000:8.1f} KB, whatever the number of "
-                f"shards, {day / DAY_LIMIT:.2f}x the limit"
-            )
+
+        report("a day without changes", 1, DAY_LIMIT, quiet_day)
 
 
-def embed(
-    instance: dg.DagsterInstance,
-    collection: ImageCollection,
-    keys: list[str],
-) -> None:
-    """One run of these shards."""
-    run_id = str(uuid.uuid4())
-    defs, tags = defs_of(collection), range_tags([keys[0], keys[-1]])
-    create_run(
-        instance, defs, collection.embeddings_key, run_id, location="benchmark", tags=tags
-    ).execute()
-    ended = instance.get_run_by_id(run_id)
-    assert ended and ended.is_success, ended
+def prepared(data: Path, shards: int) -> list[str]:
+    """Committed shards that no reader finds yet; returns their keys."""
+    objects = Objects(str(data))
+    keys = committed(objects, "photos", shards, MODEL)
+    for path in commits.newest(objects, MODEL.spec.slug).values():
+        commit = commits.read_path(objects, path).model_copy(update=SPENT)
+        objects.put(path, commit.model_dump_json().encode())
+    (data / HIDDEN).mkdir()
+    (data / paths.EMBEDDINGS).rename(data / HIDDEN / paths.EMBEDDINGS)
+    return keys
+
+
+def plain(instance: dg.DagsterInstance, collection: ImageCollection, keys: list[str]) -> None:
+    """Runs of an asset with a key as long as ours, and no more than its partitions."""
+
+    @dg.asset(
+        key=collection.embeddings_key.with_prefix("bare"),
+        partitions_def=collection.partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
+    )
+    def bare() -> None: ...
+
+    for batch in batches(keys, SHARDS_PER_RUN):
+        assert dg.materialize([bare], instance=instance, tags=range_tags(batch)).success
+
+
+def embed(instance: dg.DagsterInstance, collection: ImageCollection, keys: list[str]) -> None:
+    """Runs of these shards, as a backfill makes them."""
+    for batch in batches(keys, SHARDS_PER_RUN):
+        run_id = str(uuid.uuid4())
+        defs, tags = defs_of(collection), range_tags(batch)
+        create_run(
+            instance, defs, collection.embeddings_key, run_id, location="benchmark", tags=tags
+        ).execute()
+        ended = instance.get_run_by_id(run_id)
+        assert ended and ended.is_success, ended
 
 
 def verify(instance: dg.DagsterInstance, collection: ImageCollection) -> None:
@@ -117,13 +162,26 @@ def defs_of(collection: ImageCollection) -> dg.Definitions:
     )
 
 
-def size(folder: Path) -> int:
+def _of_folder(folder: Path) -> Callable[[], int]:
     """Bytes of all files below the folder, without what the runs printed."""
-    return sum(
+    return lambda: sum(
         path.stat().st_size
         for path in folder.rglob("*")
         if path.is_file() and path.suffix not in (".out", ".err")
     )
+
+
+def _of_database(uri: str) -> Callable[[], int]:
+    """Bytes of the database, without the space that is free again."""
+
+    def size() -> int:
+        with connect(uri) as connection:
+            connection.execute("VACUUM FULL")
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        assert row
+        return int(row[0])
+
+    return size
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ from clip_assets.store.objects import Objects
 from tests.acceptance.dagster_api import Dagster
 from tests.acceptance.dagster_project import PACKAGE, dg_dev, environment, write_project
 from tests.conftest import picture
-from tests.integration.support import Made, image_table
+from tests.integration.support import Made, Model, image_table
 
 AIM = 0.2
 SIZES = (Collection.model_fields["shards_per_run"].default, 200)
 IMAGES = 24  # per shard: enough for a full contact sheet
 IDLE_SECONDS = 30
+MADE_UP = Model()
 NOTHING = """
 import dagster as dg
 
@@ -83,9 +84,9 @@ def prepared(folder: Path, shards: int, env: dict[str, str]) -> Path:
     return project
 
 
-def committed(objects: Objects, collection: str, shards: int) -> list[str]:
+def committed(objects: Objects, collection: str, shards: int, model: Model = MADE_UP) -> list[str]:
     """Write a catalog of synthetic shards, each with its commit; returns their keys."""
-    made = Made(objects)
+    made = Made(objects, model)
     thumbnail = io.BytesIO()
     Image.open(io.BytesIO(picture(0))).resize((128, 128)).save(thumbnail, "WEBP")
     commits = []

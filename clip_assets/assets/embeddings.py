@@ -11,7 +11,7 @@ from pydantic import Field
 
 from clip_assets import catalog
 from clip_assets.assets.failures import told
-from clip_assets.assets.shard_metadata import Metadata, brief, column_schema, full
+from clip_assets.assets.shard_metadata import ROWS, Metadata, brief, column_schema, full
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome
@@ -90,8 +90,7 @@ def _renewed(
 
     A retry finds shards that this run, or the run it retries, has already made again.
     """
-    run = context.run
-    ours = {run.run_id, run.parent_run_id, run.root_run_id}
+    ours = _runs(context)
     made = {
         shard.shard: commits.read(objects, slug, shard.at)
         for shard in head.pick(context.partition_keys)
@@ -101,6 +100,12 @@ def _renewed(
         context.log.info(f"embedding again, from nothing: {', '.join(old)}")
         head = catalog.renew(objects, head, old)
     return head
+
+
+def _runs(context: dg.AssetExecutionContext) -> set[str | None]:
+    """Ids of this run and of those that it retries."""
+    run = context.run
+    return {run.run_id, run.parent_run_id, run.root_run_id}
 
 
 class _Clients(NamedTuple):
@@ -164,27 +169,29 @@ class _Run:
             return  # a recovered job reports committed shards again
         about = self.objects, self.head, self.collection.spec, outcome
         short = brief(*about)
-        ours = outcome.state == "committed" or short["made_by_run"] == self.context.run.run_id
+        ours = outcome.state == "committed" or short["made_by_run"] in _runs(self.context)
         if not ours:
             self.recorded[outcome.shard] = short  # unchanged: the event of its maker has the rest
             return
         self.recorded[outcome.shard] = full(*about)
-        if self.unfinished:
+        if self.unfinished and outcome.state == "committed":
             # Report each shard when it commits, so that a lost worker loses no results. In few
-            # words: Dagster adds an event for each shard at the run's end.
-            yield self._event(outcome.shard, short)
+            # words: Dagster adds an event for each shard at the run's end, and keeps both for good.
+            yield dg.AssetMaterialization(
+                self.collection.embeddings_key,
+                "Committed.",
+                metadata={ROWS: short[ROWS]},
+                partition=outcome.shard,
+            )
 
     def close(self) -> Iterator[dg.AssetMaterialization]:
         """Give Dagster what its event for each shard shall have; if the run fails, it has none."""
+        key = self.collection.embeddings_key
         for shard, metadata in self.recorded.items():
             if self.unfinished:
-                yield self._event(shard, metadata)
+                yield dg.AssetMaterialization(key, partition=shard, metadata=metadata)
             else:
                 self.context.add_asset_metadata(metadata, partition_key=shard)
-
-    def _event(self, shard: str, metadata: Metadata) -> dg.AssetMaterialization:
-        key = self.collection.embeddings_key
-        return dg.AssetMaterialization(key, partition=shard, metadata=metadata)
 
     def _job(self, due: list[str], named: list[str] | None = None) -> EmbedJob:
         """The job for these shards, named after `named`, else after all that were asked for."""

@@ -17,7 +17,7 @@ from clip_assets.store.objects import Objects
 _SIDE = 88
 _COLUMNS, _ROWS = 8, 2
 AT_MOST = _COLUMNS * _ROWS
-_STRIP_SIDE, _STRIP_QUALITY = 40, 40
+_STRIP_SIDE, _STRIP_QUALITY = 32, 30
 
 
 def sample(objects: Objects, commit: Commit) -> list[Image.Image]:
@@ -29,7 +29,7 @@ def sample(objects: Objects, commit: Commit) -> list[Image.Image]:
 
 
 def strip(pictures: Sequence[Image.Image]) -> str:
-    """Markdown with the first pictures in one row, about 2 KB; the UI loads no external images."""
+    """Markdown with the first pictures in one row, about 1 KB; the UI loads no external images."""
     if not pictures:
         return "_no image was embedded_"
     row = _grid(pictures[:_COLUMNS], _STRIP_SIDE)

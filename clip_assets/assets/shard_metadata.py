@@ -20,6 +20,8 @@ from clip_assets.store.objects import Objects
 
 Metadata = dict[str, Any]
 
+ROWS = "dagster/partition_row_count"
+
 _ANY_DIM = 1
 _COLUMNS = {
     "image_id": "the image's name within its collection",
@@ -34,8 +36,7 @@ _COLUMNS = {
 
 
 def brief(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome) -> Metadata:
-    """What the event at the shard's commit has: a lost worker's last word, and all that a shard
-    without changes needs.
+    """All that the event of a shard without changes needs.
 
     Raises StoreError if the shard is not committed.
     """
@@ -52,16 +53,14 @@ def full(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome
     return {
         **_pictures(objects, spec, commit),
         **_brief(objects, commit, outcome),
-        "unreadable": commit.unreadable,
         "images_encoded": commit.images_encoded,
-        "images_carried": commit.images_carried,
-        **({"carried_from": commit.carried_from} if commit.carried_from else {}),
+        **_of_carried(commit),
         "images_per_second": round(speed, 1),
         "seconds": round(commit.seconds, 1),
         **_of_stages(commit),
         "device": commit.device,
         "model": commit.identity.short,
-        "digest": commit.digest,
+        "digest": commit.digest[:12],
         **_of_rejects(objects, head, spec, commit),
         **(_of_machine(outcome.machine, outcome, commit) if outcome.machine else {}),
     }
@@ -70,7 +69,7 @@ def full(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome
 def _brief(objects: Objects, commit: Commit, outcome: ShardOutcome) -> Metadata:
     return {
         "state": outcome.state,
-        "dagster/partition_row_count": commit.rows,
+        ROWS: commit.rows,
         "rejects": commit.rejected,
         "dagster/uri": objects.uri(commit.parts[0].path.rpartition("/")[0]),
         "made_by_run": commit.run_id,
@@ -82,10 +81,9 @@ def _pictures(objects: Objects, spec: ModelSpec, commit: Commit) -> Metadata:
     if not pictures:
         return {}
     path = paths.picture(commits.path_of(spec.slug, commit), "contact-sheet")
-    return {
-        "pictures": dg.MetadataValue.md(strip(pictures)),
-        "contact_sheet": dg.MetadataValue.path(put_sheet(objects, path, pictures)),
-    }
+    put_sheet(objects, path, pictures)
+    larger = f"Larger: `{path.rpartition('/')[2]}` beside the parquet."
+    return {"pictures": dg.MetadataValue.md(f"{strip(pictures)}\n\n{larger}")}
 
 
 def committed(objects: Objects, head: Catalog, spec: ModelSpec, key: str) -> Commit:
@@ -117,11 +115,20 @@ def _of_stages(commit: Commit) -> Metadata:
     """What to buy more of, and how busy each stage was; commits of earlier versions do not say."""
     if not commit.stage_seconds or not commit.seconds:
         return {}
-    busy = {
-        f"{stage}_busy": round(seconds / commit.workers[stage] / commit.seconds, 2)
+    busy = ", ".join(
+        f"{stage} {seconds / commit.workers[stage] / commit.seconds:.0%}"
         for stage, seconds in commit.stage_seconds.items()
+    )
+    return {"limited_by": f"{commit.limited_by} (busy: {busy})"}
+
+
+def _of_carried(commit: Commit) -> Metadata:
+    found = {
+        "images_carried": commit.images_carried,
+        "carried_from": commit.carried_from,
+        "unreadable": commit.unreadable,
     }
-    return {"limited_by": commit.limited_by, **busy}
+    return {name: value for name, value in found.items() if value}
 
 
 def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> Metadata:

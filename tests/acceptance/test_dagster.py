@@ -12,7 +12,7 @@ import pytest
 from clip_assets.postgres.connect import connect
 from clip_assets.search import search
 from tests.acceptance.conftest import SHARD_SIZE, SHARDS, Workshop
-from tests.acceptance.dagster_api import FinishedRun
+from tests.acceptance.dagster_api import FinishedRun, Materialization
 
 pytestmark = pytest.mark.dagster_ui
 
@@ -51,7 +51,7 @@ def test_one_shard_is_recorded_with_all_that_is_known_of_it(
     (commit,) = workshop.commits()["00000"]
     assert metadata["dagster/uri"] == str(commit.parent)
     assert metadata["pictures"].startswith("![pictures](data:image/webp;base64,")
-    assert metadata["contact_sheet"] == str(commit.parent / "contact-sheet.jpg")
+    assert (commit.parent / "contact-sheet.jpg").is_file()
 
 
 def test_one_shard_is_checked_and_blocks_what_follows(
@@ -225,7 +225,7 @@ def test_bad_images_hold_nothing_back_and_are_mended(
 
     assert first.status == "SUCCESS", first.failures
     events = dagster.materializations(workshop.EMBEDDINGS, list(NEW_SHARDS))
-    rejects = {e.partition: e.metadata["rejects"] for e in events if e.run_id == first.run_id}
+    rejects = _newest(events, first, "rejects")
     assert rejects == {"00022": 0, "00023": 3, "00024": 0}
 
     _add(workshop, {number: good[number] for number in (3, 4, 5)})
@@ -234,7 +234,7 @@ def test_bad_images_hold_nothing_back_and_are_mended(
 
     assert second.status == "SUCCESS", second.failures
     events = dagster.materializations(workshop.EMBEDDINGS, list(NEW_SHARDS))
-    states = {e.partition: e.metadata["state"] for e in events if e.run_id == second.run_id}
+    states = _newest(events, second, "state")
     assert states == {"00022": "unchanged", "00023": "committed", "00024": "unchanged"}
     (mended,) = [path for path in workshop.commits()["00023"] if "v00002-" in str(path)]
     assert mended.is_file()
@@ -267,6 +267,12 @@ def test_no_warning_comes_from_our_code(workshop: Workshop, released: FinishedRu
         if "Warning: " in line and ("/clip_assets/" in line or "defs.yaml" in line)
     ]
     assert not ours
+
+
+def _newest(events: list[Materialization], run: FinishedRun, name: str) -> dict[str, object]:
+    """That metadata of each shard's last event of the run; a run also tells of each commit."""
+    oldest_first = reversed([event for event in events if event.run_id == run.run_id])
+    return {event.partition: event.metadata.get(name) for event in oldest_first}
 
 
 def _add(workshop: Workshop, pictures: dict[int, bytes]) -> None:

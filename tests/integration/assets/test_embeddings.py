@@ -10,6 +10,7 @@ import pytest
 from clip_assets import catalog
 from clip_assets.assets.catalog import catalog_asset
 from clip_assets.assets.embeddings import embeddings_asset
+from clip_assets.assets.shard_metadata import ROWS
 from clip_assets.automation.batches import range_tags
 from clip_assets.collection import Collection
 from clip_assets.compute import EmbedClient, ShardOutcome, local
@@ -122,6 +123,20 @@ def test_again_makes_a_shard_anew_beside_the_old_one(embedded: Embedded) -> None
         assert old
         assert all(commits.read_part(embedded.objects, part).num_rows == 2 for part in old.parts)
     assert embedded.encoded() == [2, 2, 2], "from nothing: no row is carried over"
+
+
+def test_an_event_at_the_commit_is_short_and_the_full_one_is_written_once(
+    embedded: Embedded,
+) -> None:
+    """Dagster keeps every event for good, so all that is known of a shard is in one of them."""
+    for shard in SHARDS:
+        of_shard = dg.AssetRecordsFilter(embedded.collection.embeddings_key, [shard])
+        found = embedded.instance.fetch_materializations(of_shard, limit=10).records
+        full, *short = [record.asset_materialization for record in found]
+        assert full
+        assert len(short) == (shard != SHARDS[-1]), "the last one ends with its run"
+        assert {"pictures", "dagster/uri", "images_per_second"} <= full.metadata.keys()
+        assert {key for one in short if one for key in one.metadata} <= {ROWS}
 
 
 class Canceled(LocalEmbedClient):

@@ -20,6 +20,7 @@ from tests.conftest import picture
 from tests.integration.support import Made
 
 AT_MOST = 4_000
+STRIP = 2_000
 
 
 def test_rejects_are_shown_with_their_reasons(tmp_path: Path) -> None:
@@ -61,12 +62,12 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
 
 
 def test_an_event_has_a_strip_and_the_file_a_sheet(tmp_path: Path) -> None:
-    """The strip takes about two kilobytes, whatever the shard's images are."""
+    """The strip takes about a kilobyte, whatever the shard's images are."""
     objects = Objects(str(tmp_path / "data"))
     pictures = [Image.open(io.BytesIO(picture(number))).convert("RGB") for number in range(16)]
     (shown,) = _pictures(strip(pictures))
-    assert shown.size == (320, 40)
-    assert len(strip(pictures)) < AT_MOST
+    assert shown.size == (256, 32)
+    assert len(strip(pictures)) < STRIP
     path = Path(put_sheet(objects, "sheet.jpg", pictures))
     assert Image.open(path).size == (8 * 88, 2 * 88)
 
