@@ -5,6 +5,7 @@ run a job belongs to, so that a job can be found again and other people's jobs a
 """
 
 import hashlib
+import os
 import re
 
 import dagster as dg
@@ -12,18 +13,26 @@ import dagster as dg
 from .dagster_private import run_storage_id
 from .failures import SkyPilotError
 
+INSTANCE_VARIABLE = "DAGSTER_SKYPILOT_INSTANCE"
 _RUN_AND_ATTEMPT = r"[0-9a-f]{8}-\d+"
 
 
 def of_instance(instance: dg.DagsterInstance) -> str:
-    """Prefix of the names of all jobs of this Dagster instance, and of no other instance."""
-    storage_id = run_storage_id(instance)
-    if storage_id is None:
+    """Prefix of the names of all jobs of this Dagster instance, and of no other instance.
+
+    It is made of DAGSTER_SKYPILOT_INSTANCE, or else of the id that Dagster gives its storage in
+    sqlite or Postgres. Raises SkyPilotError if there is neither, as on Dagster+.
+    """
+    known_as = os.environ.get(INSTANCE_VARIABLE) or run_storage_id(instance)
+    if not known_as:
         raise SkyPilotError(
-            "Running SkyPilot jobs needs Dagster's run storage in sqlite or Postgres, because its "
-            f"id is part of the job names; this instance has {type(instance.run_storage).__name__}."
+            "SkyPilot jobs are found again by their names, which tell Dagster instances apart. "
+            f"This instance has no id of its own: set {INSTANCE_VARIABLE} to one that no other "
+            "user of the SkyPilot API server has, such as my-company-prod, for the code location "
+            "and its runs.",
+            allow_retries=False,
         )
-    return f"dagster-{hashlib.sha256(storage_id.encode()).hexdigest()[:8]}-"
+    return f"dagster-{hashlib.sha256(known_as.encode()).hexdigest()[:8]}-"
 
 
 def of_work(instance: dg.DagsterInstance, name: str) -> str:

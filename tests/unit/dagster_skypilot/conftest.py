@@ -14,6 +14,7 @@ import pytest
 
 from clip_assets.dagster_skypilot import jobs
 from clip_assets.dagster_skypilot.jobs import JobState
+from tests.dagster_private import without_database
 
 PROJECT = Path(__file__).parents[3]
 
@@ -97,6 +98,13 @@ def managed(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagedJobs]:
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+@pytest.fixture
+def dagster_plus(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """An instance whose run storage answers like any other, and is no database of its own."""
+    without_database(instance)
+    return instance
 
 
 @pytest.fixture

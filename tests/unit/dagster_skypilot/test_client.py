@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from clip_assets.dagster_skypilot import JOB_TAG, PipesSkyPilotClient, SkyPilotJobError
+from clip_assets.dagster_skypilot.names import INSTANCE_VARIABLE
 from tests.unit.dagster_skypilot.conftest import ManagedJobs
 
 Program = Callable[[str], dict[str, Any]]
@@ -67,6 +68,22 @@ def test_a_job_reports_its_asset(
     assert run
     assert run.tags[JOB_TAG] == "1"
     assert (managed.pool, managed.secrets) == ("gpus", {"B": "b"})
+
+
+def test_a_job_runs_for_an_instance_without_a_database(
+    managed: ManagedJobs, dagster_plus: dg.DagsterInstance, client: PipesSkyPilotClient,
+    program: Program, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As on Dagster+: refused in one sentence, and with the setting all works."""
+    task = program("pipes.report_asset_materialization(metadata={'rows': 3})")
+    refused = materialize(dagster_plus, client, task=task)
+    assert "set DAGSTER_SKYPILOT_INSTANCE to one" in failure_of(refused)
+    monkeypatch.setenv(INSTANCE_VARIABLE, "my-company-prod")
+    result = materialize(dagster_plus, client, task=task)
+    assert result.success
+    assert len(managed.states) == 1
+    (made,) = result.get_asset_materialization_events()
+    assert made.materialization.metadata["rows"].value == 3
 
 
 def test_a_failed_job_fails_its_run_in_one_sentence(

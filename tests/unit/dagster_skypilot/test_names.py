@@ -1,16 +1,38 @@
 """Names of jobs: how a job is found again, and others' jobs are left alone."""
 
+import re
+
 import dagster as dg
 import pytest
 
 from clip_assets.dagster_skypilot import SkyPilotError
-from clip_assets.dagster_skypilot.names import is_of_work, of_instance, of_work, run_of
+from clip_assets.dagster_skypilot.names import (
+    INSTANCE_VARIABLE,
+    is_of_work,
+    of_instance,
+    of_work,
+    run_of,
+)
 
 
 def test_two_instances_never_share_a_prefix() -> None:
     with dg.DagsterInstance.ephemeral() as one, dg.DagsterInstance.ephemeral() as other:
         assert of_instance(one) == of_instance(one)
         assert of_instance(one) != of_instance(other)
+
+
+def test_without_a_database_the_setting_names_the_instance(
+    dagster_plus: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Dagster+ the storage has no id; the error names the setting, which tells apart."""
+    with pytest.raises(SkyPilotError, match="set DAGSTER_SKYPILOT_INSTANCE"):
+        of_instance(dagster_plus)
+    prefixes = set()
+    for name in ("my-company", "my-company-prod"):
+        monkeypatch.setenv(INSTANCE_VARIABLE, name)
+        prefixes.add(of_instance(dagster_plus))
+    assert len(prefixes) == 2
+    assert all(re.fullmatch(r"dagster-[0-9a-f]{8}-", prefix) for prefix in prefixes)
 
 
 def test_the_run_is_found_from_the_name() -> None:
