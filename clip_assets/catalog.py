@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -393,6 +392,8 @@ def _updated(
 
 
 def _query(sql: str, **tables: pa.Table) -> pa.Table:
+    import duckdb  # 0.1 s, which every command that only reads the catalog would spend
+
     with duckdb.connect(config={"threads": available()}) as database:
         for name, table in tables.items():
             database.register(name, table)

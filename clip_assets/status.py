@@ -9,7 +9,7 @@ from clip_assets import catalog
 from clip_assets.catalog import Catalog, Shard
 from clip_assets.errors import DatabaseError, ReleaseError
 from clip_assets.index import integrity, tables
-from clip_assets.index.tables import Index
+from clip_assets.index.tables import Index, LoadedShard
 from clip_assets.index.vector_type import VectorType
 from clip_assets.release.release import missing_relations
 from clip_assets.search import search
@@ -24,7 +24,8 @@ from clip_assets.store.objects import Objects, is_remote, local_path
 class ModelStatus:
     """Progress of one model in shards; `behind` lists the shards that are not embedded yet.
 
-    `damage` says in words what the index has lost since it was loaded; None if nothing is seen.
+    `rejected` counts the images of the indexed shards that could not be embedded. `damage` says in
+    words what the index has lost since it was loaded; None if nothing is seen.
     """
 
     slug: str
@@ -33,6 +34,7 @@ class ModelStatus:
     indexed: int
     judged: bool
     live: bool
+    rejected: int = 0
     damage: str | None = None
 
 
@@ -161,17 +163,25 @@ def _model(
     if connection is None or index is None:
         return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
     ledger = tables.ledger(connection, index)
+    current = [shard for shard in head.shards if shard.shard not in behind]
+    # By the ledger and not the commits: that would be one request to the bucket for each shard.
+    loaded = [s for s in current if s.shard in ledger and _is_loaded(ledger[s.shard], newest)]
     content = tables.content(connection, index.index_id)
     live = release is not None and release.index_id == index.index_id
     return ModelStatus(
         slug=slug,
         embedded=len(head.shards) - len(behind),
         behind=tuple(behind),
-        indexed=sum(row.commit_path == newest.get(shard) for shard, row in ledger.items()),
+        indexed=sum(_is_loaded(row, newest) for row in ledger.values()),
         judged=index.judgement is not None and index.judgement["content"] == content,
         live=live and release is not None and release.content == content,
+        rejected=sum(shard.live - ledger[shard.shard].rows for shard in loaded),
         damage=_damage(connection, index, live=live),
     )
+
+
+def _is_loaded(row: LoadedShard, newest: Mapping[str, str]) -> bool:
+    return row.commit_path == newest.get(row.shard)
 
 
 def _damage(connection: psycopg.Connection, index: Index, *, live: bool) -> str | None:

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from clip_assets.cli.backfill import Backfill
+from clip_assets.cli.bar import bar, waiting
 from clip_assets.index import progress
 from clip_assets.node.job import id_of
 from clip_assets.node.progress import read_progress
@@ -55,10 +56,10 @@ def _bring_up_to_date(settings: Settings, asked: Asked, out: Console) -> None:
     def say(sentence: str) -> None:
         out.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
-    with out.status(f"{asked.collection}: loading definitions"):
+    with waiting(out, f"{asked.collection}: loading definitions"):
         work = Backfill(settings, asked.collection, asked.slug, say)
     work.clear_abandoned()
-    with out.status(f"{asked.collection}: listing images"):
+    with waiting(out, f"{asked.collection}: listing images"):
         work.refresh_catalog()
     head = work.head
     out.print(f"catalog       {head.images} images in {len(head.shards)} shards")
@@ -68,7 +69,7 @@ def _bring_up_to_date(settings: Settings, asked: Asked, out: Console) -> None:
         out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     _index(work, settings, out)
     out.print("search_index  loaded, judged")
-    with out.status("release: publishing"):
+    with waiting(out, "release: publishing"):
         work.release()
     out.print("release       live")
 
@@ -87,15 +88,15 @@ def _embed(work: Backfill, shards: list[str], out: Console, *, again: bool) -> N
         TextColumn("{task.fields[speed]:.0f} images/s{task.fields[limit]}, ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out) as bar:
-        task = bar.add_task("", total=images, shards=len(shards), done=0, speed=0, limit="")
-        shown = _EmbedBar(bar, task)
+    with bar(out, *columns) as shown:
+        task = shown.add_task("", total=images, shards=len(shards), done=0, speed=0, limit="")
+        embedded = _EmbedBar(shown, task)
         for batch in work.batches(shards):
             run_id = str(uuid.uuid4())
             job_id = id_of(work.collection.spec.slug, batch, run_id)
-            show = partial(shown.follow, work.objects, job_id)
+            show = partial(embedded.follow, work.objects, job_id)
             work.embed(batch, run_id, show, again=again)
-            shown.finish(len(batch), sum(shard.live for shard in work.head.pick(batch)))
+            embedded.finish(len(batch), sum(shard.live for shard in work.head.pick(batch)))
 
 
 @dataclass
@@ -134,18 +135,18 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
     )
     shards = len(work.head.shards)
     with (
-        Progress(*columns, console=out, transient=True) as bar,
+        bar(out, *columns, transient=True) as shown,
         connect_owner(settings) as connection,
     ):
-        task, doing = bar.add_task("", total=None), ""
+        task, doing = shown.add_task("", total=None), ""
 
         def show() -> None:
             nonlocal doing
             step = progress.step(connection, *work.collection.index_key, shards)
             if step.doing != doing:  # the remaining time is per step
                 doing = step.doing
-                bar.reset(task, total=None, description=doing)
-            bar.update(task, completed=step.done, total=step.total)
+                shown.reset(task, total=None, description=doing)
+            shown.update(task, completed=step.done, total=step.total)
 
         work.index(show)
 

@@ -60,7 +60,7 @@ def _objects(settings: Settings, collection: str) -> Objects:
 
 def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
     """The table, a line for each damaged index and each model that nothing keeps up to date, and
-    others for what a catalog skipped or could not join."""
+    others for what was skipped, rejected or could not be joined."""
     faults: list[str] = []
     skipped: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")
@@ -75,6 +75,9 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
             skipped += [f"{name}: {fault}" for fault in found.catalog.told.faults]
             listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
             for model in found.models:
+                if model.rejected:
+                    where = f'`clip-assets sql "FROM rejects" --collection {name}` names them'
+                    skipped.append(f"{name}: {model.slug} rejects {model.rejected}; {where}")
                 shards = len(found.catalog.shards)
                 which = f" --model {model.slug}" if len(found.models) > 1 else ""
                 if model.damage:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 ROOMS = ("clip_assets", "serving", "tests", "benchmarks")
 
@@ -29,11 +31,18 @@ def test_dagster_internals_are_used_in_one_file() -> None:
     assert users == ["dagster_private.py"] * 3
 
 
-def test_the_command_line_is_light() -> None:
-    """A command loads what it needs and no more: `clip-assets index` runs without Dagster."""
+@pytest.mark.parametrize(
+    ("imported", "unneeded"),
+    [
+        ("clip_assets.cli.app", "dagster torch sky psycopg pyarrow numpy duckdb obstore yaml"),
+        ("clip_assets.cli.status", "dagster torch open_clip sky duckdb matplotlib PIL fastapi"),
+    ],
+)
+def test_the_command_line_is_light(imported: str, unneeded: str) -> None:
+    """A command loads what it needs and no more: `--help` and `status` answer at once."""
     script = (
-        "import sys, clip_assets.cli.app; "
-        "print([m for m in ('dagster', 'torch', 'sky', 'psycopg', 'pyarrow') if m in sys.modules])"
+        f"import sys, {imported}; "
+        f"print([module for module in {unneeded.split()} if module in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True

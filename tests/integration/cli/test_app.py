@@ -30,6 +30,7 @@ from clip_assets.project import VARIABLE, Project
 from clip_assets.release import release
 from clip_assets.search import search
 from clip_assets.settings import Settings
+from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import COLLECTION, Made, publish, table_of
@@ -247,6 +248,18 @@ def test_status_of_a_model_that_was_edited_in_place(
         f"{model.slug} with `clip-assets backfill photos`."
     )
     assert (sentence in said) == edited
+
+
+def test_status_counts_rejected_images(live: search.Release, data: Path) -> None:
+    """Images of an indexed shard that have no row are told, with how to see the reasons."""
+    head_file = data / COLLECTION / paths.CATALOG
+    head = json.loads(head_file.read_text())
+    head["shards"][0]["live"] += 2
+    head_file.write_text(json.dumps(head))
+    said = run("status").stdout
+    assert re.search(r"photos: tiny\S* rejects 2; `clip-assets sql \"FROM rejects\"", said)
+    (photos,) = json.loads(run("status", "--json").stdout)
+    assert photos["models"][0]["rejected"] == 2
 
 
 def test_status_beside_an_index_of_another_type(
