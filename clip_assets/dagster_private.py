@@ -34,10 +34,12 @@ from dagster._core.storage.tags import (
     RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
 )
 from dagster._utils.schedules import is_valid_cron_schedule
+from dagster.components.core.component_tree import ComponentTreeException
 
 __all__ = [
     "AssetJob",
     "CheckRunHealthResult",
+    "ComponentTreeException",
     "FreshnessState",
     "LocalRun",
     "PoolClaims",
@@ -66,6 +68,7 @@ __all__ = [
     "unfinished_runs_of",
 ]
 
+_LOGGERS = {"console": dg.colored_console_logger}
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -167,12 +170,15 @@ def create_run(  # noqa: PLR0913
 ) -> "LocalRun":
     """Record a run of one asset and its checks, as the UI would launch it.
 
-    `location` is the name of the code location, `config` the asset's run config.
-    Needed until `dg.materialize` takes definitions, with their checks, resources and executor, and
-    the code location that its run belongs to.
+    `location` is the name of the code location, `config` the asset's run config. Executor and
+    loggers of the definitions are not used: Dagster's default executor starts processes, which
+    cannot load a job that is only in memory.
+    Needed until `dg.materialize` takes definitions, with their checks and resources, and the code
+    location that its run belongs to.
     """
-    job = defs.resolve_implicit_job_def_def_for_assets([asset])
-    assert job is not None, "every asset has its implicit job"
+    found = defs.resolve_implicit_job_def_def_for_assets([asset])
+    assert found is not None, "every asset has its implicit job"
+    job = found.with_executor_def(dg.in_process_executor).with_logger_defs(_LOGGERS)
     code = RegisteredCodeLocationOrigin(location)
     origin = RemoteJobOrigin(RemoteRepositoryOrigin(code, SINGLETON_REPOSITORY_NAME), job.name)
     run = instance.create_run_for_job(

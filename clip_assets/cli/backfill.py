@@ -16,7 +16,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.cli.execution import Execution
 from clip_assets.collection import INDEX_POOL
 from clip_assets.component.image_collection import ImageCollection
-from clip_assets.dagster_private import create_run, never_retried_tags
+from clip_assets.dagster_private import ComponentTreeException, create_run, never_retried_tags
 from clip_assets.errors import JobError, SettingsError
 from clip_assets.runs import abandoned, worker
 from clip_assets.runs.slots import SlotWatch
@@ -33,7 +33,8 @@ _CANCEL_SKY_SECONDS = 60.0
 class Backfill:
     """The assets of one collection and model, executed step by step.
 
-    Raises SettingsError if no such collection is defined, JobError if a run fails.
+    Raises SettingsError if no such collection is defined or the project cannot be loaded, JobError
+    if a run fails.
     """
 
     def __init__(
@@ -48,9 +49,18 @@ class Backfill:
         sys.path.insert(0, str(found.import_folder))
         tree = dg.ComponentTree.for_project(found.root)
         self._location = found.code_location
-        self.collection = _chosen(tree.get_all_components(ImageCollection), collection, slug)
+        try:
+            defined = tree.get_all_components(ImageCollection)
+            self._defs = tree.build_defs()
+        except ComponentTreeException as error:
+            cause: BaseException = error
+            while cause.__cause__:
+                cause = cause.__cause__
+            raise SettingsError(
+                f"{found.root} cannot be loaded; `dg check defs` shows where. {cause}"
+            ) from error
+        self.collection = _chosen(defined, collection, slug)
         self.objects = Objects(settings.collection_uri(collection))
-        self._defs = tree.build_defs()
         self._instance = dg.DagsterInstance.get()
         self._say = say
 
@@ -166,7 +176,8 @@ def _chosen(
 
 
 def _reason(events: Sequence[dg.DagsterEvent]) -> str:
-    """What the failed blocking checks say, or else the message of the first failure."""
+    """What the failed blocking checks say, or else the message of the first failure, which may be
+    that of a run that could not begin."""
     found = [
         event.asset_check_evaluation_data
         for event in events
@@ -182,5 +193,13 @@ def _reason(events: Sequence[dg.DagsterEvent]) -> str:
                 return data.user_failure_data.description
             error = data.error and (data.error.cause or data.error)
             if error:
-                return error.message.strip().split(": ", 1)[-1]
+                return _told(error.message)
+    for event in events:
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE and event.job_failure_data.error:
+            return _told(event.job_failure_data.error.message)
     return "the run failed; see the Dagster UI"
+
+
+def _told(message: str) -> str:
+    """The message of an exception without the exception's name."""
+    return message.strip().split(": ", 1)[-1]

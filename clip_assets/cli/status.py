@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from clip_assets import project
-from clip_assets.component.written import models_in_yaml
+from clip_assets.component.written import collections_in_yaml, models_in_yaml
 from clip_assets.postgres.connect import connect_reader_if_migrated
+from clip_assets.project import Project
 from clip_assets.settings import Settings
 from clip_assets.status import collection_status, collections, left_behind
 from clip_assets.store import costs
@@ -21,7 +22,7 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     """`dagster`: whether to show freshness, which only a Dagster instance knows."""
     progress, faults, skipped = _progress(settings)
-    out.print(progress if progress.row_count else "No collections yet. Try `clip-assets demo`.")
+    out.print(progress if progress.row_count else _next_step(project.require()))
     for line in faults:
         out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     for line in skipped:
@@ -30,6 +31,16 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     for table in tables:
         if table.row_count:
             out.print(table)
+
+
+def _next_step(found: Project) -> str:
+    """What to do in a project of which nothing is listed yet."""
+    if found.root_module == project.CHECKOUT_MODULE:
+        return "No collections yet. Try `clip-assets demo`."
+    named = collections_in_yaml(found)
+    if named:
+        return f"No images are listed yet. Run `clip-assets backfill {named[0]}`."
+    return "No collections yet. Run `clip-assets init photos ~/Pictures`."
 
 
 def progress_of_all(settings: Settings) -> list[dict[str, Any]]:

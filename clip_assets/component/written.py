@@ -1,4 +1,5 @@
-"""Which models the YAML files of this project name; read as plain text, without loading Dagster."""
+"""Which collections and models the YAML files of a project name; read as plain text, without
+loading Dagster."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,12 @@ from pydantic import ValidationError
 
 from clip_assets.model import ModelSpec
 from clip_assets.project import Project
+
+
+def collections_in_yaml(project: Project) -> list[str]:
+    """Names of the collections, without those that are templates."""
+    names = {str(one["collection"]) for one in _attributes(project) if "collection" in one}
+    return sorted(name for name in names if "{{" not in name)
 
 
 def models_in_yaml(project: Project | None, collection: str) -> set[str] | None:

@@ -27,6 +27,33 @@ MODEL = f"local-dir:{CHECKOUT / 'sample/clip-sample'}"
 MODEL_KEY = "clip_sample_fp32"
 _DG = "#!{python}\nfrom dagster_dg_cli.cli import main\n\nmain()\n"
 
+_OWN = f"""
+import json
+import dagster as dg
+from photos_search.definitions import defs
+
+found = defs()
+told = {{}}
+with dg.DagsterInstance.get() as instance:
+    for name, partition in (("dimensions", "00000"), ("announcement", None)):
+        job = found.resolve_job_def("__ASSET_JOB")
+        done = job.execute_in_process(
+            instance=instance, partition_key=partition, asset_selection=[dg.AssetKey(name)]
+        )
+        (made,) = done.get_asset_materialization_events()
+        metadata = made.materialization.metadata
+        told[name] = {{key: value.value for key, value in metadata.items()}}
+(spec,) = [
+    spec for spec in found.resolve_all_asset_specs()
+    if spec.key == dg.AssetKey(["photos", "{MODEL_KEY}", "embeddings"])
+]
+told["spec"] = {{
+    "group": spec.group_name, "owners": [*spec.owners], "tags": dict(spec.tags),
+    "runbook": spec.metadata["runbook"],
+}}
+print(json.dumps(told))
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -82,13 +109,17 @@ def project(
     project.run("clip-assets", "init", "photos", str(pictures), "--model", MODEL)
     defs = project.root / "photos_search/defs/photos/defs.yaml"
     document = yaml.safe_load(defs.read_text())
+    (shown,) = re.findall(r"```yaml\n(type: .*?translation:.*?)```", PAGE, re.DOTALL)
+    document["type"] = "photos_search.components.OurImages"
     document["attributes"] |= {
+        **yaml.safe_load(shown)["attributes"],
         "shard_size": 3,
         "automate": False,
-        "translation": {"tags": {"domain": "images"}, "group_name": "search"},
     }
     defs.write_text(yaml.safe_dump(document))
-    project.copied("photos_search/defs/brightness.py")
+    for name in ("components.py", "defs/dimensions.py", "defs/announcement.py"):
+        project.copied(f"photos_search/{name}")
+    _pip(python, "--no-deps", "--no-build-isolation", "--editable", str(project.root))
     try:
         yield project
     finally:
@@ -103,8 +134,7 @@ def _environment(folder: Path, wheel: Path) -> Path:
     """Its Python: with the wheel, and with all packages that are installed here but the product."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     python = folder / "bin/python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+    _pip(python, "--no-deps", "--no-index", str(wheel))
     (site,) = folder.glob("lib/python*/site-packages")
     # A .pth file adds the folder alone, not the finder of an editable installation in it.
     (site / "others.pth").write_text(sysconfig.get_path("purelib"))
@@ -112,6 +142,11 @@ def _environment(folder: Path, wheel: Path) -> Path:
     dg.write_text(_DG.format(python=python))
     dg.chmod(0o755)
     return python
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run([*pip, *arguments], check=True)
 
 
 def test_the_wheel_holds_everything_under_one_name(wheel: Path) -> None:
@@ -171,18 +206,18 @@ def _served(project: Project) -> dict[str, object]:
         service.wait(60)
 
 
-def test_an_asset_of_ones_own_follows_the_shards(project: Project) -> None:
-    """The page's partitioned asset runs in the project's Dagster, below the collection's assets."""
-    launch = ["dg", "launch", "--assets", "dimensions", "--partition", "00000"]
-    project.run(*launch)
-    script = (
-        "import dagster as dg\n"
-        "with dg.DagsterInstance.get() as instance:\n"
-        "    event = instance.get_latest_materialization_event(dg.AssetKey('dimensions'))\n"
-        "    print(event.asset_materialization.metadata['images'].value)\n"
-    )
+def test_assets_of_ones_own_beside_the_collections(project: Project) -> None:
+    """The page's two assets run downstream of the collection, whose assets look as they were told:
+    by `translation` and by a component derived from it."""
     env = project.env | {"DAGSTER_HOME": str(project.root / ".clip_assets/dagster")}
-    assert Project(project.root, env).run("python", "-c", script).strip() == "3"
+    told = json.loads(Project(project.root, env).run("python", "-c", _OWN).splitlines()[-1])
+    assert told["dimensions"] == {"images": 3, "pixels": 40 * 40}
+    assert told["announcement"] == {"release": 1, "images": 6}
+    spec = told["spec"]
+    assert spec["group"] == "search"
+    assert spec["owners"] == ["team:images"]
+    assert spec["tags"] | {"domain": "images", "step": "embeddings"} == spec["tags"]
+    assert spec["runbook"] == "https://wiki/images"
 
 
 def test_outside_a_project_one_sentence_says_what_to_do(project: Project, tmp_path: Path) -> None:

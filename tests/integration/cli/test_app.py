@@ -404,6 +404,13 @@ def test_init_writes_what_the_readme_shows(project: Project) -> None:
     assert _written(project, "photos") == yaml.safe_load(block)
 
 
+def test_status_of_a_new_project(project: Project, database: str) -> None:
+    """It says the next step: first `init`, then `backfill`."""
+    assert "clip-assets init photos" in run("status").stdout
+    run("init", "photos", "s3://bucket/photos")
+    assert "Run `clip-assets backfill photos`" in run("status").stdout
+
+
 def test_init_examples_of_the_help(project: Project) -> None:
     """Each example of `init --help` works as printed."""
     shown = run("init", "--help").stdout

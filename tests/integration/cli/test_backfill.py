@@ -1,15 +1,22 @@
-"""What `clip-assets backfill` shows, and says when a run of it fails."""
+"""The runs of `clip-assets backfill`, what it shows, and what it says when one fails."""
 
 import io
 import sys
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from rich.console import Console
 
-from clip_assets.cli.backfill import _reason
+from clip_assets import project
+from clip_assets.cli.backfill import Backfill, _reason
 from clip_assets.cli.bar import waiting
+from clip_assets.cli.new import write_project
+from clip_assets.dagster_private import create_run
+from clip_assets.errors import SettingsError
+from clip_assets.settings import Settings
 
 
 def _events(asset: dg.AssetsDefinition) -> list[dg.DagsterEvent]:
@@ -61,3 +68,40 @@ def test_a_failure_says_its_sentence() -> None:
 
     assert _reason(_events(ours)) == "The bucket is gone. Set CLIP_ASSETS_DATA."
     assert _reason(_events(theirs)).startswith("no such file")
+
+
+@dg.executor(name="never")
+def _never(_: dg.InitExecutorContext) -> dg.Executor:
+    raise ValueError("this executor cannot start")
+
+
+@pytest.mark.parametrize("executor", [None, dg.multiprocess_executor, _never])
+def test_the_projects_executor_is_not_used(executor: dg.ExecutorDefinition | None) -> None:
+    """Neither Dagster's default one, which starts processes, nor one of the project's own."""
+
+    @dg.asset
+    def index() -> None: ...
+
+    defs = dg.Definitions([index], executor=executor, loggers={"ours": dg.json_console_logger})
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = str(uuid.uuid4())
+        run = create_run(instance, defs, index.key, run_id, location="photos-search", tags={})
+        events = run.execute()
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.SUCCESS, _reason(events)
+        assert instance.get_latest_materialization_event(index.key)
+
+
+def test_a_project_that_cannot_be_loaded_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its cause and the command that shows where; not a traceback."""
+    made = write_project(tmp_path / "cannot-load")
+    monkeypatch.setenv(project.VARIABLE, str(made.root))
+    monkeypatch.syspath_prepend(str(made.root))
+    (made.defs_folder / "photos").mkdir()
+    (made.defs_folder / "photos/defs.yaml").write_text(
+        "type: clip_assets.ImageCollection\n"
+        "attributes: {collection: photos, model: {name: ViT-B-32}}"
+    )
+    with pytest.raises(SettingsError, match=r"`dg check defs` shows where(.|\n)*model ViT-B-32"):
+        Backfill(Settings(made.root), "photos")
