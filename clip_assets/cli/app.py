@@ -328,18 +328,32 @@ def search(
     image: Annotated[Path | None, typer.Option(help="An image file to search with.")] = None,
     collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
     k: Annotated[int, typer.Option(min=1, max=100)] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A condition on a declared column: NAME=VALUE, NAME>=VALUE or NAME<=VALUE. May be "
+            "repeated: several values of one column are alternatives, else all must hold.",
+        ),
+    ] = None,
+    given: Annotated[
+        str | None, typer.Option("--filter", help="A filter as in the HTTP API, in JSON.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search the live release by text or by image.
 
     clip-assets search "a photo of a cloud"
 
+    clip-assets search "a dog" --where label=beagle --where "price<=20"
+
     clip-assets search --image cat.jpg --k 5 --json
     """
     from clip_assets.cli.search import search_live
+    from clip_assets.cli.where import filter_of
 
     with _explained():
-        release, found = search_live(Settings(), collection, text, image, k)
+        only = filter_of(where or (), given)
+        release, found = search_live(Settings(), collection, text, image, k, only)
     if as_json:
         _print_json({"release": release.id, **asdict(found)})
         return
@@ -353,6 +367,8 @@ def search(
             line.run_id[:8], hit.sha256[:12],
         )  # fmt: skip
     out.print(table)
+    if not found.complete:
+        out.print("Search stopped at its limit; more images may match.", style="yellow")
     out.print(f"release {release.id} by {release.identity.short}", style="dim", highlight=False)
 
 

@@ -9,24 +9,31 @@ from clip_assets.errors import SettingsError
 from clip_assets.model import require_same
 from clip_assets.postgres.connect import connect_reader
 from clip_assets.search import search
+from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hits, Release
 from clip_assets.settings import Settings
 
 
-def search_live(
-    settings: Settings, collection: str | None, text: str, image: Path | None, k: int
+def search_live(  # noqa: PLR0913, PLR0917 - those of `clip-assets search`
+    settings: Settings,
+    collection: str | None,
+    text: str,
+    image: Path | None,
+    k: int,
+    only: Filter | None = None,
 ) -> tuple[Release, Hits]:
-    """The k images nearest to the text or the image file, and the release that answered.
+    """The k images nearest to the text or the image file that pass the filter, and the release
+    that answered.
 
     Raises SettingsError unless exactly one of text and image is given, ModelError if the
     release's model cannot be loaded unchanged, ReleaseError if nothing is live, or as
-    `connect_reader`.
+    `connect_reader` and `search.search`.
     """
     if bool(text) == (image is not None):
         raise SettingsError("Give either a text or an image file with --image.")
     with connect_reader(settings) as connection:
         release = search.live(connection, collection)
-        return release, search.search(connection, release, _vector(release, text, image), k)
+        return release, search.search(connection, release, _vector(release, text, image), k, only)
 
 
 def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ Each commit is loaded exactly once, even if several processes run this repeatedl
 lock the ledger's digest decides, and rows and ledger change in the same transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -92,8 +92,8 @@ def reconcile(
     index = tables.declare(connection, index, columns)
     there = tables.ledger(connection, index)
     changed = _changed(newest, there)
+    _remove_lost(connection, objects, index, newest)
     load_all(connection, objects, index, changed)
-    _remove_lost(connection, index, [shard for shard in there if shard not in newest])
     return Reconciled(
         index,
         None if index.index_id == before.index_id else tables.table_name(before.index_id),
@@ -140,14 +140,27 @@ def load_shard(
         erasure.forget(connection, index.collection, {index.index_id: index.vectors})
 
 
-def _remove_lost(connection: psycopg.Connection, index: Index, absent: Sequence[str]) -> None:
-    """Remove the rows of shards whose data was lost and made anew without them (`owner.claim`)."""
-    loaded = tables.ledger(connection, index)
-    lost = {"index_id": index.index_id, "shards": [s for s in absent if not loaded[s].commit_path]}
-    if lost["shards"]:
+def _remove_lost(
+    connection: psycopg.Connection, objects: Objects, index: Index, newest: dict[str, str]
+) -> None:
+    """Remove what was loaded from data that was lost and is not in what was made anew.
+
+    Before anything is loaded, because an image may be in another shard than it was.
+    """
+    lost = [row for row in tables.ledger(connection, index).values() if not row.commit_path]
+    absent = [row.shard for row in lost if row.shard not in newest]
+    other = [
+        row.shard
+        for row in lost
+        if row.shard in newest
+        and commits.read_path(objects, newest[row.shard]).digest != row.digest
+    ]
+    if lost:
+        at = {"index_id": index.index_id}
         with connection.transaction():
-            connection.execute(statement("delete_shards", table=index.table), lost)
-            connection.execute(statement("forget_shards"), lost)
+            gone = {"shards": absent + other}
+            connection.execute(statement("delete_shards", table=index.table), gone)
+            connection.execute(statement("forget_shards"), at | gone)
 
 
 def _all_loaded(connection: psycopg.Connection, spec: IndexSpec, current: dict[str, str]) -> bool:

@@ -6,18 +6,25 @@ from clip_assets import catalog
 from clip_assets.model import ModelSpec
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob, write
-from clip_assets.source.config import FolderConfig
+from clip_assets.source.config import NOTHING, FolderConfig, Knowledge
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
 from tests.integration.support import COLLECTION
 
 
-def embed_pictures(root: Path, folder: Path, spec: ModelSpec, shard_size: int = 20) -> Objects:
+def embed_pictures(
+    root: Path,
+    folder: Path,
+    spec: ModelSpec,
+    shard_size: int = 20,
+    knowledge: Knowledge = NOTHING,
+) -> Objects:
     """The folder's pictures through catalog and node program, as a job of Dagster would."""
     objects = Objects(str(root))
     source = FolderConfig(uri=str(folder))
-    listed = open_source(source).list()
-    head = catalog.refresh(objects, COLLECTION, source, listed, shard_size)
+    listed = open_source(source, knowledge).list()
+    columns = knowledge.columns
+    head = catalog.refresh(objects, COLLECTION, source, listed, shard_size, columns=columns)
     job = EmbedJob(
         job_id=f"job-{spec.slug}",
         run_id="run-1",

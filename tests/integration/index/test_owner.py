@@ -22,7 +22,7 @@ from clip_assets.source import source_config
 from clip_assets.source.open import open_source
 from clip_assets.store import erased, identity
 from clip_assets.store.objects import Objects
-from tests.integration.support import COLLECTION, Made, find, fingerprint, reconcile
+from tests.integration.support import COLLECTION, Made, find, fingerprint, image_table, reconcile
 
 TABLES = ["ledger", "index", "release", "live", "erased", "owner"]
 
@@ -117,7 +117,8 @@ def test_lost_data_is_succeeded_by_what_is_made_anew(
     reconcile(connection, released)
     shutil.rmtree(folder)
     anew = Made(Objects(str(folder)))
-    anew.add("00000", version=9)
+    table = image_table("00001", 50, 9, anew.model.dim)  # images that were in another shard
+    anew.add("00000", table=table)
     with monkeypatch.context() as patched:
         patched.setattr(owner, "_on_this_machine", lambda *_: False)
         with pytest.raises(DatabaseError, match="made anew or is of another machine: restore"):
