@@ -125,6 +125,13 @@ class Collection(BaseModel):
         le=1,
         description="share of captions whose image must be among their ten nearest",
     )
+    max_judged_fall: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="a release is blocked if by people's judgements its nDCG@10 is lower than the "
+        "live one's by a larger share, such as 0.05",
+    )
     vector_type: VectorType = Field(
         VectorType.HALFVEC,
         description="pgvector type: halfvec (the default), or vector, which needs twice the space "
@@ -220,7 +227,11 @@ class Collection(BaseModel):
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(recall=self.wanted_recall, caption_recall=self.wanted_caption_recall)
+        return Wanted(
+            recall=self.wanted_recall,
+            caption_recall=self.wanted_caption_recall,
+            judged_fall=self.max_judged_fall,
+        )
 
     @property
     def release_spec(self) -> ReleaseSpec:

@@ -15,6 +15,7 @@ from clip_assets.store import commit as commits
 def search_index_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     yield _matches_embeddings(collection)
     yield _recall_reached(collection)
+    yield _judged_quality_kept(collection)
 
 
 def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
@@ -91,3 +92,33 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
         )
 
     return recall_reached
+
+
+def _judged_quality_kept(collection: Collection) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=collection.search_index_key,
+        blocking=True,
+        description="By people's judgements, nDCG@10 is not lower than that of the live release by "
+        "more than `max_judged_fall`; passes if nobody judged anything.",
+    )
+    def judged_quality_kept(clip_assets_installation: Installation) -> dg.AssetCheckResult:
+        with clip_assets_installation.connect_reader() as connection:
+            index = tables.find(connection, *collection.index_key)
+        judgement = Judgement.model_validate(index.judgement)
+        people = judgement.people
+        if people is None:
+            return dg.AssetCheckResult(passed=True, description="Nobody judged any hit.")
+        left_out = f" Queries by text were left out: {people.problem}." if people.problem else ""
+        told = "; ".join(judgement.judged_faults) or f"{people.queries} judged queries."
+        return dg.AssetCheckResult(
+            passed=not judgement.judged_faults,
+            description=told + left_out,
+            metadata={
+                "judged_queries": people.queries,
+                "judgements": people.judgements,
+                "fall": round(people.fall, 4),
+                "quality": dg.MetadataValue.md(people.markdown),
+            },
+        )
+
+    return judged_quality_kept

@@ -435,6 +435,10 @@ def index(
         float | None,
         typer.Option(min=0, max=1, help="Required share of captions that find their image."),
     ] = None,
+    judged_fall: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of nDCG@10, by people's judgements, it may lose."),
+    ] = None,
     keep: Annotated[
         int, typer.Option(min=2, help="Indexes to keep: the live one and those kept for rollback.")
     ] = 3,
@@ -468,7 +472,7 @@ def index(
             collection,
             model_spec(model, pretrained, precision),
             VectorType(vector_type),
-            wanted=Wanted(recall=recall, caption_recall=caption_recall),
+            wanted=Wanted(recall=recall, caption_recall=caption_recall, judged_fall=judged_fall),
             keep_indexes=keep,
         )
         if to_snapshot:

@@ -80,6 +80,7 @@ class Comparison(BaseModel):
         names = dict.fromkeys(name for column in columns for name in column.cells)
         rows = [["", *(column.model for column in columns)], ["---"] * (1 + len(columns))]
         rows += [[name, *(column.cells.get(name, "-") for column in columns)] for name in names]
+        rows += self._by_people
         lines = [f"| {' | '.join(row)} |" for row in rows]
         if self.overlap:
             lines.append(
@@ -88,6 +89,18 @@ class Comparison(BaseModel):
                 f"{self.overlap.images} images."
             )
         return "\n".join(lines)
+
+    @property
+    def _by_people(self) -> list[list[str]]:
+        """Rows of what people's judgements say of both, measured with the candidate."""
+        people = self.candidate.judgement.people
+        if people is None:
+            return []
+        sides = [people.candidate, people.live][: 1 + bool(self.live)]
+        return [
+            ["judged queries, nDCG@10", *(f"{of.ndcg:.3f}" if of else "-" for of in sides)],
+            ["judged queries, right found", *(f"{of.recall:.3f}" if of else "-" for of in sides)],
+        ]
 
 
 def _column(of: Index | Release, judgement: Judgement) -> Column:

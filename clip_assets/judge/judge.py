@@ -18,7 +18,7 @@ from clip_assets.errors import ReleaseError, StoreError
 from clip_assets.index import integrity, tables
 from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.index.tables import Index
-from clip_assets.judge import overlap, queries, ties
+from clip_assets.judge import overlap, people, queries, ties
 from clip_assets.judge.evaluation import Evaluation, K, Mark, below, prepare, take
 from clip_assets.judge.judgement import KINDS, FilteredRecall, Judgement, Latency, Rung, Wanted
 from clip_assets.judge.queries import Query
@@ -86,6 +86,7 @@ def judge(
         equal_vectors=equal.rows,
         most_equal=equal.most,
         overlap=overlap.overlap(connection, objects, index.collection, graph, [*texts, *images]),
+        people=people.people(connection, index, graph),
     )
     connection.execute(
         statement("write_judgement"),

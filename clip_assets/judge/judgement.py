@@ -69,16 +69,62 @@ class Overlap(_Measured):
     images: int
 
 
+class Quality(_Measured):
+    """Means over judged queries: nDCG@10; the share of right images, of at most ten, among the ten
+    nearest; and the share of the ten nearest that anybody judged. An image that nobody judged
+    counts as wrong."""
+
+    ndcg: float
+    recall: float
+    judged: float
+
+
+class People(_Measured):
+    """Quality by people's judgements, of the candidate and of the release that was live then.
+
+    `live` is None if nothing else was live. `problem` says why queries by text were left out.
+    """
+
+    judgements: int
+    queries: int
+    candidate: Quality | None
+    live: Quality | None = None
+    release_id: int | None = None
+    problem: str | None = None
+
+    @property
+    def fall(self) -> float:
+        """The share of the live release's nDCG that the candidate loses; 0 if it loses none."""
+        if self.candidate is None or self.live is None or not self.live.ndcg:
+            return 0.0
+        return max(0.0, 1 - self.candidate.ndcg / self.live.ndcg)
+
+    @property
+    def markdown(self) -> str:
+        """Both side by side."""
+        sides = [("candidate", self.candidate), ("live", self.live)]
+        rows = [
+            f"| {name} | {of.ndcg:.3f} | {of.recall:.3f} | {of.judged:.0%} |"
+            for name, of in sides
+            if of
+        ]
+        head = "| | nDCG@10 | right ones found | judged of ten |\n|---|---|---|---|"
+        return "\n".join([head, *rows])
+
+
 class Wanted(_Measured):
     """What an index must reach to be published.
 
     `recall` is recall@10 against exact search, to be exceeded with 95 % confidence, with and
     without filters.
     `caption_recall`, if set, is the share of captions that must find their image in the top ten.
+    `judged_fall`, if set, is the share of the live release's nDCG@10, by people's judgements, that
+    may be lost.
     """
 
     recall: float
     caption_recall: float | None = None
+    judged_fall: float | None = None
 
 
 class Judgement(_Measured):
@@ -106,6 +152,7 @@ class Judgement(_Measured):
     equal_vectors: int = 0
     most_equal: int = 0
     overlap: Overlap | None = None
+    people: People | None = None
 
     @property
     def reached(self) -> Rung:
@@ -135,6 +182,7 @@ class Judgement(_Measured):
                 f"below the required {self.wanted.caption_recall:.3f}: pixels, normalisation or "
                 "row order may be wrong"
             )
+        faults += self.judged_faults
         if self.damaged_shards:
             faults.append(
                 f"the table's rows differ from the committed ones in shards "
@@ -143,6 +191,19 @@ class Judgement(_Measured):
         if not self.uses_index:
             faults.append("the planner does not use the HNSW index for a search")
         return faults
+
+    @property
+    def judged_faults(self) -> list[str]:
+        """Whether people's judgements speak against it."""
+        allowed, people = self.wanted.judged_fall, self.people
+        if allowed is None or people is None or people.fall <= allowed:
+            return []
+        assert people.candidate is not None and people.live is not None, "else nothing falls"
+        return [
+            f"by people's judgements of {people.queries} queries nDCG@10 falls from "
+            f"{people.live.ndcg:.3f} to {people.candidate.ndcg:.3f}, by more than the "
+            f"{allowed:.1%} that may be lost"
+        ]
 
     @property
     def _unasked(self) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from clip_assets.errors import StoreError
-from clip_assets.model import ModelSpec
+from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
@@ -76,3 +76,13 @@ def read(uri: str) -> tuple[Objects, EmbedJob]:
         return objects, EmbedJob.model_validate_json(objects.get(f"jobs/{tail}"))
     except FileNotFoundError as error:
         raise StoreError(f"{uri} does not exist. Give the URI of an existing job.json.") from error
+
+
+class TextJob(BaseModel):
+    """Texts, and the model that must encode them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: ModelSpec
+    identity: ModelIdentity
+    texts: tuple[str, ...]

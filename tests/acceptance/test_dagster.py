@@ -92,7 +92,11 @@ def test_graph_tells_owner_kind_freshness_and_checks(
             ["parquet", "pytorch"],
             ["complete_and_sound", "few_rejects", "oldest_shard"],
         ),
-        "search_index": (["embeddings"], ["postgres"], ["matches_embeddings", "recall_reached"]),
+        "search_index": (
+            ["embeddings"],
+            ["postgres"],
+            ["judged_quality_kept", "matches_embeddings", "recall_reached"],
+        ),
         "release": (["search_index"], ["postgres"], ["answers"]),
         "report": (["embeddings"], ["parquet"], ["no_shard_drifted"]),
         "live": (["release"], ["postgres"], []),

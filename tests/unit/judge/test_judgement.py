@@ -2,7 +2,7 @@
 
 import pytest
 
-from clip_assets.judge.judgement import FilteredRecall, Judgement, Rung, Wanted
+from clip_assets.judge.judgement import FilteredRecall, Judgement, People, Quality, Rung, Wanted
 from clip_assets.quality.recall import Recall
 
 GOOD = Recall(k=10, queries=300, mean=0.99, lower=0.98)
@@ -97,3 +97,22 @@ def test_every_fault_is_named() -> None:
     faulty = judgement(POOR, POOR, uses_index=False, damaged_shards=("00007",))
     assert len(faulty.faults) == 4
     assert any("00007" in fault for fault in faulty.faults)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "live", "faults"),
+    [(None, 1.0, 0), (0.2, 1.0, 0), (0.05, 1.0, 1), (0.0, 0.9, 0), (0.05, None, 0)],
+)
+def test_only_a_fall_beyond_what_is_allowed_is_a_fault(
+    allowed: float | None, live: float | None, faults: int
+) -> None:
+    """By people's judgements; without a live release beside it nothing can fall."""
+
+    def of(gain: float) -> Quality:
+        return Quality(ndcg=gain, recall=gain, judged=1)
+
+    people = People(
+        judgements=9, queries=3, candidate=of(0.9), live=of(live) if live is not None else None
+    )
+    judged = judgement(wanted=Wanted(recall=0.95, judged_fall=allowed), people=people)
+    assert len(judged.faults) == faults

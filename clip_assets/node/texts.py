@@ -1,0 +1,37 @@
+"""Encode texts: `python -m clip_assets.node.texts`, with a `TextJob` as JSON on stdin.
+
+Writes float32[texts, dim], unit vectors, to stdout in numpy's format.
+"""
+
+import sys
+
+import numpy as np
+
+from clip_assets.model import require_same
+from clip_assets.node import encoder
+from clip_assets.node.job import TextJob
+from clip_assets.node.program import explained
+
+_BATCH = 64
+
+
+def main() -> None:
+    """Read what is asked, and write the vectors."""
+    asked = TextJob.model_validate_json(sys.stdin.buffer.read())
+    with explained():
+        model = encoder.load(asked.spec)
+        require_same(
+            model.identity,
+            asked.identity,
+            "The model that is loaded to encode judged queries differs from the index's",
+            "",
+        )
+    parts = [
+        model.encode_text(asked.texts[start : start + _BATCH])
+        for start in range(0, len(asked.texts), _BATCH)
+    ]
+    np.save(sys.stdout.buffer, np.concatenate(parts))
+
+
+if __name__ == "__main__":
+    main()
