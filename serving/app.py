@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from clip_assets.keys import KeyFile
 
 from . import errors
+from .erasing import Erasing
 from .live import Live
 from .metrics import Metrics
 from .middleware.access import Access
@@ -25,7 +26,7 @@ from .middleware.headers import SecurityHeaders
 from .middleware.prefix import Prefix
 from .middleware.too_large import TooLarge
 from .originals import Originals
-from .routes import embed, health, images, judgements, page, releases, search, session
+from .routes import embed, erasures, health, images, judgements, page, releases, search, session
 from .schema import Problem
 from .settings import ServingSettings
 from .watcher import Load, Watcher, load_model
@@ -104,12 +105,14 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
     app.state.keys = KeyFile(settings.keys) if settings.auth else None
     app.state.originals = Originals(settings)
     app.state.writing = Writing(settings)
+    app.state.erasing = Erasing(settings)
     errors.install(app)
     for routes in (
         page.router,
         search.router(settings),
         embed.router(settings),
         images.router,
+        erasures.router,
         releases.router,
         judgements.router,
         session.router,

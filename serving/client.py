@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .judging import Judged, JudgementOut
 from .query import SearchRequest
+from .routes.erasures import Erasure
 from .schema import ColumnOut, Embeddings, ImageOut, OriginOut, Problem, PublishedOut, SearchAnswer
 
 T = TypeVar("T")
@@ -66,6 +67,11 @@ def _posted(path: str, body: BaseModel | dict[str, Any], answer: type[T]) -> _Ca
 def _got(path: str, answer: Any, collection: str | None) -> _Call[Any]:
     params = {"collection": collection} if collection else {}
     return _Call("GET", path, TypeAdapter(answer), {"params": params})
+
+
+def _deleted(path: str, collection: str | None) -> _Call[Erasure]:
+    params = {"collection": collection} if collection else {}
+    return _Call("DELETE", path, TypeAdapter(Erasure), {"params": params})
 
 
 def _of(image_id: str) -> str:
@@ -121,6 +127,9 @@ class Client:
     def columns(self, collection: str | None = None) -> list[ColumnOut]:
         found: list[ColumnOut] = self._send(_got("/v1/columns", list[ColumnOut], collection))
         return found
+
+    def erase(self, image_id: str, collection: str | None = None) -> Erasure:
+        return self._send(_deleted(_of(image_id), collection))
 
     def judge(self, judged: Judged) -> JudgementOut:
         return self._send(_posted("/v1/judgements", judged, JudgementOut))
@@ -183,6 +192,9 @@ class AsyncClient:
     async def columns(self, collection: str | None = None) -> list[ColumnOut]:
         found: list[ColumnOut] = await self._send(_got("/v1/columns", list[ColumnOut], collection))
         return found
+
+    async def erase(self, image_id: str, collection: str | None = None) -> Erasure:
+        return await self._send(_deleted(_of(image_id), collection))
 
     async def judge(self, judged: Judged) -> JudgementOut:
         return await self._send(_posted("/v1/judgements", judged, JudgementOut))

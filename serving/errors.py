@@ -32,6 +32,13 @@ class NotFound(Refusal):
     code = "not_found"
 
 
+class Forbidden(Refusal):
+    """The service does not do this for this client."""
+
+    status = 403
+    code = "forbidden"
+
+
 class UnusableImage(Refusal):
     """The uploaded file is not an image that the service can decode."""
 
@@ -138,7 +145,7 @@ def _allowed(request: Request) -> str:
     """The methods of every route of the path: the router knows only those of the first."""
     methods = [
         method
-        for method in ("GET", "POST")
+        for method in ("GET", "POST", "DELETE")
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL
             for route in request.app.routes

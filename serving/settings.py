@@ -75,6 +75,7 @@ class ServingSettings(BaseSettings):
     admitted_searches: int = Field(32, ge=1, description="answered at once; more get 503")
     admitted_uploads: int = Field(8, ge=1, description="the same for searches by an upload")
     admitted_reads: int = Field(128, ge=1, description="the same for records and thumbnails")
+    erase_seconds: float = Field(20.0, gt=0, description="then DELETE answers 202, and goes on")
     body_seconds: float = Field(30.0, gt=0, description="time for a client to send its body")
     upload_bytes: int = Field(8 * 2**20, ge=1)
     upload_pixels: int = Field(4_000_000, ge=1, description="to decode, at 13 bytes each")

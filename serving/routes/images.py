@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
-from starlette.convertors import Convertor, register_url_convertor
 
 from clip_assets.search import search as index
 
 from ..errors import NotFound
+from ..image_path import IMAGE
 from ..query import ImageId, InCollection, ReleaseId
 from ..routes.refusals import REFUSALS
 from ..schema import ImageOut, OriginOut
@@ -17,25 +17,11 @@ from ..settings import ServingSettings
 router = APIRouter(tags=["images"], responses=REFUSALS)
 
 
-class _Any(Convertor[str]):
-    """Any text, also with a newline in it, which a file's name may have."""
-
-    regex = r"[\s\S]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("any", _Any())
-
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
 
 
 # Before the record: an id may contain slashes.
-@router.get("/v1/images/{image_id:any}/lineage")
+@router.get(f"{IMAGE}/lineage")
 async def lineage(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
@@ -54,7 +40,7 @@ async def lineage(
 
 
 @router.get(
-    "/v1/images/{image_id:any}/original",
+    f"{IMAGE}/original",
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {}}}},
 )
@@ -76,7 +62,7 @@ async def original(
     return Response(found.data, media_type=media_type, headers=headers)
 
 
-@router.get("/v1/images/{image_id:any}")
+@router.get(IMAGE)
 async def image(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
