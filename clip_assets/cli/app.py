@@ -187,17 +187,21 @@ def init(
     model: Annotated[str, typer.Option(help="open_clip model.")] = "ViT-B-32",
     pretrained: Annotated[str, typer.Option(help="Tag or weights file.")] = "laion2b_s34b_b79k",
 ) -> None:
-    """Write the YAML of a new collection into the project.
+    """Write the YAML of a new collection; a Hugging Face dataset is looked into for its columns.
 
         clip-assets init photos s3://bucket/photos
 
         clip-assets init cc3m s3://bucket/cc3m --kind webdataset --model ViT-B-16-SigLIP \\
             --pretrained webli
+
+        clip-assets init beans AI-Lab-Makerere/beans --kind huggingface
     """
     from clip_assets.component.scaffold import write_collection
 
     with _explained():
-        path = write_collection(project.require(), collection, uri, kind, model, pretrained)
+        path, told = write_collection(project.require(), collection, uri, kind, model, pretrained)
+    for line in told:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
     out.print(
         f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI.",
         markup=False,

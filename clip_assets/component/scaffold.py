@@ -12,6 +12,7 @@ from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
 from clip_assets.project import CHECKOUT_MODULE, Project
 from clip_assets.source import source_config
+from clip_assets.source.look import look
 
 
 class ScaffoldParams(BaseModel):
@@ -45,8 +46,11 @@ class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
 
 def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, and where to
     project: Project, collection: str, uri: str, kind: str, model: str, pretrained: str | None
-) -> Path:
-    """Write `defs/<collection>/defs.yaml`. Raises SettingsError if it exists or is not valid."""
+) -> tuple[Path, list[str]]:
+    """Write `defs/<collection>/defs.yaml`; returns its path, and what a look at the source found.
+
+    Raises SettingsError if it exists or is not valid, SourceError as `look`.
+    """
     if project.root_module == CHECKOUT_MODULE:
         raise SettingsError(
             f"{project.root} is the checkout of clip_assets, whose only collection is the demo's. "
@@ -57,10 +61,14 @@ def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, a
     path = project.defs_folder / collection / "defs.yaml"
     if path.exists():
         raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
+    told: list[str] = []
+    if kind == "huggingface":
+        found = look(_absolute(uri))
+        attributes["source"], told = found.source, found.told
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
+    return path, told
 
 
 def collection_attributes(

@@ -28,7 +28,8 @@ def source_config(kind: str, uri: str) -> SourceConfig:
 class ImageRef:
     """Where one image's bytes are.
 
-    `offset` and `size` (bytes) locate a member of a tar; `row` locates a row of a parquet file.
+    `offset` and `size` (bytes) locate a member of a tar; `row` locates a row of a parquet file, and
+    `offset` then the image in a row that has a list of them.
     If all three are None, the image is the whole object. `etag` changes when the content does.
 
     `fault` says why the image cannot be used, if the listing already shows it; it is never read.

@@ -1,6 +1,7 @@
 """What a dataset's card, its README.md, says about configurations, splits and files."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
@@ -18,23 +19,43 @@ class Declared:
 
     def files(self, paths: list[str], split: str) -> list[str]:
         """The paths of the split, in order."""
-        patterns = [re.compile(_translated(pattern)) for pattern in self.splits[split]]
-        return sorted(path for path in paths if any(one.match(path) for one in patterns))
+        patterns = [re.compile(_translated(_nfc(one))) for one in self.splits[split]]
+        return sorted(path for path in paths if any(one.match(_nfc(path)) for one in patterns))
 
 
 def declared(readme: bytes, config: str) -> Declared | None:
     """What `configs:` says of this configuration; None if it says nothing of its files."""
+    for one in _configs(readme):
+        if _name(one) == config:
+            splits = _splits(one.get("data_files"), str(one.get("data_dir") or ""))
+            return Declared(splits) if splits else None
+    return None
+
+
+def configurations(readme: bytes) -> list[str]:
+    """The names of the configurations that have files, the default one first."""
+    configs = [one for one in _configs(readme) if one.get("data_files") or one.get("data_dir")]
+    configs.sort(key=lambda one: (not one.get("default"), _name(one) != "default"))
+    return [_name(one) for one in configs]
+
+
+def _nfc(text: str) -> str:
+    """Systems write the same name in either form of Unicode."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _name(config: dict[str, Any]) -> str:
+    return str(config.get("config_name", "default"))
+
+
+def _configs(readme: bytes) -> list[dict[str, Any]]:
     found = _FRONT.match(readme.decode("utf-8", "replace").replace("\r\n", "\n"))
     try:
         card = yaml.safe_load(found[1]) if found else None
     except yaml.YAMLError:
-        return None
+        return []
     configs = card.get("configs") if isinstance(card, dict) else None
-    for one in configs if isinstance(configs, list) else ():
-        if isinstance(one, dict) and one.get("config_name", "default") == config:
-            splits = _splits(one.get("data_files"), str(one.get("data_dir") or ""))
-            return Declared(splits) if splits else None
-    return None
+    return [one for one in configs if isinstance(one, dict)] if isinstance(configs, list) else []
 
 
 def _splits(files: Any, folder: str) -> dict[str, tuple[str, ...]]:

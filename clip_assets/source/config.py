@@ -12,7 +12,8 @@ class _Config(BaseModel):
 
 
 class FolderConfig(_Config):
-    """Image files below a folder or a bucket prefix (`s3://`, `gs://`, `az://`)."""
+    """Image files below a folder, a bucket prefix (`s3://`, `gs://`, `az://`), or a folder of a
+    dataset on the Hugging Face hub (`hf://datasets/org/name/folder`)."""
 
     type: Literal["folder"] = "folder"
     uri: str

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.source.kinds import hidden
-from clip_assets.store.objects import Entry, Objects, local_entry
+from clip_assets.source.tree import Tree
+from clip_assets.store.objects import Entry, local_entry
 
 HIDDEN = "hidden or system files and folders"
 LINKED = "links to folders"
 
 
-def refuse_missing(objects: Objects) -> None:
+def refuse_missing(objects: Tree) -> None:
     """Raises SourceError if a local root is not a folder."""
     if objects.folder and not objects.folder.is_dir():
         raise SourceError(
@@ -24,9 +25,7 @@ def refuse_missing(objects: Objects) -> None:
         )
 
 
-def entries(
-    objects: Objects, skipped: Counter[str], *, follow_links: bool = False
-) -> Iterator[Entry]:
+def entries(objects: Tree, skipped: Counter[str], *, follow_links: bool = False) -> Iterator[Entry]:
     """Every file that is not hidden, in no particular order; `skipped` counts the others.
 
     What cannot be read has a fault; a folder that cannot be listed is an entry whose path ends with
@@ -46,7 +45,7 @@ def entries(
         ) from error
 
 
-def _visible(objects: Objects, skipped: Counter[str]) -> Iterator[Entry]:
+def _visible(objects: Tree, skipped: Counter[str]) -> Iterator[Entry]:
     folders: set[str] = set()
     for entry in objects.list():
         names = entry.path.split("/")

@@ -1,4 +1,4 @@
-"""Image files below a folder or a bucket prefix."""
+"""Image files below a folder, a bucket prefix, or a folder of a dataset on the hub."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,8 @@ from clip_assets.source.kinds import HEAD, IMAGES, TABLES, image_format, of_name
 from clip_assets.source.metadata import Metadata
 from clip_assets.source.ordered import in_order
 from clip_assets.source.reading import LARGEST, late, path_below, readable
-from clip_assets.store.objects import Entry, Objects, is_remote
+from clip_assets.source.tree import open_tree
+from clip_assets.store.objects import Entry, is_remote
 
 
 class Folder:
@@ -25,7 +26,7 @@ class Folder:
     """
 
     def __init__(self, config: FolderConfig, knowledge: Knowledge = NOTHING) -> None:
-        self._objects = Objects(config.uri)
+        self._objects = open_tree(config.uri)
         refuse_missing(self._objects)
         self._follow_links = config.follow_links
         chosen = config.extensions

@@ -57,7 +57,7 @@ class HubFiles:
         return f"hf://datasets/{self._dataset}@{self._revision}/{path}"
 
     def open(self, entry: Entry) -> Ranged:
-        return Ranged(partial(self._range, entry.path), entry.size)
+        return Ranged(partial(self.range, entry.path), entry.size)
 
     def fetch(self, path: str) -> tuple[Path, str]:
         with _explained(self._dataset, self._revision):
@@ -78,7 +78,8 @@ class HubFiles:
         except httpx.ReadTimeout as error:  # the hub answered before it began to send
             raise _StalledError("the hub stopped sending the file") from error
 
-    def _range(self, path: str, offset: int, size: int) -> bytes:
+    def range(self, path: str, offset: int, size: int) -> bytes:
+        """`size` bytes of the file from `offset`."""
         url = hf_hub_url(
             self._dataset,
             path,

@@ -1,47 +1,58 @@
-"""Images in the parquet files of a Hugging Face dataset."""
+"""Images in the parquet or Arrow files of a Hugging Face dataset."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.compute import list_value_length
 
 from clip_assets.errors import SourceError
-from clip_assets.source import DamagedError, ImageRef, caption, layout
+from clip_assets.source import DamagedError, ImageRef, caption, layout, saved
 from clip_assets.source.card import Declared, declared
 from clip_assets.source.config import NOTHING, HuggingFaceConfig, Knowledge
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.kinds import of_name
 from clip_assets.source.reading import path_below
-from clip_assets.source.rows import ColumnError, ImageColumn, leaf
+from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, leaf, stored
+from clip_assets.source.saved import ArrowFile
 from clip_assets.store.objects import Entry, local_path
 
 
 class HuggingFace:
-    """One split of a dataset; each row is an image.
+    """One split of a dataset; each row is an image, or several if the image column holds lists.
 
-    Its id is the value of the id column, or the file's path without `.parquet` plus the row number.
+    Its id is the value of the id column, or the file's path without `.parquet` plus the row number;
+    of a list, plus the number in the list.
     """
 
     def __init__(self, config: HuggingFaceConfig, knowledge: Knowledge = NOTHING) -> None:
         self._config, self._wanted = config, sorted(knowledge.fields)
-        self._files = _files(config)
+        self._files = files_of(config)
         self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
         self.skipped.clear()
         config = self._config
         entries = {entry.path: entry for entry in self._files.list(self.skipped)}
-        card = self._card(entries)
-        chosen = layout.shards(entries, config.config, config.split, config.dataset, card)
+        chosen = self._chosen(entries)
         self.skipped.update(_kind(path) for path in entries.keys() - set(chosen))
         for path in chosen:
             try:
                 yield from _refs(self._files, entries[path], config, self._wanted)
-            except _UnusableError as error:
+            except UnusableError as error:
                 yield _fault(self._files, entries[path], str(error))
+
+    def _chosen(self, entries: Collection[str]) -> Sequence[str]:
+        config = self._config
+        known = None if config.files else saved.splits(self._files, entries)
+        if known is not None:
+            return saved.shards(self._files, known, config.split, config.dataset)
+        card = self._card(entries)
+        return layout.shards(entries, config.config, config.split, config.dataset, card)
 
     def _card(self, entries: Container[str]) -> Declared | None:
         """What says which files are the split's: the collection's YAML, else the dataset's card."""
@@ -71,7 +82,7 @@ class HuggingFace:
             current.close()
 
 
-class _UnusableError(Exception):
+class UnusableError(Exception):
     """One parquet file cannot be listed."""
 
 
@@ -81,7 +92,7 @@ class _Current:
     def __init__(self, files: Files, column: str) -> None:
         self._files, self._name = files, column
         self._at: tuple[str, str] | None = None
-        self._images: ImageColumn | OSError = OSError("no file")
+        self._images: ImageColumn | ArrowFile | OSError = OSError("no file")
 
     def read(self, ref: ImageRef) -> bytes | OSError:
         at = ref.uri, ref.etag.rpartition(":")[0]
@@ -91,29 +102,30 @@ class _Current:
         if isinstance(self._images, OSError) or ref.row is None:
             return self._images if isinstance(self._images, OSError) else OSError("no row given")
         try:
-            data = self._images[ref.row]
+            data = self._images.image(ref.row, ref.offset)
         except OSError as error:
             return error
         return DamagedError("the row holds no image bytes") if data is None else data
 
     def close(self) -> None:
-        if isinstance(self._images, ImageColumn):
+        if not isinstance(self._images, OSError):
             self._images.close()
 
-    def _opened(self, uri: str, etag: str) -> ImageColumn | OSError:
+    def _opened(self, uri: str, etag: str) -> ImageColumn | ArrowFile | OSError:
         try:
             path, found = self._files.fetch(path_below(self._files, uri))
             # In another version of the file, the same row may be another image.
             if found and found != etag:
                 return OSError("the parquet file has changed since it was catalogued")
-            return ImageColumn(path, self._name)
+            return (ArrowFile if uri.endswith(".arrow") else ImageColumn)(path, self._name)
         except OSError as error:
             return error
         except (pa.ArrowException, ValueError):
             return DamagedError("damaged parquet file")
 
 
-def _files(config: HuggingFaceConfig) -> Files:
+def files_of(config: HuggingFaceConfig) -> Files:
+    """The dataset's files, on the hub or in a local folder."""
     folder = local_path(config.dataset)
     if config.dataset.startswith(("/", ".", "~", "file:")) or folder.is_dir():
         return LocalFiles(str(folder))
@@ -131,19 +143,20 @@ def _kind(path: str) -> str:
 
 def _fault(files: Files, entry: Entry, fault: str) -> ImageRef:
     """Stands for all rows of a file that cannot be listed."""
-    name = f"{entry.path.removesuffix('.parquet')}/"
+    name = f"{_stem(entry.path)}/"
     return ImageRef(name, files.uri(entry.path), entry.etag, fault=fault)
 
 
 def _refs(
     files: Files, entry: Entry, config: HuggingFaceConfig, wanted: Sequence[str]
 ) -> Iterator[ImageRef]:
-    uri, prefix = files.uri(entry.path), entry.path.removesuffix(".parquet")
-    with _parquet(files, entry) as parquet:
-        _refuse_missing(parquet.schema_arrow, config, wanted)
-        labels = _class_labels(parquet.schema_arrow, wanted)
-        for row, (name, text, values) in enumerate(_values(parquet, config, wanted)):
-            yield ImageRef(
+    uri, prefix = files.uri(entry.path), _stem(entry.path)
+    with opened(files, entry) as file:
+        _refuse_missing(file.schema_arrow, config, wanted)
+        labels = _class_labels(file.schema_arrow, wanted)
+        counts = _counts(file, config.image_column)
+        for row, (name, text, values) in enumerate(_values(file, config, wanted)):
+            ref = ImageRef(
                 image_id=f"{prefix}/{row:08d}" if config.id_column is None else name,
                 uri=uri,
                 etag=f"{entry.etag}:{row}",
@@ -151,17 +164,49 @@ def _refs(
                 caption=text,
                 fields=_named(values, labels) if wanted else None,
             )
+            yield from [ref] if counts is None else _several(ref, next(counts))
+
+
+def _several(ref: ImageRef, count: int) -> Iterator[ImageRef]:
+    """The images of a row that has a list of them."""
+    if not count:
+        yield replace(ref, fault="the row has no images")
+    for place in range(count):
+        name = f"{ref.image_id}/{place}" if ref.image_id else ""
+        yield replace(ref, image_id=name, etag=f"{ref.etag}.{place}", offset=place)
+
+
+def _counts(file: "pq.ParquetFile | ArrowFile", column: str) -> Iterator[int] | None:
+    """How many images each row has; None if it is not a list.
+
+    The images are not read if they have names, which are.
+    """
+    if not is_list(file.schema_arrow.field(column).type):
+        return None
+    named = column if isinstance(file, ArrowFile) else stored(file, column, "path")
+    batches = file.iter_batches(BATCH, columns=[named], use_threads=False)
+    return (
+        count or 0 for batch in batches for count in list_value_length(batch.column(0)).to_pylist()
+    )
+
+
+def _stem(path: str) -> str:
+    return path.removesuffix(".parquet").removesuffix(".arrow")
 
 
 @contextmanager
-def _parquet(files: Files, entry: Entry) -> Iterator[Any]:
+def opened(files: Files, entry: Entry) -> "Iterator[pq.ParquetFile | ArrowFile]":
+    """A file of rows. Raises UnusableError."""
     if entry.fault:
-        raise _UnusableError(entry.fault)
+        raise UnusableError(entry.fault)
     try:
+        if entry.path.endswith(".arrow"):
+            yield ArrowFile(files.fetch(entry.path)[0])
+            return
         with files.open(entry) as file:
-            yield pq.ParquetFile(file)
+            yield pq.ParquetFile(file, pre_buffer=False)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise _UnusableError(
+        raise UnusableError(
             f"cannot be used: {error}; correct the column names in the collection's YAML, or if "
             "the file is damaged, download it again"
         ) from error
@@ -196,15 +241,16 @@ def _named(values: dict[str, Any], labels: dict[str, list[str]]) -> dict[str, An
 
 
 def _values(
-    parquet: Any, config: HuggingFaceConfig, wanted: Sequence[str]
+    file: "pq.ParquetFile | ArrowFile", config: HuggingFaceConfig, wanted: Sequence[str]
 ) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
     """Id (empty if missing), caption and wanted fields of each row; reads no image bytes."""
     named = (config.id_column, config.caption_column, *wanted)
     columns = [*dict.fromkeys(name for name in named if name is not None)]
     if not columns:
-        yield from (("", None, {}) for _ in range(parquet.metadata.num_rows))
+        count = file.num_rows if isinstance(file, ArrowFile) else file.metadata.num_rows
+        yield from (("", None, {}) for _ in range(count))
         return
-    for batch in parquet.iter_batches(10_000, columns=columns, use_threads=False):
+    for batch in file.iter_batches(10_000, columns=columns, use_threads=False):
         for values in batch.to_pylist():
             name = values.get(config.id_column)
             text = values.get(config.caption_column)

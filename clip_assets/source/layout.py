@@ -1,16 +1,19 @@
 """Finds the files of a Hugging Face dataset that hold one split of one configuration."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from clip_assets.errors import SourceError
 from clip_assets.source.card import Declared
+from clip_assets.source.kinds import of_name
+from clip_assets.source.packed import compressed
 
-_SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval")
+SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval")
+"""The usual names of splits."""
 
 
 def shards(
-    paths: Iterable[str], config: str, split: str, where: str, declared: Declared | None = None
+    paths: Collection[str], config: str, split: str, where: str, declared: Declared | None = None
 ) -> list[str]:
     """The split's parquet files in order: those that the dataset's card declares, if it does.
 
@@ -45,7 +48,7 @@ def shards(
             return unnamed
     raise SourceError(
         f"{where} has no parquet files of configuration {config!r}, split {split!r}. "
-        f"It has {_some(parquet)}; set `config` and `split` to match."
+        f"It has {_some(parquet)}; set `config` and `split` to match.{_other(paths, where)}"
     )
 
 
@@ -60,7 +63,26 @@ def _in_split(path: str, split: str) -> bool:
 
 
 def _names_a_split(path: str) -> bool:
-    return any(word in _SPLITS for word in re.split(r"[^a-z]+", path.lower()))
+    return any(word in SPLITS for word in re.split(r"[^a-z]+", path.lower()))
+
+
+def _other(paths: Collection[str], where: str) -> str:
+    """How to read a dataset whose images are in tars or files of their own."""
+    uri = where if where.startswith(("/", ".", "~")) else f"hf://datasets/{where}"
+    for kind, found in (("webdataset", tar_like), ("folder", is_image)):
+        if any(map(found, paths)):
+            return f" Its images are not in parquet: use `type: {kind}` and `uri: {uri}`."
+    return ""
+
+
+def tar_like(path: str) -> bool:
+    """Whether the file is a tar of images, by its name."""
+    return path.endswith(".tar") or compressed(path)
+
+
+def is_image(path: str) -> bool:
+    """Whether the file is an image, by its name."""
+    return of_name(path) == "image"
 
 
 def _some(paths: list[str]) -> str:

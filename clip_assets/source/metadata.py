@@ -6,7 +6,8 @@ from typing import Any
 from clip_assets.source import caption
 from clip_assets.source.reading import readable
 from clip_assets.source.table import LARGEST, Table
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.source.tree import Tree
+from clip_assets.store.objects import Entry
 
 NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 
@@ -17,7 +18,7 @@ class Metadata:
     Raises SourceError if a table cannot be read, or none has one of the fields that are wanted.
     """
 
-    def __init__(self, objects: Objects, listed: Sequence[Entry], wanted: Collection[str]) -> None:
+    def __init__(self, objects: Tree, listed: Sequence[Entry], wanted: Collection[str]) -> None:
         self._objects = objects
         named = [entry for entry in listed if entry.path.rpartition("/")[2] in NAMES]
         self.tables = {entry.path for entry in named}

@@ -14,8 +14,9 @@ from clip_assets.source.described import Described
 from clip_assets.source.folder import Folder
 from clip_assets.source.huggingface import HuggingFace
 from clip_assets.source.table import LARGEST, Table
+from clip_assets.source.tree import open_tree
 from clip_assets.source.webdataset import WebDataset
-from clip_assets.store.objects import Objects, is_remote
+from clip_assets.store.objects import is_remote
 
 
 def open_source(config: SourceConfig, knowledge: Knowledge = NOTHING) -> Checked:
@@ -48,7 +49,7 @@ def _table(source: Folder | WebDataset | HuggingFace, config: TableConfig) -> tu
     try:
         if is_remote(address) or address.startswith(("/", "~")):
             root, _, name = address.rpartition("/")
-            return Table(address, Objects(root or "/").get(name, limit=LARGEST), config.image), ""
+            return Table(address, open_tree(root or "/").get(name, limit=LARGEST), config.image), ""
         data = source.beside(address)
     except StoreError:
         raise

@@ -17,7 +17,8 @@ from typing import IO, Any
 import pyarrow as pa
 
 from clip_assets.settings import Settings
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.source.tree import Tree
+from clip_assets.store.objects import Entry
 
 _SUFFIX = re.compile(r"\.(?:tar\.(gz|bz2|xz|zst)|(tgz|tbz2|txz))$", re.IGNORECASE)
 _SHORT = {"tgz": "gz", "tbz2": "bz2", "txz": "xz"}
@@ -33,7 +34,7 @@ def without_suffix(path: str) -> str:
     return _SUFFIX.sub("", path).removesuffix(".tar")
 
 
-def unpacked(objects: Objects, tar: Entry) -> Path:
+def unpacked(objects: Tree, tar: Entry) -> Path:
     """The plain tar, made now unless it is in the cache. Raises OSError if it is damaged.
 
     Members are then read one by one, at the price of the disk space.

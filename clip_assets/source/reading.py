@@ -6,7 +6,7 @@ from typing import Protocol
 from clip_assets.errors import ObjectRefusedError, SourceError, UnansweredError
 from clip_assets.source import DamagedError, ImageRef
 from clip_assets.source.ordered import DEADLINE
-from clip_assets.store.objects import Objects
+from clip_assets.source.tree import Tree
 
 # Protects memory; far above what the decoder accepts. A stray 40 GB file among the images must
 # become a reject instead of exhausting the machine.
@@ -29,7 +29,7 @@ def path_below(files: Rooted, uri: str) -> str:
     return uri[len(root) :]
 
 
-def readable(objects: Objects, error: OSError) -> OSError:
+def readable(objects: Tree, error: OSError) -> OSError:
     """The error reduced to a short reason for a reject.
 
     Raises instead, because no single image is at fault, SourceError if the whole folder is gone,

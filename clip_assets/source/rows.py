@@ -34,7 +34,8 @@ class ImageColumn:
         counts = (self._file.metadata.row_group(group).num_rows for group in groups)
         self._starts = list(accumulate(counts, initial=0))
         self._column = column
-        self._leaf = leaf(self._file.schema_arrow, column)
+        leaf(self._file.schema_arrow, column)
+        self._leaf = stored(self._file, column, "bytes")
         self._group, self._first = -1, 0
         self._batch: Any = ()
         self._batches: Iterator[Any] = iter(())
@@ -43,29 +44,31 @@ class ImageColumn:
     def close(self) -> None:
         self._file.close()
 
-    def __getitem__(self, row: int) -> bytes | None:
-        """Bytes of one image; None if the row has none. Raises OSError if it cannot be read."""
+    def image(self, row: int, place: int | None = None) -> bytes | None:
+        """Bytes of one image, of a list that at `place`; None if there are none.
+
+        Raises OSError if they cannot be read.
+        """
         if row >= self._starts[-1]:
             raise DamagedError("no such row")
         group = bisect_right(self._starts, row) - 1
         if group in self._damaged:
             raise self._damaged[group]
         try:
-            return self._in_group(group, row)
+            value = self._in_group(group, row)
         except (OSError, pa.ArrowException) as error:
             self._group = -1
             self._damaged[group] = DamagedError(f"damaged row group {group} of the parquet file")
             raise self._damaged[group] from error
+        return image_in(value, place)
 
-    def _in_group(self, group: int, row: int) -> bytes | None:
+    def _in_group(self, group: int, row: int) -> Any:
         if group != self._group or row < self._first:
             self._begin(group)
         while row >= self._first + len(self._batch):
             self._first += len(self._batch)
             self._batch = next(self._batches).column(0)
-        value = self._batch[row - self._first].as_py()
-        data: bytes | None = value["bytes"] if isinstance(value, dict) else value
-        return data
+        return self._batch[row - self._first]
 
     def _begin(self, group: int) -> None:
         self._group, self._first, self._batch = group, self._starts[group], ()
@@ -74,16 +77,46 @@ class ImageColumn:
         )
 
 
-def leaf(schema: pa.Schema, column: str) -> str:
-    """Name of the parquet leaf column with the image bytes of `column`.
+def image_in(value: Any, place: int | None) -> bytes | None:
+    """The bytes in a value of an image column; of a list, those of its item at `place`."""
+    if place is not None:
+        items = value.values
+        if items is None or place >= len(items):
+            raise DamagedError("no such image in the row")
+        value = items[place]
+    found = value.as_py()
+    data: bytes | None = found["bytes"] if isinstance(found, dict) else found
+    return data
+
+
+def leaf(schema: pa.Schema, column: str) -> pa.DataType:
+    """The type of the images of `column`, which may hold lists of them.
 
     Raises ColumnError, naming what exists, if the column holds no images.
     """
     if column not in schema.names:
         raise ColumnError(f"no column {column!r}; it has {', '.join(schema.names)}")
     kind = schema.field(column).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return f"{column}.bytes"
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-        return column
+    one = kind.value_type if is_list(kind) else kind
+    if pa.types.is_struct(one) and one.get_field_index("bytes") >= 0:
+        return one
+    if pa.types.is_binary(one) or pa.types.is_large_binary(one) or pa.types.is_binary_view(one):
+        return one
     raise ColumnError(f"column {column!r} holds {kind}, not image bytes")
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether each row of the column has several values."""
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(of(kind) for of in kinds)
+
+
+def stored(file: pq.ParquetFile, column: str, field: str) -> str:
+    """The name of the parquet column that stores `field` of the images, or else the images.
+
+    Writers name the level of a list's items differently.
+    """
+    schema = file.schema
+    paths: list[str] = [schema.column(number).path for number in range(len(schema))]
+    found = [path for path in paths if path == column or path.startswith(f"{column}.")]
+    return next((path for path in found if path.rpartition(".")[2] == field), found[0])

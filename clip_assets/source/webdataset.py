@@ -19,7 +19,8 @@ from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.tar import Member, members
 from clip_assets.source.tar_index import Found, TarIndex
-from clip_assets.store.objects import Entry, Objects, is_remote, local_path
+from clip_assets.source.tree import Tree, open_tree
+from clip_assets.store.objects import Entry, is_remote, local_path
 
 _TEXTS = ("txt", "json")
 Value = TypeVar("Value")
@@ -42,7 +43,7 @@ class WebDataset:
         root, chosen = pattern.split(config.uri.rstrip("/"))
         self._matches = pattern.matcher(chosen).match if chosen else None
         folder, self._only = (root, "") if chosen else _folder_and_tar(root)
-        self._objects = Objects(folder)
+        self._objects = open_tree(folder)
         refuse_missing(self._objects)
         self._wanted = knowledge.fields
         self.skipped: Counter[str] = Counter()
@@ -129,7 +130,7 @@ class _Sample:
         return _first(self.fields, _beside(name, "json"))
 
 
-def _refs(objects: Objects, index: TarIndex, wanted: Collection[str], tar: Entry) -> Found:
+def _refs(objects: Tree, index: TarIndex, wanted: Collection[str], tar: Entry) -> Found:
     """The tar's images, and how many members are none, by kind.
 
     If it cannot be read to its end, the last image has a fault and stands for the rest of the tar.
@@ -143,19 +144,19 @@ def _refs(objects: Objects, index: TarIndex, wanted: Collection[str], tar: Entry
         return [_fault(objects, tar, f"the tar cannot be read ({reason})")], Counter()
 
 
-def _look(objects: Objects, wanted: Collection[str], tar: Entry) -> Found:
+def _look(objects: Tree, wanted: Collection[str], tar: Entry) -> Found:
     with _opened(objects, tar) as file:
         size = file.seek(0, io.SEEK_END)
         return _found(objects, tar, members(file, size, _wanted), wanted)
 
 
-def _fault(objects: Objects, tar: Entry, fault: str) -> ImageRef:
+def _fault(objects: Tree, tar: Entry, fault: str) -> ImageRef:
     tarred = tar.path.endswith(".tar") or compressed(tar.path)
     name = f"{without_suffix(tar.path)}/" if tarred else tar.path
     return ImageRef(name, objects.uri(tar.path), tar.etag, fault=fault)
 
 
-def _found(objects: Objects, tar: Entry, files: Iterable[Member], wanted: Collection[str]) -> Found:
+def _found(objects: Tree, tar: Entry, files: Iterable[Member], wanted: Collection[str]) -> Found:
     samples: dict[str, _Sample] = {}
     skipped: Counter[str] = Counter()
     rest: list[ImageRef] = []
@@ -213,7 +214,7 @@ def _wanted(name: str, size: int) -> int:
     return HEAD if of_name(name) == "unknown" else 0
 
 
-def _opened(objects: Objects, tar: Entry) -> IO[bytes] | Ranged:
+def _opened(objects: Tree, tar: Entry) -> IO[bytes] | Ranged:
     if compressed(tar.path):
         return unpacked(objects, tar).open("rb")
     if not objects.folder:
@@ -221,7 +222,7 @@ def _opened(objects: Objects, tar: Entry) -> IO[bytes] | Ranged:
     return objects.open(tar.path)
 
 
-def _bytes(objects: Objects, ref: ImageRef, tar: Entry) -> bytes:
+def _bytes(objects: Tree, ref: ImageRef, tar: Entry) -> bytes:
     # In a rewritten tar the offsets may point at another image, so nothing is read from it.
     if ref.etag.rpartition(":")[0] != tar.etag:
         raise OSError("the tar has changed since it was catalogued")
@@ -246,7 +247,7 @@ def _folder_and_tar(uri: str) -> tuple[str, str]:
     return (str(path), "") if path.is_dir() else (str(path.parent), path.name)
 
 
-def _existing(objects: Objects, path: str) -> Entry:
+def _existing(objects: Tree, path: str) -> Entry:
     try:
         return objects.stat(path)
     except FileNotFoundError as error:

@@ -145,11 +145,11 @@ class Objects:
         """The whole object. Raises OSError before reading if it is larger than `limit` bytes."""
         if self.folder:
             with _regular(self.folder / path) as file:
-                _refuse_larger(os.fstat(file.fileno()).st_size, limit)
+                refuse_larger(os.fstat(file.fileno()).st_size, limit)
                 return file.read()
         with _explained(self.uri(path)):
             answer = obstore.get(self._store, path)
-        _refuse_larger(answer.meta["size"], limit)
+        refuse_larger(answer.meta["size"], limit)
         with _explained(self.uri(path)):
             return bytes(answer.bytes())
 
@@ -297,7 +297,8 @@ def _regular(path: Path) -> IO[bytes]:
     return file
 
 
-def _refuse_larger(size: int, limit: int | None) -> None:
+def refuse_larger(size: int, limit: int | None) -> None:
+    """Raises OSError (EFBIG) if an object of this size in bytes is not to be read."""
     if limit is not None and size > limit:
         told = f"file too large ({size >> 20} MiB, at most {limit >> 20})"
         raise OSError(errno.EFBIG, told)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
@@ -18,6 +20,7 @@ from typer.testing import CliRunner, Result
 from clip_assets import catalog
 from clip_assets.cli.app import app, out
 from clip_assets.cli.new import write_project
+from clip_assets.component import scaffold
 from clip_assets.index import build, load, tables
 from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
@@ -30,8 +33,10 @@ from clip_assets.project import VARIABLE, Project
 from clip_assets.release import release
 from clip_assets.search import search
 from clip_assets.settings import Settings
+from clip_assets.source.look import Look
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
+from tests.conftest import picture
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import COLLECTION, Made, publish, table_of
 from tests.integration.support import clustered as clustered_vectors
@@ -411,15 +416,18 @@ def test_status_of_a_new_project(project: Project, database: str) -> None:
     assert "Run `clip-assets backfill photos`" in run("status").stdout
 
 
-def test_init_examples_of_the_help(project: Project) -> None:
-    """Each example of `init --help` works as printed."""
+def test_init_examples_of_the_help(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example of `init --help` works as printed, with a hub that answers."""
+    beans = {"type": "huggingface", "dataset": "AI-Lab-Makerere/beans"}
+    monkeypatch.setattr(scaffold, "look", lambda dataset: Look({**beans, "dataset": dataset}))
     shown = run("init", "--help").stdout
     text = re.sub(r"\s+(--)", r" \1", shown.split("╭")[0])
     examples = re.findall(r"clip-assets (init .*?)\s*$", text, re.MULTILINE)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         assert run(*shlex.split(example)).exit_code == 0
-    assert len(_collections(project)) == 2
+    assert len(_collections(project)) == 3
+    assert _written(project, "beans")["attributes"]["source"] == beans  # type: ignore[index]
 
 
 def test_dagster_accepts_what_init_writes(
@@ -445,6 +453,29 @@ def test_init_keeps_folders_of_this_machine(
     assert run("init", "zoo", "pictures").exit_code == 0
     attributes = _written(project, "zoo")["attributes"]
     assert attributes["source"]["uri"] == str(tmp_path / "pictures")  # type: ignore[index]
+
+
+def test_init_looks_into_a_dataset(project: Project, tmp_path: Path) -> None:
+    """What is found is shown and written; nothing is for a dataset that has no images."""
+    images = pa.array([picture(1), picture(2)], pa.binary())
+    (tmp_path / "set").mkdir()
+    pq.write_table(
+        pa.table({"img": images, "text": ["a", "b"]}), tmp_path / "set/test-00000-of-00001.parquet"
+    )
+    done = run("init", "zoo", str(tmp_path / "set"), "--kind", "huggingface")
+    assert done.stdout.startswith("split: test (of test)\nimages: img\ncaptions: text\n1 files")
+    attributes: Any = _written(project, "zoo")["attributes"]
+    assert attributes["source"] == {
+        "type": "huggingface",
+        "dataset": str(tmp_path / "set"),
+        "split": "test",
+        "image_column": "img",
+        "caption_column": "text",
+    }
+    (tmp_path / "none").mkdir()
+    said = failed("init", "other", str(tmp_path / "none"), "--kind", "huggingface")
+    assert "has no images that can be read" in said
+    assert len(_collections(project)) == 1
 
 
 @pytest.mark.parametrize(

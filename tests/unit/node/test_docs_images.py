@@ -96,6 +96,12 @@ def _parquet(folder: Path, name: str, ids: list[str | None], *, empty: bool = Fa
     pq.write_table(pa.table({"image": data, "id": pa.array(ids, pa.string())}), folder / name)
 
 
+def _lists(folder: Path, images: list[list[bytes]]) -> None:
+    data = pa.array(images, pa.list_(pa.binary()))
+    names = [str(number) for number in range(len(images))]
+    pq.write_table(pa.table({"image": data, "id": names}), folder / "lists.parquet")
+
+
 def _card(folder: Path) -> None:
     _parquet(folder, "b.parquet", ["b"])
     files = "data_files:\n  - split: train\n    path: good*\n  - split: test\n    path: b.*"
@@ -171,6 +177,8 @@ TAR: dict[str, Case] = {
     "a member that is stored with holes": _sparse,
 }
 PARQUET: dict[str, Case] = {
+    "a row with a list of images": lambda folder: _lists(folder, [[_photo()] * 2]),
+    "a row with an empty list": lambda folder: _lists(folder, [[]]),
     "a row without image bytes": lambda folder: _parquet(folder, "b.parquet", ["b"], empty=True),
     "a row without an id, or with one that is taken": lambda folder: _parquet(
         folder, "x.parquet", [None, "a"]

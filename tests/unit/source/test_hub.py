@@ -3,7 +3,7 @@ import io
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,7 @@ from huggingface_hub import constants
 
 from clip_assets.errors import SourceError
 from clip_assets.source import DamagedError, Source, patience
-from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.config import FolderConfig, HuggingFaceConfig, Knowledge, WebDatasetConfig
 from clip_assets.source.open import open_source
 
 SHARD = "data/train-00000-of-00001.parquet"
@@ -181,6 +181,40 @@ def test_a_removed_file_rejects_its_rows(hub: Hub) -> None:
     refs = list(source.list())[:2]
     del hub.files[SHARD]
     assert [str(error) for error in source.read(refs)] == ["no such file"] * 2
+
+
+def test_folders_and_tars_on_the_hub(
+    hub: Hub, jpeg: Callable[[str], bytes], write_tar: Callable[..., Path], tmp_path: Path
+) -> None:
+    """ImageFolder and WebDataset as the hub has them: listed without download, read by ranges."""
+    tar = write_tar(tmp_path / "x.tar", {"1.jpg": jpeg("red"), "1.txt": b"one", "2.jpg": b"two"})
+    images = {"train/cat/a.jpg": jpeg("blue"), "train/dog/b.jpg": jpeg("gold"), "test/c.jpg": b"c"}
+    table = b"file_name,label\ncat/a.jpg,cat\ndog/b.jpg,dog\n"
+    hub.files = {**images, "train/metadata.csv": table, "w/0.tar": tar.read_bytes()}
+    knowledge = Knowledge.model_validate({"columns": {"label": {"from": "metadata.label"}}})
+    folder = open_source(FolderConfig(uri="hf://datasets/org/photos/train"), knowledge)
+    refs = list(folder.list())
+    assert [(ref.image_id, ref.columns) for ref in refs] == [
+        ("cat/a.jpg", '{"label": "cat"}'),
+        ("dog/b.jpg", '{"label": "dog"}'),
+    ]
+    assert refs[0].uri == "hf://datasets/org/photos/train/cat/a.jpg"
+    assert list(folder.read(refs)) == [images["train/cat/a.jpg"], images["train/dog/b.jpg"]]
+
+    address = "hf://datasets/org/photos@main/w/{0..3}.tar"
+    tars = open_source(WebDatasetConfig(type="webdataset", uri=address))
+    one, two = tars.list()
+    assert (one.image_id, one.caption, two.image_id) == ("0/1", "one", "0/2")
+    assert list(tars.read([two, one])) == [b"two", jpeg("red")]
+    del hub.files["train/dog/b.jpg"]
+    read, gone = open_source(FolderConfig(uri="hf://datasets/org/photos/train")).read(refs)
+    assert (read, str(gone)) == (images["train/cat/a.jpg"], "no such file")
+    with pytest.raises(SourceError, match=r"has no files\. Check the address"):
+        list(open_source(FolderConfig(uri="hf://datasets/org/photos/nowhere")).list())
+    with pytest.raises(SourceError, match=r"form hf://datasets/org/name/folder"):
+        open_source(FolderConfig(uri="hf://org/photos"))
+    with pytest.raises(SourceError, match="`type: webdataset` and `uri: hf://datasets/org/photos`"):
+        list(_source().list())
 
 
 WAITS = [

@@ -1,4 +1,6 @@
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from clip_assets.errors import SourceError
 from clip_assets.source import Source
-from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.config import HuggingFaceConfig, Knowledge
 from clip_assets.source.open import open_source
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -214,3 +216,96 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """A local path that does not exist is an error; the hub is not contacted."""
     with pytest.raises(SourceError, match="is not a folder on this machine"):
         _source(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("items", [IMAGE, pa.binary()])
+def test_a_row_may_have_a_list_of_images(tmp_path: Path, items: pa.DataType) -> None:
+    """Each is an image of its own, with the row's caption; an empty list is one reject."""
+    counts = [2, 0, 1, 3]
+    numbers = iter(range(9))
+    rows = [[_image(next(numbers)) for _ in range(count)] for count in counts]
+    named = [[{"bytes": one, "path": None} for one in row] for row in rows]
+    column = pa.array(rows if items == pa.binary() else named, pa.list_(items))
+    table = pa.table({"images": column, "texts": ["a", "b", "c", "d"]})
+    pq.write_table(table, tmp_path / "train.parquet", row_group_size=3)
+    source = _source(tmp_path, image_column="images", caption_column="texts")
+    refs = list(source.list())
+    names = ["0/0", "0/1", "1", "2/0", "3/0", "3/1", "3/2"]
+    assert [ref.image_id for ref in refs] == [f"train/0000000{name}" for name in names]
+    assert [ref.caption for ref in refs] == list("aabcddd")
+    assert refs[2].fault == "the row has no images"
+    sound = [ref for ref in refs if not ref.fault]
+    assert list(source.read(sound[::-1])) == [_image(n) for n in range(6)][::-1]
+    (gone,) = source.read([replace(sound[0], offset=7)])
+    assert str(gone) == "no such image in the row"
+
+
+def _saved(folder: Path, numbers: Sequence[int]) -> None:
+    """As `datasets.Dataset.save_to_disk` writes it: two files, and JSON that names them."""
+    folder.mkdir(parents=True)
+    names = [f"data-0000{n}-of-00002.arrow" for n in range(2)]
+    half = len(numbers) // 2
+    for name, some in zip(names, (numbers[:half], numbers[half:]), strict=True):
+        table = pa.table(
+            {
+                "image": pa.array([{"bytes": _image(n), "path": None} for n in some], IMAGE),
+                "label": pa.array([n % 2 for n in some]),
+            }
+        )
+        features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+        told = json.dumps({"info": {"features": features}})
+        with pa.ipc.new_stream(
+            folder / name, table.schema.with_metadata({"huggingface": told})
+        ) as to:
+            to.write_table(table, max_chunksize=2)
+    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text("{}")
+
+
+def test_a_dataset_of_save_to_disk(tmp_path: Path) -> None:
+    """One split, or several with their names; classes and rows are as in parquet."""
+    _saved(tmp_path / "one", range(9))
+    source = _source(tmp_path / "one")
+    refs = list(source.list())
+    assert [ref.image_id for ref in refs[3:5]] == [
+        "data-00000-of-00002/00000003",
+        "data-00001-of-00002/00000000",
+    ]
+    assert list(source.read(refs)) == [_image(n) for n in range(9)]
+
+    _saved(tmp_path / "two/train", range(4))
+    _saved(tmp_path / "two/test", range(4, 8))
+    (tmp_path / "two/dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    knowledge = Knowledge.model_validate({"columns": {"label": {"from": "metadata.label"}}})
+    config = HuggingFaceConfig(type="huggingface", dataset=str(tmp_path / "two"), split="test")
+    source = open_source(config, knowledge)
+    refs = list(source.list())
+    assert [ref.columns for ref in refs[:2]] == ['{"label": "cat"}', '{"label": "dog"}']
+    assert list(source.read(refs)) == [_image(n) for n in range(4, 8)]
+    with pytest.raises(SourceError, match="saved with the splits train, test, not 'dev'"):
+        list(_source(tmp_path / "two", split="dev").list())
+    (tmp_path / "two/test/data-00000-of-00002.arrow").write_bytes(b"not arrow")
+    first, *others = source.list()
+    assert first.fault and first.image_id == "test/data-00000-of-00002/"
+    assert len(others) == 2
+
+
+def test_a_large_row_group_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    """A file may be one row group of all its images; a few pages of it are in memory at once."""
+    image = bytes(range(256)) * 400
+    images = pa.array([image + b"%d" % n for n in range(400)], pa.binary())
+    pq.write_table(
+        pa.table({"image": images}),
+        tmp_path / "train.parquet",
+        compression=None,
+        use_dictionary=False,
+        write_batch_size=8,
+    )
+    source = _source(tmp_path)
+    refs = list(source.list())
+    before, most = pa.total_allocated_bytes(), 0
+    for data in source.read(refs):
+        assert isinstance(data, bytes) and len(data) > len(image)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert 0 < most < 400 * len(image) / 2

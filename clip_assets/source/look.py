@@ -1,0 +1,145 @@
+"""Looks into a Hugging Face dataset, to fill in what its `source:` block needs."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from clip_assets.errors import SourceError
+from clip_assets.source import layout, saved
+from clip_assets.source.card import configurations, declared
+from clip_assets.source.config import HuggingFaceConfig
+from clip_assets.source.files import Files
+from clip_assets.source.huggingface import files_of, opened
+from clip_assets.source.rows import ColumnError, leaf
+from clip_assets.store.objects import Entry
+
+_IMAGES = ("image", "img", "images", "jpg", "photo", "picture")
+_CAPTIONS = ("caption", "captions", "text", "sentence", "sentences", "description", "title")
+
+
+@dataclass(frozen=True)
+class Look:
+    """The `source:` block without what is the default, and what was found, a line each."""
+
+    source: dict[str, Any]
+    told: list[str] = field(default_factory=list)
+
+
+def look(dataset: str) -> Look:
+    """What the dataset, a hub id or a local folder, has.
+
+    Raises SourceError if it cannot be reached, or has no images that can be read.
+    """
+    config = HuggingFaceConfig(type="huggingface", dataset=dataset)
+    files = files_of(config)
+    entries = {entry.path: entry for entry in files.list(Counter())}
+    name, names, split, splits, chosen = _split(files, entries, dataset)
+    if not chosen:
+        return _unpacked(dataset, entries)
+    given: dict[str, Any] = {"type": "huggingface", "dataset": dataset}
+    given |= {"config": name} if name != "default" else {}
+    given |= {"split": split} if split != "train" and splits else {}
+    told = [f"configuration: {name} (of {', '.join(names)})"] if len(names) > 1 else []
+    told += [f"split: {split} (of {', '.join(splits)})"] if splits else []
+    with opened(files, entries[chosen[0]]) as file:
+        given |= _columns(file.schema_arrow, told)
+    size = sum(entries[path].size for path in chosen) / 2**20
+    told.append(f"{len(chosen)} files, {size:,.0f} MiB")
+    return Look(given, told)
+
+
+def _split(
+    files: Files, entries: Collection[str], dataset: str
+) -> tuple[str, list[str], str, list[str], Sequence[str]]:
+    """A configuration and all there are, a split and all there are, and the split's files."""
+    known = saved.splits(files, entries)
+    if known is not None:
+        split = _preferred(known)
+        return "default", [], split, known, saved.shards(files, known, split, dataset)
+    readme = files.fetch("README.md")[0].read_bytes() if "README.md" in entries else b""
+    names = configurations(readme) or _folders(entries)
+    for name in names:
+        card = declared(readme, name)
+        splits = [*card.splits] if card else []
+        splits = splits or [one for one in layout.SPLITS if _found(entries, name, one, dataset)]
+        if splits:
+            split = _preferred(splits)
+            chosen = layout.shards(entries, name, split, dataset, card)
+            return name, names, split, splits, chosen
+    return "default", [], "train", [], ()
+
+
+def _folders(entries: Collection[str]) -> list[str]:
+    """Configurations that have a folder each, the default one first."""
+    parquet = [path for path in entries if path.endswith(".parquet")]
+    return ["default", *sorted({path.split("/")[0] for path in parquet if "/" in path} - {"data"})]
+
+
+def _found(entries: Collection[str], config: str, split: str, dataset: str) -> bool:
+    try:
+        return bool(layout.shards(entries, config, split, dataset))
+    except SourceError:
+        return False
+
+
+def _preferred(splits: Sequence[str]) -> str:
+    return "train" if "train" in splits or not splits else splits[0]
+
+
+def _columns(schema: pa.Schema, told: list[str]) -> dict[str, Any]:
+    """The columns of images and captions that are not the default; tells of all."""
+    images = [name for name in schema.names if _has_images(schema, name)]
+    if not images:
+        raise SourceError(
+            f"No column of the dataset has images; it has {', '.join(schema.names)}. Datasets of "
+            "addresses are downloaded first, for example by img2dataset."
+        )
+    image = next((name for name in _IMAGES if name in images), images[0])
+    caption = next((name for name in _CAPTIONS if _has_texts(schema, name)), None)
+    others = [f"{one.name} ({one.type})" for one in schema if one.name not in {image, caption}]
+    told.append(f"images: {image}")
+    told.append(f"captions: {caption or 'none'}")
+    told += [f"other columns: {', '.join(others)}"] if others else []
+    found = {"image_column": image} if image != "image" else {}
+    return found | ({"caption_column": caption} if caption else {})
+
+
+def _has_images(schema: pa.Schema, name: str) -> bool:
+    try:
+        leaf(schema, name)
+    except ColumnError:
+        return False
+    return True
+
+
+def _has_texts(schema: pa.Schema, name: str) -> bool:
+    if name not in schema.names:
+        return False
+    kind = schema.field(name).type
+    one = kind.value_type if pa.types.is_list(kind) else kind
+    return bool(pa.types.is_string(one) or pa.types.is_large_string(one))
+
+
+def _unpacked(dataset: str, entries: dict[str, Entry]) -> Look:
+    """A dataset of tars, or of image files, which the hub calls WebDataset and ImageFolder."""
+    root = dataset if dataset.startswith(("/", ".", "~")) else f"hf://datasets/{dataset}"
+    for kind, told, is_one in (
+        ("webdataset", "tars", layout.tar_like),
+        ("folder", "image files", layout.is_image),
+    ):
+        found = [path for path in entries if is_one(path)]
+        if found:
+            folders = {path.split("/")[0] for path in found if "/" in path}
+            below = "/train" if "train" in folders and len(folders) > 1 else ""
+            counted = sum(path.startswith("train/") for path in found) if below else len(found)
+            more = f" (of {', '.join(sorted(folders))})" if below else ""
+            return Look(
+                {"type": kind, "uri": root + below},
+                [f"{counted} {told}, no parquet", *([f"folder: train{more}"] if below else [])],
+            )
+    raise SourceError(
+        f"{dataset} has no images that can be read: no parquet or Arrow files, tars or images."
+    )
