@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clip_assets.column import Column, Columns
 from clip_assets.errors import SourceError, StoreError
@@ -45,6 +45,8 @@ _UNSEEN = """EXISTS (
     FROM listing AS below WHERE below.fault IS NOT NULL AND below.image_id LIKE '%/'
     AND starts_with(k.image_id, below.image_id)
 )"""
+_Versions = dict[str, ShardVersion]
+"""The newest version of each shard that was ever written, by shard key; digests are cut short."""
 _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
 
 
@@ -108,11 +110,17 @@ class Catalog(BaseModel):
 
 
 def read(objects: Objects) -> Catalog | None:
-    """The head, or None if there is no catalog yet."""
+    """The head, or None if there is no catalog yet. Raises StoreError if it is damaged."""
     try:
         return Catalog.model_validate_json(objects.get(paths.CATALOG))
     except FileNotFoundError:
         return None
+    except ValidationError as error:
+        raise StoreError(
+            f"{objects.uri(paths.CATALOG)} is not a catalog that this version can read: "
+            f"{error.error_count()} fields differ. Restore it from a copy of the data; or remove "
+            "it, then list the images again with `clip-assets backfill`."
+        ) from error
 
 
 def require(objects: Objects, collection: str) -> Catalog:
@@ -205,8 +213,9 @@ def refresh(  # noqa: PLR0913 - the last ones are options
     known = _numbered(_known(objects, before))
     _refuse_vanished(known, listing, before, source, max_vanished_share)
     same = [*before.columns.items()] == [*(columns or {}).items()]
+    given = _versions(objects)
     kept = [
-        _kept(objects, shard, rows)
+        _kept(objects, shard, rows, given)
         for shard, rows in _updated(before, known, listing, renewed=not same)
     ]
     fresh = _query(
@@ -215,7 +224,11 @@ def refresh(  # noqa: PLR0913 - the last ones are options
         known=known,
         listing=listing,
     )
-    new = list(_cut(objects, fresh, first=len(before.shards), shard_size=shard_size))
+    start = len(before.shards)
+    new = [
+        _write(objects, f"{start + number:05d}", 1, rows, given)
+        for number, rows in enumerate(_cut(fresh, shard_size))
+    ]
     head = Catalog(
         collection=collection,
         source=source,
@@ -237,13 +250,13 @@ def scrub(objects: Objects, head: Catalog, gone: Collection[str]) -> dict[str, S
     that it can rewrite the embeddings before readers look for them.
     """
     names = pa.table({"image_id": pa.array(sorted(gone), pa.string())})
-    found = {}
+    found, given = {}, _versions(objects)
     for shard in head.shards:
         rows = read_shard(objects, shard.at)
         if pc.any(pc.is_in(rows.column("image_id"), names.column("image_id"))).as_py():
             bare = _query(_SCRUBBED, known=_numbered(rows), gone=names).cast(parquet.CATALOG)
             same = _digest(bare) == shard.digest
-            found[shard.shard] = _kept(objects, shard, None if same else bare)
+            found[shard.shard] = _kept(objects, shard, None if same else bare, given)
     return found
 
 
@@ -260,8 +273,9 @@ def renew(objects: Objects, head: Catalog, keys: Collection[str]) -> Catalog:
     Their present embeddings stay until the new ones are committed. All models of the collection
     share the version. Writes the new head and returns it.
     """
+    given = _versions(objects)
     changed = {
-        shard.shard: _kept(objects, shard, read_shard(objects, shard.at)).model_copy(
+        shard.shard: _kept(objects, shard, read_shard(objects, shard.at), given).model_copy(
             update={"renewed": True}
         )
         for shard in head.pick(keys)
@@ -402,27 +416,41 @@ def _query(sql: str, **tables: pa.Table) -> pa.Table:
         return relation.to_arrow_table()
 
 
-def _kept(objects: Objects, shard: Shard, rows: pa.Table | None) -> Shard:
+def _kept(objects: Objects, shard: Shard, rows: pa.Table | None, given: _Versions) -> Shard:
     if rows is None:
         return shard
-    return _write(objects, shard.shard, shard.version + 1, rows)
+    return _write(objects, shard.shard, shard.version + 1, rows, given)
 
 
-def _cut(objects: Objects, rows: pa.Table, *, first: int, shard_size: int) -> Iterator[Shard]:
+def _cut(rows: pa.Table, shard_size: int) -> Iterator[pa.Table]:
     live = rows.add_column(
         rows.column_names.index("fault"),
         parquet.CATALOG.field("tombstone"),
         pa.array([False] * len(rows), pa.bool_()),
     )
-    for number, start in enumerate(range(0, len(live), shard_size), start=first):
-        chunk = live.slice(start, shard_size).cast(parquet.CATALOG)
-        yield _write(objects, f"{number:05d}", 1, chunk)
+    for start in range(0, len(live), shard_size):
+        yield live.slice(start, shard_size).cast(parquet.CATALOG)
 
 
-def _write(objects: Objects, shard: str, version: int, rows: pa.Table) -> Shard:
-    made = Shard(
-        shard=shard, version=version, digest=_digest(rows), rows=len(rows), live=_live(rows)
-    )
+def _versions(objects: Objects) -> _Versions:
+    found: _Versions = {}
+    for entry in objects.list(paths.CATALOG_FOLDER):
+        if version := paths.catalog_version(entry.path):
+            found[version.shard] = max(found.get(version.shard, version), version)
+    return found
+
+
+def _write(objects: Objects, shard: str, version: int, rows: pa.Table, given: _Versions) -> Shard:
+    """Write at least this version of the shard.
+
+    After the head was lost, or restored from an older copy, there may be newer ones. The newest is
+    taken up again if its rows are the same, so that its embeddings are; else a number after it is
+    given, so that no two versions have the same.
+    """
+    digest, newest = _digest(rows), given.get(shard)
+    if newest and newest.version >= version:
+        version = newest.version + (not digest.startswith(newest.digest))
+    made = Shard(shard=shard, version=version, digest=digest, rows=len(rows), live=_live(rows))
     objects.put(paths.catalog_shard(made.at), parquet.to_bytes(rows))
     return made
 

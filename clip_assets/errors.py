@@ -17,6 +17,20 @@ class StoreError(ClipAssetsError):
     """Files under the data URI are missing, unreachable or differ from their commit."""
 
 
+class DamageError(StoreError):
+    """A committed file is missing, or is not the one that was committed.
+
+    `what` is the message without the remedy.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} `clip-assets verify --repair` says what mends it, and begins."
+
+
 class ObjectRefusedError(StoreError, PermissionError):
     """The store refuses this one object: it is archived, or a policy denies access to it."""
 

@@ -7,14 +7,15 @@ import dagster as dg
 
 from clip_assets import catalog
 from clip_assets.catalog import Catalog, Shard
-from clip_assets.checks.fault import fault
 from clip_assets.checks.oldest_shard import oldest_shard_check
 from clip_assets.collection import Collection
+from clip_assets.errors import StoreError
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
 from clip_assets.store import verified
 from clip_assets.store.objects import Objects
 from clip_assets.store.rejects import rejects_told, too_many
+from clip_assets.verify.files import verify_shard
 
 
 def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
@@ -22,14 +23,14 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         asset=collection.embeddings_key,
         blocking=True,
         description="Rows plus rejects equal the catalog's images; files match the commit; "
-        "vectors are finite, of unit length and not all the same.",
+        "each image is there once; vectors are finite, of unit length and not all the same.",
     )
     def complete_and_sound(
         context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
     ) -> dg.AssetCheckResult:
         objects = clip_assets_installation.objects(collection.name)
         shards = _of_run(context, catalog.read(objects))
-        faults = {shard.shard: fault(objects, collection.spec.slug, shard) for shard in shards}
+        faults = {shard.shard: fault_of(objects, collection.spec.slug, shard) for shard in shards}
         bad = {shard: text for shard, text in faults.items() if text}
         sound = {shard.shard for shard in shards} - bad.keys()
         _record_verified(objects, collection.spec.slug, sound)
@@ -73,6 +74,20 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
     yield complete_and_sound
     yield few_rejects
     yield oldest_shard_check(collection)
+
+
+def fault_of(objects: Objects, slug: str, shard: Shard) -> str:
+    """What is wrong with the current version of the shard by this model; empty if nothing is."""
+    try:
+        commit = commits.read(objects, slug, shard.at)
+    except StoreError as error:
+        return str(error)
+    if commit is None:
+        return "not committed"
+    if commit.rows + commit.rejected != shard.live:
+        return f"{commit.rows} rows and {commit.rejected} rejects of {shard.live} images"
+    found = verify_shard(objects, slug, shard.shard, commits.path_of(slug, commit))
+    return " ".join(fault.told for fault in found.faults)
 
 
 def _record_verified(objects: Objects, slug: str, sound: set[str]) -> None:

@@ -11,12 +11,12 @@ from datetime import timedelta
 import dagster as dg
 
 from clip_assets.automation.conditions import check_condition
-from clip_assets.checks.fault import fault_of_files
 from clip_assets.collection import Collection
 from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
 from clip_assets.store import verified
 from clip_assets.store.objects import Objects
+from clip_assets.verify.files import verify_shard
 
 _WARN_SHARE = 0.75
 _DAY = timedelta(days=1).total_seconds()
@@ -61,10 +61,12 @@ def _verify(objects: Objects, slug: str, newest: dict[str, str], share: int) -> 
     times, now = verified.read(objects, slug), time.time()
     due = sorted(newest, key=lambda shard: (times.get(newest[shard], 0), shard))[:share]
     due = [shard for shard in due if times.get(newest[shard], 0) < now - _LATELY]
-    faults, sound = {}, []
+    faults: dict[str, str] = {}
+    sound: list[str] = []
     for number, shard in enumerate(due, start=1):
-        if found := fault_of_files(objects, commits.read_path(objects, newest[shard])):
-            faults[shard] = found
+        found = verify_shard(objects, slug, shard, newest[shard]).faults
+        if found:
+            faults[shard] = " ".join(fault.told for fault in found)
         else:
             sound.append(newest[shard])
         if number % _SAVE_EVERY == 0 or number == len(due):

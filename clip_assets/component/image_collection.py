@@ -21,11 +21,13 @@ from clip_assets.automation.orphans import orphans_sensor
 from clip_assets.automation.pruning import prune_schedule
 from clip_assets.automation.schedules import reconcile_schedule
 from clip_assets.automation.sensors import missing_shards_sensor, new_images_sensor
+from clip_assets.automation.verification import verify_schedule
 from clip_assets.checks.catalog import catalog_checks
 from clip_assets.checks.embeddings import embeddings_checks
 from clip_assets.checks.release import release_checks
 from clip_assets.checks.report import report_checks
 from clip_assets.checks.search_index import search_index_checks
+from clip_assets.checks.whole import whole_check
 from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.column import Column
 from clip_assets.component.git import web_address
@@ -168,7 +170,8 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             assets.append(live_spec(self, _releases(context, self)))
             checks.extend(catalog_checks(self, lambda: _models(context, self.name)))
             sensors.insert(0, new_images_sensor(self, jobs.listing))
-            schedules.append(prune_schedule(self))
+            checks.append(whole := whole_check(self))
+            schedules += [prune_schedule(self), verify_schedule(self, whole.check_key)]
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(

@@ -12,15 +12,15 @@ from psycopg.rows import class_row, scalar_row
 from clip_assets.errors import DatabaseError
 from clip_assets.index.schema import require_schema
 from clip_assets.index.statements import statement
-from clip_assets.store import identity
+from clip_assets.store import identity, paths
 from clip_assets.store.objects import Objects
 
 _SAMPLE = 20
 """Loaded commits to look for in the store, if a database was filled before owners were recorded."""
 
 _REMEDY = (
-    "use another collection name or another database, or hand the index over as described under "
-    "`Two installations` in docs/operations.md"
+    "use another collection name or another database, or hand the index over with `clip-assets "
+    "verify --repair` if the former data is lost"
 )
 
 
@@ -58,14 +58,52 @@ def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> 
                 f"that at {own['uri']}: {_REMEDY}."
             )
         elif _on_this_machine(connection, objects):
-            connection.execute(statement("succeed_owner"), own)
-            connection.execute(statement("lose_commits"), own)
+            _succeed(connection, own, owner)
         else:
             raise DatabaseError(
                 f"{collection} in this database is the index of other data than that at "
                 f"{own['uri']}, which was made anew or is of another machine: restore the data, "
                 f"{_REMEDY}."
             )
+
+
+def former(connection: psycopg.Connection, objects: Objects, collection: str) -> str | None:
+    """Address of the other data that the collection's index is made of; None if of this."""
+    found = _recorded(connection, collection)
+    return found.uri if found and found.data_id != identity.data_id(objects) else None
+
+
+def hand_over(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
+    """Make the collection's index one of this data, after the data that it is made of was lost.
+
+    The next update replaces what was loaded. Raises DatabaseError if the other data is still there.
+    """
+    own = {
+        "collection": collection,
+        "data_id": identity.data_id(objects),
+        "uri": objects.uri("").rstrip("/"),
+    }
+    other = _recorded(connection, collection)
+    if other is None or other.data_id == own["data_id"]:
+        return
+    data = Objects(other.uri)
+    if data.exists(paths.IDENTITY) and identity.data_id(data) == other.data_id:
+        raise DatabaseError(
+            f"{collection} was not handed over, because the data at {other.uri} is still there: "
+            "use another collection name or another database, or remove that data."
+        )
+    with connection.transaction():
+        _succeed(connection, own, other)
+
+
+def _succeed(connection: psycopg.Connection, own: dict[str, str], other: _Owner) -> None:
+    connection.execute(statement("succeed_owner"), own | {"former": other.data_id})
+    connection.execute(statement("lose_commits"), own)
+
+
+def _recorded(connection: psycopg.Connection, collection: str) -> _Owner | None:
+    owners = connection.cursor(row_factory=class_row(_Owner))
+    return owners.execute(statement("owner"), {"collection": collection}).fetchone()
 
 
 def _on_this_machine(connection: psycopg.Connection, objects: Objects) -> bool:

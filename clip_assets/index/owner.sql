@@ -13,8 +13,8 @@ UPDATE clip_assets.owner SET uri = %(uri)s
 WHERE collection = %(collection)s AND data_id = %(data_id)s AND uri <> %(uri)s;
 
 -- name: succeed_owner
-UPDATE clip_assets.owner SET data_id = %(data_id)s
-WHERE collection = %(collection)s AND uri = %(uri)s;
+UPDATE clip_assets.owner SET data_id = %(data_id)s, uri = %(uri)s
+WHERE collection = %(collection)s AND data_id = %(former)s;
 
 -- name: lose_commits
 -- New commits may have the paths of those that were lost. Ledger rows stay: searches join them.

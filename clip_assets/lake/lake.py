@@ -14,12 +14,13 @@ from typing import Any
 
 import duckdb
 
-from clip_assets.errors import SettingsError, StoreError
+from clip_assets.errors import DamageError, SettingsError, StoreError
 from clip_assets.model import require_same
 from clip_assets.processors import available
 from clip_assets.settings import Settings
 from clip_assets.status import collections
 from clip_assets.store import commit as commits
+from clip_assets.store import paths
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects, client_options, is_remote
 
@@ -65,6 +66,7 @@ class Lake:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """An in-memory database with `embeddings`, `rejects`, `commits` and the SQL functions."""
+        self._require_whole()
         database = duckdb.connect(config={"threads": available()})
         if is_remote(self._objects.root):
             from obstore.fsspec import FsspecStore
@@ -74,6 +76,19 @@ class Lake:
         self._create_views(database)
         self._create_functions(database)
         return database
+
+    def _require_whole(self) -> None:
+        """Each committed file is there in its full size; DuckDB verifies no checksums.
+
+        Raises DamageError if not. `clip-assets verify` compares the content, too.
+        """
+        files = [file for c in self._commits for file in (*c.parts, c.rejects)]
+        listed = self._objects.list(paths.embeddings(self.slug))
+        sizes = {entry.path: entry.size for entry in listed}
+        for file in files:
+            if sizes.get(file.path) != file.bytes:
+                wrong = "has another size" if file.path in sizes else "is missing"
+                raise DamageError(f"{self._objects.uri(file.path)} is committed but {wrong}.")
 
     def _create_views(self, database: duckdb.DuckDBPyConnection) -> None:
         database.execute(

@@ -31,13 +31,16 @@ class VectorFaults:
 
 COLLAPSED = 0.9999
 """Mean length above which all vectors lie within about one degree: images are indistinguishable."""
+_FEWEST = 10
 
 
 def inspect(vectors: NDArray[np.float32]) -> VectorFaults:
-    """Inspect float32[n, dim]. A single vector always looks collapsed, so it passes."""
+    """Inspect float32[n, dim]. A few vectors, as of a photo and its copies, may well be alike, so
+    only ten or more count as collapsed."""
     finite = np.isfinite(vectors).all(axis=1)
     norms = np.linalg.norm(vectors[finite], axis=1)
-    collapse = float(np.linalg.norm(vectors[finite].mean(axis=0))) if finite.sum() > 1 else 0.0
+    many = finite.sum() >= _FEWEST
+    collapse = float(np.linalg.norm(vectors[finite].mean(axis=0))) if many else 0.0
     return VectorFaults(
         not_finite=int((~finite).sum()),
         not_unit=int((abs(norms - 1) > UNIT_TOLERANCE).sum()),

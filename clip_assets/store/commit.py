@@ -1,6 +1,7 @@
 """`commit.json`: the file that makes a shard's parts visible. Readers trust nothing else."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clip_assets.errors import StoreError
+from clip_assets.errors import DamageError
 from clip_assets.model import ModelIdentity, Precision
 from clip_assets.store import parquet, paths
 from clip_assets.store.objects import Objects
@@ -39,6 +40,9 @@ class Commit(BaseModel):
     A job embeds the next shard while it writes this one, so `seconds` begin where those of the
     job's commit before end. `stage_seconds` are the busy seconds of each stage meanwhile, summed
     over its threads, `workers`; `limited_by` is the stage that was busy for the largest share.
+
+    `seal` is the sha256 of all other fields, so that an edited commit is noticed. Commits of older
+    versions have none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +73,7 @@ class Commit(BaseModel):
     attempt: int = 0
     unreadable: int = 0
     erased: int = 0
+    seal: str = ""
 
     @property
     def at(self) -> ShardVersion:
@@ -89,9 +94,21 @@ class Commit(BaseModel):
 def write(objects: Objects, slug: str, commit: Commit) -> Commit:
     """Create the commit, or return the one another writer created first."""
     path = path_of(slug, commit)
-    if objects.create(path, commit.model_dump_json(indent=1).encode()):
-        return commit
+    sealed = seal(commit)
+    if objects.create(path, sealed.model_dump_json(indent=1).encode()):
+        return sealed
     return _parse(objects, path)
+
+
+def seal(commit: Commit) -> Commit:
+    """The commit with the seal of its other fields."""
+    return commit.model_copy(update={"seal": _seal_of(commit.model_dump_json())})
+
+
+def _seal_of(text: str | bytes) -> str:
+    # Of the file's own fields, because a later version's defaults are not among them.
+    fields = {name: value for name, value in json.loads(text).items() if name != "seal"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def path_of(slug: str, commit: Commit) -> str:
@@ -147,7 +164,13 @@ def _newest(objects: Objects, folder: str) -> dict[str, str]:
 
 
 def read_path(objects: Objects, path: str) -> Commit:
-    """The commit at a path returned by `newest`."""
+    """The commit at a path returned by `newest`.
+
+    Raises DamageError if it was edited, or is that of another shard or version;
+    FileNotFoundError also for the empty path, by which a ledger tells of a commit that was lost.
+    """
+    if not path:
+        raise FileNotFoundError("the commit was lost")
     return _parse(objects, path)
 
 
@@ -167,7 +190,7 @@ def put_part(objects: Objects, path: str, table: pa.Table) -> Part:
 def read_part(objects: Objects, part: Part, columns: list[str] | None = None) -> pa.Table:
     """The rows of one committed part.
 
-    Raises StoreError if its bytes differ from the committed ones.
+    Raises DamageError if its bytes differ from the committed ones.
     """
     try:
         data = objects.get(part.path)
@@ -182,7 +205,7 @@ def read_part(objects: Objects, part: Part, columns: list[str] | None = None) ->
 def part_on_disk(objects: Objects, part: Part) -> Iterator[Path]:
     """The file of one committed part, for callers that cannot hold all of it in memory.
 
-    Raises StoreError if its bytes differ from the committed ones.
+    Raises DamageError if its bytes differ from the committed ones.
     """
     try:
         with objects.on_disk(part.path) as path:
@@ -195,25 +218,29 @@ def part_on_disk(objects: Objects, part: Part) -> Iterator[Path]:
         raise _missing(objects, part) from error
 
 
-def _missing(objects: Objects, part: Part) -> StoreError:
-    return StoreError(
-        f"{objects.uri(part.path)} is committed but missing. Remove its folder's commit.json "
-        "and materialize the shard again."
-    )
+def _missing(objects: Objects, part: Part) -> DamageError:
+    return DamageError(f"{objects.uri(part.path)} is committed but missing.")
 
 
-def _tampered(objects: Objects, part: Part) -> StoreError:
-    return StoreError(
-        f"{objects.uri(part.path)} differs from the file that was committed. Remove its folder and "
-        "materialize the shard again."
-    )
+def _tampered(objects: Objects, part: Part) -> DamageError:
+    return DamageError(f"{objects.uri(part.path)} differs from the file that was committed.")
 
 
 def _parse(objects: Objects, path: str) -> Commit:
+    data = objects.get(path)
     try:
-        return Commit.model_validate_json(objects.get(path))
+        commit = Commit.model_validate_json(data)
     except ValidationError as error:
-        raise StoreError(
-            f"{objects.uri(path)} is not a commit that this version can read. Remove its folder "
-            f"and materialize the shard again. ({error.error_count()} fields differ)"
+        raise DamageError(
+            f"{objects.uri(path)} is not a commit that this version can read: "
+            f"{error.error_count()} fields differ."
         ) from error
+    if commit.seal and commit.seal != _seal_of(data):
+        raise DamageError(f"{objects.uri(path)} was edited after it was written.")
+    if paths.age(path) != (commit.version, commit.attempt) or not _is_at(commit, path):
+        raise DamageError(f"{objects.uri(path)} is the commit of another shard.")
+    return commit
+
+
+def _is_at(commit: Commit, path: str) -> bool:
+    return paths.is_of(path, commit.at) and path.split("/")[-3] == commit.shard

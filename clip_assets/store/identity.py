@@ -42,5 +42,6 @@ def _read(objects: Objects) -> str:
     except ValidationError as error:
         raise StoreError(
             f"{objects.uri(paths.IDENTITY)} is not the identity of a collection's data. Restore it "
-            "from a copy of the data; or remove it, then hand the index over (docs/operations.md)."
+            "from a copy of the data; or remove it, then hand the index over with `clip-assets "
+            "verify --repair`."
         ) from error

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from clip_assets.column import Column, ColumnType
-from clip_assets.errors import StoreError
+from clip_assets.errors import DamageError
 
 _READ_BYTES = 1 << 20
 
@@ -144,7 +144,7 @@ def _shrinks(kind: pa.DataType) -> bool:
 def from_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
     """The table in `data`, with its checksums verified.
 
-    Raises StoreError naming `where` if any byte of the columns read is damaged.
+    Raises DamageError naming `where` if any byte of the columns read is damaged.
     """
     try:
         return pq.read_table(
@@ -158,7 +158,7 @@ def batches(file: Path, where: str, columns: list[str], rows: int) -> Iterator[p
     """The columns of a file in batches of at most `rows` rows, with checksums verified.
 
     Pages are decoded one after the other, so memory holds one batch, whatever the file's size.
-    Raises StoreError naming `where` if any byte of the columns read is damaged.
+    Raises DamageError naming `where` if any byte of the columns read is damaged.
     """
     try:
         with pq.ParquetFile(
@@ -169,7 +169,5 @@ def batches(file: Path, where: str, columns: list[str], rows: int) -> Iterator[p
         raise _damaged(where, error) from error
 
 
-def _damaged(where: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"{where} is damaged ({error}). Remove its folder and materialize the shard again."
-    )
+def _damaged(where: str, error: Exception) -> DamageError:
+    return DamageError(f"{where} is damaged ({error}).")

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-CATALOG = "catalog/head.json"
+CATALOG_FOLDER = "catalog"
+CATALOG = f"{CATALOG_FOLDER}/head.json"
 EMBEDDINGS = "embeddings"
 JOBS = "jobs"
 IDENTITY = "data_id.json"
@@ -29,7 +30,16 @@ class ShardVersion(NamedTuple):
 
 
 def catalog_shard(at: ShardVersion) -> str:
-    return f"catalog/{at.shard}/{at.folder}.parquet"
+    return f"{CATALOG_FOLDER}/{at.shard}/{at.folder}.parquet"
+
+
+def catalog_version(path: str) -> ShardVersion | None:
+    """The version whose rows are at this path, with the digest as the path has it."""
+    _, *shard, name = path.split("/")
+    if not shard or not name.endswith(".parquet"):
+        return None
+    version, _, digest = name.removesuffix(".parquet").partition("-")
+    return ShardVersion(shard[0], int(version[1:]), digest)
 
 
 def embeddings(slug: str, shard: str = "") -> str:

@@ -2,21 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from clip_assets import catalog
-from clip_assets.catalog import Catalog
 from clip_assets.errors import StoreError
 from clip_assets.model import ModelIdentity
-from clip_assets.quality.vectors import UNIT_TOLERANCE
+from clip_assets.quality.vectors import inspect
 from clip_assets.store import commit as commits
-from clip_assets.store import parquet, paths
+from clip_assets.store import parquet
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
-from clip_assets.verify.finding import Fault, Finding, Remedy
+from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 
 
 def identity_of(objects: Objects, newest: dict[str, str]) -> ModelIdentity | None:
@@ -30,20 +28,14 @@ def identity_of(objects: Objects, newest: dict[str, str]) -> ModelIdentity | Non
     return found.most_common(1)[0][0] if found else None
 
 
-@dataclass(frozen=True)
-class Embeddings:
-    """All embeddings of one model, whose identity is `model`; `slug` names their folder."""
-
-    objects: Objects
-    head: Catalog
-    slug: str
-    model: ModelIdentity
-
-
-def verify_shard(embeddings: Embeddings, shard: str, path: str) -> Finding:
+def verify_shard(
+    objects: Objects, slug: str, shard: str, path: str, model: ModelIdentity | None = None
+) -> Finding:
     """The commit at `path` and all its files: every image of the catalog's version once, as a row
-    with a unit vector or as a reject, in the bytes that were committed."""
-    objects, slug, model = embeddings.objects, embeddings.slug, embeddings.model
+    with a unit vector or as a reject, in the bytes that were committed.
+
+    `model` is the identity that the vectors of the other shards have, if it is to be compared.
+    """
     where = f"{slug}, shard {shard}"
 
     def fault(what: str) -> Fault:
@@ -52,39 +44,39 @@ def verify_shard(embeddings: Embeddings, shard: str, path: str) -> Finding:
     try:
         commit = commits.read_path(objects, path)
     except StoreError as error:
-        return Finding(faults=(fault(str(error)),))
-    if paths.age(path) != (commit.version, commit.attempt) or not _is_at(commit, slug, path):
-        return Finding(faults=(fault(f"{objects.uri(path)} is the commit of another shard."),))
-    if commit.identity.key != model.key:
+        return Finding(faults=(fault(what_of(error)),))
+    if model and commit.identity.key != model.key:
         what = f"Its model is {commit.identity.short}, that of the other shards {model.short}."
         return Finding(faults=(fault(what),))
     found: list[str] = []
+    vectors: list[NDArray[np.float32]] = []
     faults: list[Fault] = []
     size = 0
     for part, columns in _files(commit):
         try:
             rows = commits.read_part(objects, part, columns)
         except StoreError as error:
-            faults.append(fault(str(error)))
+            faults.append(fault(what_of(error)))
             continue
         size += part.bytes
         if len(rows) != part.rows:
             faults.append(fault(f"{part.path} has {len(rows)} rows, not {part.rows}."))
-        if bad := _not_unit(rows):
-            faults.append(fault(f"{part.path} has {bad} vectors that are not of unit length."))
-        if part != commit.queries:
-            found += rows.column("image_id").to_pylist()
+        if part == commit.queries:
+            made = inspect(parquet.vectors(rows))  # captions may well be all the same
+            if wrong := made.not_finite + made.not_unit:
+                faults.append(
+                    fault(f"{part.path} has {wrong} vectors that are not of unit length.")
+                )
+            continue
+        found += rows.column("image_id").to_pylist()
+        if part != commit.rejects:
+            vectors.append(parquet.vectors(rows))
+    if vectors and (bad := inspect(np.concatenate(vectors)).text):
+        faults.append(fault(f"{bad[0].upper()}{bad[1:]}."))
     if not faults:
         faults = [fault(what) for what in _miscounted(objects, commit, found)]
     figures = {"shards": 1, "embedded": commit.rows, "rejected": commit.rejected, "bytes": size}
-    current = next((one for one in embeddings.head.shards if one.shard == shard), None)
-    old = current is None or not paths.is_of(path, current.at)
-    behind = (f"{where}: the catalog has a newer version.",) if old and not faults else ()
-    return Finding(figures, tuple(faults), behind)
-
-
-def _is_at(commit: Commit, slug: str, path: str) -> bool:
-    return paths.is_of(path, commit.at) and f"{slug}/{commit.shard}/" in path
+    return Finding(figures, tuple(faults))
 
 
 def _files(commit: Commit) -> Iterator[tuple[commits.Part, list[str]]]:
@@ -93,13 +85,6 @@ def _files(commit: Commit) -> Iterator[tuple[commits.Part, list[str]]]:
         yield part, ["image_id", "embedding"]
     yield commit.rejects, ["image_id"]
     yield commit.queries, ["embedding"]
-
-
-def _not_unit(rows: pa.Table) -> int:
-    if "embedding" not in rows.column_names or not len(rows):
-        return 0
-    norms = np.linalg.norm(parquet.vectors(rows), axis=1)
-    return int((~(abs(norms - 1) <= UNIT_TOLERANCE)).sum())  # NaN is not within it
 
 
 def _miscounted(objects: Objects, commit: Commit, found: list[str]) -> Iterator[str]:

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from clip_assets.errors import DamageError, StoreError
+
 
 class Remedy(StrEnum):
     """What mends a fault, for the user."""
 
     EMBED_AGAIN = "`clip-assets verify --repair`, then `clip-assets backfill`, embeds it again."
+    HAND_OVER = "If it is lost, `clip-assets verify --repair`, then `clip-assets backfill`."
     LOAD_AGAIN = "`clip-assets verify --repair` loads it again from the files."
     BACKFILL = "`clip-assets backfill` makes it again."
     RESTORE = "Restore the file from a copy of the data."
+    LIST = "Restore the newest head.json; or `clip-assets backfill` lists the source again."
     SOURCE = "Make the source readable again, then verify again."
     MODEL = "Restore the model that made the embeddings, or embed them again with --again."
 
@@ -26,8 +30,13 @@ class Fault:
     shard: str | None = None
     index_id: int | None = None
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what mends it."""
+        return f"{self.what} {self.remedy}"
+
     def __str__(self) -> str:
-        return f"{self.where}: {self.what} {self.remedy}"
+        return f"{self.where}: {self.told}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,11 @@ class Finding:
     figures: Mapping[str, float] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     behind: tuple[str, ...] = ()
+
+
+def what_of(error: StoreError) -> str:
+    """Its text, without the remedy if that is to run a verification."""
+    return error.what if isinstance(error, DamageError) else str(error)
 
 
 def together(findings: Iterable[Finding]) -> Finding:

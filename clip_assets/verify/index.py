@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 
 from clip_assets.errors import StoreError
-from clip_assets.index import integrity, tables
+from clip_assets.index import integrity, owner, tables
 from clip_assets.index.erasure import indexes, revived
 from clip_assets.index.tables import Index, LoadedShard
 from clip_assets.release.release import missing_relations
@@ -13,13 +13,20 @@ from clip_assets.search import search
 from clip_assets.store import commit as commits
 from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
-from clip_assets.verify.finding import Fault, Finding, Remedy
+from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 
 
 def verify_indexes(
     connection: psycopg.Connection, objects: Objects, collection: str
 ) -> Iterator[Finding]:
-    """Every index that has something loaded, one after the other, then the live release."""
+    """Every index that has something loaded, one after the other, then the live release.
+
+    An index of other data is named, and not compared with this.
+    """
+    if other := owner.former(connection, objects, collection):
+        what = f"The index of {collection} is made of the data that was at {other}."
+        yield Finding(faults=(Fault("database", what, Remedy.HAND_OVER),))
+        return
     for index_id in sorted(indexes(connection, collection)):
         index = tables.by_id(connection, index_id)
         if loaded := tables.ledger(connection, index):
@@ -31,6 +38,9 @@ def _index(
     connection: psycopg.Connection, objects: Objects, index: Index, loaded: tables.Ledger
 ) -> Finding:
     where = f"clip_assets.{tables.table_name(index.index_id)}"
+    if not any(row.commit_path for row in loaded.values()):
+        told = f"{where} is of data that was lost; the next update of the index replaces it."
+        return Finding(behind=(told,))
 
     def again(shard: str, what: str) -> Fault:
         text = f"Shard {shard} {what}."
@@ -59,7 +69,7 @@ def _differs(objects: Objects, row: LoadedShard) -> str | None:
     except FileNotFoundError:
         return f"was loaded from {row.commit_path}, which is gone"
     except StoreError as error:
-        return f"was loaded from a commit that cannot be read ({error})"
+        return f"was loaded from a commit that cannot be read ({what_of(error)})"
     if (commit.shard, commit.digest, commit.rows) != (row.shard, row.digest, row.rows):
         return f"is recorded otherwise than in {row.commit_path}"
     return None

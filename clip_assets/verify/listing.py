@@ -11,7 +11,7 @@ from clip_assets.errors import StoreError
 from clip_assets.source import ImageRef
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
-from clip_assets.verify.finding import Fault, Finding, Remedy
+from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 
 
 def verify_catalog(objects: Objects, head: Catalog, on_shard: Callable[[], None]) -> Finding:
@@ -22,7 +22,7 @@ def verify_catalog(objects: Objects, head: Catalog, on_shard: Callable[[], None]
         try:
             names.append(catalog.read_verified(objects, shard).column("image_id"))
         except StoreError as error:
-            faults.append(Fault(f"catalog shard {shard.shard}", str(error), Remedy.RESTORE))
+            faults.append(Fault(f"catalog shard {shard.shard}", what_of(error), Remedy.RESTORE))
         on_shard()
     faults += [
         Fault(objects.uri(paths.CATALOG), f"It lists {name} more than once.", Remedy.RESTORE)

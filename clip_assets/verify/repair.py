@@ -6,7 +6,7 @@ import psycopg
 
 from clip_assets import catalog
 from clip_assets.catalog import Catalog
-from clip_assets.index import build, load, tables
+from clip_assets.index import build, load, owner, tables
 from clip_assets.index import repair as index_repair
 from clip_assets.index.progress import Report
 from clip_assets.index.spec import IndexSpec
@@ -21,12 +21,16 @@ def repair(
     faults: Iterable[Fault],
     report: Report,
 ) -> None:
-    """Load damaged shards again into the indexes; mark shards with damaged files to be embedded
-    again, which the next backfill does.
+    """Hand an index over to this data if its own is lost, load damaged shards again into the
+    indexes, and mark shards with damaged files to be embedded again, which the next backfill does.
 
-    The old files stay until then, and what is loaded of them goes on answering.
+    The old files stay until then, and what is loaded of them goes on answering. Raises
+    DatabaseError as `hand_over`.
     """
     faults = list(faults)
+    if connection and any(fault.remedy is Remedy.HAND_OVER for fault in faults):
+        owner.hand_over(connection, objects, head.collection)
+        report(f"{head.collection} in this database belongs to the data at {objects.root} now")
     if connection:
         for index_id in sorted({fault.index_id for fault in faults if fault.index_id}):
             _load_again(connection, objects, index_id, faults, report)

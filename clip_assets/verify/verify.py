@@ -11,8 +11,10 @@ from clip_assets.errors import ClipAssetsError
 from clip_assets.processors import available
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
+from clip_assets.store import paths
+from clip_assets.store.erased import open_requests
 from clip_assets.store.objects import Objects
-from clip_assets.verify.files import Embeddings, identity_of, verify_shard
+from clip_assets.verify.files import identity_of, verify_shard
 from clip_assets.verify.finding import Fault, Finding, Remedy, together
 from clip_assets.verify.index import verify_indexes
 from clip_assets.verify.listing import verify_catalog, verify_source
@@ -70,15 +72,35 @@ def _files(objects: Objects, head: Catalog, slug: str, step: Step) -> Iterator[F
         lost = f"None of its {len(newest)} commits can be read."
         yield Finding(faults=(Fault(slug, lost, Remedy.RESTORE),))
         return
-    of_model = Embeddings(objects, head, slug, model)
     with ThreadPoolExecutor(available()) as pool:  # hashing and decoding release the GIL
-        found = pool.map(lambda shard: verify_shard(of_model, *shard), newest.items())
+        found = pool.map(
+            lambda shard: verify_shard(objects, slug, shard, newest[shard], model), newest
+        )
         for done, finding in enumerate(found, start=1):
             step(slug, done, len(newest))
             yield finding
     missing = [shard.shard for shard in head.shards if shard.shard not in newest]
     if missing:
         yield Finding(behind=(f"{slug}: {len(missing)} shards are not embedded yet.",))
+    yield from _of_other_versions(objects, head, slug, newest)
+
+
+def _of_other_versions(
+    objects: Objects, head: Catalog, slug: str, newest: dict[str, str]
+) -> Iterator[Finding]:
+    """Shards whose newest commit is not of the catalog's version of them."""
+    current = {shard.shard: shard.at for shard in head.shards}
+    for shard, path in newest.items():
+        where = f"{slug}, shard {shard}"
+        if shard in current and paths.is_of(path, current[shard]):
+            continue
+        if shard in current and paths.age(path)[0] < current[shard].version:
+            yield Finding(behind=(f"{where}: the catalog has a newer version.",))
+        elif open_requests(objects):
+            yield Finding(behind=(f"{where}: an erasure has not ended; `clip-assets erase` does.",))
+        else:
+            what = "The catalog is older than these embeddings: it does not have them."
+            yield Finding(faults=(Fault(where, what, Remedy.LIST),))
 
 
 def sound_commits(

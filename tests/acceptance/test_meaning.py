@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from clip_assets import catalog
-from clip_assets.checks.embeddings import fault
+from clip_assets.checks.embeddings import fault_of
 from clip_assets.errors import ReleaseError
 from clip_assets.index import build, load, tables
 from clip_assets.index.spec import IndexSpec
@@ -172,4 +172,4 @@ def test_skipped_normalisation_fails_the_shard(
     head = catalog.refresh(objects, "sample", source, open_source(source).list(), 50)
     job = EmbedJob(job_id="j", run_id="r", collection="sample", model=SPEC, shards=("00000",))
     embed.run(objects, job)
-    assert "50 vectors are not of unit length" in fault(objects, SPEC.slug, head.shards[0])
+    assert "50 vectors are not of unit length" in fault_of(objects, SPEC.slug, head.shards[0])

@@ -11,6 +11,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
+from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
 SOURCE = FolderConfig(uri="/nowhere")
@@ -148,3 +149,29 @@ def test_shards_are_selected_by_number_and_range(objects: Objects) -> None:
         catalog.select(head, "3..5")
     with pytest.raises(StoreError, match="is not a selection of shards"):
         catalog.select(head, "some")
+
+
+def test_a_catalog_restored_from_an_older_copy_takes_up_what_is_the_same(objects: Objects) -> None:
+    """The same listing gives the versions that were there, whose embeddings are kept."""
+    refresh(objects, refs(0, 15))
+    older = objects.get(paths.CATALOG)
+    newest = refresh(objects, [*refs(1, 15), *refs(20, 30)])
+    objects.put(paths.CATALOG, older)
+    assert refresh(objects, [*refs(1, 15), *refs(20, 30)]) == newest
+
+
+def test_a_catalog_restored_from_an_older_copy_gives_no_version_twice(objects: Objects) -> None:
+    """Other rows get a number after all that were ever given, so the newest commit is known."""
+    refresh(objects, refs(0, 15))
+    older = objects.get(paths.CATALOG)
+    refresh(objects, refs(1, 15))
+    objects.put(paths.CATALOG, older)
+    assert refresh(objects, refs(2, 15)).shards[0].version == 3
+
+
+def test_a_damaged_head_is_an_error_with_its_remedy(objects: Objects) -> None:
+    """Nothing is taken for an empty catalog."""
+    refresh(objects, refs(0, 15))
+    objects.put(paths.CATALOG, objects.get(paths.CATALOG)[:-100])
+    with pytest.raises(StoreError, match="Restore it from a copy of the data"):
+        catalog.read(objects)

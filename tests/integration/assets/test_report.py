@@ -20,6 +20,7 @@ from clip_assets.lake.duplicates import find, thumbnails
 from clip_assets.model import ModelSpec
 from clip_assets.resources import Installation
 from clip_assets.source.config import FolderConfig
+from clip_assets.store import commit as commits
 from clip_assets.store import parquet
 from clip_assets.store.objects import Objects
 from tests.integration.pictures import embed_pictures
@@ -85,7 +86,7 @@ def test_a_planted_shard(tmp_path: Path) -> None:
         commit = made.add(shard, table=table)
         path = made.objects.root + "/" + commit.parts[0].path.rsplit("/", 1)[0] + "/commit.json"
         changed = commit.model_copy(update={"mean": tuple(mean.tolist())})
-        Path(path).write_text(changed.model_dump_json())
+        Path(path).write_text(commits.seal(changed).model_dump_json())
     found = drift_of(made.objects, made.model.spec.slug)
     assert [shard.shard for shard in found if shard.drifted] == ["00007"]
 

@@ -60,6 +60,7 @@ def collection(
     return Collection(name=COLLECTION, spec=made.model.spec, wanted_recall=0.5)
 
 
+@pytest.mark.promise("No secret is shown")
 @pytest.mark.parametrize("address", [right_password, wrong_password, nobody_listens, unescaped])
 def test_a_run_shows_no_password(
     address: Callable[[Provider], str],

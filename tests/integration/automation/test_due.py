@@ -148,6 +148,7 @@ def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
     )
 
 
+@pytest.mark.promise("New images become searchable without manual work")
 def test_missing_shards_are_asked_for_in_runs_of_neighbours(kept: Kept) -> None:
     """Once the model is live, gaps and `shards_per_run` cut what is missing into runs."""
     for shard in ("00000", "00004"):

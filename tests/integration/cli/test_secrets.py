@@ -61,6 +61,7 @@ def _unusable_address(
     monkeypatch.setenv("CLIP_ASSETS_DATA", made.objects.root.rpartition("/")[0])
 
 
+@pytest.mark.promise("No secret is shown")
 @pytest.mark.usefixtures("_unusable_address")
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 def test_a_failed_command_prints_no_secret(

@@ -106,6 +106,7 @@ def test_it_is_removed_from_indexes_of_both_vector_types(
     assert not _found(connection, "SELECT image_id FROM photos.images") & GONE
 
 
+@pytest.mark.promise("Erased images do not come back")
 def test_a_rollback_after_an_erasure_does_not_bring_it_back(
     connection: psycopg.Connection, photos: Photos
 ) -> None:
@@ -209,6 +210,7 @@ def _backfill(connection: psycopg.Connection, photos: Photos) -> None:
     photos.publish(connection)
 
 
+@pytest.mark.promise("Erased images do not come back")
 def test_a_backfill_does_not_bring_it_back(connection: psycopg.Connection, photos: Photos) -> None:
     """Although the file is still in the source, it returns neither under its name nor another."""
     erase_one(connection, photos)

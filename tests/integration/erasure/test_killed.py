@@ -59,6 +59,7 @@ def _hashes(photos: Photos) -> dict[str, str]:
     }
 
 
+@pytest.mark.promise("Erased images do not come back")
 @pytest.mark.parametrize("at", [2, 3, 8, 13, 14, 15, 16, 17, 27, 28])
 def test_the_next_run_completes_a_killed_erasure(python: str, photos: Photos, at: int) -> None:
     """Whichever write it was killed at, the next run gives the same result as an uninterrupted

@@ -187,6 +187,7 @@ def test_a_late_loader_keeps_the_newer_version(connection: psycopg.Connection, m
     assert fingerprint(connection, index) == before
 
 
+@pytest.mark.promise("Each shard is loaded exactly once")
 def test_eight_processes_load_like_one(
     database: str, made: Made, processes: ForkServerContext
 ) -> None:
@@ -202,6 +203,7 @@ def test_eight_processes_load_like_one(
     assert together == alone
 
 
+@pytest.mark.promise("Each shard is loaded exactly once")
 def test_killed_at_random_moments(
     new_database: Callable[[], str],
     connection: psycopg.Connection,

@@ -94,6 +94,7 @@ def test_the_smallest_sufficient_ef_search_is_chosen(
     assert judgement.ef_search == reached.ef_search == ladder[len(short)]
 
 
+@pytest.mark.promise("No release without measured recall")
 @pytest.mark.all_queries
 def test_a_poor_index_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, request: pytest.FixtureRequest
@@ -130,6 +131,7 @@ def test_the_narrowest_filter(connection: psycopg.Connection, tmp_path: Path) ->
         assert min(narrow.text.queries, narrow.image.queries) >= 30
 
 
+@pytest.mark.promise("No release without measured recall")
 @pytest.mark.all_queries
 def test_low_recall_under_a_filter_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -207,6 +207,7 @@ def test_no_embeddings(tmp_path: Path) -> None:
         Lake(Objects(str(tmp_path / "nothing")), "other")
 
 
+@pytest.mark.promise("Queries always use the model that made the index")
 def test_other_weights_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that loads with other weights than the embeddings' makes no query vectors."""
     other = encoders.load(ModelSpec(name=_tiny_name(data), untrained_seed=1))

@@ -76,6 +76,7 @@ PARTS: list[tuple[dict[str, object], Callable[[dict[str, object]], bool]]] = [
 ]
 
 
+@pytest.mark.promise("A filtered search finds k images if k match")
 @pytest.mark.parametrize(("only", "passes"), PARTS, ids=[json.dumps(only) for only, _ in PARTS])
 def test_each_filter_returns_only_matching_images(
     many: Many,
@@ -234,6 +235,7 @@ def test_missing_filter_indexes_are_created(connection: psycopg.Connection, rele
     }
 
 
+@pytest.mark.promise("A filtered search finds k images if k match")
 def test_replaced_shards_leave_filters_full(connection: psycopg.Connection, released: Made) -> None:
     """Dead rows of replaced shards do not shorten a filtered answer."""
     live = search.live(connection)

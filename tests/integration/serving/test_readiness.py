@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg
+import pytest
 
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.encoder import Encoder
@@ -70,6 +71,7 @@ def test_a_service_becomes_ready_with_the_first_release(
         wait_until_ready(url)
 
 
+@pytest.mark.promise("Queries always use the model that made the index")
 def test_a_model_that_did_not_make_the_release_is_refused(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:

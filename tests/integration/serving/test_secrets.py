@@ -56,6 +56,7 @@ def _said(url: str) -> str:
     return f"{readiness(url)} {asked.text}"
 
 
+@pytest.mark.promise("No secret is shown")
 @pytest.mark.parametrize("address", MALFORMED.values(), ids=MALFORMED)
 def test_no_part_of_a_password_is_logged(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """However its address is mistyped, the service says what is wrong without the password, in

@@ -121,6 +121,7 @@ def _refused(uri: object, home: Path, error: type[ClipAssetsError], match: str) 
     assert [*home.glob("replicas/*")] == []
 
 
+@pytest.mark.promise("Damage is found")
 def test_a_damaged_piece_is_refused(snapshot: Snapshot, home: Path) -> None:
     """One flipped bit is detected before the database starts."""
     _flip(snapshot.root / snapshot.manifest.pieces[-1].path)

@@ -49,6 +49,7 @@ def test_put_replaces_the_object(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(f"{TEMPORARY}*"))
 
 
+@pytest.mark.promise("Half-written files are never read")
 def test_temporary_files_of_a_killed_writer_are_not_listed(tmp_path: Path) -> None:
     """Readers do not see a temporary file that was never renamed."""
     (tmp_path / f"{TEMPORARY}x").write_bytes(b"half")

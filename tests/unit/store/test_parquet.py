@@ -55,5 +55,5 @@ def test_a_flipped_bit_never_changes_what_is_read() -> None:
 def test_a_damaged_file_is_named_with_its_remedy() -> None:
     """The error says which file is damaged and what to do."""
     data = parquet.to_bytes(embeddings())
-    with pytest.raises(StoreError, match=r"part-7 is damaged.*materialize the shard again"):
+    with pytest.raises(StoreError, match=r"part-7 is damaged.*verify --repair"):
         parquet.from_bytes(data[: len(data) // 2], "part-7")
