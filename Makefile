@@ -1,4 +1,4 @@
-# make demo | make test | make test-sky | make lint | make bench
+# make demo | make test | make test-faults | make test-sky | make promises | make lint | make bench
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ DEMO_READY := $(VENV)/.installed
 TEST_READY := $(VENV)/.installed-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-sky lint bench clean
+.PHONY: demo test test-faults test-sky promises lint bench clean
 
 demo: $(DEMO_READY)
 	@$(BIN)/clip-assets demo $(ARGS)
@@ -19,6 +19,14 @@ test: $(TEST_READY)
 # Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.
 test-sky: $(TEST_READY)
 	@PYTHON=$(BIN)/python tests/skypilot/cluster/cluster run -- python -m pytest tests/skypilot $(ARGS)
+
+# Kills, full disks, faulty stores and hostile images: up to 20 minutes. As root also small disks.
+test-faults: $(TEST_READY)
+	@FAULTS=1 $(BIN)/python -m pytest tests/faults $(ARGS)
+
+# Runs the tests that show a promise, and writes what they measured to docs/promises.md.
+promises: $(TEST_READY)
+	@FAULTS=1 $(BIN)/python -m pytest -m promise --promises $(ARGS)
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check .

@@ -20,6 +20,9 @@ from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.migrate import migrate
 from clip_assets.settings import Settings
+from tests.promises import pytest_collection_modifyitems, pytest_configure
+
+__all__ = ["pytest_collection_modifyitems", "pytest_configure"]
 
 # Before torch is imported, here and in every process of a test: a thread of OpenMP that waits for
 # the others spins, and takes processor time from other tests.
@@ -29,6 +32,11 @@ FLEETING = ["fsync", "synchronous_commit", "full_page_writes", "autovacuum"]
 """Off in the tests' server: its databases need not survive a power cut, nor live long."""
 
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="of tests/faults: repeat what this seed chose")
+    parser.addoption("--promises", action="store_true", help="write docs/promises.md")
 
 
 @pytest.fixture(autouse=True)

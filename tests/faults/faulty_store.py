@@ -1,0 +1,111 @@
+"""A proxy in front of an S3-compatible server, which does to some requests what networks do."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from urllib.parse import urlsplit
+
+FAULTS = ("error", "delay", "cut answer", "lost answer", "half upload", "twice")
+_DELAY_SECONDS = 0.2
+_HOPS = ("transfer-encoding", "connection", "content-length", "date", "server")
+
+
+class FaultyStore:
+    """Where the proxy listens, the share of requests that meet a fault, and what it did."""
+
+    def __init__(self, address: str, chance: Random) -> None:
+        self.address = address
+        self.share = 0.0
+        self.done: Counter[str] = Counter()
+        self._chance = chance
+        self._lock = threading.Lock()
+
+    def next_fault(self) -> str | None:
+        with self._lock:
+            if self._chance.random() >= self.share:
+                return None
+            fault = self._chance.choice(FAULTS)
+            self.done[fault] += 1
+            return fault
+
+
+@contextmanager
+def faulty_store(target: str, chance: Random) -> Iterator[FaultyStore]:
+    """Passes requests to `target`.
+
+    Faults: the answer is 503; it comes late; it breaks off; it never comes although the request was
+    done; the request breaks off in the middle of the body; the request is done twice.
+    """
+    host, port = urlsplit(target).hostname, urlsplit(target).port
+    assert host
+    assert port
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fault = store.next_fault()
+            if fault == "error":
+                self.close_connection = True
+                return self.send_error(503)
+            if fault == "delay":
+                time.sleep(_DELAY_SECONDS)
+            if fault == "half upload":
+                return self._hang_up(body)
+            status, headers, answer = self._passed_on(body)
+            if fault == "twice":
+                status, headers, answer = self._passed_on(body)
+            if fault == "lost answer":
+                self.close_connection = True
+                return None
+            self.send_response(status)
+            for name, value in headers:
+                if name.lower() not in _HOPS:
+                    self.send_header(name, value)
+            lengths = {name.lower(): value for name, value in headers}
+            self.send_header("Content-Length", lengths.get("content-length", str(len(answer))))
+            self.end_headers()
+            if fault == "cut answer":
+                self.close_connection = True
+                answer = answer[: len(answer) // 2]
+            self.wfile.write(answer)
+            return None
+
+        do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815
+
+        def _passed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            upstream = HTTPConnection(host, port, timeout=60)
+            try:
+                upstream.request(self.command, self.path, body, dict(self.headers.items()))
+                answer = upstream.getresponse()
+                return answer.status, answer.getheaders(), answer.read()
+            finally:
+                upstream.close()
+
+        def _hang_up(self, body: bytes) -> None:
+            """The store gets half of the body, then the connection ends."""
+            self.close_connection = True
+            upstream = HTTPConnection(host, port, timeout=60)
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                upstream.putheader(name, value)
+            upstream.endheaders(body[: len(body) // 2])
+            upstream.close()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    store = FaultyStore(f"http://127.0.0.1:{server.server_port}", chance)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield store
+    finally:
+        server.shutdown()
+        server.server_close()
