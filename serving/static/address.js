@@ -1,4 +1,5 @@
-// The state of the page, kept in its address: `?q=` or `?like=`, `&term=` for each chip, filters,
+// The state of the page, kept in its address: `?q=` or `?like=`, `&term=` for each chip, filters (those on
+// declared columns as one JSON object, as in the API),
 // `&collection=`, `&compare=` for a second release, and `&show=` for an open picture, so that links and "back"
 // work. An uploaded picture does not fit in an address: it is kept here until the page is left, under a number
 // stored in its history entry.
@@ -20,9 +21,18 @@ export function placeIn(search) {
   return {
     q: value("q"), like: id("like"), show: id("show"), collection: id("collection"),
     terms: query.getAll("term").map(parsed).filter(Boolean),
-    filter: Object.fromEntries([...texts, ...numbers]),
+    filter: Object.fromEntries([...texts, ...numbers, ...conditions(value("columns"))]),
     min_score: value("min_score"), fold: value("fold"), compare: value("compare"),
   };
+}
+
+function conditions(text) {
+  try {
+    const found = JSON.parse(text || "{}");
+    return found && typeof found === "object" && Object.keys(found).length ? [["columns", found]] : [];
+  } catch {
+    return [];
+  }
 }
 
 // A chip as text: `0.5 sunset`, or `-1 @travel/cloud.jpg` for a stored picture.
@@ -49,10 +59,13 @@ export function link(place) {
   const { q, like, show, filter, collection, compare, terms = [] } = place;
   const options = OPTIONS.map((name) => [name, place[name]]);
   const chips = terms.map((term) => ["term", written(term)]);
-  const parts = [["q", q], ["like", like], ...chips, ...Object.entries(filter ?? {}), ...options,
+  const parts = [["q", q], ["like", like], ...chips, ...filtered(filter ?? {}), ...options,
     ["collection", collection], ["compare", compare], ["show", show]].filter(([, value]) => value);
   return parts.length ? `./?${new URLSearchParams(parts)}` : "./"; // below any path prefix
 }
+
+const filtered = (filter) =>
+  Object.entries(filter).map(([name, value]) => [name, name === "columns" ? JSON.stringify(value) : value]);
 
 // `opened`: the previous history entry is ours, so closing the picture may go back to it.
 export function go(place) {

@@ -41,6 +41,15 @@ export const record = (id, collection) => asked(`${of(id)}${within(collection)}`
 
 export const lineage = (id, collection) => asked(`${of(id)}/lineage${within(collection)}`);
 
+export const columns = (collection) => asked(`v1/columns${within(collection)}`);
+
+export const session = () => asked("v1/session");
+
+export const judgements = (query, collection) =>
+  asked(`v1/judgements?${new URLSearchParams(collection ? { ...query, collection } : query)}`);
+
+export const judge = (said) => posted("v1/judgements", said);
+
 export const logIn = (key) => posted("v1/session", { key });
 
 // The vector of the one term that a search has, to write it into SQL.

@@ -9,9 +9,9 @@ export function skeletons(grid) {
   grid.replaceChildren(...SHAPES.map((shape) => tile(shape, "tile skeleton")));
 }
 
-// `chosen` is called when a picture is selected or no longer is.
-export function append(grid, hits, link, chosen) {
-  grid.append(...hits.map((hit) => picture(hit, link(hit), chosen)));
+// `chosen` is called when a picture is selected or no longer is; `more` gives what else stands on a hit.
+export function append(grid, hits, link, chosen, more = () => null) {
+  grid.append(...hits.map((hit) => picture(hit, link(hit), chosen, more(hit))));
 }
 
 export function shelf(name, link, hits, linkOf) {
@@ -40,7 +40,7 @@ function vertical(links, from, down) {
   return near[0]?.at ?? -1;
 }
 
-function picture(hit, href, chosen) {
+function picture(hit, href, chosen, more) {
   const image = make("img", {
     src: hit.thumbnail, alt: title(hit), width: hit.width, height: hit.height, decoding: "async",
   });
@@ -48,7 +48,7 @@ function picture(hit, href, chosen) {
   const link = make("a", { href }, image,
     make("span", { class: "name" }, title(hit)),
     make("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(3)));
-  return tile(hit.width / hit.height, "tile", link, chosen && box(hit, chosen));
+  return tile(hit.width / hit.height, "tile", link, chosen && box(hit, chosen), more);
 }
 
 function box(hit, chosen) {

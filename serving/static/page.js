@@ -2,20 +2,24 @@
 
 import { showAbout } from "./about.js";
 import { FILTERS, asks, closeShown, go, goUpload, here, link, placeIn, results, turnTo } from "./address.js";
-import { logIn, record, search } from "./api.js";
+import { columns, logIn, record, search } from "./api.js";
 import { showChips } from "./chips.js";
+import { showColumns } from "./columns.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
 import { append, move, shelf, skeletons } from "./grid.js";
+import { begin as beginJudging, buttons } from "./judging.js";
 import { chosenCount, forget, save } from "./selection.js";
 import { onPicture, shrunk } from "./uploads.js";
 
+const CLICKED = { x: ".choose input", r: ".judge [value=right]", w: ".judge [value=wrong]" }; // by a key
 const FIRST = 24;
 const FURTHER = 48;
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
 let shown = { of: null, hits: [], cursor: null };
 let asking = new AbortController();
 let live = null;
+let declared = []; // columns of the collection
 
 // Near the end of the page the next hits come by themselves.
 const nearEnd = new IntersectionObserver((seen) => {
@@ -58,9 +62,22 @@ function showForm(place) {
   for (const name of FILTERS) at[name].value = place.filter[name] ?? "";
   at.min_score.value = place.min_score;
   at.fold.checked = Boolean(place.fold);
-  if (Object.keys(place.filter).length || place.min_score || place.fold) at.filter.open = true;
+  showFilter(place);
   showChips(at.chips, place.terms, (terms) => visit({ ...here(), terms, show: "" }));
   at.refine.hidden = !asks(place);
+}
+
+function showFilter({ filter, min_score, fold }) {
+  const { columns: conditions = {}, ...others } = filter;
+  const active = Object.keys(others).length + Object.keys(conditions).length + Boolean(min_score) + Boolean(fold);
+  at.filters.textContent = active ? ` · ${active}` : "";
+  if (active && !matchMedia("(max-width: 900px)").matches) at.filter.open = true; // or it hides the pictures
+  at.columns.value = JSON.stringify(conditions);
+  showColumns(at.declared, declared, conditions, (now) => {
+    at.columns.value = JSON.stringify(now);
+    if (asks(here())) at.form.requestSubmit();
+  });
+  at.declared.hidden = !declared.length;
 }
 
 function visit(place) {
@@ -76,7 +93,8 @@ async function ask(place) {
   at.more.disabled = true;
   if (!cursor) say("Searching…");
   try {
-    const answer = await search(place, { k: cursor ? FURTHER : FIRST, cursor: cursor ?? undefined }, signal);
+    const asked = search(place, { k: cursor ? FURTHER : FIRST, cursor: cursor ?? undefined }, signal);
+    const [answer] = await Promise.all([asked, cursor ? null : beginJudging(place)]);
     if (!cursor) at.grid.replaceChildren();
     shown.hits = [...shown.hits, ...answer.hits];
     shown.cursor = answer.cursor;
@@ -90,7 +108,8 @@ async function ask(place) {
 
 function showAnswer(place, { query, hits, timings_ms, warning, complete, other, overlap }) {
   const linkOf = (hit) => link({ ...place, show: hit.image_id });
-  append(at.grid, hits, linkOf, showTools);
+  const judging = (hit) => buttons(hit, place, (error) => say(error.message, "error"));
+  append(at.grid, hits, linkOf, showTools, judging);
   at.other.hidden = !other;
   if (other) {
     at["other-grid"].replaceChildren();
@@ -172,6 +191,8 @@ async function showStart() {
     return error.status === 401 ? askForKey() : undefined;
   }
   warn(live.warning);
+  declared = await columns(here().collection).catch(() => []);
+  showFilter(here());
   const { collection } = here();
   for (const example of at.examples.querySelectorAll("a")) {
     const place = { q: example.textContent, collection };
@@ -258,8 +279,8 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "/") {
     event.preventDefault();
     at.q.select();
-  } else if (event.key === "x") {
-    document.activeElement.closest("li")?.querySelector(".choose input")?.click();
+  } else if (event.key in CLICKED) {
+    document.activeElement.closest("li")?.querySelector(CLICKED[event.key])?.click();
   } else if (event.key.startsWith("Arrow") && move(event.key)) event.preventDefault();
 });
 onPicture(at.file, take);

@@ -47,11 +47,13 @@ function cell(value) {
 const literal = (text) => `'${text.replaceAll("'", "''")}'`;
 const name = (text) => `"${text.replaceAll('"', '""')}"`;
 
+const written = (value) => (typeof value === "string" ? literal(value) : `${literal(JSON.stringify(value))}::jsonb`);
+
 // The statement that gives these hits; see docs/sql.md.
 async function sql(count, { q, like, terms, file, filter, collection }, live) {
   const schema = name(live.collection);
   const given = Object.entries(filter).map(([field, value]) =>
-    `, ${field} => ${typeof value === "number" ? value : literal(value)}`).join("");
+    `, ${field} => ${typeof value === "number" ? value : written(value)}`).join("");
   if (terms.length || file) return "-- A search by several terms or an uploaded picture has no SQL; export the ids.\n";
   if (like && !given) return `SELECT * FROM ${schema}.similar(${literal(like)}, ${count});\n`;
   const vector = like

@@ -17,6 +17,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from tests import web
 from tests.integration.serving.support import (
+    COLORS,
     Searchable,
     drawn,
     publish,
@@ -230,3 +231,58 @@ def test_a_service_with_keys_asks_for_one(
         expect(page.get_by_label("API key")).to_be_hidden()
         assert web.get(f"{url}/v1/release", headers=headers).status_code == 200
         context.close()
+
+
+def test_filters_are_offered_for_declared_columns(page: Page, searchable: Searchable) -> None:
+    """With their values or bounds; a change searches at once, and the address restores it."""
+    page.goto("/?q=an+ellipse")
+    page.wait_for_selector(f"{GRID} img.seen")
+    page.get_by_text("Filter", exact=True).click()
+    color = page.get_by_label("color", exact=True)
+    expect(color.get_by_role("option")).to_have_text(["any", *sorted(COLORS), "not known"])
+    color.select_option("gold")
+    gold = {one.image_id for one in searchable.pictures if one.known["color"] == "gold"}
+    expect(page.locator(GRID)).to_have_count(len(gold))
+    assert set(_shown(page)) == gold
+    page.get_by_label("number from").fill("4")
+    page.keyboard.press("Enter")
+    expect(page.locator(GRID)).to_have_count(1)
+    assert json.loads(_query(page)["columns"][0]) == {"color": "gold", "number": {"min": 4}}
+    page.reload()
+    expect(page.locator(GRID)).to_have_count(1)
+    expect(page.get_by_text("Filter · 2")).to_be_visible()
+    expect(page.get_by_label("number from")).to_have_value("4")
+    page.get_by_label("number from").fill("")
+    color.select_option("not known")
+    expect(page.locator(GRID)).to_have_count(1)
+    assert _shown(page) == [searchable.pictures[0].image_id]
+
+
+def test_a_hit_is_judged_by_one_click_or_key(page: Page, searchable: Searchable) -> None:
+    """Right, wrong and withdrawn, also without a mouse; a reload shows what was said. A search by
+    several terms cannot be judged."""
+    address = f"{searchable.url}/v1/judgements"
+
+    def said() -> list[tuple[str, str]]:
+        return [(one["query_text"], one["verdict"]) for one in web.get(address).json()]
+
+    page.goto("/?q=judge+me")
+    page.wait_for_selector(f"{GRID} img.seen")
+    first = page.locator("#grid > li").first
+    first.hover()
+    right = first.get_by_role("button", name="Right:")
+    right.click()
+    expect(right).to_have_attribute("aria-pressed", "true")
+    assert said() == [("judge me", "right")]
+    page.reload()
+    expect(right).to_have_attribute("aria-pressed", "true")
+    page.locator(GRID).first.focus()
+    page.keyboard.press("w")
+    expect(first.get_by_role("button", name="Wrong:")).to_have_attribute("aria-pressed", "true")
+    assert said() == [("judge me", "wrong")]
+    page.keyboard.press("w")
+    expect(first.get_by_role("button", name="Wrong:")).to_have_attribute("aria-pressed", "false")
+    assert said() == []
+    page.goto("/?q=judge+me&term=1+sea")
+    page.wait_for_selector(f"{GRID} img.seen")
+    expect(page.locator(".judge")).to_have_count(0)
