@@ -108,6 +108,7 @@ def _wanted(options: SearchOptions, name: str, cursor: Cursor | None) -> Wanted:
         options.min_score,
         frozenset(options.exclude_ids),
         options.collapse_duplicates,
+        options.collapse_similar,
         cursor,
     )
 

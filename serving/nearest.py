@@ -19,6 +19,9 @@ from .errors import Unanswerable
 DEEPEST = 10_000
 """Hits that all pages of an answer may have together."""
 
+DEEPEST_SIMILAR = 1_000
+"""The same if near-duplicates are left out: each hit is then compared with all before it."""
+
 _NOTHING = 1e-3  # a sum of unit vectors this much shorter than they are points nowhere
 
 
@@ -33,7 +36,8 @@ class Part:
 @dataclass(frozen=True)
 class Wanted:
     """Up to `k` hits that pass the filter, score at least `min_score`, are not excluded, come
-    after the cursor and, with `collapse`, are of different content.
+    after the cursor, with `collapse` are of different content, and with `similar` have a lower
+    cosine similarity than that to each hit before them.
 
     `query` names the query in the cursor of the next page.
     """
@@ -44,6 +48,7 @@ class Wanted:
     min_score: float | None = None
     excluded: frozenset[str] = frozenset()
     collapse: bool = False
+    similar: float | None = None
     after: Cursor | None = None
 
 
@@ -78,14 +83,18 @@ def nearest(
     together = _together(vectors, [part.weight for part in parts], release.identity.dim)
     given = wanted.after.given if wanted.after else 0
     count = given + wanted.k + len(excluded) + 1  # one more tells whether another page follows
+    deepest = DEEPEST if wanted.similar is None else DEEPEST_SIMILAR
     while True:
-        count = min(count, DEEPEST)
+        count = min(count, deepest)
         found = index.search(connection, release, together, count, wanted.only)
-        kept = list(_after(wanted.after, _kept(found.hits, excluded, wanted)))
+        different = list(_kept(found.hits, excluded, wanted))
+        if wanted.similar is not None:
+            different = _unlike(connection, release, different, wanted.similar)
+        kept = list(_after(wanted.after, iter(different)))
         all_seen = found.complete and (
             len(found.hits) < count or _below(found.hits[-1], wanted.min_score)
         )
-        if len(kept) > wanted.k or all_seen or not found.complete or count == DEEPEST:
+        if len(kept) > wanted.k or all_seen or not found.complete or count == deepest:
             return _page(release, wanted, kept, all_seen)
         count *= 2  # to fill the places of duplicates
 
@@ -140,6 +149,23 @@ def _kept(hits: Sequence[Hit], excluded: frozenset[str], wanted: Wanted) -> Iter
             continue
         shown.add(hit.sha256)
         yield hit
+
+
+def _unlike(
+    connection: Connection[TupleRow], release: Release, hits: list[Hit], similar: float
+) -> list[Hit]:
+    """The hits without those that are similar to an earlier one, which stands for them."""
+    vectors = index.vectors_of(connection, release, [hit.image_id for hit in hits])
+    shown = np.empty((len(hits), release.identity.dim), np.float32)
+    found: list[Hit] = []
+    for hit in hits:
+        if hit.image_id not in vectors:  # erased meanwhile
+            continue
+        vector = _unit(np.asarray(vectors[hit.image_id], np.float64)).astype(np.float32)
+        if not (shown[: len(found)] @ vector >= similar).any():
+            shown[len(found)] = vector
+            found.append(hit)
+    return found
 
 
 def _after(cursor: Cursor | None, hits: Iterator[Hit]) -> Iterator[Hit]:

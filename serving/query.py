@@ -77,6 +77,17 @@ FilterInAddress = Annotated[
 ]
 
 
+Similar = Annotated[
+    float | None,
+    Field(
+        ge=0.8,
+        le=1,
+        description="return only the nearest of images whose vectors have at least this cosine "
+        "similarity, such as 0.97; then all pages have at most 1,000 hits together",
+    ),
+]
+
+
 class Term(BaseModel):
     """One thing to search for, or to search away from: a text, a stored image or a vector."""
 
@@ -111,6 +122,7 @@ class SearchOptions(BaseModel):
     collapse_duplicates: bool = Field(
         False, description="return only one image of those whose files are equal"
     )
+    collapse_similar: Similar = None
     filter: Filter | None = Field(None, description="return only images that match")
     cursor: CursorText = None
     accuracy: HowAccurate = "balanced"
@@ -150,6 +162,7 @@ class AddressQuery(Conditions):
     k: Count = 24
     min_score: MinScore = None
     collapse_duplicates: bool = False
+    collapse_similar: Similar = None
     cursor: CursorText = None
     accuracy: HowAccurate = "balanced"
     collection: InCollection = None
@@ -172,6 +185,7 @@ class AddressQuery(Conditions):
             k=self.k,
             min_score=self.min_score,
             collapse_duplicates=self.collapse_duplicates,
+            collapse_similar=self.collapse_similar,
             filter=None if only.is_empty else only,
             cursor=self.cursor,
             accuracy=self.accuracy,

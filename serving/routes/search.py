@@ -26,6 +26,7 @@ from ..query import (
     ReleaseId,
     SearchOptions,
     SearchRequest,
+    Similar,
     filter_of_form,
 )
 from ..routes.refusals import REFUSALS
@@ -69,6 +70,7 @@ class UploadForm:
     k: Annotated[Count, Form()] = 24
     min_score: Annotated[MinScore, Form()] = None
     collapse_duplicates: Annotated[bool, Form()] = False
+    collapse_similar: Annotated[Similar, Form()] = None
     cursor: Annotated[CursorText, Form()] = None
     accuracy: Annotated[HowAccurate, Form()] = "balanced"
     collection: Annotated[InCollection, Form()] = None
@@ -90,7 +92,7 @@ def router(settings: ServingSettings) -> APIRouter:
     routes.post(
         "/search/image",
         max_body_size=settings.upload_bytes + FORM_OVERHEAD,
-        form_limits={"max_files": 1, "max_fields": 9},
+        form_limits={"max_files": 1, "max_fields": 10},
     )(search_by_upload)
     return routes
 

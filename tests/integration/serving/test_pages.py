@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from clip_assets.model import ModelSpec
@@ -92,6 +93,32 @@ def test_pages_leave_out_what_the_query_leaves_out(many: Searchable) -> None:
     pages = _pages(many, **query, k=4)
     assert [len(page) for page in pages] == [4, 4, 2]
     assert [image_id for page in pages for image_id in page] == _ids(whole)[:10]
+
+
+def _unlike(vectors: NDArray[np.float64], limit: float) -> list[int]:
+    kept: list[int] = []
+    for row, vector in enumerate(vectors):
+        if not kept or (vectors[kept] @ vector).max() < limit:
+            kept.append(row)
+    return kept
+
+
+def test_near_duplicates_are_folded(many: Searchable) -> None:
+    """An image that is similar to a nearer hit is left out, on its page and on later ones."""
+    asked = {"text": "gold", "accuracy": "exact", "include": ["vector"]}
+    every = _search(many, **asked, k=1000)["hits"]
+    vectors = np.array([hit["vector"] for hit in every])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = np.unique((vectors @ vectors.T).round(5))
+    found = found[found > 0.8]
+    # The widest gap between two similarities: no rounding decides about what is so far from it.
+    gaps = np.argsort(-np.diff(found))
+    limits = ((found[gap] + found[gap + 1]) / 2 for gap in gaps)
+    limit = next(one for one in limits if 3 < len(_unlike(vectors, one)) < len(every) / COPIES)
+    expected = [every[row]["image_id"] for row in _unlike(vectors, limit)]
+    assert _ids(_search(many, **asked, k=1000, collapse_similar=limit)) == expected
+    pages = _pages(many, **asked, k=2, collapse_similar=limit)
+    assert [image_id for page in pages for image_id in page] == expected
 
 
 def test_the_page_size_may_change_from_page_to_page(many: Searchable) -> None:
