@@ -25,7 +25,8 @@ class ModelStatus:
     """Progress of one model in shards; `behind` lists the shards that are not embedded yet.
 
     `rejected` counts the images of the indexed shards that could not be embedded. `damage` says in
-    words what the index has lost since it was loaded; None if nothing is seen.
+    words what the index has lost since it was loaded; None if nothing is seen. The next run reads
+    `unreadable` images again.
     """
 
     slug: str
@@ -36,6 +37,7 @@ class ModelStatus:
     live: bool
     rejected: int = 0
     damage: str | None = None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,13 @@ def collections(settings: Settings) -> list[str]:
     return sorted(path.parent.parent.name for path in folder.glob(f"*/{paths.CATALOG}"))
 
 
+def _unreadable(objects: Objects, newest: Mapping[str, str], head: Catalog) -> int:
+    """How many images could not be read; only the commits of their shards are read."""
+    listed = [newest[shard.shard] for shard in head.shards if shard.shard in newest]
+    lacking = [path for path in listed if not paths.is_complete(path)]
+    return sum(commits.read_path(objects, path).unreadable for path in lacking)
+
+
 def _model(
     connection: psycopg.Connection | None,
     objects: Objects,
@@ -160,8 +169,9 @@ def _model(
     newest = commits.newest(objects, slug)
     behind = [shard.shard for shard in _behind(newest, head)]
     index = _index(connection, head, slug, release) if connection else None
+    embedded, unreadable = len(head.shards) - len(behind), _unreadable(objects, newest, head)
     if connection is None or index is None:
-        return ModelStatus(slug, len(head.shards) - len(behind), tuple(behind), 0, False, False)
+        return ModelStatus(slug, embedded, tuple(behind), 0, False, False, unreadable=unreadable)
     ledger = tables.ledger(connection, index)
     current = [shard for shard in head.shards if shard.shard not in behind]
     # By the ledger and not the commits: that would be one request to the bucket for each shard.
@@ -170,7 +180,8 @@ def _model(
     live = release is not None and release.index_id == index.index_id
     return ModelStatus(
         slug=slug,
-        embedded=len(head.shards) - len(behind),
+        embedded=embedded,
+        unreadable=unreadable,
         behind=tuple(behind),
         indexed=sum(_is_loaded(row, newest) for row in ledger.values()),
         judged=index.judgement is not None and index.judgement["content"] == content,

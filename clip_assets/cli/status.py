@@ -94,6 +94,11 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
                 if model.damage:
                     remedy = f"run `clip-assets backfill {name}{which}`"
                     faults.append(f"{name} is damaged: {model.damage}; {remedy}")
+                if model.unreadable:
+                    faults.append(
+                        f"{name}: {model.unreadable} images could not be read; `clip-assets "
+                        f"backfill {name}{which}` tries again, and the table `rejects` says why"
+                    )
                 live = found.release if model.live else None
                 table.add_row(
                     *listed, model.slug, f"{model.embedded}/{shards}", f"{model.indexed}/{shards}",

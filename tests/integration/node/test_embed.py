@@ -29,7 +29,7 @@ from clip_assets.node.job import EmbedJob
 from clip_assets.node.progress import read_progress
 from clip_assets.source.config import FolderConfig, Knowledge
 from clip_assets.source.open import open_source
-from clip_assets.status import missing_shards
+from clip_assets.status import collection_status, missing_shards
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
@@ -244,6 +244,8 @@ def test_what_could_not_be_read_is_read_again(
     first = commit_of(objects, tiny_spec)
     assert (first.rows, first.unreadable) == (13, 1)
     assert missing_shards(objects, head, tiny_spec.slug) == ["00000", "00001"]
+    status = collection_status(None, objects, "photos")
+    assert status and status.models[0].unreadable == 1
     embed.run(objects, job)
     assert commit_of(objects, tiny_spec) == first
     (tmp_path / "away.png").rename(folder / "00006.png")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from clip_assets.node.decode import QUERY, Limits, Rejected, decode
 from clip_assets.node.resize import resized, thumbnail
@@ -365,3 +365,27 @@ def test_thumbnails_keep_the_aspect_ratio() -> None:
     for size, expected in sizes.items():
         found = thumbnail(np.zeros((size[1], size[0], 3), np.uint8))
         assert Image.open(io.BytesIO(found)).size == expected
+
+
+def test_where_we_differ_from_browsers() -> None:
+    """XMP's orientation is followed, gAMA is not, and an APNG's default image is what is decoded;
+    docs/images.md says so."""
+    grey = Image.new("RGB", (40, 20), (128, 128, 128))
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    file = io.BytesIO()
+    grey.save(file, "JPEG", xmp=xmp)
+    assert decode(file.getvalue()).image.size == (20, 40)
+    linear = PngImagePlugin.PngInfo()
+    linear.add(b"gAMA", (100_000).to_bytes(4, "big"))
+    file = io.BytesIO()
+    grey.save(file, "PNG", pnginfo=linear)
+    assert decode(file.getvalue()).image.getpixel((0, 0)) == (128, 128, 128)
+    frames = [Image.new("RGB", (40, 20), color) for color in ("blue", "green")]
+    file = io.BytesIO()
+    red = Image.new("RGB", (40, 20), "red")
+    red.save(file, "PNG", save_all=True, default_image=True, append_images=frames)
+    assert decode(file.getvalue()).image.getpixel((0, 0)) == (255, 0, 0)
