@@ -79,9 +79,16 @@ function wanted({ filter = {}, min_score, fold, collection }) {
     include: ["lineage", "original"],
     filter: Object.keys(filter).length ? filter : undefined,
     min_score: min_score ? Number(min_score) : undefined,
-    collapse_duplicates: Boolean(fold),
+    ...folded(fold),
     collection: collection || undefined,
   };
+}
+
+const NEAR = 0.97; // the cosine similarity from which the asset `report`, too, takes pictures for the same
+
+function folded(fold) {
+  if (fold === "near") return { collapse_similar: NEAR };
+  return fold ? { collapse_duplicates: true } : {};
 }
 
 const vectors = new WeakMap(); // of uploaded pictures
@@ -103,7 +110,7 @@ function uploaded({ file, filter = {}, min_score, fold, collection }, { k, curso
   if (cursor) form.append("cursor", cursor);
   if (Object.keys(filter).length) form.append("filter", JSON.stringify(filter));
   if (min_score) form.append("min_score", min_score);
-  if (fold) form.append("collapse_duplicates", true);
+  for (const [name, value] of Object.entries(folded(fold))) form.append(name, value);
   if (collection) form.append("collection", collection);
   return asked("v1/search/image", { method: "POST", body: form, signal }).then(allHere);
 }

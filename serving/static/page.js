@@ -61,7 +61,7 @@ function showForm(place) {
   at.q.value = place.q;
   for (const name of FILTERS) at[name].value = place.filter[name] ?? "";
   at.min_score.value = place.min_score;
-  at.fold.checked = Boolean(place.fold);
+  at.fold.value = place.fold;
   showFilter(place);
   showChips(at.chips, place.terms, (terms) => visit({ ...here(), terms, show: "" }));
   at.refine.hidden = !asks(place);
@@ -250,6 +250,9 @@ at.form.addEventListener("submit", (event) => {
   const { like, upload, terms, compare } = here();
   const asked = q ? { q, terms, compare } : { like, upload, terms, compare };
   visit({ ...placeIn(new URLSearchParams(new FormData(at.form))), ...asked });
+});
+at.fold.addEventListener("change", () => {
+  if (asks(here())) at.form.requestSubmit();
 });
 at.login.addEventListener("submit", async (event) => {
   event.preventDefault();

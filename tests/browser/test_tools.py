@@ -258,6 +258,22 @@ def test_filters_are_offered_for_declared_columns(page: Page, searchable: Search
     assert _shown(page) == [searchable.pictures[0].image_id]
 
 
+def test_near_duplicates_are_folded(page: Page, searchable: Searchable) -> None:
+    """As by the API, as soon as it is chosen; the address restores it."""
+    query = {"text": "an ellipse", "collapse_similar": 0.97}
+    found = web.post(f"{searchable.url}/v1/search", json=query).json()["hits"]
+    assert 0 < len(found) < len(searchable.pictures)
+    page.goto("/?q=an+ellipse")
+    page.wait_for_selector(f"{GRID} img.seen")
+    page.get_by_text("Filter", exact=True).click()
+    page.locator("#fold").select_option("near-duplicates")
+    expect(page.locator(GRID)).to_have_count(len(found))
+    assert _query(page)["fold"] == ["near"]
+    page.reload()
+    expect(page.locator(GRID)).to_have_count(len(found))
+    expect(page.locator("#fold")).to_have_value("near")
+
+
 def test_a_hit_is_judged_by_one_click_or_key(page: Page, searchable: Searchable) -> None:
     """Right, wrong and withdrawn, also without a mouse; a reload shows what was said. A search by
     several terms cannot be judged."""
