@@ -1,7 +1,7 @@
 """Image files below a folder, a bucket prefix, or a folder of a dataset on the hub."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from clip_assets.source import ImageRef, caption, table
@@ -11,6 +11,7 @@ from clip_assets.source.kinds import HEAD, IMAGES, TABLES, image_format, of_name
 from clip_assets.source.metadata import Metadata
 from clip_assets.source.ordered import in_order
 from clip_assets.source.reading import LARGEST, late, path_below, readable
+from clip_assets.source.texts import Texts
 from clip_assets.source.tree import open_tree
 from clip_assets.store.objects import Entry, is_remote
 
@@ -41,12 +42,16 @@ class Folder:
         self.skipped.clear()
         found = entries(self._objects, self.skipped, follow_links=self._follow_links)
         listed = sorted(found, key=lambda entry: entry.path)
-        texts = {entry.path for entry in listed if entry.path.endswith(".txt") and not entry.fault}
+        kept = Texts(self._objects)
+        texts = {
+            entry.path: entry for entry in listed if entry.path.endswith(".txt") and not entry.fault
+        }
         candidates = [entry for entry in listed if self._may_be_image(entry)]
         unread: set[str] = set()
-        self.skipped["text files"] -= len(texts & {_caption(one.path) for one in candidates})
-        fields = self._fields(listed)
-        work = partial(self._ref, texts, unread, fields)
+        self.skipped["text files"] -= len(texts.keys() & {_caption(one.path) for one in candidates})
+        fields = self._fields(listed, kept)
+        read = partial(self._caption, texts, kept, unread)
+        work = partial(self._ref, read, fields)
         if texts or fields or any(self._kind(entry) == "unknown" for entry in candidates):
             refs: Iterator[ImageRef | None] = in_order(work, candidates)
         else:
@@ -56,6 +61,7 @@ class Folder:
                 self.skipped["other files"] += 1
             else:
                 yield ref
+        kept.keep()
         self.skipped["captions that cannot be read"] += len(unread)
         for kind in [kind for kind, count in self.skipped.items() if count < 1]:
             del self.skipped[kind]
@@ -82,27 +88,26 @@ class Folder:
         return False
 
     def _ref(
-        self, texts: set[str], unread: set[str], fields: Metadata | None, entry: Entry
+        self, read: Callable[[str], str | None], fields: Metadata | None, entry: Entry
     ) -> ImageRef | None:
         """None if the file turns out to be no image."""
         if not entry.fault and self._kind(entry) == "unknown" and not self._begins_like_one(entry):
             return None
-        text = _caption(entry.path)
         return ImageRef(
             image_id=entry.path,
             uri=self._objects.uri(entry.path),
             etag=entry.etag,
-            caption=self._caption(text, unread) if text in texts and not entry.fault else None,
+            caption=None if entry.fault else read(_caption(entry.path)),
             fault=entry.fault,
             fields=None if entry.fault or fields is None else fields.of(entry.path),
         )
 
-    def _fields(self, listed: Sequence[Entry]) -> Metadata | None:
+    def _fields(self, listed: Sequence[Entry], texts: Texts) -> Metadata | None:
         """None if no metadata is declared, or it is in a table of its own."""
         used = {name for name in self._knowledge.tables if not is_remote(name)}
         found = None
         if self._knowledge.fields and self._knowledge.metadata is None:
-            found = Metadata(self._objects, listed, self._knowledge.fields)
+            found = Metadata(self._objects, listed, self._knowledge.fields, texts)
             used |= found.tables
         self.skipped[TABLES] -= len(used & {entry.path for entry in listed})
         return found
@@ -116,9 +121,14 @@ class Folder:
             return True
         return bool(image_format(head))
 
-    def _caption(self, path: str, unread: set[str]) -> str | None:
+    @staticmethod
+    def _caption(
+        texts: Mapping[str, Entry], kept: Texts, unread: set[str], path: str
+    ) -> str | None:
+        if path not in texts:
+            return None
         try:
-            return caption.from_text(self._objects.get(path, limit=caption.LARGEST))
+            return caption.from_text(kept.get(texts[path]))
         except FileNotFoundError:
             return None
         except OSError:

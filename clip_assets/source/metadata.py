@@ -6,6 +6,7 @@ from typing import Any
 from clip_assets.source import caption
 from clip_assets.source.reading import readable
 from clip_assets.source.table import LARGEST, Table
+from clip_assets.source.texts import Texts
 from clip_assets.source.tree import Tree
 from clip_assets.store.objects import Entry
 
@@ -18,15 +19,19 @@ class Metadata:
     Raises SourceError if a table cannot be read, or none has one of the fields that are wanted.
     """
 
-    def __init__(self, objects: Tree, listed: Sequence[Entry], wanted: Collection[str]) -> None:
-        self._objects = objects
+    def __init__(
+        self, objects: Tree, listed: Sequence[Entry], wanted: Collection[str], texts: Texts
+    ) -> None:
+        self._objects, self._texts = objects, texts
         named = [entry for entry in listed if entry.path.rpartition("/")[2] in NAMES]
         self.tables = {entry.path for entry in named}
         self._by_folder = {path.rpartition("/")[0]: self._table(path) for path in self.tables}
         for table in self._by_folder.values():
             table.require(wanted)
         self._beside = {
-            entry.path for entry in listed if entry.path.endswith(".json") and not entry.fault
+            entry.path: entry
+            for entry in listed
+            if entry.path.endswith(".json") and not entry.fault
         }
 
     def of(self, path: str) -> Mapping[str, Any] | None:
@@ -46,7 +51,7 @@ class Metadata:
         for name in (f"{path.rpartition('.')[0]}.json", f"{path}.json"):
             if name in self._beside:
                 try:
-                    return caption.json_object(self._objects.get(name, limit=caption.LARGEST))
+                    return caption.json_object(self._texts.get(self._beside[name]))
                 except OSError:
                     return None
         return None

@@ -88,6 +88,32 @@ def test_a_bucket_prefix_is_read_like_a_folder(bucket: Bucket) -> None:
     assert [read[name] for name in ("a b/ü%41#?+.JPG", "b.jpg", "empty.png")] == [b"a", b"b", b""]
 
 
+def test_captions_are_fetched_once_for_each_version(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A second look at the bucket fetches what changed; a caption that is gone is gone."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path))
+    names = ("a", "b", "c")
+    _filled(bucket, {f"set/{name}.jpg": b"x" for name in names})
+    _filled(bucket, {f"set/{name}.txt": b"first" for name in names})
+    fetched: list[str] = []
+    get = objects.Objects.get
+
+    def counted(self: objects.Objects, path: str, limit: int | None = None) -> bytes:
+        if not self.folder:
+            fetched.append(path)
+        return get(self, path, limit)
+
+    monkeypatch.setattr(objects.Objects, "get", counted)
+    assert [ref.caption for ref in _folder().list()] == ["first"] * 3
+    assert sorted(fetched) == ["a.txt", "b.txt", "c.txt"]
+    _filled(bucket, {"set/b.txt": b"second"})
+    bucket.delete_objects(Delete={"Objects": [{"Key": "set/c.txt"}]})
+    assert [ref.caption for ref in _folder().list()] == ["first", "second", None]
+    assert [ref.caption for ref in _folder().list()] == ["first", "second", None]
+    assert fetched[3:] == ["b.txt"]
+
+
 @pytest.mark.parametrize("prefix", ["50%25 off", "100%", "a#b?c=d&e", "ü é", "[x]{1}"])
 def test_an_address_means_what_it_says(bucket: Bucket, prefix: str) -> None:
     """What URLs give a meaning is a part of the name, as the store's own tools have it."""
