@@ -14,6 +14,7 @@ import pytest
 
 from clip_assets.dagster_skypilot import jobs
 from clip_assets.dagster_skypilot.jobs import JobState
+from clip_assets.dagster_skypilot.task import AnyTask, build
 from tests.dagster_private import without_database
 
 PROJECT = Path(__file__).parents[3]
@@ -40,17 +41,18 @@ class ManagedJobs:
 
     def launch(
         self,
-        task: Mapping[str, Any],
+        task: AnyTask,
         name: str,
         *,
         pool: str | None,
         envs: Mapping[str, str],
         secrets: Mapping[str, str] | None,
     ) -> int:
+        built = build(task, envs=envs, secrets=secrets or {}, pool=pool)
         job_id = len(self.states) + 1
         self.pool, self.secrets = pool, dict(secrets or {})
         self.processes[job_id] = subprocess.Popen(
-            ["bash", "-c", task["run"]],
+            ["bash", "-c", str(built.run)],
             cwd=PROJECT,
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                  **envs, **self.secrets},
