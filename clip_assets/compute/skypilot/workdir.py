@@ -14,6 +14,8 @@ PACKAGE = Path(clip_assets.__file__).resolve().parent
 TASKS = PACKAGE / "sky_tasks"
 """The task files; in the checkout, a link to its folder sky/."""
 INSTALL = "node/install.sh"
+CONSTRAINTS = "node/constraints.txt"
+"""The versions that this package was tested with; a link to the checkout's file."""
 
 # What pip and uv add to the files of a wheel.
 _OF_THE_INSTALLER = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "RECORD"}
@@ -22,7 +24,8 @@ _OF_THE_INSTALLER = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json
 def workdir(folder: Path) -> Path:
     """The checkout, whose files are the newest; from an installed package a folder below `folder`.
 
-    That has a wheel of the package and `clip_assets/node/install.sh`, which installs it.
+    That has a wheel of the package, `clip_assets/node/install.sh`, which installs it, and the
+    versions of packages that it then installs, so that a new release of one breaks no job.
     """
     checkout = PACKAGE.parent
     if (checkout / ".skyignore").is_file() and (checkout / "pyproject.toml").is_file():
@@ -91,4 +94,5 @@ def _fill(folder: Path, wheel: _Wheel) -> None:
     script = folder / "clip_assets" / INSTALL
     script.parent.mkdir(parents=True)
     shutil.copy(PACKAGE / INSTALL, script)
+    shutil.copy(PACKAGE / CONSTRAINTS, folder)
     wheel.write(folder)

@@ -56,8 +56,9 @@ def test_a_machine_gets_the_wheel_and_what_installs_it(wheel: Path, used: Path, 
     root = (used / sent).resolve()
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     tasks = {file.name for file in (PROJECT / "sky").glob("*.yaml")}
-    expected = {wheel.name, "clip_assets/node/install.sh"}
+    expected = {wheel.name, "clip_assets/node/install.sh", "constraints.txt"}
     assert files == (expected | tasks if sent == "clip-sky" else expected)
+    assert (root / "constraints.txt").read_text() == (PROJECT / "constraints.txt").read_text()
     with ZipFile(used / sent / wheel.name) as packed, ZipFile(wheel) as built:
         assert sorted(packed.namelist()) == sorted(built.namelist())
         assert packed.testzip() is None
