@@ -27,8 +27,9 @@ def in_order(
     """Results of `work` in the order of `items`, computed by threads at most `ahead` items early.
 
     An exception is raised at its item's position. Closing the iterator cancels work that has not
-    started. The result of an item that takes longer than `DEADLINE` is that of `late`.
-    Raises SourceError if there is no `late`, or as many items as there are threads were late.
+    started. With `late`, it gives the result of an item that takes longer than `DEADLINE`; without,
+    an item may take as long as it needs, as a large tar does.
+    Raises SourceError if as many items as there are threads were late.
     """
     readers: _Readers[Item, Result] = _Readers(work, threads)
     waiting: deque[_Task[Item, Result]] = deque()
@@ -72,12 +73,14 @@ class _Readers(Generic[Item, Result]):
 
     def result(self, task: "_Task[Item, Result]", late: Callable[[Item], Result] | None) -> Result:
         """The oldest task's, which has begun unless every thread hangs."""
+        if late is None:
+            return task.future.result()
         while task.left or task.future.done():
             wait([task.future], task.left)
             if task.future.done():
                 return task.future.result()
         self._stuck += 1
-        if late is None or self._stuck > self._most:
+        if self._stuck > self._most:
             raise SourceError(
                 f"Reading has not ended after {DEADLINE:.0f} s. Check the disk or the server that "
                 "has the images, then run again."

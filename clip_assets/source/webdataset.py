@@ -73,7 +73,9 @@ class WebDataset:
             except OSError as error:
                 return readable(self._objects, error)
 
-        return in_order(one, refs, late=late)
+        # On a new machine, the first image of a compressed tar waits until the tar is unpacked.
+        packed = any(compressed(ref.uri) for ref in refs)
+        return in_order(one, refs, late=None if packed else late)
 
     def _tars(self) -> Iterator[Entry]:
         if self._only:
