@@ -1,11 +1,13 @@
 """The files of deploy/ as far as they can be checked without Docker, a cluster or Dagster+."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import compose_spec
+import dagster as dg
 import kubernetes_validate
 import pytest
 import yaml
@@ -102,3 +104,29 @@ def test_what_needs_a_shared_disk_is_refused_where_there_is_none(
         Settings().require_reachable()
     monkeypatch.setenv("CLIP_ASSETS_DATA", "s3://bucket/clip")
     assert resources_of(tmp_path)
+
+
+def test_the_image_can_be_tried_without_docker() -> None:
+    """`try_image.py` knows every instruction of the Dockerfile, and which stages a target needs."""
+    script = runpy.run_path(str(DEPLOY / "try_image.py"))
+    found = script["stages"](DOCKERFILE)
+    used = {instruction for stage in found.values() for instruction, _ in stage.steps}
+    assert used <= {"ARG", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "CMD"}
+    for target in ("cpu", "cuda"):
+        names = set(script["needed"](found, target))
+        assert names == {"project", "build", f"packages-{target}", "runtime", target}
+        assert script["folder_of"](found, target) == "/project"
+        assert script["environment"](found, target)["PATH"].startswith("/opt/venv/bin:/")
+
+
+def test_dagster_accepts_the_instance_of_the_helm_values(tmp_path: Path) -> None:
+    """What the values add to the chart's dagster.yaml limits the pools; the chart then configures
+    no coordinator, which Dagster would refuse beside it."""
+    values = yaml.safe_load((DEPLOY / "helm-values.yaml").read_text())
+    assert values["dagsterDaemon"]["runCoordinator"]["enabled"] is False
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(values["additionalInstanceConfig"]))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        concurrency = instance.get_concurrency_config()
+    assert concurrency.pool_config.default_pool_limit == 1
+    assert concurrency.run_queue_config
+    assert concurrency.run_queue_config.max_concurrent_runs == 10
