@@ -80,7 +80,8 @@ def _result(
     never = [shard for shard, path in newest.items() if path not in times and shard not in faults]
     known = {shard: times[path] for shard, path in newest.items() if path in times}
     oldest = min(known, key=lambda shard: known[shard], default=None)
-    age = time.time() - known[oldest] if oldest is not None else 0.0
+    # A machine whose clock was ahead may have noted a time that is still to come.
+    age = max(0.0, time.time() - known[oldest]) if oldest is not None else 0.0
     sentences = [
         *(f"shard {shard}: {text}" for shard, text in list(faults.items())[:5]),
         *([f"{len(never)} of {len(newest)} shards were never verified."] if never else []),

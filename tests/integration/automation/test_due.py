@@ -225,6 +225,17 @@ def test_oldest_shard_is_fresh_a_warning_or_overdue(
     assert found.description == f"Shard 00002 was last verified {days}.0 days ago."
 
 
+def test_a_clock_that_was_a_day_ahead_changes_nothing(kept: Kept) -> None:
+    """A time in the future counts as now; on a clock a day behind, the others are due first."""
+    for shard in ("00000", "00001"):
+        kept.made.add(shard, 5)
+    kept.verified_before(-1, "00000")
+    kept.verified_before(1, "00001")
+    found = kept.oldest()
+    assert found.passed
+    assert found.description == "Shard 00001 was last verified 0.0 days ago."
+
+
 def test_shard_that_was_never_verified_is_a_warning(kept: Kept) -> None:
     """Shards that were embedded without Dagster are counted, not taken for fresh."""
     for shard in ("00000", "00001"):
