@@ -1,5 +1,6 @@
 """Image files below a folder, a bucket prefix, or a folder of a dataset on the hub."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -44,7 +45,9 @@ class Folder:
         listed = sorted(found, key=lambda entry: entry.path)
         kept = Texts(self._objects)
         texts = {
-            entry.path: entry for entry in listed if entry.path.endswith(".txt") and not entry.fault
+            unicodedata.normalize("NFC", entry.path): entry
+            for entry in listed
+            if entry.path.endswith(".txt") and not entry.fault
         }
         candidates = [entry for entry in listed if self._may_be_image(entry)]
         unread: set[str] = set()
@@ -143,4 +146,5 @@ class Folder:
 
 
 def _caption(path: str) -> str:
-    return path.rpartition(".")[0] + ".txt"
+    """The path of the caption in one form of Unicode: the two files may come from two systems."""
+    return unicodedata.normalize("NFC", path.rpartition(".")[0] + ".txt")

@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,18 @@ def test_captions_come_from_sibling_text_files(tmp_path: Path) -> None:
     files = {"a.jpg": b"x", "a.txt": b" a cat\0 \xff\n", "b.jpg": b"x", "c.jpg": b"x", "c.txt": b""}
     source = open_source(FolderConfig(uri=str(_written(tmp_path, files))))
     assert [ref.caption for ref in source.list()] == ["a cat \N{REPLACEMENT CHARACTER}", None, None]
+
+
+def test_a_caption_in_the_other_form_of_unicode_is_found(tmp_path: Path) -> None:
+    """macOS writes é as two characters, other systems as one; the image keeps its own name."""
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    for folder, (image, text) in {"a": names, "b": names[::-1]}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{image}.jpg").write_bytes(b"x")
+        (tmp_path / folder / f"{text}.txt").write_text("coffee")
+    refs = list(open_source(FolderConfig(uri=str(tmp_path))).list())
+    assert [ref.caption for ref in refs] == ["coffee", "coffee"]
+    assert [ref.image_id for ref in refs] == [f"a/{names[0]}.jpg", f"b/{names[1]}.jpg"]
 
 
 def test_etag_changes_with_the_file(tmp_path: Path) -> None:
