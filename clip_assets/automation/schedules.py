@@ -6,6 +6,7 @@ import dagster as dg
 
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
+from clip_assets.automation.sensors import what_is_at_work
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import AssetJob
 from clip_assets.resources import Installation
@@ -46,6 +47,10 @@ def reconcile_schedule(collection: Collection, job: AssetJob) -> dg.ScheduleDefi
             yield dg.SkipReason(
                 f"This model as {collection.vector_type} is not live, or was rolled back."
             )
+            return
+        # After days without a daemon, Dagster makes up for up to five ticks at once.
+        if busy := what_is_at_work(context.instance, collection):
+            yield dg.SkipReason(f"{busy}.")
             return
         slug = collection.spec.slug
         due = missing_shards(objects, head, slug) or [_oldest(objects, slug)]

@@ -99,7 +99,7 @@ def missing_shards_sensor(collection: Collection, job: AssetJob) -> dg.SensorDef
                     f"{collection.vector_type} is not live, or was rolled back. "
                     "Backfill them, then materialize `search_index` and `release`."
                 )
-        if busy := _busy(context.instance, collection):
+        if busy := what_is_at_work(context.instance, collection):
             return dg.SkipReason(f"{len(due)} shards wait: {busy}.")
         return dg.SensorResult(
             run_requests=[
@@ -117,7 +117,7 @@ def missing_shards_sensor(collection: Collection, job: AssetJob) -> dg.SensorDef
     return missing
 
 
-def _busy(instance: dg.DagsterInstance, collection: Collection) -> str:
+def what_is_at_work(instance: dg.DagsterInstance, collection: Collection) -> str:
     """What is working on this collection, or was until just now; empty if nothing is."""
     keys = {collection.catalog_key, collection.embeddings_key}
     now = datetime.now(UTC)

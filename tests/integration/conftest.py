@@ -38,9 +38,15 @@ def _few_queries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
-    """Processes that start at once, with the loader and the node program imported."""
+    """Processes that start at once, with loader, node program and component imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.integration.support", "clip_assets.node.embed"])
+    context.set_forkserver_preload(
+        [
+            "tests.integration.support",
+            "clip_assets.node.embed",
+            "clip_assets.component.image_collection",
+        ]
+    )
     return context
 
 

@@ -6,7 +6,7 @@ The vectors are made up; nothing here needs a model.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -25,8 +25,20 @@ from clip_assets.source.config import FolderConfig
 from clip_assets.store import commit as commits
 from clip_assets.store import paths, verified
 from clip_assets.store.objects import Objects
+from tests.dagster_private import freeze_time, in_process_location
 from tests.integration.support import Made, Model, publish
 
+_LOCATION = """
+import dagster as dg
+
+from clip_assets.component.image_collection import ImageCollection
+from tests.integration.support import Model
+
+collection = ImageCollection(
+    name="photos", spec=Model().spec, shards_per_run=3, reconcile_cron="*/20 * * * *"
+)
+defs = collection.build_defs(dg.ComponentTree.for_test().load_context)
+"""
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -133,7 +145,8 @@ def kept(database: str, tmp_path: Path) -> Iterator[Kept]:
     )
     made = Made(Objects(Settings().collection_uri("photos")))
     (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    queue = {"run_coordinator": {"module": "dagster", "class": "QueuedRunCoordinator"}}
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), queue) as instance:
         yield Kept(made, collection, instance, database)
 
 
@@ -201,6 +214,45 @@ def test_reconcile_takes_missing_shards_or_else_the_oldest(kept: Kept) -> None:
     assert kept.reconcile() == [("00003", "00003")]
     kept.catalog(7)
     assert kept.reconcile() == [("00005", "00006")]
+
+
+def test_a_daemon_that_was_down_catches_up_and_does_nothing_twice(
+    kept: Kept, tmp_path: Path
+) -> None:
+    """After an hour without it: one run for each range of shards that the catalogs and the missed
+    ticks of the schedule ask for, and none while these are queued or after they are done."""
+    (tmp_path / "defs.py").write_text(_LOCATION)
+    kept.made.add("00000", 5)
+    kept.publish()
+    kept.catalog(1)
+    # The collection asks the real clock, so all of this is before now.
+    began = datetime.now(UTC) - timedelta(hours=3)
+    with in_process_location(kept.instance, tmp_path / "defs.py") as daemon:
+        with freeze_time(began):
+            daemon.look()
+        assert _queued(kept) == []
+
+    for listing, shards in (("second", 3), ("third", 6)):  # while the daemon is down
+        kept.catalog(shards, listing)
+
+    with in_process_location(kept.instance, tmp_path / "defs.py") as daemon:
+        for seconds in (0, 40, 80):
+            with freeze_time(began + timedelta(hours=1, seconds=seconds)):
+                daemon.look()
+            assert _queued(kept) == [("00001", "00003"), ("00004", "00005")]
+        for run in kept.instance.get_runs():
+            kept.instance.report_run_failed(run)  # it ended; what it made is there
+        for number in range(1, 6):
+            kept.made.add(f"{number:05d}", 5)
+        kept.catalog(6, "third")
+        with freeze_time(began + timedelta(hours=1, minutes=5)):
+            daemon.look()
+        assert _queued(kept) == []
+
+
+def _queued(kept: Kept) -> list[tuple[str, str]]:
+    queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
+    return sorted((r.tags[RANGE[0]], r.tags[RANGE[1]]) for r in kept.instance.get_runs(queued))
 
 
 @pytest.mark.parametrize(
