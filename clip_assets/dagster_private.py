@@ -166,17 +166,23 @@ def create_run(  # noqa: PLR0913
     *,
     location: str,
     tags: Mapping[str, str],
+    job_name: str | None = None,
     config: Mapping[str, object] = MappingProxyType({}),
 ) -> "LocalRun":
     """Record a run of one asset and its checks, as the UI would launch it.
 
-    `location` is the name of the code location, `config` the asset's run config. Executor and
+    `location` is the name of the code location, `job_name` that of a job of the asset, which the
+    runs list shows instead of the asset's key; `config` is the asset's run config. Executor and
     loggers of the definitions are not used: Dagster's default executor starts processes, which
     cannot load a job that is only in memory.
     Needed until `dg.materialize` takes definitions, with their checks and resources, and the code
     location that its run belongs to.
     """
-    found = defs.resolve_implicit_job_def_def_for_assets([asset])
+    found = (
+        defs.resolve_job_def(job_name)
+        if job_name
+        else defs.resolve_implicit_job_def_def_for_assets([asset])
+    )
     assert found is not None, "every asset has its implicit job"
     job = found.with_executor_def(dg.in_process_executor).with_logger_defs(_LOGGERS)
     code = RegisteredCodeLocationOrigin(location)

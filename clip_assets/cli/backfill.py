@@ -12,11 +12,17 @@ import dagster as dg
 
 from clip_assets import catalog, project
 from clip_assets.automation.batches import batches, range_tags
+from clip_assets.automation.jobs import jobs_of
 from clip_assets.catalog import Catalog
 from clip_assets.cli.execution import Execution
 from clip_assets.collection import INDEX_POOL
 from clip_assets.component.image_collection import ImageCollection
-from clip_assets.dagster_private import ComponentTreeException, create_run, never_retried_tags
+from clip_assets.dagster_private import (
+    AssetJob,
+    ComponentTreeException,
+    create_run,
+    never_retried_tags,
+)
 from clip_assets.errors import JobError, SettingsError
 from clip_assets.runs import abandoned, worker
 from clip_assets.runs.slots import SlotWatch
@@ -60,6 +66,7 @@ class Backfill:
                 f"{found.root} cannot be loaded; `dg check defs` shows where. {cause}"
             ) from error
         self.collection = _chosen(defined, collection, slug)
+        self._jobs = jobs_of(self.collection)
         self.objects = Objects(settings.collection_uri(collection))
         self._instance = dg.DagsterInstance.get()
         self._say = say
@@ -71,8 +78,8 @@ class Backfill:
 
     def refresh_catalog(self) -> None:
         """List the source and create new shards, if this collection's YAML has a source."""
-        if self.collection.source is not None:
-            self._execute(self.collection.catalog_key)
+        if self._jobs.listing is not None:
+            self._execute(self._jobs.listing, self.collection.catalog_key)
 
     @property
     def head(self) -> Catalog:
@@ -98,6 +105,7 @@ class Backfill:
     ) -> None:
         """One run, and so one job, for consecutive shards; `again` makes committed ones anew."""
         self._execute(
+            self._jobs.embed,
             self.collection.embeddings_key,
             meanwhile,
             pool=self.collection.embed_pool,
@@ -115,13 +123,16 @@ class Backfill:
                 yield f"shard {shard.shard}: {told}"
 
     def index(self, meanwhile: Callable[[], None]) -> None:
-        self._execute(self.collection.search_index_key, meanwhile, pool=INDEX_POOL)
+        self._execute(
+            self._jobs.publish, self.collection.search_index_key, meanwhile, pool=INDEX_POOL
+        )
 
     def release(self) -> None:
-        self._execute(self.collection.release_key)
+        self._execute(self._jobs.publish, self.collection.release_key)
 
     def _execute(  # noqa: PLR0913
         self,
+        job: AssetJob,
         key: dg.AssetKey,
         meanwhile: Callable[[], None] = lambda: None,
         *,
@@ -144,6 +155,7 @@ class Backfill:
                 **worker.tags(run_id),
                 **never_retried_tags(),
             },
+            job_name=job.name,
             config=config,
         )
         slots = SlotWatch(self._instance, pool, run_id, self._say) if pool else None

@@ -7,10 +7,11 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-WORKER_TAG = "clip_assets/worker"
+WORKER_TAG = ".dagster/clip_assets_worker"
 """Run tag: id of the run, host, process id and start time of the process that executes it.
 
-The id, because Dagster copies the tags of a run to its retries and re-executions.
+The id, because Dagster copies the tags of a run to its retries and re-executions. The UI does not
+list tags with this prefix.
 """
 
 
