@@ -167,8 +167,10 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         ]
         if jobs.listing:
             assets.insert(0, catalog_asset(self))
-            assets.append(live_spec(self, _releases(context, self)))
-            checks.extend(catalog_checks(self, lambda: _models(context, self.name)))
+            assets.append(live_spec(self, {one.release_key for one in _all_models(context, self)}))
+            checks.extend(
+                catalog_checks(self, lambda: {one.spec.slug for one in _all_models(context, self)})
+            )
             sensors.insert(0, new_images_sensor(self, jobs.listing))
             checks.append(whole := whole_check(self))
             schedules += [prune_schedule(self), verify_schedule(self, whole.check_key)]
@@ -221,16 +223,9 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         return self.shared_tags if shared else self.tags
 
 
-def _releases(context: dg.ComponentLoadContext, collection: Collection) -> set[dg.AssetKey]:
-    """The releases of every model that any file defines for the collection."""
+def _all_models(context: dg.ComponentLoadContext, collection: Collection) -> list[Collection]:
+    """The collection as every file defines it, each with a model of its own."""
     if context.defs_module_path == context.project_root:
-        return {collection.release_key}  # loaded alone, as in a test: there are no other files
+        return [collection]  # loaded alone, as in a test: there are no other files
     found = context.component_tree.get_all_components(ImageCollection)
-    others = {one.release_key for one in found if one.name == collection.name}
-    return {collection.release_key, *others}
-
-
-def _models(context: dg.ComponentLoadContext, collection: str) -> set[str]:
-    """Slugs of the models that any file defines for the collection."""
-    found = context.component_tree.get_all_components(ImageCollection)
-    return {one.spec.slug for one in found if one.name == collection}
+    return [collection, *(one for one in found if one.name == collection.name)]
