@@ -67,7 +67,10 @@ def environment(found: dict[str, Stage], name: str) -> dict[str, str]:
     stage = found.get(name)
     if stage is None:
         given = {key: value for key, value in os.environ.items() if _OURS.fullmatch(key)}
-        return given | {"PATH": "/opt/python/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        return given | {
+            "PATH": "/opt/python/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LD_LIBRARY_PATH": "/opt/python/lib",
+        }
     env = environment(found, stage.base)
     for instruction, rest in stage.steps:
         if instruction in ("ARG", "ENV"):

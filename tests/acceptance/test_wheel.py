@@ -4,11 +4,8 @@ The environment has every installed package, but of this product only what the w
 """
 
 import json
-import os
 import re
 import subprocess
-import sys
-import sysconfig
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,14 +16,12 @@ import httpx
 import pytest
 import yaml
 
+from tests.acceptance.wheel import CHECKOUT, built, environment, pip, shell
 from tests.ports import free_port
 
-CHECKOUT = Path(__file__).parents[2]
 PAGE = (CHECKOUT / "docs/project.md").read_text()
 MODEL = f"local-dir:{CHECKOUT / 'sample/clip-sample'}"
 MODEL_KEY = "clip_sample_fp32"
-_DG = "#!{python}\nfrom dagster_dg_cli.cli import main\n\nmain()\n"
-
 _OWN = f"""
 import json
 import dagster as dg
@@ -57,11 +52,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", str(folder), str(CHECKOUT)], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return built(tmp_path_factory.mktemp("wheel"))
 
 
 @dataclass(frozen=True)
@@ -86,23 +77,18 @@ class Project:
 
 
 @pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python that the wheel is installed for."""
+    return environment(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+@pytest.fixture(scope="module")
 def project(
-    wheel: Path, open_folder: Callable[[], Path], write_pictures: Callable[..., Path]
+    python: Path, open_folder: Callable[[], Path], write_pictures: Callable[..., Path]
 ) -> Iterator[Project]:
     """The page's first steps: `new`, `init`, and assets of one's own downstream."""
     folder = open_folder()
-    python = _environment(folder / "venv", wheel)
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CLIP_ASSETS_", "DAGSTER_", "PYTHON", "PYTEST_"))
-        and name not in ("DATABASE_URL", "HF_TOKEN")
-    }
-    env |= {
-        "HOME": str(folder),
-        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
-        "VIRTUAL_ENV": str(python.parents[1]),
-    }
+    env = shell(python) | {"HOME": str(folder)}
     project = Project(folder / "photos-search", env)
     project.run("clip-assets", "new", "photos-search", cwd=folder)
     pictures = write_pictures(folder / "Pictures", 6)
@@ -119,7 +105,7 @@ def project(
     defs.write_text(yaml.safe_dump(document))
     for name in ("components.py", "defs/dimensions.py", "defs/announcement.py"):
         project.copied(f"photos_search/{name}")
-    _pip(python, "--no-deps", "--no-build-isolation", "--editable", str(project.root))
+    pip(python, "--no-deps", "--no-build-isolation", "--editable", str(project.root))
     try:
         yield project
     finally:
@@ -128,25 +114,6 @@ def project(
         data = project.root / ".clip_assets/postgres"
         if data.exists():
             subprocess.run([str(python), "-c", stop, str(data)], env=env, check=False)
-
-
-def _environment(folder: Path, wheel: Path) -> Path:
-    """Its Python: with the wheel, and with all packages that are installed here but the product."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    python = folder / "bin/python"
-    _pip(python, "--no-deps", "--no-index", str(wheel))
-    (site,) = folder.glob("lib/python*/site-packages")
-    # A .pth file adds the folder alone, not the finder of an editable installation in it.
-    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
-    dg = folder / "bin/dg"
-    dg.write_text(_DG.format(python=python))
-    dg.chmod(0o755)
-    return python
-
-
-def _pip(python: Path, *arguments: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run([*pip, *arguments], check=True)
 
 
 def test_the_wheel_holds_everything_under_one_name(wheel: Path) -> None:
