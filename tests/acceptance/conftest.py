@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.acceptance.dagster_api import Dagster, FinishedRun
 from tests.acceptance.dagster_project import dg_dev, environment, write_project
+from tests.acceptance.workplace import Workplace
 from tests.conftest import TINY
 
 SHARDS = 22
@@ -123,6 +124,28 @@ def backfilled(workshop: Workshop, backfill: str) -> list[FinishedRun]:
 def released(workshop: Workshop, backfilled: list[FinishedRun]) -> FinishedRun:
     """The run that loaded, judged and published what the backfill made."""
     return workshop.dagster.materialize(workshop.SEARCH_INDEX, workshop.RELEASE)
+
+
+@pytest.fixture(scope="module")
+def workplace(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Callable[[], str],
+    write_pictures: Callable[..., Path],
+) -> Workplace:
+    folder = tmp_path_factory.mktemp("killed")
+    write_large_pictures(folder / "large")
+    write_pictures(folder / "few", 3)
+    collections = [
+        {
+            "collection": name,
+            "source": {"type": "folder", "uri": str(folder / name)},
+            "shard_size": 2,
+            "model": MODEL,
+        }
+        for name in ("large", "few")
+    ]
+    write_project(folder / "project", *collections)
+    return Workplace(folder, environment(folder / "home", new_database()))
 
 
 def write_large_pictures(folder: Path) -> None:
