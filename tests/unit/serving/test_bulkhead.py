@@ -111,12 +111,19 @@ def test_waiting_and_working_time_are_noted_separately() -> None:
     """The access log gets both, in milliseconds."""
 
     async def scenario() -> None:
-        bulkhead, release = Bulkhead("encoder", 1, 1), threading.Event()
+        bulkhead, begun, release = Bulkhead("encoder", 1, 1), threading.Event(), threading.Event()
         working, waiting = Deadline.within(600), Deadline.within(600)
+
+        def work() -> bool:
+            begun.set()
+            return release.wait()
+
         calls = [
-            asyncio.create_task(bulkhead.run(work, deadline))
-            for work, deadline in ((release.wait, working), (lambda: True, waiting))
+            asyncio.create_task(bulkhead.run(work, working)),
+            asyncio.create_task(bulkhead.run(lambda: True, waiting)),
         ]
+        while not begun.is_set():
+            await asyncio.sleep(0)
         await asyncio.sleep(0.05)
         release.set()
         await asyncio.gather(*calls)
