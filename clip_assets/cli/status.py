@@ -22,7 +22,7 @@ _COLOURS = {"fresh": "green", "warning": "yellow", "overdue": "red", "unknown": 
 def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
     """`dagster`: whether to show freshness, which only a Dagster instance knows."""
     progress, faults, skipped = _progress(settings)
-    out.print(progress if progress.row_count else _next_step(project.require()))
+    out.print(progress if progress.row_count else _next_step(project.find()))
     for line in faults:
         out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     for line in skipped:
@@ -33,8 +33,10 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
             out.print(table)
 
 
-def _next_step(found: Project) -> str:
-    """What to do in a project of which nothing is listed yet."""
+def _next_step(found: Project | None) -> str:
+    """What to do where nothing is listed yet."""
+    if found is None:
+        return f"No collections yet, and this folder is in no Dagster project. {project.REMEDY}"
     if found.root_module == project.CHECKOUT_MODULE:
         return "No collections yet. Try `clip-assets demo`."
     named = collections_in_yaml(found)

@@ -227,6 +227,15 @@ def test_status_without_a_collection(database: str) -> None:
     assert "No collections yet. Try `clip-assets demo`" in run("status").stdout
 
 
+def test_status_outside_any_project(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no error: the data folder may be named by a setting alone."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert "Make one with `clip-assets new FOLDER`" in run("status").stdout
+
+
 def test_status(live: search.Release, data: Path) -> None:
     """Images, shards, embedded and indexed shards, and the release, in one row a model."""
     row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
