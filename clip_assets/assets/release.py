@@ -44,7 +44,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
                 connection,
                 clip_assets_installation.objects(collection.name),
                 collection.release_spec,
-                context.run_id,
+                context.run.run_id,
             )
         live = done.release
         yield from live_event(context.instance, live)

@@ -99,7 +99,7 @@ def test_graph_tells_owner_kind_freshness_and_checks(
         ),
         "release": (["search_index"], ["postgres"], ["answers"]),
         "report": (["embeddings"], ["parquet"], ["no_shard_drifted"]),
-        "live": (["release"], ["postgres"], []),
+        "live": (["release"], ["postgres"], ["whole"]),
     }
     for node in nodes:
         assert node["owners"] == [{"team": "search"}]
@@ -184,6 +184,7 @@ def test_index_is_judged_and_then_released(workshop: Workshop, released: Finishe
     assert released.status == "SUCCESS", released.failures
     passed = (True, "SUCCEEDED", released.run_id)
     assert workshop.dagster.checks(workshop.SEARCH_INDEX) == {
+        "judged_quality_kept": passed,
         "matches_embeddings": passed,
         "recall_reached": passed,
     }

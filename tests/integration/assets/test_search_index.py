@@ -65,7 +65,7 @@ def test_a_repair_is_in_metadata_and_check(connection: psycopg.Connection, photo
 def test_damage_fails_the_check(connection: psycopg.Connection, photos: Made) -> None:
     """Run by itself, it says what is damaged and what to do."""
     collection = Collection(name=COLLECTION, spec=photos.model.spec, wanted_recall=0.9)
-    matches, _ = search_index_checks(collection)
+    matches, *_ = search_index_checks(collection)
     table = f"clip_assets.{search.live(connection).table}"
     connection.execute(f"DELETE FROM {table} WHERE row = 3 AND shard < '00002'".encode())
     done = dg.materialize(
