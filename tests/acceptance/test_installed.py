@@ -9,8 +9,7 @@ from tests.acceptance.wheel import CHECKOUT, built, environment, shell
 _NOT_COPIED = shutil.ignore_patterns("__pycache__")
 _PARTS = [
     *(f"tests/unit/{part}" for part in (
-        "postgres", "quality", "search", "source", "store", "test_catalog.py",
-        "serving/test_middleware.py", "serving/test_schema.py", "serving/test_upload.py",
+        "search", "store", "serving/test_middleware.py", "serving/test_schema.py",
     )),
     "tests/integration/search/test_sql_door.py",
 ]  # fmt: skip
