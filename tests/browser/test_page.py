@@ -39,9 +39,10 @@ def test_a_typed_query_shows_pictures(page: Page, searchable: Searchable) -> Non
     """Every picture is shown and loaded, each with its score."""
     _ask(page, "a gold ellipse")
     expect(page.locator(GRID)).to_have_count(len(searchable.pictures))
-    page.wait_for_function(
-        "[...document.querySelectorAll('#grid img')].every(image => image.naturalWidth > 0)"
-    )
+    images = page.locator("#grid img")
+    for image in images.all():
+        expect(image).to_have_js_property("complete", True)
+    assert images.evaluate_all("images => images.every(image => image.naturalWidth > 0)")
     assert float(page.locator(".score").first.text_content() or "") <= 1
     assert _query(page) == {"q": ["a gold ellipse"]}
 
