@@ -1,41 +1,37 @@
 """The command line: `clip-assets --help`."""
 
-import json
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from clip_assets import project
-from clip_assets.errors import ClipAssetsError, SettingsError
-from clip_assets.keys import KeyFile
+from clip_assets.cli.console import (
+    CollectionArgument,
+    JsonOption,
+    ModelOption,
+    errors,
+    explained,
+    out,
+    print_error,
+    print_json,
+)
+from clip_assets.cli.dagster_home import dagster_used, prepare_dagster_home
+from clip_assets.cli.judgements_app import judgements_app
+from clip_assets.cli.keys_app import keys_app
+from clip_assets.cli.sky_app import sky_app
+from clip_assets.errors import ClipAssetsError
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
 
-judgements_app = typer.Typer(
-    no_args_is_help=True,
-    help="What people said of hits, as CSV.\n\n    clip-assets judgements export photos",
-)
-sky_app = typer.Typer(
-    no_args_is_help=True,
-    help="Embedding jobs on SkyPilot, without Dagster.\n\n    clip-assets sky launch photos",
-)
-keys_app = typer.Typer(
-    no_args_is_help=True,
-    help="API keys of the search service.\n\n    clip-assets keys add website",
-)
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,19 +41,8 @@ app = typer.Typer(
 app.add_typer(sky_app, name="sky")
 app.add_typer(keys_app, name="keys")
 app.add_typer(judgements_app, name="judgements")
-out = Console()
-errors = Console(stderr=True)
-if not out.is_terminal and "COLUMNS" not in os.environ:
-    out.width = 1000  # another program reads it: nothing is cut off or wrapped
-
 _EXTRAS = {"dagster": "dagster", "psycopg": "index", "uvicorn": "serve", "sky": "sky"}
 """The extra that installs a package, for the package of each extra that commands import first."""
-
-CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Slug of the model, if there are several.")
-]
 
 
 def _version(asked: bool) -> None:
@@ -104,35 +89,6 @@ def _end(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Print our errors, and Postgres' that a user can mend, as one sentence on stderr and exit 1.
-
-    Others keep their traceback.
-    """
-    try:
-        yield
-    except ClipAssetsError as error:
-        _fail(str(error), error)
-    except Exception as error:
-        if "psycopg" not in sys.modules:
-            raise
-        import psycopg
-
-        from clip_assets.postgres.faults import explained
-
-        sentence = explained(error) if isinstance(error, psycopg.Error) else None
-        if sentence is None:
-            raise
-        _fail(sentence, error)
-
-
-def _fail(sentence: str, error: Exception) -> NoReturn:
-    text = f"[red]error:[/red] {escape(sentence)}"
-    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
-    raise typer.Exit(1) from error
-
-
 @app.command()
 def demo(
     exit_after: Annotated[
@@ -150,7 +106,7 @@ def demo(
     """
     from clip_assets.cli.demo import Demo
 
-    with _explained():
+    with explained():
         settings = Settings()
         started = Demo(settings, out, port)
         prepare_dagster_home(settings)
@@ -169,7 +125,7 @@ def new(
     """
     from clip_assets.cli.new import write_project
 
-    with _explained():
+    with explained():
         made = write_project(folder)
         prepare_dagster_home(Settings(made.root))
     out.print(
@@ -198,7 +154,7 @@ def init(
     """
     from clip_assets.component.scaffold import write_collection
 
-    with _explained():
+    with explained():
         path, told = write_collection(project.require(), collection, uri, kind, model, pretrained)
     for line in told:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -219,12 +175,12 @@ def status(as_json: JsonOption = False) -> None:
     """
     from clip_assets.cli.status import print_status, progress_of_all
 
-    with _explained():
+    with explained():
         settings = Settings()
         if as_json:
-            _print_json(progress_of_all(settings))
+            print_json(progress_of_all(settings))
             return
-        print_status(settings, out, dagster=_dagster_used(settings))
+        print_status(settings, out, dagster=dagster_used(settings))
 
 
 @app.command()
@@ -255,75 +211,11 @@ def backfill(
     from clip_assets.cli.backfill_progress import Asked, backfill_with_progress
 
     warnings.filterwarnings("ignore", module="dagster")
-    with _explained():
+    with explained():
         settings = Settings()
         require_selection(shards)
         prepare_dagster_home(settings)
         backfill_with_progress(settings, Asked(collection, model, shards, again), out)
-
-
-@sky_app.command("launch")
-def sky_launch(
-    collection: CollectionArgument,
-    *,
-    shards: Annotated[
-        str, typer.Option(help="missing, all, 7, 0..9 (both included), or 0..9,12.")
-    ] = "missing",
-    shards_per_job: Annotated[
-        int | None, typer.Option(min=1, help="Default: the collection's shards_per_run.")
-    ] = None,
-    num_jobs: Annotated[
-        int | None, typer.Option(min=1, help="Divide the shards among so many jobs instead.")
-    ] = None,
-    model: ModelOption = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show progress until all jobs end.")] = False,
-) -> None:
-    """Embed shards in parallel managed jobs, each on the cheapest GPUs available.
-
-    Skips ranges that a job already works on; committed shards are not computed again.
-
-        clip-assets sky launch photos
-
-        clip-assets sky launch photos --num-jobs 100
-
-        clip-assets sky launch photos --shards 0..999 --shards-per-job 10 --wait
-    """
-    from clip_assets.cli.backfill import Backfill
-    from clip_assets.cli.sky_launch import by_count, by_size, follow, launch
-
-    warnings.filterwarnings("ignore", module="dagster")
-    with _explained():
-        settings = Settings()
-        prepare_dagster_home(settings)
-        work = Backfill(settings, collection, model)
-        if shards_per_job and num_jobs:
-            raise SettingsError("Give --shards-per-job or --num-jobs, not both.")
-        chosen = work.chosen(shards)
-        if num_jobs:
-            ranges = by_count(chosen, num_jobs)
-        else:
-            ranges = by_size(chosen, shards_per_job or work.collection.shards_per_run)
-        launched = launch(work.collection, work.objects, ranges, out)
-        if wait:
-            follow(work.objects, work.head, launched, out)
-
-
-@sky_app.command("files")
-def sky_files(
-    folder: Annotated[Path, typer.Argument(help="A folder that does not exist.")],
-) -> None:
-    """Write SkyPilot's task files, and a wheel for their machines, to use with `sky` itself.
-
-    clip-assets sky files clip-sky
-
-    cd clip-sky && sky jobs launch compute_vectors.yaml --env DATA=s3://bucket/clip …
-    """
-    from clip_assets.compute.skypilot.workdir import write_files
-
-    with _explained():
-        files = write_files(folder)
-    for file in files:
-        out.print(str(file), highlight=False)
 
 
 @app.command()
@@ -355,11 +247,11 @@ def search(
     from clip_assets.cli.search import search_live
     from clip_assets.cli.where import filter_of
 
-    with _explained():
+    with explained():
         only = filter_of(where or (), given)
         release, found = search_live(Settings(), collection, text, image, k, only)
     if as_json:
-        _print_json({"release": release.id, **asdict(found)})
+        print_json({"release": release.id, **asdict(found)})
         return
     if release.identity.untrained:
         out.print("[yellow]untrained model: results are meaningless[/yellow]")
@@ -400,14 +292,14 @@ def sql(
     from clip_assets.lake.lake import attach_postgres, open_lake
     from clip_assets.postgres.connect import reader_dsn
 
-    with _explained(), open_lake(Settings(), collection, model) as database:
+    with explained(), open_lake(Settings(), collection, model) as database:
         if postgres:
             attach_postgres(database, reader_dsn(Settings()))
         try:
             relation = database.sql(statement)
             if relation is not None:
                 if as_json:
-                    _print_json(rows_of(relation))
+                    print_json(rows_of(relation))
                 elif as_csv:
                     write_csv(relation, sys.stdout)
                 else:
@@ -469,7 +361,7 @@ def index(
     from clip_assets.store.objects import Objects
 
     report = partial(typer.echo, err=True)
-    with _explained():
+    with explained():
         settings = Settings(data=data) if data else Settings()
         objects = Objects(settings.collection_uri(collection))
         spec = ReleaseSpec(
@@ -506,7 +398,7 @@ def snapshot(
     from clip_assets.snapshot.progress import bars
     from clip_assets.store.objects import Objects
 
-    with _explained():
+    with explained():
         settings = Settings()
         with connect_reader(settings) as connection, bars(out) as step:
             target = Objects(to or f"{settings.collection_uri(collection)}/{FOLDER}")
@@ -548,88 +440,6 @@ def serve(
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
 
 
-@keys_app.command("add")
-def add_key(
-    name: Annotated[str, typer.Argument(help="Who will use it.")],
-    role: Annotated[
-        Literal["search", "judge", "admin"],
-        typer.Option(help="judge may also mark hits; admin may do everything."),
-    ] = "search",
-) -> None:
-    """Make a key and print it; it cannot be shown again.
-
-    clip-assets keys add website --role search
-    """
-    with _explained():
-        typer.echo(_key_file().add(name, role))
-
-
-@keys_app.command("list")
-def list_keys(as_json: JsonOption = False) -> None:
-    """List the live keys, without their secrets.
-
-    clip-assets keys list
-    """
-    with _explained():
-        found = _key_file().keys()
-    if as_json:
-        return _print_json([key.model_dump(mode="json", exclude={"sha256"}) for key in found])
-    table = Table("id", "name", "role", "added")
-    for key in found:
-        table.add_row(key.id, escape(key.name), key.role, f"{key.added_at:%Y-%m-%d %H:%M}")
-    return out.print(table if found else "There are no keys.")
-
-
-@keys_app.command("revoke")
-def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
-    """Make a key invalid, at once, for every service that reads this file.
-
-    clip-assets keys revoke 1a2b3c4d
-    """
-    with _explained():
-        key = _key_file().revoke(key_id)
-    out.print(f"Revoked {key.id} of {escape(key.name)}.", highlight=False)
-
-
-def _key_file() -> KeyFile:
-    return KeyFile(Settings().keys_file)
-
-
-@judgements_app.command("export")
-def export_judgements(
-    collection: CollectionArgument,
-    file: Annotated[Path | None, typer.Argument(help="Default: standard output.")] = None,
-) -> None:
-    """Write a collection's judgements as CSV.
-
-    clip-assets judgements export photos judgements.csv
-    """
-    from clip_assets.cli.judgements import export_to
-
-    with _explained():
-        count = export_to(collection, file)
-    errors.print(f"{count} judgements.", highlight=False)
-
-
-@judgements_app.command("import")
-def import_judgements(
-    collection: CollectionArgument,
-    file: Annotated[Path, typer.Argument(help="CSV with the columns that `export` writes.")],
-    by: Annotated[str, typer.Option(help="Who judged, where the file does not say.")] = "",
-) -> None:
-    """Add the judgements of a CSV file, all or none.
-
-    Each takes the place of an earlier one of the same image for the same query by the same person.
-
-        clip-assets judgements import photos judgements.csv --by "test set of May"
-    """
-    from clip_assets.cli.judgements import import_from
-
-    with _explained():
-        count = import_from(collection, file, by)
-    errors.print(f"{count} judgements.", highlight=False)
-
-
 @app.command()
 def migrate() -> None:
     """Apply pending migrations to the database; commands that write do this automatically.
@@ -641,7 +451,7 @@ def migrate() -> None:
     from clip_assets.postgres.connect import connect, database_dsn
     from clip_assets.postgres.migrate import migrate as apply
 
-    with _explained(), connect(database_dsn(Settings())) as connection:
+    with explained(), connect(database_dsn(Settings())) as connection:
         applied = apply(connection)
     for migration in applied:
         out.print(f"Applied migration {migration.number}: {migration.name}.", highlight=False)
@@ -659,9 +469,9 @@ def rollback(collection: CollectionArgument) -> None:
     from clip_assets.release.release import roll_back
 
     settings = Settings()
-    with _explained(), connect_owner(settings) as connection:
+    with explained(), connect_owner(settings) as connection:
         live = roll_back(connection, collection)
-    if _dagster_used(settings):
+    if dagster_used(settings):
         import dagster as dg
 
         from clip_assets.assets.live import report_live
@@ -689,7 +499,7 @@ def duplicates(
     from clip_assets.lake.lake import Lake
     from clip_assets.store.objects import Objects
 
-    with _explained():
+    with explained():
         objects = Objects(Settings().collection_uri(collection))
         found = find(objects, Lake(objects, model).slug, from_cosine)
     table = Table("images", "cosine")
@@ -720,7 +530,7 @@ def erase(
     from clip_assets.store import erased
     from clip_assets.store.objects import Objects
 
-    with _explained():
+    with explained():
         settings = Settings()
         objects = Objects(settings.collection_uri(collection))
         with connect_owner(settings) as connection:
@@ -753,9 +563,9 @@ def drop(
             out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         return yes or typer.confirm("Delete?")
 
-    with _explained():
+    with explained():
         settings = Settings()
-        receipt = drop_collection(settings, collection, confirm, dagster=_dagster_used(settings))
+        receipt = drop_collection(settings, collection, confirm, dagster=dagster_used(settings))
     told = f"Receipt: {receipt}" if receipt else "Nothing was deleted."
     out.print(told, markup=False, highlight=False, soft_wrap=True)
 
@@ -787,46 +597,16 @@ def verify(
     from clip_assets.cli.verify import named_or_all, print_finding, sample_of, verify_collection
 
     chosen, found = sample_of(sample, seed), {}
-    with _explained():
+    with explained():
         settings = Settings()
         for name in named_or_all(settings, collection):
             found[name] = verify_collection(settings, name, chosen, errors, mend=mend)
             if not as_json:
                 print_finding(name, chosen, found[name], out)
     if as_json:
-        _print_json([finding_as_json(name, chosen, one) for name, one in found.items()])
+        print_json([finding_as_json(name, chosen, one) for name, one in found.items()])
     if any(one.faults for one in found.values()):
         raise typer.Exit(1)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
-
-
-def _dagster_used(settings: Settings) -> bool:
-    """Whether this installation has a Dagster instance; if so, Dagster is pointed at it."""
-    used = (Path(os.environ.get("DAGSTER_HOME", settings.dagster_home)) / "dagster.yaml").exists()
-    if used:
-        prepare_dagster_home(settings)
-    return used
-
-
-def prepare_dagster_home(settings: Settings) -> None:
-    """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise.
-
-    A project's own `dagster.yaml` is linked to, so that changes of it count.
-    """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
-    os.environ["DAGSTER_HOME"] = str(home)
-    home.mkdir(parents=True, exist_ok=True)
-    if (home / "dagster.yaml").exists():
-        return
-    of_project = settings.root / "dagster.yaml" if settings.root else None
-    if of_project and of_project.exists():
-        (home / "dagster.yaml").symlink_to(of_project.resolve())
-    else:
-        given = files("clip_assets") / "instance" / "dagster.yaml"
-        (home / "dagster.yaml").write_text(given.read_text())
 
 
 def main() -> None:
@@ -837,8 +617,7 @@ def main() -> None:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        told = f"{error.name} is not installed. Run: pip install 'clip-assets[{extra}]'"
-        Console(stderr=True).print(f"[red]error:[/red] {escape(told)}", soft_wrap=True)
+        print_error(f"{error.name} is not installed. Run: pip install 'clip-assets[{extra}]'")
         sys.exit(1)
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import httpx
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import parse_ratelimit_headers
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
 LONGEST = 900.0  # seconds of waiting for one answer; the hub counts requests in windows of 300
 _PAUSES = (1.0, 2.0, 4.0)  # seconds, where an answer does not say how long

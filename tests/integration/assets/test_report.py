@@ -14,7 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clip_assets.assets.report import drift_of, report_asset
-from clip_assets.cli.app import app, out
+from clip_assets.cli.app import app
+from clip_assets.cli.console import out
 from clip_assets.collection import Collection
 from clip_assets.lake.duplicates import find, thumbnails
 from clip_assets.model import ModelSpec

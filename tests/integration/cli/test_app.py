@@ -18,7 +18,8 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from clip_assets import catalog
-from clip_assets.cli.app import app, out
+from clip_assets.cli.app import app
+from clip_assets.cli.console import out
 from clip_assets.cli.new import write_project
 from clip_assets.component import scaffold
 from clip_assets.index import build, load, tables

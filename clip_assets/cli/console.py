@@ -1,0 +1,62 @@
+"""What every command prints with: output, errors as one sentence, JSON; and options they share."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from clip_assets.errors import ClipAssetsError
+
+out = Console()
+errors = Console(stderr=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = 1000  # another program reads it: nothing is cut off or wrapped
+
+CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Slug of the model, if there are several.")
+]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Print our errors, and Postgres' that a user can mend, as one sentence on stderr and exit 1.
+
+    Others keep their traceback.
+    """
+    try:
+        yield
+    except ClipAssetsError as error:
+        _fail(str(error), error)
+    except Exception as error:
+        if "psycopg" not in sys.modules:
+            raise
+        import psycopg
+
+        from clip_assets.postgres import faults
+
+        sentence = faults.explained(error) if isinstance(error, psycopg.Error) else None
+        if sentence is None:
+            raise
+        _fail(sentence, error)
+
+
+def _fail(sentence: str, error: Exception) -> NoReturn:
+    print_error(sentence)
+    raise typer.Exit(1) from error
+
+
+def print_error(sentence: str) -> None:
+    text = f"[red]error:[/red] {escape(sentence)}"
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
