@@ -23,13 +23,23 @@ class FaultyStore:
         self.share = 0.0
         self.done: Counter[str] = Counter()
         self._chance = chance
+        self._deck: list[str] = []
+        self._until_next = 0
         self._lock = threading.Lock()
 
     def next_fault(self) -> str | None:
+        """Chance says when and in which order, but no kind comes again before each has come, and
+        no gap is longer than twice the usual one."""
         with self._lock:
-            if self._chance.random() >= self.share:
+            if not self.share:
                 return None
-            fault = self._chance.choice(FAULTS)
+            if self._until_next:
+                self._until_next -= 1
+                return None
+            self._until_next = self._chance.randrange(round(2 / self.share) - 1)
+            if not self._deck:
+                self._deck = self._chance.sample(FAULTS, len(FAULTS))
+            fault = self._deck.pop()
             self.done[fault] += 1
             return fault
 
