@@ -77,8 +77,8 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
         judgement = Judgement.model_validate(index.judgement)
         reached = judgement.reached
         return dg.AssetCheckResult(
-            passed=not judgement.faults,
-            description="; ".join(judgement.faults),
+            passed=not judgement.index_faults,
+            description="; ".join(judgement.index_faults),
             metadata={
                 "text_recall": round(reached.text.mean, 4),
                 "text_recall_lower_bound": round(reached.text.lower, 4),

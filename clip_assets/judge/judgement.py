@@ -162,6 +162,11 @@ class Judgement(_Measured):
     @property
     def faults(self) -> list[str]:
         """Why this index must not be published; empty if it may be."""
+        return self.index_faults + self.judged_faults
+
+    @property
+    def index_faults(self) -> list[str]:
+        """What is wrong by measured recall, captions, rows and plan."""
         faults = [
             f"recall@{recall.k} of {kind} queries{where} is {recall.mean:.3f} (at least "
             f"{recall.lower:.3f} with 95 % confidence) at ef_search {self.ef_search}, "
@@ -182,7 +187,6 @@ class Judgement(_Measured):
                 f"below the required {self.wanted.caption_recall:.3f}: pixels, normalisation or "
                 "row order may be wrong"
             )
-        faults += self.judged_faults
         if self.damaged_shards:
             faults.append(
                 f"the table's rows differ from the committed ones in shards "

@@ -116,3 +116,4 @@ def test_only_a_fall_beyond_what_is_allowed_is_a_fault(
     )
     judged = judgement(wanted=Wanted(recall=0.95, judged_fall=allowed), people=people)
     assert len(judged.faults) == faults
+    assert judged.index_faults == [], "so `recall_reached` passes"
