@@ -55,6 +55,10 @@ class FilterError(ClipAssetsError):
     """A filter asks for a column that is not declared, or for what such a column cannot hold."""
 
 
+class TermsError(ClipAssetsError):
+    """The terms of a query cannot be searched for together."""
+
+
 class SheetError(ClipAssetsError):
     """A CSV file of judgements cannot be read."""
 

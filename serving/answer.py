@@ -10,6 +10,7 @@ from PIL import Image
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from clip_assets.errors import FilterError, TermsError
 from clip_assets.search import search as index
 from clip_assets.search.accuracy import measured_recall, searched
 
@@ -150,7 +151,10 @@ async def _found(
             vectors.update(index.vectors_of(connection, release, ids))
         return page
 
-    page = await context.ask(release, found)
+    try:
+        page = await context.ask(release, found)
+    except (FilterError, TermsError) as error:
+        raise Unanswerable(str(error)) from error
     if page is None:
         raise NotFound(f"Release {release.id} has no image with this id.")
     return Found(snapshot, page, vectors)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from clip_assets.errors import ClipAssetsError, FilterError, ModelError, ReleaseError
+from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
 from clip_assets.search.search import Release
 
 from .problem import MEDIA_TYPE, problem
@@ -171,8 +171,6 @@ def _database(_: Request, error: Exception) -> JSONResponse:
 
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, FilterError):
-        return _answer(422, "invalid_request", str(error))
     if isinstance(error, ReleaseError | ModelError):
         return _unavailable("not_ready", str(error), retry_after=2)
     logger.error("unexpected error", exc_info=error)

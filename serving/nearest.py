@@ -4,25 +4,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from clip_assets.search import search as index
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hit, Release
+from clip_assets.search.terms import together, unit
 
 from .cursor import Cursor
 from .encoder import Vector
-from .errors import Unanswerable
 
 DEEPEST = 10_000
 """Hits that all pages of an answer may have together."""
 
 DEEPEST_SIMILAR = 1_000
 """The same if near-duplicates are left out: each hit is then compared with all before it."""
-
-_NOTHING = 1e-3  # a sum of unit vectors this much shorter than they are points nowhere
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def nearest(
 ) -> Page | None:
     """The hits, or None if the release lacks one of the images.
 
-    Images that are searched for are not among the hits. Raises Unanswerable if a vector is not of
+    Images that are searched for are not among the hits. Raises TermsError if a vector is not of
     the release's dimension, or if the parts cancel each other out.
     """
     vectors: list[Vector] = []
@@ -80,13 +77,13 @@ def nearest(
         else:
             vectors.append(part.of)
     excluded = wanted.excluded | {part.of for part in parts if isinstance(part.of, str)}
-    together = _together(vectors, [part.weight for part in parts], release.identity.dim)
+    query = together(vectors, [part.weight for part in parts], release.identity.dim)
     given = wanted.after.given if wanted.after else 0
     count = given + wanted.k + len(excluded) + 1  # one more tells whether another page follows
     deepest = DEEPEST if wanted.similar is None else DEEPEST_SIMILAR
     while True:
         count = min(count, deepest)
-        found = index.search(connection, release, together, count, wanted.only)
+        found = index.search(connection, release, query, count, wanted.only)
         different = list(_kept(found.hits, excluded, wanted))
         if wanted.similar is not None:
             different = _unlike(connection, release, different, wanted.similar)
@@ -110,30 +107,6 @@ def _page(release: Release, wanted: Wanted, kept: list[Hit], all_seen: bool) -> 
         ties += before.ties
     given = len(hits) + (before.given if before else 0)
     return Page(hits, complete, Cursor(release.id, wanted.query, score, ties, given))
-
-
-def _together(vectors: Sequence[Vector], weights: Sequence[float], dim: int) -> Vector:
-    """Unit vector float32[dim]: the sum of the vectors at length 1, each times its weight."""
-    if any(len(vector) != dim for vector in vectors):
-        raise Unanswerable(f"A vector for this release has {dim} numbers.")
-    if list(weights) == [1.0] and abs(float(np.linalg.norm(vectors[0])) - 1) < _NOTHING:
-        return vectors[0]
-    total = np.zeros(dim)
-    for vector, weight in zip(vectors, weights, strict=True):
-        total += weight * _unit(np.asarray(vector, np.float64))
-    if np.linalg.norm(total) < _NOTHING * np.abs(weights).sum():
-        raise Unanswerable("The terms cancel each other out. Change a weight, or leave one out.")
-    unit: Vector = _unit(total).astype(np.float32)
-    return unit
-
-
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    largest = np.abs(vector).max()
-    if largest == 0:
-        raise Unanswerable("A vector must not be all zeros.")
-    scaled = vector / largest  # or its length might overflow
-    unit: NDArray[np.float64] = scaled / np.linalg.norm(scaled)
-    return unit
 
 
 def _below(hit: Hit, min_score: float | None) -> bool:
@@ -161,7 +134,7 @@ def _unlike(
     for hit in hits:
         if hit.image_id not in vectors:  # erased meanwhile
             continue
-        vector = _unit(np.asarray(vectors[hit.image_id], np.float64)).astype(np.float32)
+        vector = unit(np.asarray(vectors[hit.image_id], np.float64)).astype(np.float32)
         if not (shown[: len(found)] @ vector >= similar).any():
             shown[len(found)] = vector
             found.append(hit)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 
-from clip_assets.errors import ModelError, ReleaseError
+from clip_assets.errors import ModelError, ReleaseError, TermsError
 from clip_assets.index.tables import Index
 from clip_assets.judge import texts
 from clip_assets.judge.judgement import People, Quality
@@ -15,17 +15,17 @@ from clip_assets.judge.queries import Floats
 from clip_assets.judge.statements import statement
 from clip_assets.judgements import judgements
 from clip_assets.judgements.judgements import HumanJudgement
+from clip_assets.judgements.query import Query
 from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.job import TextJob
 from clip_assets.quality.ranking import ndcg
 from clip_assets.search.nearest import Graph, nearest
 from clip_assets.search.search import live
+from clip_assets.search.terms import together
 
 K = 10
 
 Encode = Callable[[TextJob], Floats]
-
-_Query = tuple[str, str]  # a text and the id of an image, one of them empty
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def people(
     )
 
 
-def _verdicts(rows: list[HumanJudgement]) -> dict[_Query, dict[str, bool]]:
+def _verdicts(rows: list[HumanJudgement]) -> dict[Query, dict[str, bool]]:
     """What most people say of each image, by query; if as many say the opposite, nothing."""
-    votes: dict[_Query, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    votes: dict[Query, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in rows:
         votes[row.query][row.image_id] += 1 if row.is_right else -1
     return {
@@ -92,26 +92,48 @@ def _verdicts(rows: list[HumanJudgement]) -> dict[_Query, dict[str, bool]]:
 
 
 def _vectors(
-    connection: psycopg.Connection, sides: list[_Side], asked: list[_Query], encode: Encode
-) -> tuple[list[dict[_Query, Floats]], str | None]:
-    """The vectors of the queries for each side, and why those of texts are missing."""
-    images = [image for _, image in asked if image]
-    wanted = tuple(text for text, _ in asked if text)
-    found: list[dict[_Query, Floats]] = []
-    encoded: dict[str, Floats] = {}
+    connection: psycopg.Connection, sides: list[_Side], asked: list[Query], encode: Encode
+) -> tuple[list[dict[Query, Floats]], str | None]:
+    """The vectors of the queries for each side, and why those with texts are missing."""
+    names = {name for query in asked for name in query.image_ids}
+    wanted = tuple(sorted({text for query in asked for text in query.texts}))
+    found: list[dict[Query, Floats]] = []
+    encoded: dict[str, dict[str, Floats]] = {}  # by model and text
     problem = None
     for side in sides:
-        of = {("", name): v for name, v in _stored(connection, side.graph, images).items()}
         key = side.identity.key
         if wanted and problem is None and key not in encoded:
+            job = TextJob(spec=side.spec, identity=side.identity, texts=wanted)
             try:
-                encoded[key] = encode(TextJob(spec=side.spec, identity=side.identity, texts=wanted))
+                encoded[key] = dict(zip(wanted, encode(job), strict=True))
             except ModelError as error:
                 problem = str(error)
-        if key in encoded:
-            of |= {(text, ""): v for text, v in zip(wanted, encoded[key], strict=True)}
-        found.append(of)
+        of = _Terms(encoded.get(key, {}), _stored(connection, side.graph, names))
+        vectors = {query: of.vector(query, side.identity.dim) for query in asked}
+        found.append({query: v for query, v in vectors.items() if v is not None})
     return found, problem
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The vectors of texts and of stored images, by a side's model."""
+
+    texts: dict[str, Floats]
+    images: dict[str, Floats]
+
+    def vector(self, query: Query, dim: int) -> Floats | None:
+        """None if the vector of a term is missing, or if the terms cancel each other out."""
+        vectors = [
+            self.images.get(term.image_id) if term.image_id else self.texts.get(term.text or "")
+            for term in query.terms
+        ]
+        known = [vector for vector in vectors if vector is not None]
+        if len(known) < len(vectors):
+            return None
+        try:
+            return together(known, [term.weight for term in query.terms], dim)
+        except TermsError:
+            return None
 
 
 def _stored(
@@ -126,15 +148,15 @@ def _stored(
 def _quality(
     connection: psycopg.Connection,
     graph: Graph,
-    vectors: dict[_Query, Floats],
-    verdicts: dict[_Query, dict[str, bool]],
+    vectors: dict[Query, Floats],
+    verdicts: dict[Query, dict[str, bool]],
 ) -> Quality | None:
     if not verdicts:
         return None
     gains, recalls, judged = [], [], []
     for query, images in verdicts.items():
-        rows = nearest(connection, graph, vectors[query], K + bool(query[1])).rows
-        names = [row.image_id for row in rows if row.image_id != query[1]][:K]
+        rows = nearest(connection, graph, vectors[query], K + len(query.image_ids)).rows
+        names = [row.image_id for row in rows if row.image_id not in query.image_ids][:K]
         ranked = [images.get(name, False) for name in names]
         right = sum(images.values())
         gains.append(ndcg([*ranked, *[False] * (K - len(ranked))], right))

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
+from psycopg.types.json import Jsonb
 
+from clip_assets.judgements.query import TERMS, Query
 from clip_assets.judgements.statements import statement
 
 EVERYTHING = 2**31
@@ -16,27 +19,16 @@ EVERYTHING = 2**31
 class HumanJudgement:
     """A person says that an image is right, or wrong, for a query.
 
-    The query is `query_text` or the image `query_image`; the other is empty. `judged_by` is empty
-    if nobody knows. `judgement_id` is 0 until it is stored.
+    `judged_by` is empty if nobody knows. `judgement_id` is 0 until it is stored.
     """
 
     collection: str
-    query_text: str
-    query_image: str
+    query: Query
     image_id: str
     is_right: bool
     judged_by: str
     judged_at: datetime
     judgement_id: int = 0
-
-    def __post_init__(self) -> None:
-        if bool(self.query_text) == bool(self.query_image):
-            raise ValueError("a judgement is about a text or about an image")
-
-    @property
-    def query(self) -> tuple[str, str]:
-        """What was searched for: a text and the id of an image, one of them empty."""
-        return self.query_text, self.query_image
 
 
 def now() -> datetime:
@@ -46,7 +38,7 @@ def now() -> datetime:
 def record(connection: psycopg.Connection, judgements: Iterable[HumanJudgement]) -> int:
     """Store the judgements in one transaction, each in the place of an earlier one by the same
     person; returns their number."""
-    rows = [vars(judgement) for judgement in judgements]
+    rows = [vars(judgement) | _stored(judgement.query) for judgement in judgements]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(statement("record"), rows)
     return len(rows)
@@ -54,23 +46,23 @@ def record(connection: psycopg.Connection, judgements: Iterable[HumanJudgement])
 
 def withdraw(connection: psycopg.Connection, judgement: HumanJudgement) -> None:
     """Forget what this person said of the image for the query, if anything."""
-    connection.execute(statement("withdraw"), vars(judgement))
+    connection.execute(statement("withdraw"), vars(judgement) | _stored(judgement.query))
 
 
 def listed(
     connection: psycopg.Connection,
     collection: str,
     *,
-    query: tuple[str, str] | None = None,
+    query: Query | None = None,
     after: int = 0,
     limit: int = EVERYTHING,
 ) -> list[HumanJudgement]:
     """The judgements of a collection, or of one query, in the order of being stored; those after
     `after`, the `judgement_id` of the last one seen."""
-    text, image = query or (None, None)
-    cursor = connection.cursor(row_factory=class_row(HumanJudgement))
-    asked = {"collection": collection, "query_text": text, "query_image": image}
-    return cursor.execute(statement("listed"), {**asked, "after": after, "limit": limit}).fetchall()
+    asked = {"collection": collection, "after": after, "limit": limit}
+    asked |= _stored(query) if query else dict.fromkeys(("text", "image", "terms"))
+    cursor = connection.cursor(row_factory=kwargs_row(_judgement))
+    return cursor.execute(statement("listed"), asked).fetchall()
 
 
 def forget(connection: psycopg.Connection, collection: str, image_ids: Iterable[str]) -> None:
@@ -82,3 +74,20 @@ def forget(connection: psycopg.Connection, collection: str, image_ids: Iterable[
 def forget_collection(connection: psycopg.Connection, collection: str) -> None:
     """Delete all judgements of a collection."""
     connection.execute(statement("forget_collection"), {"collection": collection})
+
+
+def _stored(query: Query) -> dict[str, Any]:
+    """The query in the columns of the table, of which the others are empty."""
+    terms = [term.model_dump(exclude_none=True) for term in query.several]
+    return {"text": query.text, "image": query.image_id, "terms": Jsonb(terms)}
+
+
+def _judgement(
+    *, query_text: str, query_image: str, query_terms: Any, **others: Any
+) -> HumanJudgement:
+    query = (
+        Query(TERMS.validate_python(query_terms))
+        if query_terms
+        else Query.of(text=query_text, image_id=query_image)
+    )
+    return HumanJudgement(query=query, **others)

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TextIO
 
+from pydantic import ValidationError
+
 from clip_assets.errors import SheetError
 from clip_assets.judgements.judgements import HumanJudgement, now
+from clip_assets.judgements.query import TERMS, Query
 
-FIELDS = ("query_text", "query_image", "image_id", "verdict", "judged_by", "judged_at")
+_QUERIES = ("query_text", "query_image", "query_terms")
+FIELDS = (*_QUERIES, "image_id", "verdict", "judged_by", "judged_at")
 _REQUIRED = {"image_id", "verdict"}
 _VERDICTS = {"right": True, "wrong": False}
 
@@ -20,7 +24,8 @@ def write(file: TextIO, judgements: Iterable[HumanJudgement]) -> int:
     count = 0
     for one in judgements:
         verdict = "right" if one.is_right else "wrong"
-        rows.writerow([*one.query, one.image_id, verdict, one.judged_by, one.judged_at.isoformat()])
+        said = (one.image_id, verdict, one.judged_by, one.judged_at.isoformat())
+        rows.writerow([one.query.text, one.query.image_id, _json(one.query), *said])
         count += 1
     return count
 
@@ -33,10 +38,10 @@ def read(file: TextIO, collection: str, judged_by: str) -> Iterator[HumanJudgeme
     rows = csv.DictReader(file)
     names = set(rows.fieldnames or ())
     missing = _REQUIRED - names
-    if missing or not names & {"query_text", "query_image"}:
+    if missing or not names & {*_QUERIES}:
         raise SheetError(
-            f"The first line must name the columns {', '.join(FIELDS)}; the last two, and one of "
-            "the first two, may be left out."
+            f"The first line must name the columns {', '.join(FIELDS)}; the last two, and two of "
+            "the first three, may be left out."
         )
     try:
         for row in rows:
@@ -59,18 +64,36 @@ def _judgement(
         raise SheetError(f"Line {line}: verdict must be `right` or `wrong`, not {verdict!r}.")
     if not said("image_id"):
         raise SheetError(f"Line {line}: image_id is empty.")
-    text, image = said("query_text").strip(), said("query_image")
-    if bool(text) == bool(image):
-        raise SheetError(f"Line {line}: give either query_text or query_image.")
+    text, image, terms = (
+        said("query_text").strip(),
+        said("query_image"),
+        said("query_terms").strip(),
+    )
+    if sum(map(bool, (text, image, terms))) != 1:
+        raise SheetError(f"Line {line}: give one of {', '.join(_QUERIES)}.")
     return HumanJudgement(
         collection,
-        text,
-        image,
+        _terms(terms, line) if terms else Query.of(text=text, image_id=image),
         said("image_id"),
         _VERDICTS[verdict],
         said("judged_by").strip() or judged_by,
         _time(said("judged_at").strip(), line),
     )
+
+
+def _json(query: Query) -> str:
+    """The terms of a query of several; otherwise empty."""
+    if not query.several:
+        return ""
+    return TERMS.dump_json(query.several, exclude_none=True).decode()
+
+
+def _terms(text: str, line: int) -> Query:
+    try:
+        return Query(TERMS.validate_json(text))
+    except ValidationError as error:
+        example = '[{"text": "a beach"}, {"text": "people", "weight": -0.5}]'
+        raise SheetError(f"Line {line}: query_terms must be as {example}.") from error
 
 
 def _time(text: str, line: int) -> datetime:

@@ -59,7 +59,7 @@ def _verdict(row: HumanJudgement) -> Verdict:
 
 
 def _require_known(connection: Connection[TupleRow], release: Release, judged: Judged) -> bool:
-    for image_id in filter(None, (judged.image_id, judged.query_image)):
+    for image_id in (judged.image_id, *judged.query.image_ids):
         if index.vector_of(connection, release, image_id) is None:
             raise NotFound(f"Release {release.id} has no image {image_id!r}.")
     return True

@@ -45,8 +45,10 @@ export const columns = (collection) => asked(`v1/columns${within(collection)}`);
 
 export const session = () => asked("v1/session");
 
-export const judgements = (query, collection) =>
-  asked(`v1/judgements?${new URLSearchParams(collection ? { ...query, collection } : query)}`);
+export function judgements({ query_terms, ...query }, collection) {
+  const of = query_terms ? { query_terms: JSON.stringify(query_terms) } : query;
+  return asked(`v1/judgements?${new URLSearchParams(collection ? { ...of, collection } : of)}`);
+}
 
 export const judge = (said) => posted("v1/judgements", said);
 

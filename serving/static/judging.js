@@ -1,4 +1,4 @@
-// "Right" and "wrong": what a person says of a hit, for one text or one stored picture.
+// "Right" and "wrong": what a person says of a hit, for a query of texts and stored pictures.
 
 import { judge, judgements, session } from "./api.js";
 import { make, title } from "./elements.js";
@@ -6,7 +6,7 @@ import { make, title } from "./elements.js";
 const SIGNS = { right: "✓", wrong: "✗" };
 let verdicts = null; // by image id; null if nothing can be judged here
 
-// Before the first hits of a search are shown. A query of several terms has no name to be judged by.
+// Before the first hits of a search are shown.
 export async function begin(place) {
   verdicts = null;
   const query = queried(place);
@@ -17,10 +17,12 @@ export async function begin(place) {
   if (said) verdicts = new Map(said.map(({ image_id, verdict }) => [image_id, verdict]));
 }
 
+// The query as it is judged. An uploaded picture cannot be: it is kept nowhere, to be searched for again.
 function queried({ q, like, file, terms, compare }) {
-  if (file || terms.length || compare) return null;
-  if (like) return { query_image: like };
-  return q ? { query_text: q } : null;
+  if (file || compare) return null;
+  if (!terms.length) return like ? { query_image: like } : { query_text: q };
+  const first = like ? [{ image_id: like }] : q ? [{ text: q }] : [];
+  return { query_terms: [...first, ...terms] };
 }
 
 // The two buttons of a hit, or null. `failed` gets the error if the service does not take a verdict.

@@ -275,8 +275,8 @@ def test_near_duplicates_are_folded(page: Page, searchable: Searchable) -> None:
 
 
 def test_a_hit_is_judged_by_one_click_or_key(page: Page, searchable: Searchable) -> None:
-    """Right, wrong and withdrawn, also without a mouse; a reload shows what was said. A search by
-    several terms cannot be judged."""
+    """Right, wrong and withdrawn, also without a mouse; a reload shows what was said. Hits of
+    several terms are judged for all of them together, those of an uploaded picture cannot be."""
     address = f"{searchable.url}/v1/judgements"
 
     def said() -> list[tuple[str, str]]:
@@ -299,6 +299,21 @@ def test_a_hit_is_judged_by_one_click_or_key(page: Page, searchable: Searchable)
     page.keyboard.press("w")
     expect(first.get_by_role("button", name="Wrong:")).to_have_attribute("aria-pressed", "false")
     assert said() == []
-    page.goto("/?q=judge+me&term=1+sea")
+    page.goto("/?q=judge+me&term=-0.5+sea")
+    page.wait_for_selector(f"{GRID} img.seen")
+    page.locator(GRID).first.focus()
+    page.keyboard.press("r")
+    expect(right).to_have_attribute("aria-pressed", "true")
+    (judged,) = web.get(address).json()
+    assert [(term["text"], term["weight"]) for term in judged["query_terms"]] == [
+        ("judge me", 1), ("sea", -0.5),
+    ]  # fmt: skip
+    page.reload()
+    expect(right).to_have_attribute("aria-pressed", "true")
+    right.click()
+    expect(right).to_have_attribute("aria-pressed", "false")
+    mine = {"name": "mine.png", "mimeType": "image/png", "buffer": searchable.pictures[0].png}
+    page.locator("#file").set_input_files(mine)  # type: ignore[arg-type]
+    expect(page.locator("#source")).to_contain_text("mine.png")
     page.wait_for_selector(f"{GRID} img.seen")
     expect(page.locator(".judge")).to_have_count(0)

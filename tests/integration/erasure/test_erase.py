@@ -18,6 +18,7 @@ from clip_assets.index.spec import IndexSpec
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judgements import judgements
 from clip_assets.judgements.judgements import HumanJudgement
+from clip_assets.judgements.query import Query
 from clip_assets.lake.lake import Lake
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob
@@ -43,8 +44,8 @@ def erase_one(connection: psycopg.Connection, photos: Photos) -> Receipt:
     return receipt
 
 
-def _said(text: str, image: str, image_id: str) -> HumanJudgement:
-    return HumanJudgement(COLLECTION, text, image, image_id, True, "ann", judgements.now())
+def _said(query: Query, image_id: str) -> HumanJudgement:
+    return HumanJudgement(COLLECTION, query, image_id, True, "ann", judgements.now())
 
 
 def _found(connection: psycopg.Connection, query: str, *values: object) -> set[str]:
@@ -59,11 +60,13 @@ def test_an_erased_image_is_gone_from_every_answer(
     vector = search.vector_of(connection, live, ERASED)
     assert vector is not None
     assert {hit.image_id for hit in search.search(connection, live, vector, 2).hits} == GONE
-    said = [_said("", ERASED, OTHER), _said("x", "", COPY), _said("x", "", OTHER)]
+    text, like = Query.of(text="x"), Query.of(image_id=ERASED)
+    both = Query((*text.terms, *like.terms))
+    said = [_said(like, OTHER), _said(text, COPY), _said(both, OTHER), _said(text, OTHER)]
     judgements.record(connection, said)
     receipt = erase_one(connection, photos)
     kept = judgements.listed(connection, COLLECTION)
-    assert [(one.query, one.image_id) for one in kept] == [(("x", ""), OTHER)]
+    assert [(one.query, one.image_id) for one in kept] == [(text, OTHER)]
     found = {hit.image_id for hit in search.search(connection, live, vector, IMAGES).hits}
     assert len(found) == IMAGES - 2
     assert not found & GONE

@@ -1,5 +1,6 @@
 """Quality by people's judgements, of a candidate beside the live release."""
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
@@ -13,6 +14,7 @@ from clip_assets.judge.comparison import Comparison
 from clip_assets.judge.judgement import Judgement, Wanted
 from clip_assets.judgements import judgements
 from clip_assets.judgements.judgements import HumanJudgement
+from clip_assets.judgements.query import Query, Term
 from clip_assets.node import encoder
 from clip_assets.release import release
 from clip_assets.search import search
@@ -31,10 +33,11 @@ from tests.integration.support import COLLECTION
 __all__ = ["connection", "database", "embedded", "photos", "published"]
 
 TEXT = "a photo of a cloud"
+ABOUT, LIKE = Query.of(text=TEXT), Query.of(image_id="00001.png")
 
 
-def said(text: str, image: str, image_id: str, right: bool, by: str = "ann") -> HumanJudgement:
-    return HumanJudgement(COLLECTION, text, image, image_id, right, by, judgements.now())
+def said(query: Query, image_id: str, right: bool, by: str = "ann") -> HumanJudgement:
+    return HumanJudgement(COLLECTION, query, image_id, right, by, judgements.now())
 
 
 def nearest_to(connection: psycopg.Connection, live: Release, image_id: str) -> list[str]:
@@ -45,31 +48,37 @@ def nearest_to(connection: psycopg.Connection, live: Release, image_id: str) -> 
     return [hit.image_id for hit in hits if hit.image_id != image_id]
 
 
-def test_texts_and_images_are_measured(connection: psycopg.Connection, photos: Photos) -> None:
-    """By the vectors that the index's own model gives them; the opinion of most counts, and no
-    query counts for which nothing is right."""
+def test_judged_queries_are_measured(connection: psycopg.Connection, photos: Photos) -> None:
+    """Texts, images and both together, by the vectors that the index's own model gives them; the
+    opinion of most counts, and no query counts for which nothing is right."""
     live = search.live(connection)
     (vector,) = encoder.load(photos.spec, "cpu").encode_text([TEXT])
     by_text = [hit.image_id for hit in search.search(connection, live, vector, IMAGES).hits]
     like = nearest_to(connection, live, "00001.png")
+    image = search.vector_of(connection, live, "00001.png")
+    assert image is not None
+    apart = vector - image / 2
+    by_both = search.search(connection, live, apart / np.linalg.norm(apart), IMAGES).hits
+    best = next(hit.image_id for hit in by_both if hit.image_id != "00001.png")
     judgements.record(
         connection,
         [
-            said(TEXT, "", by_text[0], True),
-            said(TEXT, "", by_text[1], False),
-            said("", "00001.png", like[-1], True),  # far beyond the tenth
-            said("", "00001.png", like[0], True),
-            said("", "00001.png", like[0], False, "ben"),  # one says so, one the opposite
-            said("", "00002.png", like[0], False),
+            said(Query((Term(image_id="00001.png", weight=-0.5), *ABOUT.terms)), best, True),
+            said(ABOUT, by_text[0], True),
+            said(ABOUT, by_text[1], False),
+            said(LIKE, like[-1], True),  # far beyond the tenth
+            said(LIKE, like[0], True),
+            said(LIKE, like[0], False, "ben"),  # one says so, one the opposite
+            said(Query.of(image_id="00002.png"), like[0], False),
         ],
     )
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     found = people.people(connection, index, live.graph)
     assert found
     assert found.problem is None
-    assert (found.queries, found.live) == (2, None)
+    assert (found.queries, found.live) == (3, None)
     assert found.candidate
-    assert (found.candidate.ndcg, found.candidate.recall) == (0.5, 0.5)
+    assert found.candidate.ndcg == found.candidate.recall == pytest.approx(2 / 3)
     assert found.candidate.judged == pytest.approx(0.1)
 
 
@@ -86,7 +95,7 @@ def test_a_fall_blocks_the_release_if_it_may(
     is not published, and one that may lose it is."""
     live = search.live(connection)
     like = nearest_to(connection, live, "00001.png")
-    rows = [said("", "00001.png", name, True) for name in like[:3]]
+    rows = [said(LIKE, name, True) for name in like[:3]]
     judgements.record(connection, rows)
     spec = IndexSpec(COLLECTION, photos.spec, VectorType.VECTOR)
     candidate = load.reconcile(connection, photos.objects, spec, photos.current).index

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from clip_assets.cli.app import app
-from clip_assets.judgements import judgements
+from clip_assets.judgements import judgements, sheet
+from clip_assets.judgements.query import Query, Term
 from clip_assets.postgres.migrate import migrate
 from tests.integration.support import COLLECTION
 
@@ -21,26 +22,31 @@ def run(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> CliR
     return CliRunner()
 
 
-def _stored(connection: psycopg.Connection) -> list[tuple[str, str, str, bool, str]]:
+def _stored(connection: psycopg.Connection) -> list[tuple[Query, str, bool, str]]:
     found = judgements.listed(connection, COLLECTION)
-    return [(*one.query, one.image_id, one.is_right, one.judged_by) for one in found]
+    return [(one.query, one.image_id, one.is_right, one.judged_by) for one in found]
 
 
 def test_what_is_exported_is_imported_again(
     run: CliRunner, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
-    """Texts with quotes, commas and newlines too; a second import changes nothing."""
+    """Texts with quotes, commas and newlines, and queries of several terms, too; a second import
+    changes nothing."""
     file, copy = tmp_path / "made.csv", tmp_path / "exported.csv"
     with file.open("w", newline="", encoding="utf-8-sig") as opened:
         rows = csv.writer(opened)
-        rows.writerow(["query_text", "query_image", "image_id", "verdict", "judged_by"])
-        rows.writerows([['a "cloud",\nhigh', "", "b.jpg", "right", "ann"],
-                        ["", "a.jpg", "b.jpg", "Wrong", ""]])  # fmt: skip
+        rows.writerow([*sheet.FIELDS[:-1]])
+        rows.writerows([['a "cloud",\nhigh', "", "", "b.jpg", "right", "ann"],
+                        ["", "a.jpg", "", "b.jpg", "Wrong", ""],
+                        ["", "", '[{"text": "x, y"}, {"image_id":"a.jpg", "weight": -0.5}]',
+                         "b.jpg", "right", ""]])  # fmt: skip
     done = run.invoke(app, ["judgements", "import", COLLECTION, str(file), "--by", "the test set"])
     assert done.exit_code == 0, done.output
+    several = Query((Term(image_id="a.jpg", weight=-0.5), Term(text="x, y")))
     expected = [
-        ('a "cloud",\nhigh', "", "b.jpg", True, "ann"),
-        ("", "a.jpg", "b.jpg", False, "the test set"),
+        (Query.of(text='a "cloud",\nhigh'), "b.jpg", True, "ann"),
+        (Query.of(image_id="a.jpg"), "b.jpg", False, "the test set"),
+        (several, "b.jpg", True, "the test set"),
     ]
     assert _stored(connection) == expected
     before = judgements.listed(connection, COLLECTION)
@@ -58,13 +64,15 @@ def test_what_is_exported_is_imported_again(
     [
         ("image_id,verdict\n", "The first line must name the columns"),
         ("query_text,image_id,verdict\nx,a.jpg,right\ny,a.jpg,maybe\n", "Line 3: verdict"),
-        ("query_text,image_id,verdict\n,a.jpg,right\n", "Line 2: give either"),
+        ("query_text,image_id,verdict\n,a.jpg,right\n", "Line 2: give one of"),
+        ('query_terms,image_id,verdict\n"[{""text"": ""x"", ""weight"": 0}]",a.jpg,right\n',
+         "Line 2: query_terms must be as"),
         ("query_text,image_id,verdict\nx,,right\n", "Line 2: image_id is empty"),
         ("query_text,image_id,verdict,judged_at\nx,a,right,today\n", "Line 2: judged_at"),
         (b"query_text,image_id,verdict\n\xff,a,right\n", "is not UTF-8"),
         (None, "cannot be read"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_file_is_refused_whole(
     run: CliRunner, connection: psycopg.Connection, tmp_path: Path, text: object, said: str
 ) -> None:

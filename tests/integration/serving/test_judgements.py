@@ -1,7 +1,9 @@
 """What people say of hits, over HTTP."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from serving.client import Client, ProblemError
 from serving.judging import Judged
+from serving.query import Term
 from tests import web
 from tests.integration.serving.support import (
     Searchable,
@@ -24,7 +27,8 @@ from tests.integration.serving.support import (
 
 
 def test_a_judgement_is_kept_changed_and_withdrawn(searchable: Searchable) -> None:
-    """One word of each person on an image for a query; queries are texts or images."""
+    """One word of each person on an image for a query: a text, an image, or several weighted terms
+    in any order."""
     gold, other = searchable.pictures[3].image_id, searchable.pictures[11].image_id
     with Client(searchable.url, timeout=120) as client:
         for verdict in ("right", "wrong"):
@@ -36,6 +40,13 @@ def test_a_judgement_is_kept_changed_and_withdrawn(searchable: Searchable) -> No
         (of_gold,) = web.get(address, params={"query_text": "gold"}).json()
         (rest,) = web.get(address, params={"after": of_gold["judgement_id"]}).json()
         assert (rest["query_image"], rest["judged_by"]) == (gold, None)
+        both = (Term(image_id=gold), Term(text="gold", weight=-0.5))
+        client.judge(Judged(query_terms=both, image_id=other, verdict="right"))
+        asked = [{"text": "gold", "weight": -0.5}, {"image_id": gold}]
+        (several,) = web.get(address, params={"query_terms": json.dumps(asked)}).json()
+        assert {"text": None, "image_id": gold, "weight": 1} in several["query_terms"]
+        assert {"text": "gold", "image_id": None, "weight": -0.5} in several["query_terms"]
+        client.judge(Judged(query_terms=both[::-1], image_id=other, verdict=None))
         client.judge(Judged(query_text="gold", image_id=gold, verdict=None))
         client.judge(Judged(query_image=gold, image_id=other, verdict=None))
         assert client.judgements() == []
@@ -47,12 +58,15 @@ def test_a_judgement_is_kept_changed_and_withdrawn(searchable: Searchable) -> No
         ({"query_text": "a", "image_id": "none", "verdict": "right"}, 404),
         ({"query_image": "none", "image_id": "none", "verdict": "right"}, 404),
         ({"image_id": "none", "verdict": "right"}, 422),
+        ({"query_terms": [{"image_id": "none"}, {"text": "a"}], "image_id": "none",
+          "verdict": "right"}, 404),
+        ({"query_terms": [{"vector": [1.0]}], "image_id": "none", "verdict": "right"}, 422),
         ({"query_text": "a", "image_id": "none", "verdict": "maybe"}, 422),
         ({"query_text": "a", "image_id": "none"}, 422),
     ],
-)
+)  # fmt: skip
 def test_a_judgement_of_nothing_is_refused(
-    searchable: Searchable, wrong: dict[str, str], status: int
+    searchable: Searchable, wrong: dict[str, Any], status: int
 ) -> None:
     """An image that the release lacks, no query, or another word than right and wrong."""
     assert web.post(f"{searchable.url}/v1/judgements", json=wrong).status_code == status

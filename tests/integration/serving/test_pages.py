@@ -256,11 +256,18 @@ def test_hits_have_what_was_asked_for(searchable: Searchable) -> None:
         assert np.allclose(hit["vector"], expected, atol=1e-3)
 
 
+CANCELLED = [{"text": "gold"}, {"text": "gold", "weight": -1}]
+
+
 def test_a_batch_answers_each_search_in_its_place(searchable: Searchable) -> None:
     """One that means nothing has a problem there; the others are answered."""
-    searches = [{"text": "gold", "k": 2}, {"image_id": "none"}, {"text": "crimson", "k": 3}]
+    searches: list[dict[str, Any]] = [
+        {"text": "gold", "k": 2}, {"image_id": "none"}, {"text": "crimson", "k": 3},
+        {"text": "gold", "filter": {"columns": {"undeclared": 1}}}, {"terms": CANCELLED},
+    ]  # fmt: skip
     response = web.post(f"{searchable.url}/v1/search/batch", json={"searches": searches})
-    first, second, third = response.json()["items"]
+    first, second, third, *meaningless = response.json()["items"]
+    assert [one["problem"]["code"] for one in meaningless] == ["invalid_request"] * 2
     assert _ids(first["answer"]) == _ids(_search(searchable, text="gold", k=2))
     assert (second["answer"], second["problem"]["code"]) == (None, "not_found")
     assert len(third["answer"]["hits"]) == 3
