@@ -1,14 +1,20 @@
-"""What obstore does not do on S3: credentials from ~/.aws, and keys that it cannot address."""
+"""What obstore does not do on S3: credentials from ~/.aws, and keys that are no paths."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from clip_assets.errors import StoreError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from obstore.auth.boto3 import Boto3CredentialProvider
+
+
+class Key(NamedTuple):
+    """One object's key below a root, its size in bytes and its etag."""
+
+    name: str
+    size: int
+    etag: str
 
 
 def is_s3(root: str) -> bool:
@@ -46,39 +52,27 @@ def profile_told() -> str:
     return f"profile `{name}` in ~/.aws (`aws sso login --profile {name}` renews one of SSO)"
 
 
-def keys(root: str, after: str) -> Iterator[tuple[str, int, str]]:
-    """Key below `root`, size in bytes and etag of each object whose key sorts after `after`.
+def keys(root: str, after: str) -> Iterator[Key]:
+    """The objects below `root` whose key sorts after `after`, with keys as they are.
 
-    Yields keys as they are, also with empty segments or control characters. Raises StoreError.
+    Raises botocore's BotoCoreError or ClientError.
     """
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
 
+    client = boto3.client("s3", region_name=os.environ.get("AWS_REGION"))
+    yield from listed(client, root, after)
+
+
+def listed(client: Any, root: str, after: str) -> Iterator[Key]:
+    """What `keys` yields, from a client of boto3 for any store that lists as S3 does."""
     bucket, _, prefix = root.partition("://")[2].partition("/")
     prefix = f"{prefix}/" if prefix else ""
-    try:
-        client: Any = boto3.client("s3", region_name=os.environ.get("AWS_REGION"))
-        pages = client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix, StartAfter=prefix + after
-        )
-        for page in pages:
-            for found in page.get("Contents", ()):
-                yield found["Key"].removeprefix(prefix), found["Size"], found["ETag"].strip('"')
-    except (BotoCoreError, ClientError) as error:
-        raise StoreError(
-            f"{root}: it has keys that are no usable paths, and listing them failed "
-            f"({error}). Run again, or give a prefix without them."
-        ) from error
-
-
-def odd_segment(path: str) -> str:
-    """What makes the key unusable as a path, in words; empty if nothing does."""
-    segments = path.split("/")
-    if "" in segments:
-        return "an empty segment"
-    if any(segment in (".", "..") for segment in segments):
-        return "a segment `.` or `..`"
-    return "a control character" if any(ord(c) < 32 or ord(c) == 127 for c in path) else ""
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, StartAfter=prefix + after
+    )
+    for page in pages:
+        for found in page.get("Contents", ()):
+            yield Key(found["Key"].removeprefix(prefix), found["Size"], found["ETag"].strip('"'))
 
 
 def _has_profiles() -> bool:

@@ -26,7 +26,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from clip_assets.errors import ObjectRefusedError, StoreError, UnansweredError
-from clip_assets.store import aws, credentials
+from clip_assets.store import aws, azure, credentials, odd_keys
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -43,6 +43,8 @@ _NO_CREDENTIALS = (
     "169.254.169.254",
     "/latest/api/token",
     "/computeMetadata/",
+    "azure cli",
+    "token request",
 )
 _DENIED = "AccessDenied"
 # The store's answer about one object, which says nothing about the others.
@@ -129,17 +131,17 @@ class Objects:
 
     def _list_odd(self, prefix: str, last: str, error: InvalidPathError) -> Iterator[Entry]:
         """Continue after `last`, with each key that obstore cannot address as a faulty entry."""
-        if not aws.is_s3(self.root) or prefix:
+        if prefix:
             raise StoreError(
                 f"{self.uri(prefix)}: a key is not a usable path ({str(error)[:200]}). Rename it, "
                 "or give a prefix without it."
             ) from error
-        for path, size, etag in aws.keys(self.root, last):
-            if path.endswith("/") and not size:
+        for name, size, etag in odd_keys.keys(self.root, last):
+            if name.endswith("/") and not size:
                 continue  # the marker of an empty folder
-            odd = aws.odd_segment(path)
+            odd = odd_keys.oddity(name)
             fault = f"its key has {odd}, so it cannot be read; copy it to a plain key"
-            yield Entry(path, size, etag, fault if odd else None)
+            yield Entry(name, size, etag, fault if odd else None)
 
     def get(self, path: str, limit: int | None = None) -> bytes:
         """The whole object. Raises OSError before reading if it is larger than `limit` bytes."""
@@ -270,8 +272,9 @@ class Objects:
 
 
 def client_options() -> "ClientConfig":
-    """Client options for a store. Only an S3-compatible server at http:// is unencrypted."""
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    """Client options for a store. Only a server of one's own at http:// is unencrypted."""
+    own = ("AWS_ENDPOINT_URL", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
+    plain = any(os.environ.get(name, "").startswith("http://") for name in own)
     return {"allow_http": plain, "timeout": f"{TIMEOUT}s"}
 
 
@@ -284,7 +287,10 @@ def _quoted(root: str) -> str:
 
 def _credentials(root: str) -> dict[str, Any]:
     provider = aws.profile_credentials() if aws.is_s3(root) else None
-    return {"credential_provider": provider} if provider else {}
+    if provider:
+        return {"credential_provider": provider}
+    # obstore asks `az` for a token unless the environment has credentials.
+    return {"use_azure_cli": True} if azure.is_azure(root) and azure.logged_in() else {}
 
 
 def _regular(path: Path) -> IO[bytes]:

@@ -38,6 +38,9 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_REGION": "us-east-1",
+        # Google Cloud Storage lists as S3 does.
+        "GOOGLE_BASE_URL": endpoint,
+        "GOOGLE_SKIP_SIGNATURE": "true",
     }.items():
         monkeypatch.setenv(name, value)
     bucket = boto3.resource("s3", region_name="us-east-1").Bucket("photos")
@@ -219,11 +222,16 @@ def test_an_unreachable_endpoint_fails_quickly(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("key", ["set//x.jpg", "set/../x.jpg", "set/./x.jpg", "set/tab\t.jpg"])
-def test_an_odd_key_costs_itself_only(bucket: Bucket, key: str) -> None:
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_an_odd_key_costs_itself_only(bucket: Bucket, scheme: str, key: str) -> None:
     """A key that is no usable path is listed with a reason; the others are listed as ever."""
-    _filled(bucket, {f"set/{number}.jpg": b"x" for number in range(3)} | {key: b"y"})
-    refs = list(_folder().list())
-    assert [ref.image_id for ref in refs if not ref.fault] == ["0.jpg", "1.jpg", "2.jpg"]
+    _filled(bucket, {f"set/{number} +%.jpg": b"x" for number in range(3)})
+    source = _folder(f"{scheme}://photos/set")
+    before = list(source.list())
+    assert [ref.image_id for ref in before] == ["0 +%.jpg", "1 +%.jpg", "2 +%.jpg"]
+    _filled(bucket, {key: b"y"})
+    refs = list(source.list())
+    assert [ref for ref in refs if not ref.fault] == before
     (odd,) = [ref for ref in refs if ref.fault]
     assert odd.image_id == key.removeprefix("set/")
     assert odd.fault and "copy it to a plain key" in odd.fault

@@ -1,0 +1,57 @@
+"""Keys in Google Cloud Storage that are no paths, which obstore cannot list."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from clip_assets.store import aws
+
+_SCOPES = ["https://www.googleapis.com/auth/devstorage.read_only"]
+
+
+def is_gcs(root: str) -> bool:
+    return root.startswith(("gs://", "gcs://"))
+
+
+def keys(root: str, after: str) -> Iterator[aws.Key]:
+    """The objects below `root` whose key sorts after `after`, with keys as they are.
+
+    Raises ImportError without google-auth, its GoogleAuthError, or an error of botocore.
+    """
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+    from google.auth.transport.requests import Request
+
+    credentials, transport = _credentials(), Request()
+
+    def sign(request: Any, **_: object) -> None:
+        credentials.before_request(transport, request.method, request.url, request.headers)
+
+    # The store's XML interface lists as S3 does, and gives the etags that obstore gives.
+    client = boto3.client(
+        "s3",
+        region_name="auto",
+        endpoint_url=os.environ.get("GOOGLE_BASE_URL", "https://storage.googleapis.com"),
+        config=Config(signature_version=UNSIGNED, s3={"addressing_style": "path"}),
+    )
+    client.meta.events.register("before-send.s3", sign)
+    yield from aws.listed(client, root, after)
+
+
+def _credentials() -> Any:
+    """Those that obstore takes, in its order."""
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.oauth2 import service_account
+
+    told = os.environ
+    if told.get("GOOGLE_SKIP_SIGNATURE", "").lower() in ("1", "true"):
+        return AnonymousCredentials()
+    account = service_account.Credentials
+    if path := told.get("GOOGLE_SERVICE_ACCOUNT") or told.get("GOOGLE_SERVICE_ACCOUNT_PATH"):
+        return account.from_service_account_file(path, scopes=_SCOPES)
+    if key := told.get("GOOGLE_SERVICE_ACCOUNT_KEY"):
+        return account.from_service_account_info(json.loads(key), scopes=_SCOPES)
+    return google.auth.default(scopes=_SCOPES)[0]
