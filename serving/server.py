@@ -5,6 +5,7 @@ import errno
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from types import FrameType
 
@@ -21,6 +22,11 @@ from .settings import ServingSettings
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
+_LINGER_SECONDS = 0.5
+"""Between the last new connection and the end: a request that is on its way still arrives."""
+_RETIRED_SECONDS = 2.0
+"""For clients of a worker that is replaced to ask once more, and to be told to connect anew."""
+_CLOSE = (b"connection", b"close")
 
 
 def config_of(app: FastAPI, settings: ServingSettings) -> uvicorn.Config:
@@ -47,26 +53,48 @@ class DrainingServer(uvicorn.Server):
     Ctrl-C or a second signal closes it at once.
     """
 
-    def __init__(self, config: uvicorn.Config, live: Live, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        live: Live,
+        drain_seconds: float,
+        on_start: "Callable[[DrainingServer], None]",
+    ) -> None:
         super().__init__(config)
         self._live = live
         self._drain_seconds = drain_seconds
+        self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        for listening in sockets or []:
-            print(f"Search page: {address(listening)}", flush=True)
+        self._on_start(self)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig != signal.SIGTERM or self._live.draining or not self.started:
             super().handle_exit(sig, frame)
             return
         self._live.draining = True
-        close = super().handle_exit
-        self._loop.call_soon_threadsafe(
-            self._loop.call_later, self._drain_seconds, close, sig, None
-        )
+        self._loop.call_soon_threadsafe(self._close_after, self._drain_seconds)
+
+    def retire(self) -> None:
+        """Leave new connections to the other workers, and end a little later."""
+        self._stop_accepting()
+        self._close_after(_RETIRED_SECONDS)
+
+    def _close_after(self, seconds: float) -> None:
+        # Clients that go on asking open another connection, so that none is closed under a request.
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers.append(_CLOSE)
+        self._loop.call_later(seconds, self._close)
+
+    def _close(self) -> None:
+        self._stop_accepting()
+        self._loop.call_later(_LINGER_SECONDS, super().handle_exit, signal.SIGTERM.value, None)
+
+    def _stop_accepting(self) -> None:
+        for server in self.servers:
+            server.close()
 
 
 def listen(host: str, port: int, step_over: bool) -> socket.socket:

@@ -47,6 +47,8 @@ class ServingSettings(BaseSettings):
         None, description="one line shown on the page, about the collection or model"
     )
 
+    workers: int = Field(1, ge=1, description="processes that share the port and the model")
+
     auth: bool = Field(False, description="ask for API keys, as on any address but loopback")
     keys: Path = Field(
         default_factory=lambda: Settings().keys_file, description="default: CLIP_ASSETS_KEYS"

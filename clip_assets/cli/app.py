@@ -424,6 +424,9 @@ def serve(
     snapshot: Annotated[
         str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the port and the model.", min=1)
+    ] = None,
 ) -> None:
     """Serve search and its page over HTTP.
 
@@ -437,6 +440,7 @@ def serve(
     command += ["--collection", collection] if collection else []
     command += [] if auth is None else ["--auth" if auth else "--no-auth"]
     command += ["--snapshot", snapshot] if snapshot else []
+    command += ["--workers", str(workers)] if workers else []
     os.execv(sys.executable, command)  # noqa: S606 - signals must reach the server itself
 
 

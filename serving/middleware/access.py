@@ -33,12 +33,14 @@ class Access:
     Without a file of keys there is no authentication, and the rate counts by address.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServingSettings, keys: KeyFile | None) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServingSettings, keys: KeyFile | None, rates: MemoryStorage
+    ) -> None:
         self._app = app
         self._keys = keys
         self._per_key = _rate(settings.rate_per_key)
         self._per_address = _rate(settings.rate_per_address)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(rates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope)

@@ -11,11 +11,10 @@ from serving.app import create_app
 from tests.integration.serving.support import settings
 
 MONITORING = Path(__file__).parents[3] / "monitoring"
-OF_A_RELEASE = {"clip_assets_release", "clip_assets_release_rows"}
 
 
 def test_every_metric_that_is_watched_exists() -> None:
-    """Also with the suffixes of counters and histograms; two are there once a release is."""
+    """Also with the suffixes of counters and histograms."""
     client = TestClient(create_app(settings("postgresql://127.0.0.1:1/none")))
     client.get("/livez")
     lines = client.get("/metrics").text.splitlines()
@@ -26,5 +25,5 @@ def test_every_metric_that_is_watched_exists() -> None:
     expressions += [target["expr"] for panel in panels for target in panel["targets"]]
     used = {name for text in expressions for name in re.findall(r"clip_assets_\w+", text)}
     assert len(used) >= 7
-    assert used <= known | OF_A_RELEASE
+    assert used <= known
     assert all(rule["annotations"]["summary"] for rule in rules)
