@@ -575,6 +575,36 @@ def drop(
 
 
 @app.command()
+def sweep(
+    collection: CollectionArgument,
+    keep_days: Annotated[
+        float, typer.Option(min=0, help="Keep versions that were replaced fewer days ago.")
+    ] = 7,
+) -> None:
+    """Delete the files of shard versions that newer ones have replaced.
+
+    The newest version of each shard stays, and each that an index has rows of: what is live, and
+    what a rollback can return to.
+
+        clip-assets sweep photos
+
+        clip-assets sweep photos --keep-days 30
+    """
+    from datetime import timedelta
+
+    from clip_assets.postgres.connect import connect_owner
+    from clip_assets.release.sweep import sweep as sweep_files
+    from clip_assets.store.objects import Objects
+
+    with explained():
+        settings = Settings()
+        objects = Objects(settings.collection_uri(collection))
+        with connect_owner(settings) as connection:
+            swept = sweep_files(connection, objects, collection, timedelta(days=keep_days))
+    out.print(f"{collection}: {swept}.", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def verify(
     collection: Annotated[str | None, typer.Argument(help="Default: all collections.")] = None,
     sample: Annotated[

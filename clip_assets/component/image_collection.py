@@ -21,6 +21,7 @@ from clip_assets.automation.orphans import orphans_sensor
 from clip_assets.automation.pruning import prune_schedule
 from clip_assets.automation.schedules import reconcile_schedule
 from clip_assets.automation.sensors import missing_shards_sensor, new_images_sensor
+from clip_assets.automation.sweeping import sweep_schedule
 from clip_assets.automation.verification import verify_schedule
 from clip_assets.checks.catalog import catalog_checks
 from clip_assets.checks.embeddings import embeddings_checks
@@ -173,7 +174,11 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
             )
             sensors.insert(0, new_images_sensor(self, jobs.listing))
             checks.append(whole := whole_check(self))
-            schedules += [prune_schedule(self), verify_schedule(self, whole.check_key)]
+            schedules += [
+                sweep_schedule(self),
+                prune_schedule(self),
+                verify_schedule(self, whole.check_key),
+            ]
         if self.sky is not None:
             sensors.append(orphans_sensor(self, self.sky))
         return dg.Definitions(

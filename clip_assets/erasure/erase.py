@@ -11,7 +11,7 @@ Every step is idempotent: run a killed erasure again to complete it.
 
 import getpass
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -106,16 +106,20 @@ class _Erasing:
 
     def _rewrite(self, clear_at: datetime) -> _Journal:
         """Write new versions of all shards that contain the images; list what becomes obsolete."""
-        head = catalog.require(self.objects, self.request.collection)
-        changed = catalog.scrub(self.objects, head, self._gone)
-        database.shut_out_loaders(self.connection, head.collection, [*changed])
         journal = _Journal(answers_clear_at=clear_at)
-        before = {shard.shard: shard for shard in head.shards}
-        for slug in commits.slugs(self.objects):
-            for key, now in changed.items():
-                self._rewrite_shard(slug, before[key], now, journal)
-        catalog.put_shards(self.objects, head, changed)
-        journal.delete += self._old_catalogs(changed)
+
+        def scrubbed(head: Catalog) -> Mapping[str, Shard]:
+            changed = catalog.scrub(self.objects, head, self._gone)
+            database.shut_out_loaders(self.connection, head.collection, [*changed])
+            journal.files, journal.delete = [], []
+            before = {shard.shard: shard for shard in head.shards}
+            for slug in commits.slugs(self.objects):
+                for key, now in changed.items():
+                    self._rewrite_shard(slug, before[key], now, journal)
+            journal.delete += self._old_catalogs(changed)
+            return changed
+
+        catalog.change(self.objects, self.request.collection, scrubbed)
         journal.delete += self._snapshots()
         path = erased.journal_path(self.request.erasure)
         self.objects.put(path, journal.model_dump_json(indent=1).encode())
@@ -123,7 +127,7 @@ class _Erasing:
 
     def _rewrite_shard(self, slug: str, before: Shard, now: Shard, journal: _Journal) -> None:
         found = files.versions(self.objects, slug, now.shard)
-        holding = [one for one in found if files.holds(self.objects, one, self._gone)]
+        holding = [one for one in found if files.holds(self.objects, slug, one, self._gone)]
         keep = {now.at, *(one.at for one in found[-1:])}
         if holding:
             old, new = holding[-1], found[-1]
@@ -139,7 +143,7 @@ class _Erasing:
         was, became = paths.commit(slug, old.at), paths.commit(slug, new.at)
         database.move_ledger(self.connection, self.request.collection, was, became, new)
 
-    def _old_catalogs(self, changed: dict[str, Shard]) -> list[str]:
+    def _old_catalogs(self, changed: Mapping[str, Shard]) -> list[str]:
         """Older catalog files of the shards, which contain the images' URIs and captions."""
         current = {paths.catalog_shard(shard.at) for shard in changed.values()}
         return sorted(

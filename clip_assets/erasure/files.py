@@ -7,12 +7,13 @@ The rules are those of any commit: write the parts under new paths, verify them,
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clip_assets.errors import StoreError
+from clip_assets.errors import DamageError, StoreError
 from clip_assets.store import commit as commits
 from clip_assets.store import parquet, paths
 from clip_assets.store.commit import Commit, Part
@@ -50,20 +51,27 @@ def rewrite(
     return commits.write(objects, slug, old.model_copy(update=changes))
 
 
-def holds(objects: Objects, commit: Commit, gone: Collection[str]) -> bool:
-    """Whether any file of the commit names one of these images."""
+def holds(objects: Objects, slug: str, commit: Commit, gone: Collection[str]) -> bool:
+    """Whether any file of the commit names one of these images; of a commit that is gone, none."""
     names = pa.array(sorted(gone), pa.string())
-    for part in (*commit.parts, commit.rejects, commit.queries):
-        ids = commits.read_part(objects, part, ["image_id"]).column("image_id")
-        if pc.any(pc.is_in(ids, names)).as_py():
-            return True
+    try:
+        for part in (*commit.parts, commit.rejects, commit.queries):
+            ids = commits.read_part(objects, part, ["image_id"]).column("image_id")
+            if pc.any(pc.is_in(ids, names)).as_py():
+                return True
+    except DamageError:
+        if objects.exists(commits.path_of(slug, commit)):
+            raise  # else it was swept meanwhile, the commit first
     return False
 
 
 def versions(objects: Objects, slug: str, shard: str) -> list[Commit]:
     """Every commit of the shard by this model, newest last."""
-    found = [e.path for e in objects.list(paths.embeddings(slug, shard))]
-    read = [commits.read_path(objects, path) for path in found if paths.is_commit(path)]
+    read = []
+    for entry in objects.list(paths.embeddings(slug, shard)):
+        if paths.is_commit(entry.path):
+            with suppress(FileNotFoundError):  # swept meanwhile
+                read.append(commits.read_path(objects, entry.path))
     return sorted(
         read, key=lambda commit: (commit.version, commit.attempt, commits.path_of(slug, commit))
     )

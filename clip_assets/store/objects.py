@@ -5,12 +5,14 @@ write local files ourselves: temporary name, fsync, then link (create-only) or r
 """
 
 import errno
+import fcntl
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,7 +23,9 @@ from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
     InvalidPathError,
+    NotSupportedError,
     PermissionDeniedError,
+    PreconditionError,
 )
 from obstore.store import LocalStore, ObjectStore, from_url
 
@@ -29,6 +33,7 @@ from clip_assets.errors import ObjectRefusedError, StoreError, UnansweredError
 from clip_assets.store import aws, azure, credentials, odd_keys
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta, UpdateVersion
     from obstore.store import ClientConfig
 
 TEMPORARY = ".tmp-"
@@ -62,13 +67,15 @@ _CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
 class Entry:
     """One listed object: path below the root, size in bytes, version tag of the store.
 
-    `fault` says why the object cannot be read, if the listing already shows it.
+    `fault` says why the object cannot be read, if the listing already shows it. `modified` is when
+    it was written, in seconds since the epoch by the store's clock; 0 if that is not known.
     """
 
     path: str
     size: int
     etag: str
     fault: str | None = None
+    modified: float = field(default=0.0, compare=False)
 
 
 def is_remote(uri: str) -> bool:
@@ -125,7 +132,7 @@ class Objects:
                 for batch in obstore.list(self._store, prefix or None):
                     for meta in batch:
                         last = meta["path"]
-                        yield Entry(last, meta["size"], (meta["e_tag"] or "").strip('"'))
+                        yield _entry(last, meta)
             except InvalidPathError as error:
                 yield from self._list_odd(prefix, last, error)
 
@@ -167,7 +174,7 @@ class Objects:
                 meta = obstore.head(self._store, path)
             except PermissionDeniedError as error:  # the answer to HEAD has no text
                 raise ObjectRefusedError(f"{self.uri(path)}: {_REFUSALS[_DENIED]}") from error
-        return Entry(path, meta["size"], (meta["e_tag"] or "").strip('"'))
+        return _entry(path, meta)
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
         """`size` bytes starting at `offset`."""
@@ -228,6 +235,35 @@ class Objects:
                 return False
         return True
 
+    def replace(self, path: str, before: bytes | None, data: bytes) -> bool:
+        """Write `path` if it still holds `before`; returns False if another writer was first.
+
+        None for `before` means that there was no such object. In a store that cannot write on a
+        condition, of two writers in the same moment the later one wins.
+        """
+        if before is None:
+            return self.create(path, data)
+        if self.folder:
+            with _alone_in((self.folder / path).parent):
+                if self.get(path) != before:
+                    return False
+                self.put(path, data)
+            return True
+        with _explained(self.uri(path)):
+            answer = obstore.get(self._store, path)
+            version: UpdateVersion = {"e_tag": answer.meta["e_tag"]}
+            if answer.meta["version"]:  # Google's stores go by this, and the others have none
+                version["version"] = answer.meta["version"]
+            if bytes(answer.bytes()) != before:
+                return False
+            try:
+                obstore.put(self._store, path, data, mode=version)
+            except (PreconditionError, AlreadyExistsError):
+                return False
+            except NotSupportedError:
+                obstore.put(self._store, path, data)
+        return True
+
     def delete(self, path: str) -> None:
         """Remove `path`; does nothing if it does not exist."""
         if self.folder:
@@ -246,6 +282,21 @@ class Objects:
             except FileNotFoundError:
                 return False
         return True
+
+    def now(self) -> float:
+        """Seconds since the epoch by the clock that `Entry.modified` is of."""
+        path = f"{TEMPORARY}clock-{secrets.token_hex(8)}"
+        self.put(path, b"")
+        try:
+            return self.stat(path).modified
+        finally:
+            self.delete(path)
+
+    def unfinished(self) -> Iterator[Entry]:
+        """Temporary files of a folder, most of them of writers at work; a bucket has none."""
+        for path in self.folder.rglob(f"{TEMPORARY}*") if self.folder else ():
+            if status := _status(path):
+                yield local_entry(path.relative_to(self.folder or "").as_posix(), status)
 
     def answers(self) -> bool:
         """Whether the store answers at all, if only that there is no such object."""
@@ -312,7 +363,13 @@ def refuse_larger(size: int, limit: int | None) -> None:
 
 def local_entry(path: str, status: os.stat_result) -> Entry:
     """A local file as `list` returns it: its version tag is made of size and time of change."""
-    return Entry(path, status.st_size, f"{status.st_size:x}-{status.st_mtime_ns:x}")
+    etag = f"{status.st_size:x}-{status.st_mtime_ns:x}"
+    return Entry(path, status.st_size, etag, modified=status.st_mtime)
+
+
+def _entry(path: str, meta: "ObjectMeta") -> Entry:
+    etag = (meta["e_tag"] or "").strip('"')
+    return Entry(path, meta["size"], etag, modified=meta["last_modified"].timestamp())
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -354,6 +411,21 @@ def _whole_file(target: Path, data: bytes) -> Iterator[Path]:
         ) from error
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One writer at a time, if the file system has locks; the system frees a killed writer's."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED | {errno.EBADF, errno.ENOLCK}:
+                raise
+        yield
+    finally:
+        os.close(handle)
+
+
 def _remove_empty_folders(folder: Path, root: Path) -> None:
     """Keep local folders like a bucket, where a prefix without objects does not exist."""
     while folder != root:
@@ -380,7 +452,7 @@ def _explained(uri: str) -> Iterator[None]:
     """Replace obstore's errors by one sentence with a remedy."""
     try:
         yield
-    except AlreadyExistsError:
+    except (AlreadyExistsError, NotSupportedError, PreconditionError):
         raise
     except (BaseError, OSError) as error:
         if isinstance(error, StoreError):

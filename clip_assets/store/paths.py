@@ -1,5 +1,6 @@
 """Every path below `{data}/{collection}`, in one place."""
 
+import re
 from typing import NamedTuple
 
 CATALOG_FOLDER = "catalog"
@@ -88,6 +89,12 @@ def age(path: str) -> tuple[int, int]:
     """Version and attempt of the commit at this path: the newest has the largest."""
     folder = path.split("/")[-2]
     return int(folder[1:].split("-")[0]), int(folder.partition(".")[2] or 0)
+
+
+def version(name: str) -> int | None:
+    """The version that a folder or a catalog file is of, by its name; None if it is of none."""
+    found = re.match(r"v(\d+)-", name)
+    return int(found[1]) if found else None
 
 
 def is_of(path: str, at: ShardVersion) -> bool:

@@ -11,6 +11,7 @@ from clip_assets.index.tables import Index, LoadedShard
 from clip_assets.release.release import missing_relations
 from clip_assets.search import search
 from clip_assets.store import commit as commits
+from clip_assets.store import paths
 from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
@@ -48,7 +49,17 @@ def _index(
 
     if not tables.has_table(connection, index):
         return Finding(faults=tuple(again(shard, "is lost with the table") for shard in loaded))
-    different = {row.shard: what for row in loaded.values() if (what := _differs(objects, row))}
+    newest = commits.newest(objects, index.spec.slug)
+    replaced = [
+        row.shard
+        for row in loaded.values()
+        if row.commit_path and _is_swept(objects, row.commit_path, newest.get(row.shard))
+    ]
+    different = {
+        row.shard: what
+        for row in loaded.values()
+        if row.shard not in replaced and (what := _differs(objects, row))
+    }
     faults = [again(shard, what) for shard, what in different.items()]
     faults += [
         again(shard, "differs in its rows from those that were loaded")
@@ -59,7 +70,19 @@ def _index(
         faults.append(Fault(where, "Its HNSW is missing.", Remedy.BACKFILL))
     if back := revived(connection, index, *erased(objects)):
         faults.append(Fault(where, f"It has {back} erased images.", Remedy.BACKFILL))
-    return Finding({"indexes": 1, "indexed rows": tables.row_count(loaded)}, tuple(faults))
+    figures = {"indexes": 1, "indexed rows": tables.row_count(loaded)}
+    told = (
+        f"{where}: {len(replaced)} shards have newer versions, and the files of the loaded ones "
+        "are gone."
+    )
+    return Finding(figures, tuple(faults), (told,) if replaced else ())
+
+
+def _is_swept(objects: Objects, path: str, newest: str | None) -> bool:
+    """Whether a loaded commit was deleted when or after a newer one replaced it."""
+    if newest is None or paths.age(newest) <= paths.age(path):
+        return False
+    return not objects.exists(path)
 
 
 def _differs(objects: Objects, row: LoadedShard) -> str | None:

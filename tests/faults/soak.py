@@ -4,12 +4,14 @@
 
 On each day images come, change and go, and the catalog, embeddings, index and release follow. Every
 seventh day another model is released, every tenth the release is rolled back and made again, every
-fifth day an image is erased. After each day every image of the source must find itself first, and
-no other image may be found. Prints a line a day; ends with status 1 at the first wrong answer.
+fifth day an image is erased. Each day ends with a sweep. After each day every image of the source
+must find itself first, and no other image may be found. Prints a line a day; ends with status 1 at
+the first wrong answer.
 """
 
 import argparse
 import gc
+import os
 import shutil
 import tempfile
 import time
@@ -26,7 +28,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.migrate import migrate
-from clip_assets.release import release
+from clip_assets.release import release, sweep
 from clip_assets.search import search
 from tests.faults import collection
 from tests.faults.collection import CUT, NAME, Tiny
@@ -82,7 +84,15 @@ def live_through(tiny: Tiny, days: int, chance: Random) -> Iterator[Day]:
                 assert not _found(connection) & erased, "a rollback revives nothing"
                 collection.publish(tiny, f"day-{day}-again")
                 _answers_are_right(connection, wanted, chance)
+            sweep.sweep(connection, tiny.objects, NAME)
             yield _measured(connection, tiny, day, time.monotonic() - started)
+        _make_a_day_older(tiny.data / NAME)
+
+
+def _make_a_day_older(data: Path) -> None:
+    for file in data.rglob("*"):
+        if file.is_file():
+            os.utime(file, (file.stat().st_mtime - 24 * 3600,) * 2)
 
 
 def _change_the_source(pictures: Path, there: dict[int, int], day: int, chance: Random) -> None:

@@ -52,6 +52,7 @@ COMMANDS = [
     "sql",
     "index",
     "snapshot",
+    "sweep",
     "serve",
     "keys",
     "judgements",

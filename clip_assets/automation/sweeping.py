@@ -1,0 +1,66 @@
+"""A weekly schedule that deletes the files which newer versions of shards have replaced."""
+
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from clip_assets.collection import Collection
+from clip_assets.errors import ClipAssetsError
+from clip_assets.release.sweep import KEEP, loaded_commits, sweep
+from clip_assets.resources import Installation
+
+
+class Sweeping(dg.Config):
+    """Which files are old."""
+
+    keep_days: int = Field(
+        KEEP.days, ge=0, description="Versions that were replaced fewer days ago stay."
+    )
+
+
+def sweep_schedule(collection: Collection) -> dg.ScheduleDefinition:
+    """Saturdays, before the whole collection is verified. Skipped until an index is loaded."""
+    name = f"{collection.name}_sweep"
+
+    @dg.op(name=f"{name}_files")
+    def delete_replaced_files(
+        context: dg.OpExecutionContext,
+        config: Sweeping,
+        clip_assets_installation: Installation,
+    ) -> None:
+        objects = clip_assets_installation.objects(collection.name)
+        keep = timedelta(days=config.keep_days)
+        try:
+            with clip_assets_installation.connect() as connection:
+                swept = sweep(connection, objects, collection.name, keep)
+        except ClipAssetsError as error:
+            raise dg.Failure(str(error)) from error
+        context.log.info(f"{swept}.")
+
+    @dg.job(
+        name=name,
+        description=f"Deletes files of {collection.name} that newer versions of shards replaced, "
+        "unless an index has rows of them.",
+        executor_def=dg.in_process_executor,
+        tags=collection.shared_tags,
+    )
+    def sweep_files() -> None:
+        delete_replaced_files()
+
+    @dg.schedule(
+        name=f"{name}_weekly",
+        job=sweep_files,
+        cron_schedule="0 5 * * 6",
+        description="Deletes files that were replaced more than a week ago.",
+        default_status=dg.DefaultScheduleStatus.RUNNING
+        if collection.automate
+        else dg.DefaultScheduleStatus.STOPPED,
+    )
+    def weekly(clip_assets_installation: Installation) -> dg.RunRequest | dg.SkipReason:
+        with clip_assets_installation.connect() as connection:
+            if not loaded_commits(connection, collection.name):
+                return dg.SkipReason("Nothing is loaded into an index yet.")
+        return dg.RunRequest()
+
+    return weekly
