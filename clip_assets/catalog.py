@@ -45,6 +45,7 @@ _UNSEEN = """EXISTS (
     FROM listing AS below WHERE below.fault IS NOT NULL AND below.image_id LIKE '%/'
     AND starts_with(k.image_id, below.image_id)
 )"""
+_TRIES = 10
 _Versions = dict[str, ShardVersion]
 """The newest version of each shard that was ever written, by shard key; digests are cut short."""
 _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
@@ -111,10 +112,20 @@ class Catalog(BaseModel):
 
 def read(objects: Objects) -> Catalog | None:
     """The head, or None if there is no catalog yet. Raises StoreError if it is damaged."""
+    data = _head(objects)
+    return None if data is None else _parsed(objects, data)
+
+
+def _head(objects: Objects) -> bytes | None:
     try:
-        return Catalog.model_validate_json(objects.get(paths.CATALOG))
+        return objects.get(paths.CATALOG)
     except FileNotFoundError:
         return None
+
+
+def _parsed(objects: Objects, data: bytes) -> Catalog:
+    try:
+        return Catalog.model_validate_json(data)
     except ValidationError as error:
         raise StoreError(
             f"{objects.uri(paths.CATALOG)} is not a catalog that this version can read: "
@@ -127,11 +138,15 @@ def require(objects: Objects, collection: str) -> Catalog:
     """The head. Raises StoreError if the collection has no catalog yet."""
     head = read(objects)
     if head is None:
-        raise StoreError(
-            f"{collection} has no catalog yet: there is no {objects.uri(paths.CATALOG)}. "
-            "Materialize `catalog` first, or without Dagster run clip_assets.node.catalog."
-        )
+        raise _no_catalog(objects, collection)
     return head
+
+
+def _no_catalog(objects: Objects, collection: str) -> StoreError:
+    return StoreError(
+        f"{collection} has no catalog yet: there is no {objects.uri(paths.CATALOG)}. "
+        "Materialize `catalog` first, or without Dagster run clip_assets.node.catalog."
+    )
 
 
 def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
@@ -208,11 +223,38 @@ def refresh(  # noqa: PLR0913 - the last ones are options
     `max_vanished_share` of the images that were listed before are not listed any more.
     """
     found = _table(listed)
+
+    def listed_now(before: Catalog | None) -> Catalog:
+        known = before or Catalog(collection=collection, source=source)
+        changes = {
+            "collection": collection,
+            "source": source,
+            "listing": _digest(found),
+            "skipped": dict(skipped or {}),
+            "columns": dict(columns or {}),
+            "told": told(),
+        }
+        wanted = known.model_copy(update=changes)
+        shards = _relisted(objects, known, wanted, found, shard_size, max_vanished_share)
+        return wanted.model_copy(update={"shards": shards})
+
+    head = _change(objects, listed_now)
+    data_id(objects)  # made here, so that who only indexes need not write to the store
+    return head
+
+
+def _relisted(  # noqa: PLR0913, PLR0917 - what the shards follow from
+    objects: Objects,
+    before: Catalog,
+    wanted: Catalog,
+    found: pa.Table,
+    shard_size: int,
+    max_vanished_share: float,
+) -> tuple[Shard, ...]:
     listing = _numbered(_without(found, erased(objects).image_ids))
-    before = read(objects) or Catalog(collection=collection, source=source)
     known = _numbered(_known(objects, before))
-    _refuse_vanished(known, listing, before, source, max_vanished_share)
-    same = [*before.columns.items()] == [*(columns or {}).items()]
+    _refuse_vanished(known, listing, before, wanted.source, max_vanished_share)
+    same = [*before.columns.items()] == [*wanted.columns.items()]
     given = _versions(objects)
     kept = [
         _kept(objects, shard, rows, given)
@@ -229,18 +271,7 @@ def refresh(  # noqa: PLR0913 - the last ones are options
         _write(objects, f"{start + number:05d}", 1, rows, given)
         for number, rows in enumerate(_cut(fresh, shard_size))
     ]
-    head = Catalog(
-        collection=collection,
-        source=source,
-        listing=_digest(found),
-        skipped=dict(skipped or {}),
-        columns=dict(columns or {}),
-        told=told(),
-        shards=(*kept, *new),
-    )
-    objects.put(paths.CATALOG, head.model_dump_json(indent=1).encode())
-    data_id(objects)  # made here, so that who only indexes need not write to the store
-    return head
+    return (*kept, *new)
 
 
 def scrub(objects: Objects, head: Catalog, gone: Collection[str]) -> dict[str, Shard]:
@@ -260,28 +291,59 @@ def scrub(objects: Objects, head: Catalog, gone: Collection[str]) -> dict[str, S
     return found
 
 
-def put_shards(objects: Objects, head: Catalog, changed: Mapping[str, Shard]) -> None:
-    """Make these the current versions of their shards."""
-    shards = tuple(changed.get(shard.shard, shard) for shard in head.shards)
-    now = head.model_copy(update={"shards": shards})
-    objects.put(paths.CATALOG, now.model_dump_json(indent=1).encode())
+def change(
+    objects: Objects, collection: str, shards: Callable[[Catalog], Mapping[str, Shard]]
+) -> Catalog:
+    """Make these the current versions of their shards; returns the new head.
+
+    `shards` gets the head. It is called again if another process has changed the head meanwhile.
+    """
+
+    def changed(head: Catalog | None) -> Catalog:
+        if head is None:
+            raise _no_catalog(objects, collection)
+        new = shards(head)
+        kept = tuple(new.get(shard.shard, shard) for shard in head.shards)
+        return head.model_copy(update={"shards": kept})
+
+    return _change(objects, changed)
 
 
-def renew(objects: Objects, head: Catalog, keys: Collection[str]) -> Catalog:
+def renew(objects: Objects, collection: str, keys: Collection[str]) -> Catalog:
     """A new version of each of these shards with the same images, so that they are embedded again.
 
     Their present embeddings stay until the new ones are committed. All models of the collection
     share the version. Writes the new head and returns it.
     """
-    given = _versions(objects)
-    changed = {
-        shard.shard: _kept(objects, shard, read_shard(objects, shard.at), given).model_copy(
-            update={"renewed": True}
-        )
-        for shard in head.pick(keys)
-    }
-    put_shards(objects, head, changed)
-    return require(objects, head.collection)
+
+    def renewed(head: Catalog) -> Mapping[str, Shard]:
+        given = _versions(objects)
+        return {
+            shard.shard: _kept(objects, shard, read_shard(objects, shard.at), given).model_copy(
+                update={"renewed": True}
+            )
+            for shard in head.pick(keys)
+        }
+
+    return change(objects, collection, renewed)
+
+
+def _change(objects: Objects, changed: Callable[[Catalog | None], Catalog]) -> Catalog:
+    """Replace the head, and nothing that another process has written since it was read."""
+    for _ in range(_TRIES):
+        data = _head(objects)
+        try:
+            head = changed(None if data is None else _parsed(objects, data))
+        except FileNotFoundError:  # the rows of a version that an erasure has replaced
+            if data == _head(objects):
+                raise
+            continue
+        if objects.replace(paths.CATALOG, data, head.model_dump_json(indent=1).encode()):
+            return head
+    raise StoreError(
+        f"{objects.uri(paths.CATALOG)} was changed by other processes {_TRIES} times while it was "
+        "to be changed. Run again when fewer of them work on this collection."
+    )
 
 
 def live_refs(rows: pa.Table) -> list[ImageRef]:

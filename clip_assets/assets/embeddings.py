@@ -98,7 +98,7 @@ def _renewed(
     old = [key for key, commit in made.items() if commit and commit.run_id not in ours]
     if old:
         context.log.info(f"embedding again, from nothing: {', '.join(old)}")
-        head = catalog.renew(objects, head, old)
+        head = catalog.renew(objects, head.collection, old)
     return head
 
 

@@ -37,7 +37,7 @@ def repair(
     unlisted = {fault.shard for fault in faults if fault.remedy is Remedy.RESTORE}
     shards = sorted(set(_of(faults, Remedy.EMBED_AGAIN)) - unlisted)
     if shards:
-        catalog.renew(objects, head, shards)
+        catalog.renew(objects, head.collection, shards)
         report(f"marked to be embedded again: {', '.join(shards)}")
 
 

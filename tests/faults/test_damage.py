@@ -53,7 +53,7 @@ def test_a_damaged_shard_is_not_loaded(
 ) -> None:
     """A new version of a shard is damaged before it is loaded: the index stays as it was, and so
     do its answers; when the shard is embedded again, it is loaded."""
-    catalog.renew(photos.objects, photos.head, ["00001"])
+    catalog.renew(photos.objects, COLLECTION, ["00001"])
     _embed(photos)
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     before = fingerprint(connection, index)

@@ -11,6 +11,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
+from clip_assets.source.described import Told
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
@@ -167,6 +168,26 @@ def test_a_catalog_restored_from_an_older_copy_gives_no_version_twice(objects: O
     refresh(objects, refs(1, 15))
     objects.put(paths.CATALOG, older)
     assert refresh(objects, refs(2, 15)).shards[0].version == 3
+
+
+def test_two_writers_at_once_both_count(objects: Objects) -> None:
+    """While the images are listed, another process marks a shard to be embedded again."""
+    refresh(objects, refs(0, 15))
+    others = iter(["00001"])
+
+    def told() -> Told:
+        for shard in others:
+            catalog.renew(objects, "photos", [shard])
+        return Told()
+
+    head = catalog.refresh(objects, "photos", SOURCE, refs(1, 25), 10, told=told)
+    assert [(shard.version, shard.renewed) for shard in head.shards] == [
+        (2, False),
+        (2, True),
+        (1, False),
+    ]
+    assert catalog.read(objects) == head
+    assert image_ids(objects, head) == [ref.image_id for ref in refs(1, 25)]
 
 
 def test_a_damaged_head_is_an_error_with_its_remedy(objects: Objects) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
+import obstore
 import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
@@ -97,3 +99,24 @@ def test_create_never_overwrites_in_a_bucket(bucket: str) -> None:
     assert objects.get("part") == b"first"
     assert commits.newest(objects, "none") == {}
     assert np.frombuffer(objects.get_range("part", 1, 3), np.uint8).tobytes() == b"irs"
+
+
+def test_replace_overwrites_only_what_was_read_from_a_bucket(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may write between the look at the object and the write, too."""
+    objects = Objects(f"{bucket}/clip/photos")
+    assert objects.replace("head", None, b"first")
+    assert objects.replace("head", b"first", b"second")
+    assert not objects.replace("head", b"first", b"third")
+    get = obstore.get
+
+    def overtaken(store: Any, path: str) -> Any:
+        found = get(store, path)
+        obstore.put(store, path, b"of another process")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "get", overtaken)
+        assert not objects.replace("head", b"second", b"fourth")
+    assert objects.get("head") == b"of another process"

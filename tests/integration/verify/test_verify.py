@@ -172,7 +172,7 @@ def list_a_shard_twice(photos: Photos, _: psycopg.Connection) -> None:
 def restore_an_older_catalog(photos: Photos, _: psycopg.Connection) -> None:
     """Shard 00001 was embedded again since."""
     older = photos.objects.get(paths.CATALOG)
-    catalog.renew(photos.objects, photos.head, ["00001"])
+    catalog.renew(photos.objects, COLLECTION, ["00001"])
     job = EmbedJob(
         job_id="since", run_id="run-2", collection=COLLECTION, model=photos.spec, shards=("00001",)
     )

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,28 @@ def test_create_never_overwrites(tmp_path: Path) -> None:
     assert objects.create("a/b", b"first")
     assert not objects.create("a/b", b"second")
     assert objects.get("a/b") == b"first"
+
+
+def test_replace_overwrites_only_what_was_read(tmp_path: Path) -> None:
+    """Of eight processes that each add a line to a file again and again, none loses one."""
+    objects = Objects(str(tmp_path))
+    assert objects.replace("log", None, b"")
+    assert not objects.replace("log", None, b"")
+    with ProcessPoolExecutor(8, mp_context=get_context("forkserver")) as pool:
+        for done in [pool.submit(_add_lines, str(tmp_path), n) for n in range(8)]:
+            done.result()
+    assert sorted(objects.get("log").split()) == sorted(
+        f"{n}.{line}".encode() for n in range(8) for line in range(10)
+    )
+
+
+def _add_lines(root: str, number: int) -> None:
+    objects = Objects(root)
+    for line in range(10):
+        while not objects.replace(
+            "log", log := objects.get("log"), log + b"%d.%d " % (number, line)
+        ):
+            pass
 
 
 def test_a_mounted_bucket_needs_neither_links_nor_synced_folders(
