@@ -18,7 +18,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
+from clip_assets.node.png import missing_rows
 from clip_assets.source.kinds import HEAD, image_format
 
 Pixels = NDArray[np.uint8]
@@ -41,7 +43,7 @@ _FRACTIONS = (8, 4, 2)
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000")
 _NEEDED = {"HEIF": "heif", "JXL": "jxl"}  # extras of this package, by the format they decode
 _MISSING_ROWS = 0.05
-"""Share of a JPEG's rows that may be missing: less than anyone notices in a viewer."""
+"""Share of an image's rows that may be missing: less than anyone notices in a viewer."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ def _loaded(data: bytes, image: Image.Image, limits: Limits, fraction: int) -> I
         if not isinstance(image, JpegImageFile) or "truncated" not in str(error):
             raise
         return _completed(data, limits, fraction)
+    if isinstance(image, PngImageFile) and _too_short(missing_rows(data, image), image.height):
+        raise Rejected("truncated PNG")
     return image
 
 
@@ -248,9 +252,13 @@ def _completed(data: bytes, limits: Limits, fraction: int) -> Image.Image:
         axis=1
     )
     missing = image.height - (np.flatnonzero(~grey)[-1] + 1 if not grey.all() else 0)
-    if missing > max(_MISSING_ROWS * image.height, 16):
+    if _too_short(missing, image.height):
         raise Rejected("truncated JPEG")
     return image
+
+
+def _too_short(missing: int, height: int) -> bool:
+    return missing > max(_MISSING_ROWS * height, 16)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -27,11 +27,15 @@ def _file(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _black_png(width: int, height: int) -> bytes:
-    """A 1-bit PNG, compressed row by row: 100 megapixels take a few kilobytes."""
-    rows = zlib.compressobj(9)
+def _black_png(width: int, height: int, rows: int | None = None) -> bytes:
+    """A 1-bit PNG, compressed row by row: 100 megapixels take a few kilobytes.
+
+    Its data end after so many rows, if they are given.
+    """
+    packed = zlib.compressobj(9)
     row = bytes(1 + (width + 7) // 8)
-    body = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
+    many = height if rows is None else rows
+    body = b"".join(packed.compress(row) for _ in range(many)) + packed.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -147,6 +151,15 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_decoded_as_viewers_show_it() -> Non
         for keep in (len(data) - 2, len(data) - 40):
             assert np.abs(_pixels(data[:keep])[:440].astype(int) - whole[:440]).max() < 40
     assert _reason(_file(photo, "JPEG")[: len(data) // 2]) == "truncated JPEG"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_that_ends_early_is_no_black_picture(mode: str) -> None:
+    """What is black to its last row is decoded, what lacks rows is not, as of a JPEG."""
+    assert _pixels(_file(Image.new(mode, (37, 41)), "PNG")).shape == (41, 37, 3)
+    assert _pixels(_black_png(500, 500, rows=480)).shape == (500, 500, 3)
+    assert _reason(_black_png(500, 500, rows=470)) == "truncated PNG"
+    assert _reason(_black_png(500, 500, rows=1)) == "truncated PNG"
 
 
 def test_a_jpeg_over_the_limit_is_decoded_at_half_its_size() -> None:

@@ -23,6 +23,7 @@ from clip_assets.source import DamagedError, ImageRef, SourceConfig
 from clip_assets.source.config import FolderConfig, HuggingFaceConfig, WebDatasetConfig
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
+from tests.faults import hostile
 
 PAGE = Path(__file__).parents[3] / "docs/images.md"
 ROW = re.compile(r"^\| (.+) \| \*\*(embedded|rejected|skipped|read again)\*\*.*\|$", re.MULTILINE)
@@ -150,6 +151,7 @@ FOLDER: dict[str, Case] = {
     "an HTML page named like an image": _files("a.jpg", data=b"<html>"),
     "half of a JPEG": _files("a.jpg", data=PHOTO[: len(PHOTO) // 2]),
     "a JPEG that lacks its last bytes": _files("a.jpg", data=PHOTO[:-9]),
+    "a PNG whose data end early": _files("a.png", data=hostile.png(500, 500, rows=1)),
     "a file larger than 128 MiB": _large,
     "a JPEG of over 100 megapixels": _files("a.jpg", data=_photo(size=(1000, 1200))),
     "another image of over 100 megapixels": _files("a.png", data=_photo("PNG", size=(1000, 1200))),
