@@ -18,21 +18,29 @@ list tags with this prefix.
 def tags(run_id: str) -> dict[str, str]:
     """The tag that names this process as the one that executes the run."""
     own = psutil.Process()
-    return {WORKER_TAG: f"{run_id} {_host()} {own.pid} {own.create_time():.2f}"}
+    return {WORKER_TAG: f"{run_id} {_host()} {own.pid} {started(own)}"}
+
+
+def started(process: psutil.Process) -> str:
+    """When the process started, the same for all of its life: setting the clock changes the time
+    of day at which Linux says that it did, and that of the machine's own start with it."""
+    since = psutil.boot_time() if psutil.LINUX else 0.0
+    return f"+{process.create_time() - since:.2f}"
 
 
 def is_gone(run: dg.DagsterRun) -> bool:
     """Whether the run's process has ended; False if it runs on another host or named none."""
     match run.tags.get(WORKER_TAG, "").split(" "):
-        case [run.run_id, host, pid, started] if host == _host():
-            return not _is_alive(int(pid), started)
+        # Without the sign it is of an older version, which noted another time.
+        case [run.run_id, host, pid, start] if host == _host() and start.startswith("+"):
+            return not _is_alive(int(pid), start)
     return False
 
 
-def _is_alive(pid: int, started: str) -> bool:
+def _is_alive(pid: int, start: str) -> bool:
     try:
         found = psutil.Process(pid)
-        same = f"{found.create_time():.2f}" == started  # process ids are used again
+        same = started(found) == start  # process ids are used again
         # A zombie was killed, and its parent has not looked yet.
         return same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

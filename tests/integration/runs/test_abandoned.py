@@ -154,7 +154,7 @@ def _started(
     tags = worker.tags(run.run_id)
     run_id, here, own, started = tags[worker.WORKER_TAG].split(" ")
     if pid is not None:
-        own, started = str(pid), f"{psutil.Process(pid).create_time():.2f}"
+        own, started = str(pid), worker.started(psutil.Process(pid))
     named = " ".join([run_id, host or here, own, started]) if tag is None else tag
     instance.add_run_tags(run.run_id, {worker.WORKER_TAG: named})
     instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, "embeddings")
