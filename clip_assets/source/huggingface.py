@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import local
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from clip_assets.source.card import Declared, declared
 from clip_assets.source.config import NOTHING, HuggingFaceConfig, Knowledge
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.kinds import of_name
-from clip_assets.source.reading import path_below
+from clip_assets.source.ordered import in_order
+from clip_assets.source.reading import late, path_below
 from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, leaf, stored
 from clip_assets.source.saved import ArrowFile
 from clip_assets.store.objects import Entry, local_path
@@ -74,12 +76,17 @@ class HuggingFace:
         return self._files.fetch(path)[0].read_bytes()
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        current = _Current(self._files, self._config.image_column)
-        try:
-            for ref in refs:
-                yield current.read(ref)
-        finally:
-            current.close()
+        readers = local()
+
+        def one(ref: ImageRef) -> bytes | OSError:
+            if not hasattr(readers, "current"):  # a reader that hangs keeps its file
+                readers.current = _Current(self._files, self._config.image_column)
+            current: _Current = readers.current
+            return current.read(ref)
+
+        # A file of the hub is downloaded whole, with a deadline of its own.
+        patience = late if isinstance(self._files, LocalFiles) else None
+        return in_order(one, refs, threads=1, late=patience)
 
 
 class UnusableError(Exception):

@@ -1,5 +1,6 @@
 """What a folder's own files say of its images, as imagefolder and img2dataset have it."""
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class Metadata:
         for table in self._by_folder.values():
             table.require(wanted)
         self._beside = {
-            entry.path: entry
+            unicodedata.normalize("NFC", entry.path): entry
             for entry in listed
             if entry.path.endswith(".json") and not entry.fault
         }
@@ -48,6 +49,7 @@ class Metadata:
         return self._sidecar(path)
 
     def _sidecar(self, path: str) -> Mapping[str, Any] | None:
+        path = unicodedata.normalize("NFC", path)  # the two files may come from two systems
         for name in (f"{path.rpartition('.')[0]}.json", f"{path}.json"):
             if name in self._beside:
                 try:

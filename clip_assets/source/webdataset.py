@@ -2,6 +2,7 @@
 
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,6 +106,7 @@ class _Sample:
     def add(self, extension: str, member: Member, wanted: Collection[str]) -> str:
         """Returns the kind of a member that is neither image nor caption, in words."""
         if _kind(extension) in _TEXTS:
+            extension = _composed(extension)
             if member.data is not None and _kind(extension) == "txt":
                 self.captions[extension] = caption.from_text(member.data)
             elif member.data is not None:
@@ -118,8 +120,9 @@ class _Sample:
             return ""
         return "other files" if kind == "unknown" else kind
 
-    def named(self, key: str) -> Iterator[tuple[str, Member]]:
+    def named(self) -> Iterator[tuple[str, Member]]:
         for extension, member in self.images:
+            key, _ = _split(member.name)
             named = f"{key}.{extension}" if len(self.images) > 1 and extension else key
             yield named, member
 
@@ -169,7 +172,7 @@ def _found(objects: Tree, tar: Entry, files: Iterable[Member], wanted: Collectio
             skipped[HIDDEN] += 1
         else:
             key, extension = _split(member.name)
-            kind = samples.setdefault(key, _Sample()).add(extension, member, wanted)
+            kind = samples.setdefault(_composed(key), _Sample()).add(extension, member, wanted)
             skipped.update([kind] if kind else [])
     prefix = without_suffix(tar.path)
     images = [
@@ -183,8 +186,8 @@ def _found(objects: Tree, tar: Entry, files: Iterable[Member], wanted: Collectio
             fault=member.fault,
             fields=sample.fields_of(member.name),
         )
-        for key, sample in samples.items()
-        for name, member in sample.named(key)
+        for sample in samples.values()
+        for name, member in sample.named()
     ]
     return images + rest, skipped
 
@@ -197,8 +200,13 @@ def _split(name: str) -> tuple[str, str]:
 
 def _beside(name: str, kind: str) -> list[str]:
     """The extensions of the file of this kind that is about the image."""
-    inner = _split(name)[1].rpartition(".")[0]
+    inner = _composed(_split(name)[1].rpartition(".")[0])
     return [f"{inner}.{kind}", kind] if inner else [kind]
+
+
+def _composed(text: str) -> str:
+    """In one form of Unicode: an image and its caption may come from two systems."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _first(found: Mapping[str, Value | None], names: Iterable[str]) -> Value | None:

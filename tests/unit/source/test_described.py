@@ -202,12 +202,15 @@ def test_columns_of_a_hub_dataset(tmp_path: Path) -> None:
 
 
 def test_names_in_either_form_of_unicode_meet(tmp_path: Path) -> None:
-    """A Mac writes é as two characters, a table as one."""
+    """A Mac writes é as two characters, a table or the tool that made a .json as one."""
     (tmp_path / unicodedata.normalize("NFD", "café.jpg")).write_bytes(b"x")
-    table = unicodedata.normalize("NFC", "file_name,label\ncafé.jpg,dog\n")
-    (tmp_path / "metadata.csv").write_text(table)
+    beside = tmp_path / unicodedata.normalize("NFC", "café.json")
+    beside.write_text('{"label": "cat"}')
     declared = {"label": KNOWN["label"]}
     source = open_source(FolderConfig(uri=str(tmp_path)), known(columns=declared))
+    assert [*columns(source).values()] == [{"label": "cat"}]
+    table = unicodedata.normalize("NFC", "file_name,label\ncafé.jpg,dog\n")
+    (tmp_path / "metadata.csv").write_text(table)
     assert [*columns(source).values()] == [{"label": "dog"}]
 
 

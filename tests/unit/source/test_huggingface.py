@@ -1,7 +1,9 @@
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
@@ -9,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from clip_assets.errors import SourceError
-from clip_assets.source import Source
+from clip_assets.source import Source, ordered
 from clip_assets.source.config import HuggingFaceConfig, Knowledge
 from clip_assets.source.open import open_source
+from clip_assets.source.rows import ImageColumn
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -104,6 +107,38 @@ def test_a_damaged_row_group_rejects_only_its_own_rows(tmp_path: Path) -> None:
     assert [isinstance(item, OSError) for item in read] == [False, False, True, True, False, False]
     assert str(read[2]) == str(read[3]) == "damaged row group 1 of the parquet file"
     assert read[5] == bytes([5]) * 1000
+
+
+def test_a_read_that_hangs_costs_its_own_row(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a mount that stalls; the rows after it are read, by another thread."""
+    left = property(lambda task: 0.0 if task.item.row == 1 else 600.0)
+    monkeypatch.setattr(ordered._Task, "left", left)
+    image, never = ImageColumn.image, Event()
+
+    def stalled(self: ImageColumn, row: int, place: int | None = None) -> bytes | None:
+        if row == 1:
+            never.wait(600)
+        return image(self, row, place)
+
+    monkeypatch.setattr(ImageColumn, "image", stalled)
+    source = _source(dataset, id_column="key")
+    refs = [*source.list()][:4]
+    first, late, *others = source.read(refs)
+    never.set()
+    assert (first, others) == (_image(0), [_image(2), _image(3)])
+    assert isinstance(late, TimeoutError)
+
+
+def test_a_pipe_is_not_waited_for(dataset: Path) -> None:
+    """A named pipe called like a shard is one row of rejects; the other shards are listed."""
+    shard = dataset / "data/train-00000-of-00002.parquet"
+    shard.unlink()
+    os.mkfifo(shard)
+    refs = list(_source(dataset).list())
+    assert [ref.fault for ref in refs if ref.fault] == ["it is not a regular file"]
+    assert len(refs) == 201
 
 
 def test_a_missing_file_rejects_its_rows(dataset: Path) -> None:

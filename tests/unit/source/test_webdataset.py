@@ -3,6 +3,7 @@ import io
 import json
 import os
 import tarfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def test_images_are_named_by_tar_and_key(tmp_path: Path, write_tar: WriteTar) ->
     assert [ref.image_id for ref in refs] == ["b/0002", "b/0001", "sub/a/x/0"]
     assert [ref.caption for ref in refs] == [None, "one", None]
     assert refs[2].uri == str(tmp_path.resolve() / "sub/a.tar")
+
+
+def test_a_caption_in_the_other_form_of_unicode_is_found(
+    tmp_path: Path, write_tar: WriteTar
+) -> None:
+    """macOS writes é as two characters, other systems as one; the image keeps its own name."""
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    for tar, (image, text) in {"a": names, "b": names[::-1]}.items():
+        write_tar(tmp_path / f"{tar}.tar", {f"{image}.jpg": b"x", f"{text}.txt": b"coffee"})
+    refs = list(_source(tmp_path).list())
+    assert [ref.caption for ref in refs] == ["coffee", "coffee"]
+    assert [ref.image_id for ref in refs] == [f"a/{names[0]}", f"b/{names[1]}"]
 
 
 def test_a_caption_comes_from_txt_or_else_json(tmp_path: Path, write_tar: WriteTar) -> None:
