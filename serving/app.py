@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from clip_assets.keys import KeyFile
 
-from . import errors
+from . import errors, tracing
 from .erasing import Erasing
 from .live import Live
 from .metrics import Metrics
@@ -32,6 +32,7 @@ from .rates import SharedStorage
 from .routes import embed, erasures, health, images, judgements, page, releases, search, session
 from .schema import Problem
 from .settings import ServingSettings
+from .tracing import Traced
 from .watcher import Load, Watcher, load_model
 from .writing import Writing
 
@@ -85,7 +86,10 @@ class Service(FastAPI):
         )
         count = self.state.metrics.observe
         logged = AccessLog(Head(smaller), count)
-        return Prefix(Admission(logged, settings, count), settings.path_prefix)
+        admitted: ASGIApp = Admission(logged, settings, count)
+        if self.state.spans:
+            admitted = Traced(admitted, self.state.spans)
+        return Prefix(admitted, settings.path_prefix)
 
 
 def create_app(
@@ -115,6 +119,7 @@ def create_app(
     app.state.metrics = Metrics(app.state.live, folder)
     app.state.rates = SharedStorage(folder / "rates") if folder else MemoryStorage()
     app.state.patience = patience
+    app.state.spans = tracing.provider()
     app.state.load = load
     app.state.keys = KeyFile(settings.keys) if settings.auth else None
     app.state.originals = Originals(settings)
@@ -154,3 +159,5 @@ async def _watched(app: FastAPI) -> AsyncIterator[None]:
         watcher.close()
         app.state.originals.close()
         app.state.writing.close()
+        if app.state.spans:
+            app.state.spans.shutdown()

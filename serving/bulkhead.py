@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from .errors import Busy, ClientGone, DeadlineExceeded
+from .tracing import stage
 
 T = TypeVar("T")
 
@@ -63,11 +64,13 @@ class Bulkhead:
         Raises Busy, DeadlineExceeded or ClientGone. Work that outlives the deadline keeps running
         and keeps its slot until it ends.
         """
-        await self._enter(deadline)
+        with stage(f"{self._name} wait"):
+            await self._enter(deadline)
         started = time.perf_counter()
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        future.add_done_callback(self._leave)
-        done, _ = await asyncio.wait({future}, timeout=deadline.left)
+        with stage(self._name):
+            future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+            future.add_done_callback(self._leave)
+            done, _ = await asyncio.wait({future}, timeout=deadline.left)
         deadline.notes[f"{self._name}_ms"] = _ms_since(started)
         if not done:
             raise DeadlineExceeded(f"The {self._name} did not finish in time. Try again shortly.")

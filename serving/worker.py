@@ -60,8 +60,8 @@ class Link:
 def work(
     settings: ServingSettings, listening: socket.socket, link: Link, folder: Path, alive: int
 ) -> None:
-    """Serve until a signal says to end, or until the supervisor has ended: then nothing is left to
-    read from the pipe `alive`."""
+    """Serve until a signal says to end, or until the supervisor has ended, which closes the pipe
+    `alive`."""
     os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda ended, _: sys.exit(128 + ended))
@@ -89,4 +89,4 @@ def work(
 
 def _ended(loop: asyncio.AbstractEventLoop, alive: int, server: DrainingServer) -> None:
     loop.remove_reader(alive)
-    server.handle_exit(signal.SIGTERM, None)
+    server.retire()
