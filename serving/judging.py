@@ -14,8 +14,7 @@ from pydantic import (
 )
 
 from clip_assets.judgements.judgements import HumanJudgement, now
-from clip_assets.judgements.query import TERMS, Query
-from clip_assets.judgements.query import Term as JudgedTerm
+from clip_assets.judgements.query import TERMS, JudgedTerm, Query
 
 from .query import MAX_TERMS, ImageId, InCollection, Term, Text
 

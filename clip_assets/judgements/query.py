@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
 
 
-class Term(BaseModel):
+class JudgedTerm(BaseModel):
     """A text or the id of a stored image, with its weight; a negative one is away from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +30,7 @@ class Term(BaseModel):
         return self
 
 
-TERMS = TypeAdapter(Annotated[tuple[Term, ...], Field(min_length=1)])
+TERMS = TypeAdapter(Annotated[tuple[JudgedTerm, ...], Field(min_length=1)])
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Query:
     """Terms that are searched for together, in an order of their own: queries of the same terms are
     equal."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[JudgedTerm, ...]
 
     def __post_init__(self) -> None:
         ordered = sorted(self.terms, key=lambda term: term.model_dump_json())
@@ -49,7 +49,7 @@ class Query:
     @classmethod
     def of(cls, *, text: str = "", image_id: str = "") -> Self:
         """The query for a text, or for images like a stored one."""
-        return cls((Term(text=text or None, image_id=image_id or None),))
+        return cls((JudgedTerm(text=text or None, image_id=image_id or None),))
 
     @property
     def text(self) -> str:
@@ -62,7 +62,7 @@ class Query:
         return (self._only and self._only.image_id) or ""
 
     @property
-    def several(self) -> tuple[Term, ...]:
+    def several(self) -> tuple[JudgedTerm, ...]:
         """The terms, if the query is neither one text nor one image; otherwise none."""
         return () if self._only else self.terms
 
@@ -75,6 +75,6 @@ class Query:
         return tuple(term.image_id for term in self.terms if term.image_id is not None)
 
     @property
-    def _only(self) -> Term | None:
+    def _only(self) -> JudgedTerm | None:
         first, *others = self.terms
         return first if not others and first.weight == 1 else None

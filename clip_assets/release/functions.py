@@ -1,9 +1,12 @@
-"""The SQL function `search`, with and without conditions on the declared columns.
+"""The SQL functions that search: `search`, with and without conditions on the declared columns, and
+`search_where`, which takes a whole filter.
 
-They are two functions of one name, because an argument cannot be added to a function that users'
-own views may depend on.
+The first two are two functions of one name, because an argument cannot be added to a function that
+users' own views may depend on. The third has a name of its own, because calls that leave the types
+of their arguments to Postgres would be ambiguous.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import LiteralString
 
@@ -12,61 +15,143 @@ from psycopg import sql
 from clip_assets.column import Columns, ColumnType
 from clip_assets.index.columns import SQL_TYPES
 from clip_assets.postgres.statements import statements
-from clip_assets.search.conditions import BUILT_IN, PARTS, column_condition, condition
+from clip_assets.search.conditions import BUILT_IN, PARTS, Named, column_condition, condition
+from clip_assets.search.filters import Filter
 
-_statement = statements("clip_assets.release", "columns.sql")
+_statement = statements("clip_assets.release", "arguments.sql", "queries.sql")
 
+Names = dict[str, sql.Composable]
 
 _GIVEN: dict[ColumnType, LiteralString] = {ColumnType.TIMESTAMP: "timestamptz"}
 """The types as which texts are read, where they differ from the column's."""
 
+_FIELDS = [field.alias or name for name, field in Filter.model_fields.items()]
 
-def search(names: dict[str, sql.Composable]) -> sql.Composed:
+
+def search(names: Names) -> sql.Composed:
     """`search(query, k, …)`, which knows no declared columns."""
-    return _function(
+    return _search(
         names,
         declared=sql.SQL(""),
         filters=_arguments(BUILT_IN),
         variables=sql.SQL(""),
         required=sql.SQL(""),
-        filter=sql.SQL(condition(sql.Identifier)),
+        matching=sql.SQL(condition(sql.Identifier)),
     )
 
 
-def search_columns(names: dict[str, sql.Composable], columns: Columns) -> sql.Composed:
+def search_columns(names: Names, columns: Columns) -> sql.Composed:
     """`search(query, columns, k, …)`, where `columns` is an object as in the HTTP API."""
-    variables = [
-        _statement(
-            "variables",
-            column=sql.Literal(name),
-            type=sql.SQL(SQL_TYPES[kind]),
-            given=sql.SQL(_GIVEN.get(kind, SQL_TYPES[kind])),
-            **{part: sql.Identifier(f"{name}.{part}") for part in PARTS},
-        )
-        for name, kind in columns.items()
-    ]
     conditions = [
         condition(sql.Identifier),
         *(column_condition(*column, sql.Identifier) for column in columns.items()),
     ]
-    return _function(
+    return _search(
         names,
         declared=sql.SQL("columns jsonb, "),
         filters=_arguments((*BUILT_IN, "columns")),
-        variables=sql.SQL("\n").join(variables),
-        required=_statement(
-            "required",
-            names=sql.Literal([*columns]),
-            declared=sql.Literal(", ".join(columns) or "none"),
-        ),
-        filter=sql.SQL("\nAND ").join(map(sql.SQL, conditions)),
+        variables=_variables(columns),
+        required=_required(columns),
+        matching=sql.SQL("\nAND ").join(map(sql.SQL, conditions)),
     )
 
 
-def _function(names: dict[str, sql.Composable], **parts: sql.Composable) -> sql.Composed:
-    text = files("clip_assets.release").joinpath("search.sql").read_text()
+def search_where(names: Names, columns: Columns) -> sql.Composed:
+    """`search_where(query, filter, k)`, where `filter` is an object as in the HTTP API, and
+    `condition(filter)`, which it is built on."""
+    queries = {
+        "filter": sql.SQL("%s"),  # of format()
+        "query": sql.SQL("$1"),
+        "k": sql.SQL("$2"),
+        "fetch": sql.SQL("$2 * {overfetch}").format(**names),
+    }
+    few = sql.SQL("SELECT {}").format(_statement("few_match", **names, **queries))
+    return _function(
+        "where.sql",
+        names,
+        fields=sql.Literal(_FIELDS),
+        variables=_variables(columns),
+        required=_required(columns),
+        sound=_statement("sound"),
+        built_in=sql.Literal(condition(_numbered(BUILT_IN))),
+        built_in_values=sql.SQL(", ").join(map(_value, BUILT_IN)),
+        column_conditions=sql.SQL("\n").join(
+            _statement(
+                "condition",
+                column=sql.Literal(name),
+                condition=sql.Literal(
+                    column_condition(name, kind, _numbered([f"{name}.{part}" for part in PARTS]))
+                ),
+                **_parts(name),
+            )
+            for name, kind in columns.items()
+        ),
+        few_match=sql.Literal(few.as_string()),
+        exact=sql.Literal(_statement("exact", **names, **queries).as_string()),
+        hnsw=sql.Literal(_statement("hnsw", **names, **queries).as_string()),
+    )
+
+
+def _search(names: Names, *, matching: sql.Composable, **parts: sql.Composable) -> sql.Composed:
+    fetch = "CASE WHEN filtered THEN k * {overfetch} ELSE k + {spare} END"
+    queries = {
+        "filter": matching,
+        "query": sql.SQL("query"),
+        "k": sql.SQL("k"),
+        "fetch": sql.SQL(fetch).format(**names),
+    }
+    return _function(
+        "search.sql",
+        names,
+        **parts,
+        sound=_statement("sound"),
+        **{way: _statement(way, **names, **queries) for way in ("few_match", "exact", "hnsw")},
+    )
+
+
+def _function(file: str, names: Names, **parts: sql.Composable) -> sql.Composed:
+    text = files("clip_assets.release").joinpath(file).read_text()
     return sql.SQL(text).format(**names, **parts)
 
 
 def _arguments(names: tuple[str, ...]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def _variables(columns: Columns) -> sql.Composed:
+    """Declarations of what the object `columns` says of each column."""
+    declared = (
+        _statement(
+            "variables",
+            column=sql.Literal(name),
+            type=sql.SQL(SQL_TYPES[kind]),
+            given=sql.SQL(_GIVEN.get(kind, SQL_TYPES[kind])),
+            **_parts(name),
+        )
+        for name, kind in columns.items()
+    )
+    return sql.SQL("\n").join(declared)
+
+
+def _required(columns: Columns) -> sql.Composed:
+    """Refuses an object `columns` with what is not declared."""
+    told = sql.Literal(", ".join(columns) or "none")
+    return _statement("required", names=sql.Literal([*columns]), declared=told)
+
+
+def _parts(column: str) -> dict[str, sql.Composable]:
+    """The variables about a column."""
+    return {part: sql.Identifier(f"{column}.{part}") for part in PARTS}
+
+
+def _value(field: str) -> sql.Composable:
+    """The value of a field of the object `filter`."""
+    if field == "shards":  # a variable: an array of Postgres
+        return sql.SQL("shards")
+    return sql.SQL("filter->>{}").format(sql.Literal(field))
+
+
+def _numbered(fields: Sequence[str]) -> Named:
+    """Names each field by its place among the arguments of format(), which quotes its value."""
+    places = {field: sql.SQL(f"%{place}$L") for place, field in enumerate(fields, 1)}
+    return places.__getitem__

@@ -38,6 +38,8 @@ DROP FUNCTION IF EXISTS {collection}.search({halfvec}, int);
 
 {search_columns}
 
+{search_where}
+
 -- Reads the table directly instead of calling `search`, which a release of another model may replace
 -- while the statement runs.
 CREATE OR REPLACE FUNCTION {collection}.similar(to_image text, k int DEFAULT 10)

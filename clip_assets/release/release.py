@@ -26,7 +26,7 @@ from clip_assets.search.search import Release
 PATIENCE_SECONDS = 60.0
 
 VIEWS = ("images", "embeddings", "shards", "releases")
-FUNCTIONS = ("search", "similar")
+FUNCTIONS = ("search", "condition", "search_where", "similar")
 """What `publish.sql` creates in the collection's schema."""
 
 
@@ -235,6 +235,7 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
             columns=as_object(live.columns),
             search=functions.search(names),
             search_columns=functions.search_columns(names, live.columns),
+            search_where=functions.search_where(names, live.columns),
         )
     )
     roles.grant_collection(connection, collection)

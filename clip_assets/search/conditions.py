@@ -179,17 +179,17 @@ def _value(name: str, kind: ColumnType, value: object) -> Value:
 PARTS = ("any", "min", "max", "unknown")
 """What is bound of a condition on a declared column."""
 
-_Named = Callable[[str], sql.Composable]
+Named = Callable[[str], sql.Composable]
 """How a statement names a value: as a parameter, or as a variable of an SQL function."""
 
 
-def condition(named: _Named) -> LiteralString:
+def condition(named: Named) -> LiteralString:
     """The condition on what every image has: over bound values, or over the arguments of an SQL
     function."""
     return statement("filter", **{field: named(field) for field in BUILT_IN}).as_string()
 
 
-def column_condition(column: str, kind: ColumnType, named: _Named) -> LiteralString:
+def column_condition(column: str, kind: ColumnType, named: Named) -> LiteralString:
     """The condition on one declared column, over values or variables named `column.part`."""
     parts = {part: named(f"{column}.{part}") for part in PARTS}
     in_table = sql.Identifier(table_column(column, kind))

@@ -3,11 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser, Page
 from typer.testing import CliRunner
 
 from clip_assets import catalog
@@ -22,9 +26,12 @@ from clip_assets.release import release
 from clip_assets.source.config import Knowledge
 from clip_assets.store.objects import Objects
 from tests import web
+from tests.browser.conftest import browser
 from tests.integration.pictures import embed_pictures
 from tests.integration.serving.support import running, settings, wait_until_ready
 from tests.integration.support import COLLECTION
+
+__all__ = ["browser"]
 
 COUNT = 24
 KNOWN = Knowledge.model_validate(
@@ -106,7 +113,7 @@ def coco(
 
 WANTED = ["00015.png", "00018.png", "00021.png"]
 """Dogs from 6 to 10.5 dollars, but for number 12, which was taken on the 13th of November."""
-FILTER = {
+FILTER: dict[str, Any] = {
     "category": "dog",
     "price": {"min": 6, "max": 10.5},
     "taken_at": {"min": "2013-11-14", "max": "2013-11-22T17:02:52"},
@@ -127,11 +134,30 @@ def _by_command(coco: Coco, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [hit["image_id"] for hit in json.loads(done.stdout)["hits"]]
 
 
-def test_every_door_searches_by_what_is_known(coco: Coco, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line, HTTP, Postgres and DuckDB give the same images for the same conditions on
-    a category, a price and a time."""
+def _by_page(page: Page, url: str) -> list[str]:
+    page.goto(url)
+    page.locator("#filter summary").click()
+    page.get_by_label("category").select_option("dog")
+    for end, known in {"from": "min", "to": "max"}.items():
+        page.get_by_label(f"price {end}").fill(str(FILTER["price"][known]))
+    page.get_by_label("taken_at from").fill("2013-11-14T00:00")
+    page.get_by_label("taken_at to").fill(FILTER["taken_at"]["max"])
+    page.get_by_label("Describe a picture").fill("a dog")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.wait_for_selector("#status:has-text('most similar first')")
+    links = page.locator("#grid > li > a").evaluate_all("links => links.map(({ href }) => href)")
+    return [parse_qs(urlsplit(link).query)["show"][0] for link in links]
+
+
+def test_every_door_searches_by_what_is_known(
+    coco: Coco, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line, HTTP, the page, Postgres and DuckDB give the same images for the same
+    conditions on a category, a price and a time."""
     with running(settings(coco.dsn)) as url:
         wait_until_ready(url)
+        with closing(browser.new_page()) as page:
+            assert sorted(_by_page(page, url)) == WANTED
         asked = {"text": "a dog", "k": 10, "filter": {"columns": FILTER}}
         answer = web.post(f"{url}/v1/search", json=asked).json()
         by_category = web.post(

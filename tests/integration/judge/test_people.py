@@ -14,7 +14,7 @@ from clip_assets.judge.comparison import Comparison
 from clip_assets.judge.judgement import Judgement, Wanted
 from clip_assets.judgements import judgements
 from clip_assets.judgements.judgements import HumanJudgement
-from clip_assets.judgements.query import Query, Term
+from clip_assets.judgements.query import JudgedTerm, Query
 from clip_assets.node import encoder
 from clip_assets.release import release
 from clip_assets.search import search
@@ -63,7 +63,7 @@ def test_judged_queries_are_measured(connection: psycopg.Connection, photos: Pho
     judgements.record(
         connection,
         [
-            said(Query((Term(image_id="00001.png", weight=-0.5), *ABOUT.terms)), best, True),
+            said(Query((JudgedTerm(image_id="00001.png", weight=-0.5), *ABOUT.terms)), best, True),
             said(ABOUT, by_text[0], True),
             said(ABOUT, by_text[1], False),
             said(LIKE, like[-1], True),  # far beyond the tenth

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from clip_assets.cli.app import app
 from clip_assets.judgements import judgements, sheet
-from clip_assets.judgements.query import Query, Term
+from clip_assets.judgements.query import JudgedTerm, Query
 from clip_assets.postgres.migrate import migrate
 from tests.integration.support import COLLECTION
 
@@ -42,7 +42,7 @@ def test_what_is_exported_is_imported_again(
                          "b.jpg", "right", ""]])  # fmt: skip
     done = run.invoke(app, ["judgements", "import", COLLECTION, str(file), "--by", "the test set"])
     assert done.exit_code == 0, done.output
-    several = Query((Term(image_id="a.jpg", weight=-0.5), Term(text="x, y")))
+    several = Query((JudgedTerm(image_id="a.jpg", weight=-0.5), JudgedTerm(text="x, y")))
     expected = [
         (Query.of(text='a "cloud",\nhigh'), "b.jpg", True, "ann"),
         (Query.of(image_id="a.jpg"), "b.jpg", False, "the test set"),

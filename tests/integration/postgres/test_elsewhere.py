@@ -166,7 +166,7 @@ def test_a_restored_dump_answers_as_before(
         elsewhere.run("pg_restore", "--no-owner", "--no-acl", f"--dbname={restored}", str(dump))
     settings = use(restored)
     with connect_owner(settings) as owner:
-        assert release.missing_relations(owner, "photos") == ["search", "similar"]
+        assert release.missing_relations(owner, "photos") == ["search", "search_where", "similar"]
         publish(owner, made)
         assert release.missing_relations(owner, "photos") == []
     with connect_reader(settings) as reader:

@@ -131,6 +131,7 @@ def test_filters(
         [str(QUERY.tolist()), json.dumps(columns)],
     ).fetchall()
     assert [name for (name,) in found] == right
+    assert _found_by_sql(many, {"columns": columns}) == right
     for hit in search.search(connection, live, QUERY, 10, only).hits:
         row = of[hit.image_id]
         expected = {name: row[name] for name in TYPES}
@@ -162,8 +163,8 @@ TREES: list[tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = [
 def test_filters_are_joined(
     many: Many, tree: dict[str, Any], passes: Callable[[dict[str, Any]], bool]
 ) -> None:
-    """`all`, `any` and `not` return by both plans only matching images, and k of them if k match;
-    `not` is the rest of all images, also of those without a value."""
+    """`all`, `any` and `not` return by both plans, and in SQL, only matching images, and k of them
+    if k match; `not` is the rest of all images, also of those without a value."""
     keep = [bool(passes(row)) for row in many.rows]
     matching = many.made.rows().filter(keep)
     right = exact(matching, QUERY, 10) if any(keep) else []
@@ -177,6 +178,15 @@ def test_filters_are_joined(
         assert set(names) <= set(matching.column("image_id").to_pylist())
         if budget.exact_factor:
             assert names == right
+    assert _found_by_sql(many, tree) == right
+
+
+def _found_by_sql(many: Many, tree: dict[str, Any]) -> list[str]:
+    found = many.connection.execute(
+        "SELECT image_id FROM photos.search_where(%s::halfvec, %s::jsonb)",
+        [str(QUERY.tolist()), json.dumps(tree)],
+    ).fetchall()
+    return [name for (name,) in found]
 
 
 def test_the_plan_of_joined_filters_depends_on_what_they_let_through(many: Many) -> None:
@@ -265,6 +275,8 @@ def test_a_filter_that_cannot_be_says_why(many: Many, columns: dict[str, Any], s
 )
 def test_sql_says_what_is_wrong(many: Many, columns: str, error: type[psycopg.Error]) -> None:
     """A misspelt column or range is an error, not a filter that does nothing."""
+    with pytest.raises(error):
+        _found_by_sql(many, {"not": {"any": [{"columns": json.loads(columns)}]}})
     with pytest.raises(error):
         many.connection.execute(
             "SELECT * FROM photos.search(%s::halfvec, columns => %s::jsonb)",

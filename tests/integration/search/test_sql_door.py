@@ -71,11 +71,14 @@ def test_search(as_reader: Connect, released: Made) -> None:
     )
 
 
+FIRST = "(SELECT embedding FROM photos.images LIMIT 1)"
 MISTAKEN = [
     ("search((SELECT embedding FROM photos.images WHERE image_id = 'typo.jpg'), 3)", '"query"'),
     ("search(NULL)", '"query"'),
     ("search((SELECT embedding FROM photos.images LIMIT 1), NULL::int)", '"k"'),
     ("search((SELECT embedding FROM photos.images LIMIT 1), 0)", '"k"'),
+    ("search_where(NULL, '{}')", '"query"'),
+    (f"search_where({FIRST}, '{{}}', 0)", '"k"'),
     ("similar(NULL)", '"to_image"'),
     ("similar('00001-0007.jpg', NULL)", '"k"'),
     ("similar('00001-0007.jpg', -1)", '"k"'),
@@ -89,6 +92,27 @@ def test_a_mistaken_argument_is_named(
     """A mistyped id makes the vector NULL: that is an error, not ten arbitrary images."""
     with pytest.raises(psycopg.DataError, match=f"the argument {argument}"):
         as_reader().execute(f"SELECT * FROM photos.{call}")  # type: ignore[arg-type]
+
+
+UNKNOWN = [
+    ("[]", "must be a JSON object"),
+    ('{"min_with": 5}', "a part that is not known"),
+    ('{"any": [{"not": {"min_with": 5}}]}', "a part that is not known"),
+    ('{"columns": {"colour": "red"}}', "a column that is not declared"),
+    ('{"min_width": "wide"}', "invalid input syntax"),
+]
+
+
+@pytest.mark.parametrize(("only", "said"), UNKNOWN)
+def test_a_filter_that_means_nothing_is_refused(
+    as_reader: Connect, released: Made, only: str, said: str
+) -> None:
+    """At any depth of it; nothing is ignored."""
+    with pytest.raises(psycopg.Error, match=said):
+        as_reader().execute(
+            f"SELECT * FROM photos.search_where({FIRST}, %s::jsonb)",  # type: ignore[arg-type]
+            [only],
+        )
 
 
 FILTERS = [
@@ -130,14 +154,16 @@ def test_a_wide_filter_walks_until_k_are_found(
     made.add("00000", 3_000)
     publish(connection, made)
     reader = as_reader()
-    found = reader.execute(
-        "SELECT count(*), min(width) FROM photos.search("
-        "(SELECT embedding FROM photos.images LIMIT 1), 100, min_width => 1540) "
-        "JOIN photos.images USING (image_id)"
-    ).fetchone()
-    assert found is not None
-    assert found[0] == 100
-    assert found[1] >= 1540
+    for call in (
+        f"search({FIRST}, 100, min_width => 1540)",
+        f"""search_where({FIRST}, '{{"not": {{"max_width": 1539}}}}', 100)""",
+    ):
+        found = reader.execute(
+            f"SELECT count(*), min(width) FROM photos.{call} JOIN photos.images USING (image_id)"  # type: ignore[arg-type]
+        ).fetchone()
+        assert found is not None
+        assert found[0] == 100
+        assert found[1] >= 1540
     for name, value in (("enable_sort", "on"), ("hnsw.iterative_scan", "off")):
         assert reader.execute(f"SHOW {name}").fetchone() == (value,)  # type: ignore[arg-type]
 

@@ -1,6 +1,9 @@
 """The typed client, and the OpenAPI document that other clients are generated from."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import schemathesis
@@ -24,6 +27,14 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+
+
+GENERATOR = """
+post_hooks: []  # they format the client, and check its style
+content_type_overrides:
+  image/jpeg: application/octet-stream
+  image/webp: application/octet-stream
+"""
 
 
 def test_a_client_gets_typed_answers(searchable: Searchable) -> None:
@@ -60,6 +71,33 @@ def test_the_asynchronous_client_is_the_same(searchable: Searchable) -> None:
     assert asyncio.run(asked()) == same
     calls = {name for name in vars(Client) if not name.startswith("_")}
     assert calls == {name for name in vars(AsyncClient) if not name.startswith("_")}
+
+
+def test_a_generated_client_searches(
+    searchable: Searchable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """openapi-python-client understands the whole document, and what it writes is typed as ours."""
+    config = tmp_path / "config.yaml"
+    config.write_text(GENERATOR)
+    address = f"{searchable.url}/openapi.json"
+    options = ["--meta=none", f"--config={config}", f"--output-path={tmp_path / 'generated'}"]
+    subprocess.run(
+        [Path(sys.executable).with_name("openapi-python-client"), "generate", f"--url={address}",
+         "--fail-on-warning", *options],
+        check=True,
+    )  # fmt: skip
+    monkeypatch.syspath_prepend(tmp_path)
+    import generated  # type: ignore[import-not-found]
+    from generated.api.search import search_v1_search_post  # type: ignore[import-not-found]
+    from generated.models import SearchRequest as Asked  # type: ignore[import-not-found]
+
+    with generated.Client(searchable.url, timeout=120) as client:
+        answer = search_v1_search_post.sync(client=client, body=Asked(text="gold", k=3))
+    with Client(searchable.url, timeout=120) as ours:
+        same = ours.search(SearchRequest(text="gold", k=3))
+    assert [(hit.image_id, hit.score) for hit in answer.hits] == [
+        (hit.image_id, hit.score) for hit in same.hits
+    ]
 
 
 def test_the_service_does_what_its_document_says(searchable: Searchable) -> None:

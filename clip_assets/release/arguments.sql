@@ -1,4 +1,4 @@
--- What the SQL function `search` needs for the declared columns. {names} are identifiers and literals.
+-- How the SQL functions read their arguments. {names} are identifiers and literals.
 
 -- name: variables
 -- The parts of the argument `columns` that are about one column. A time that is given with its zone is
@@ -26,4 +26,17 @@ ELSIF EXISTS (
 ) THEN
     RAISE invalid_parameter_value USING
         MESSAGE = 'search: a range of "columns" has "min", "max" or both, and nothing else';
+END IF;
+
+-- name: condition
+IF columns ? {column} THEN
+    found := found || format({condition}, {any}, {min}, {max}, {unknown});
+END IF;
+
+-- name: sound
+IF query IS NULL THEN
+    RAISE null_value_not_allowed USING MESSAGE = 'search: the argument "query" is NULL',
+        HINT = 'If a subquery gives the vector: no image has the id that it asks for.';
+ELSIF k IS NULL OR k < 1 THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'search: the argument "k" must be at least 1';
 END IF;
