@@ -16,6 +16,8 @@ from .tracing import stage
 
 T = TypeVar("T")
 
+_OF_THE_LATEST = 0.1  # the weight of one call in how long calls usually take
+
 
 async def _never() -> bool:
     return False
@@ -55,20 +57,23 @@ class Bulkhead:
         self._name = name
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._slots = asyncio.Semaphore(threads)
+        self._threads = threads
         self._bound = threads + waiting
         self._inside = 0
+        self._usual_seconds = 0.0
 
     async def run(self, work: Callable[[], T], deadline: Deadline) -> T:
         """The result of `work`, run in a thread of this bulkhead.
 
-        Raises Busy, DeadlineExceeded or ClientGone. Work that outlives the deadline keeps running
+        Raises Busy, also if the calls before this one are likely to take until its deadline;
+        DeadlineExceeded or ClientGone. Work that outlives the deadline keeps running
         and keeps its slot until it ends.
         """
         with stage(f"{self._name} wait"):
             await self._enter(deadline)
         started = time.perf_counter()
         with stage(self._name):
-            future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+            future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
             future.add_done_callback(self._leave)
             done, _ = await asyncio.wait({future}, timeout=deadline.left)
         deadline.notes[f"{self._name}_ms"] = _ms_since(started)
@@ -80,7 +85,7 @@ class Bulkhead:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _enter(self, deadline: Deadline) -> None:
-        if self._inside >= self._bound:
+        if self._inside >= self._bound or self._expected_wait > deadline.left:
             raise Busy(f"Too many requests are waiting for the {self._name}. Try again shortly.")
         self._inside += 1
         try:
@@ -88,6 +93,20 @@ class Bulkhead:
         except BaseException:
             self._inside -= 1
             raise
+
+    @property
+    def _expected_wait(self) -> float:
+        """Seconds until a thread is free for the next call, if calls take as long as lately."""
+        ahead = max(0, self._inside - self._threads + 1)
+        return ahead * self._usual_seconds / self._threads
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            took = time.perf_counter() - started
+            self._usual_seconds += (took - self._usual_seconds) * _OF_THE_LATEST
 
     async def _take_slot(self, deadline: Deadline) -> None:
         asked = time.perf_counter()

@@ -60,6 +60,22 @@ def test_a_deadline_ends_the_wait_for_a_thread() -> None:
     asyncio.run(scenario())
 
 
+def test_a_call_that_would_wait_past_its_deadline_is_refused_at_once() -> None:
+    """How long a call waits is known from how long calls took, so that nobody waits for nothing."""
+
+    async def scenario() -> None:
+        bulkhead, release = Bulkhead("encoder", 1, 9), threading.Event()
+        await bulkhead.run(lambda: time.sleep(0.2), Deadline.within(600))
+        held = await _hold(bulkhead, release, 5)  # they will take at least 0.1 s
+        with pytest.raises(Busy):
+            await bulkhead.run(lambda: None, Deadline.within(0.09))
+        held += [asyncio.create_task(bulkhead.run(release.wait, Deadline.within(600)))]
+        release.set()
+        assert await asyncio.gather(*held) == [True] * 6
+
+    asyncio.run(scenario())
+
+
 def test_work_past_its_deadline_keeps_its_thread_but_not_its_caller() -> None:
     """The caller returns at the deadline; the slot stays taken until the work really ends."""
 
