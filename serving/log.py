@@ -9,6 +9,7 @@ import queue
 import select
 import sys
 import threading
+from contextlib import suppress
 from typing import TextIO
 
 LINES = 10_000
@@ -65,9 +66,9 @@ class IfReady(logging.StreamHandler[TextIO]):
     """Drops a record if nothing reads the stream: for a process that may have no threads."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _, ready, _ = select.select([], [self.stream], [], 0)
-        if ready:
-            super().emit(record)
+        with suppress(OSError, ValueError):  # stderr is closed
+            if select.select([], [self.stream], [], 0)[1]:
+                super().emit(record)
 
 
 def to_stderr() -> None:

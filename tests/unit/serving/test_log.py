@@ -9,7 +9,7 @@ from typing import TextIO
 
 import pytest
 
-from serving.log import Unblocked
+from serving.log import IfReady, Unblocked
 
 
 @pytest.fixture
@@ -59,6 +59,18 @@ def test_a_stderr_that_fails_is_not_an_error(tmp_path: Path) -> None:
     """A service without a stderr goes on."""
     gone = (tmp_path / "log").open("w")
     gone.close()
-    handler = Unblocked(gone)
-    handler.emit(_record("lost"))
+    for handler in (Unblocked(gone), IfReady(gone)):
+        handler.emit(_record("lost"))
+        handler.close()
+
+
+def test_without_a_thread_lines_are_dropped_while_nothing_reads(
+    pipe: tuple[TextIO, TextIO],
+) -> None:
+    """More than a pipe holds is logged without a wait."""
+    reader, writer = pipe
+    handler = IfReady(writer)
+    for number in range(5000):
+        handler.emit(_record(f"{number:09d} {'x' * 90}"))
+    assert [int(reader.readline().split()[0]) for _ in range(100)] == [*range(100)]
     handler.close()
