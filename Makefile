@@ -22,10 +22,12 @@ test-sky: $(TEST_READY)
 
 # Kills, full disks, faulty stores and hostile images: up to 20 minutes. As root also small disks.
 test-faults: $(TEST_READY)
+	@./tests/faults/install_libfaketime
 	@FAULTS=1 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 # Runs the tests that show a promise, and writes what they measured to docs/promises.md.
 promises: $(TEST_READY)
+	@./tests/faults/install_libfaketime
 	@FAULTS=1 $(BIN)/python -m pytest -m promise --promises $(ARGS)
 
 lint: $(TEST_READY)

@@ -111,7 +111,7 @@ def prepared(data: Path, shards: int) -> list[str]:
     objects = Objects(str(data))
     keys = committed(objects, "photos", shards, MODEL)
     for path in commits.newest(objects, MODEL.spec.slug).values():
-        commit = commits.read_path(objects, path).model_copy(update=SPENT)
+        commit = commits.seal(commits.read_path(objects, path).model_copy(update=SPENT))
         objects.put(path, commit.model_dump_json().encode())
     (data / HIDDEN).mkdir()
     (data / paths.EMBEDDINGS).rename(data / HIDDEN / paths.EMBEDDINGS)

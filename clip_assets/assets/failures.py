@@ -1,16 +1,19 @@
-"""Errors of ours as Dagster's failures, so that the UI shows their sentence first."""
+"""Errors that a user can mend as Dagster's failures, so that the UI shows their sentence first."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+import psycopg
 
 from clip_assets.errors import ClipAssetsError, HopelessJobError
+from clip_assets.postgres import faults
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Raise each ClipAssetsError as a `dg.Failure` with its sentence as description.
+    """Raise each ClipAssetsError as a `dg.Failure` with its sentence as description, and so what
+    the operating system or Postgres refuses.
 
     Otherwise the UI says "Error occurred while executing op" above a trace.
     """
@@ -19,3 +22,10 @@ def told() -> Iterator[None]:
     except ClipAssetsError as error:
         hopeless = isinstance(error, HopelessJobError)
         raise dg.Failure(str(error), allow_retries=not hopeless) from error
+    except OSError as error:
+        raise dg.Failure(f"The operating system refused: {error}.") from error
+    except psycopg.Error as error:
+        sentence = faults.explained(error)
+        if sentence is None:
+            raise
+        raise dg.Failure(sentence) from error

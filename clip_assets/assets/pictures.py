@@ -25,7 +25,7 @@ def sample(objects: Objects, commit: Commit) -> list[Image.Image]:
     table = commits.read_part(objects, commit.parts[0], ["thumbnail"])
     step = max(1, len(table) // AT_MOST)
     thumbnails = [data for data in table.column("thumbnail").to_pylist() if data][::step][:AT_MOST]
-    return [Image.open(io.BytesIO(data)).convert("RGB") for data in thumbnails]
+    return [picture for data in thumbnails if (picture := _opened(data))]
 
 
 def strip(pictures: Sequence[Image.Image]) -> str:
@@ -65,11 +65,21 @@ def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
     for number, pair in enumerate(pairs):
         row, column = divmod(number, across)
         for place, data in enumerate(pair):
-            picture = Image.open(io.BytesIO(data))
+            picture = _opened(data)
+            if picture is None:
+                continue
             picture.thumbnail((_SIDE - 4, _SIDE - 4))
             left = column * (2 * _SIDE + 12) + place * _SIDE + 2
             ground.paste(picture, (left, row * _SIDE + 2))
     return embedded(ground, "JPEG", "pairs")
+
+
+def _opened(thumbnail: bytes) -> Image.Image | None:
+    """None if it is no picture, which costs the sheet one place and the shard nothing."""
+    try:
+        return Image.open(io.BytesIO(thumbnail)).convert("RGB")
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def embedded(picture: Image.Image, kind: str, name: str, quality: int = 80) -> str:

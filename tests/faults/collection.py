@@ -2,9 +2,11 @@
 
 import io
 import os
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node import embed
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.job import EmbedJob
+from clip_assets.release import sweep as sweeping
 from clip_assets.release import update
 from clip_assets.release.update import ReleaseSpec
 from clip_assets.source.config import FolderConfig
@@ -132,6 +135,12 @@ def erase(tiny: Tiny, _: str) -> None:
         erasing.erase(connection, tiny.objects, names, "asked for", lambda _: None)
 
 
+def sweep(tiny: Tiny, _: str) -> None:
+    """Prints how many versions went that were replaced more than half a day ago."""
+    with psycopg.connect(tiny.dsn, autocommit=True) as connection:
+        print(sweeping.sweep(connection, tiny.objects, NAME, timedelta(hours=12)).versions)
+
+
 Step = Callable[[Tiny, str], None]
 STEPS: tuple[Step, ...] = (list_images, embed_images, publish, erase)
 
@@ -161,3 +170,15 @@ def stored(tiny: Tiny) -> int:
     return sum(
         len(parquet.from_bytes(tiny.objects.get(path), path, ["image_id"])) for path in parts
     )
+
+
+def main(data: str, dsn: str, pictures: str, spec: str, *steps: str) -> None:
+    """Some steps as a program, which may run under another clock."""
+    tiny = Tiny(Path(data), dsn, Path(pictures), ModelSpec.model_validate_json(spec))
+    known = {step.__name__: step for step in (*STEPS, sweep)}
+    for name in steps:
+        known[name](tiny, "program")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,5 +1,6 @@
 """A proxy in front of an S3-compatible server, which does to some requests what networks do."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -8,9 +9,9 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-FAULTS = ("error", "delay", "cut answer", "lost answer", "half upload", "twice")
+FAULTS = ("error", "delay", "cut answer", "lost answer", "half upload", "twice", "late list")
 _DELAY_SECONDS = 0.2
 _HOPS = ("transfer-encoding", "connection", "content-length", "date", "server")
 
@@ -25,6 +26,8 @@ class FaultyStore:
         self._chance = chance
         self._deck: list[str] = []
         self._until_next = 0
+        self._written = b""
+        self._hidden = b""
         self._lock = threading.Lock()
 
     def next_fault(self) -> str | None:
@@ -43,13 +46,31 @@ class FaultyStore:
             self.done[fault] += 1
             return fault
 
+    def wrote(self, path: str) -> None:
+        """Note the key of the newest object; `path` is that of the request, with the bucket."""
+        self._written = unquote(urlsplit(path).path).lstrip("/").partition("/")[2].encode()
+
+    def hide_newest(self) -> None:
+        """The next list will not have it."""
+        self._hidden = self._written
+
+    def shown(self, listed: bytes) -> bytes:
+        """A list as a store gives it that has not noticed its newest object yet."""
+        with self._lock:
+            hidden, self._hidden = self._hidden, b""
+        if not hidden:
+            return listed
+        entry = rb"<Contents>\s*<Key>" + re.escape(hidden) + rb"</Key>.*?</Contents>"
+        return re.sub(entry, b"", listed, flags=re.DOTALL)
+
 
 @contextmanager
 def faulty_store(target: str, chance: Random) -> Iterator[FaultyStore]:
     """Passes requests to `target`.
 
     Faults: the answer is 503; it comes late; it breaks off; it never comes although the request was
-    done; the request breaks off in the middle of the body; the request is done twice.
+    done; the request breaks off in the middle of the body; the request is done twice; the next list
+    lacks the object that was written last.
     """
     host, port = urlsplit(target).hostname, urlsplit(target).port
     assert host
@@ -74,6 +95,15 @@ def faulty_store(target: str, chance: Random) -> Iterator[FaultyStore]:
             status, headers, answer = self._passed_on(body)
             if fault == "twice":
                 status, headers, answer = self._passed_on(body)
+            if fault == "late list":
+                store.hide_newest()
+            if self.command == "PUT":
+                store.wrote(self.path)
+            if "list-type=2" in self.path:
+                answer = store.shown(answer)
+                headers = [
+                    (name, value) for name, value in headers if name.lower() != "content-length"
+                ]
             if fault == "lost answer":
                 self.close_connection = True
                 return None

@@ -36,7 +36,7 @@ def main(runs: str, *options: str) -> None:
     with tempfile.TemporaryDirectory() as corpus:
         for kind in hostile.FORMATS:
             (Path(corpus) / kind).write_bytes(hostile.photo(kind))
-        limits = ["-max_len=8192", "-timeout=60", "-rss_limit_mb=2048"]
+        limits = ["-max_len=8192", "-timeout=60", "-report_slow_units=60", "-rss_limit_mb=2048"]
         atheris.Setup([sys.argv[0], f"-runs={runs}", *limits, *options, corpus], once)
         atheris.Fuzz()
 

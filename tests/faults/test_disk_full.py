@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from clip_assets.errors import ClipAssetsError
 from clip_assets.node import embed
 from clip_assets.node.job import EmbedJob
 from clip_assets.node.job import write as write_job
+from clip_assets.postgres import embedded
+from clip_assets.postgres.connect import connect
+from clip_assets.postgres.faults import explained
+from clip_assets.postgres.migrate import migrate
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import TEMPORARY, Objects
@@ -23,25 +28,37 @@ from tests.integration.photos import ERASED, Photos
 from tests.integration.support import COLLECTION
 from tests.integration.verify.test_verify import verified
 
-MOUNT = shutil.which("mount")
+MOUNT, PATIENCE_SECONDS = shutil.which("mount"), 120
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or MOUNT is None, reason="needs root, to mount a small disk"
 )
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(
-        [str(MOUNT), "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)],
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"this machine does not let root mount a disk: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def mount(open_folder: Callable[[], Path]) -> Iterator[Callable[[int], Path]]:
+    """Makes disks of so many MiB, which every user may enter."""
+    mounted: list[Path] = []
+
+    def make(size: int) -> Path:
+        folder = open_folder() / "disk"
+        folder.mkdir()
+        done = subprocess.run(
+            [str(MOUNT), "-t", "tmpfs", "-o", f"size={size}m,mode=777", "tmpfs", str(folder)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.skip(f"this machine does not let root mount a disk: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(mount: Callable[[int], Path]) -> Path:
+    return mount(8)
 
 
 @pytest.fixture
@@ -73,7 +90,7 @@ def list_images(photos: Photos) -> None:
 
 
 def embed_images(photos: Photos) -> None:
-    again = catalog.renew(photos.objects, photos.head, ["00001"])
+    again = catalog.renew(photos.objects, COLLECTION, ["00001"])
     job = EmbedJob(
         job_id="again", run_id="run-2", collection=COLLECTION, model=photos.spec,
         shards=tuple(shard.shard for shard in again.shards), part_rows=7,
@@ -103,3 +120,61 @@ def test_a_full_disk_is_one_sentence_and_no_harm(
         embed_images(on_disk)
         on_disk.publish(connection)
     assert verified(on_disk)["faults"] == []
+
+
+def _address(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of the server in that folder, started if it does not run."""
+    address = str(embedded.start(cluster).get_uri())
+    monkeypatch.setenv("DATABASE_URL", address)
+    return address
+
+
+def _recovered(address: str) -> psycopg.Connection:
+    """A connection, once the server has started again by itself."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return psycopg.connect(address, autocommit=True)
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.promise("Each shard is loaded exactly once")
+@pytest.mark.parametrize("of", ["tables", "log"])
+def test_a_full_disk_of_the_database_is_one_sentence_and_no_harm(
+    photos: Photos,
+    mount: Callable[[int], Path],
+    open_folder: Callable[[], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    of: str,
+) -> None:
+    """Without room for a table, the load is refused; without room for its log, the server stops.
+    The next update, once there is room, gives a sound release."""
+    disk = mount(200 if of == "tables" else 48)
+    cluster = (disk if of == "tables" else open_folder()) / "postgres"
+    with connect(_address(cluster, monkeypatch)) as connection:
+        migrate(connection)
+    if of == "log":
+        embedded.start(cluster)._cleanup()
+        subprocess.run(["mv", cluster / "pg_wal", disk], check=True)  # keeps the owner
+        (cluster / "pg_wal").symlink_to(disk / "pg_wal")
+    with (
+        psycopg.connect(_address(cluster, monkeypatch), autocommit=True) as connection,
+        full(disk),
+        pytest.raises(psycopg.Error) as refused,
+    ):
+        photos.publish(connection)
+        # The log has a segment of 16 MB, which is more than these pictures need.
+        connection.execute(
+            "CREATE TABLE filler AS SELECT repeat(md5('x'), 30) FROM generate_series(1, 50000)"
+        )
+    assert str(explained(refused.value)).startswith(
+        ("Postgres ran out of a resource", "The connection to Postgres was lost")
+    )
+    with _recovered(_address(cluster, monkeypatch)) as connection:
+        migrate(connection)
+        photos.publish(connection)
+        assert connection.execute(f"SELECT count(*) FROM {COLLECTION}.images").fetchone() == (30,)
+    assert verified(photos)["faults"] == []

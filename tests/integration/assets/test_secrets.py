@@ -74,7 +74,7 @@ def test_a_run_shows_no_password(
     monkeypatch.setenv("DATABASE_URL", address(postgres_of(18)))
     home = tmp_path / "dagster"
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance, _watched() as seen:
+    with dg.DagsterInstance.local_temp(str(home)) as instance, watched() as seen:
         done = dg.materialize(
             [search_index_asset(collection), *search_index_checks(collection)],
             resources={"clip_assets_installation": Installation()},
@@ -93,7 +93,7 @@ def test_a_run_shows_no_password(
 
 
 @contextmanager
-def _watched() -> Iterator[set[str]]:
+def watched() -> Iterator[set[str]]:
     """The arguments of every process that runs meanwhile, looked at twenty times a second."""
     seen: set[str] = set()
     over = threading.Event()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from clip_assets.assets.pictures import put_sheet, strip
+from clip_assets.assets.pictures import pair_sheet, put_sheet, strip
 from clip_assets.assets.rejects import reasons_table, rejected_images
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
@@ -70,6 +70,14 @@ def test_an_event_has_a_strip_and_the_file_a_sheet(tmp_path: Path) -> None:
     assert len(strip(pictures)) < STRIP
     path = Path(put_sheet(objects, "sheet.jpg", pictures))
     assert Image.open(path).size == (8 * 88, 2 * 88)
+
+
+def test_a_thumbnail_that_is_no_picture_costs_its_place_alone() -> None:
+    """The other ones are shown."""
+    (shown,) = _pictures(pair_sheet([(picture(1), b"no picture"), (b"", picture(2))]))
+    white = (255, 255, 255)
+    places = [shown.getpixel((x, 20)) != white for x in (20, 108, 208, 296)]
+    assert places == [True, False, False, True]
 
 
 def _told(folder: Path, reasons: dict[str, str]) -> tuple[str, list[Image.Image]]:
