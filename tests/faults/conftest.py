@@ -8,10 +8,13 @@ from random import Random
 
 import pytest
 
+from tests.acceptance.conftest import workplace
 from tests.integration.conftest import _few_queries
 from tests.integration.photos import connection, database, embedded, photos, published
 
-__all__ = ["_few_queries", "connection", "database", "embedded", "photos", "published"]
+__all__ = [
+    "_few_queries", "connection", "database", "embedded", "photos", "published", "workplace",
+]  # fmt: skip
 
 ASKED_FOR = "FAULTS" in os.environ
 

@@ -4,7 +4,10 @@ It imports no torch, so that the processes which load shards start at once.
 """
 
 import hashlib
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -211,6 +214,34 @@ def publish(connection: psycopg.Connection, made: Made) -> Release:
     """The whole way to a live release."""
     live, _ = release.publish(connection, build_and_judge(connection, made), "run-release")
     return live
+
+
+@contextmanager
+def reader(database: str, index: Index, allowed: set[int]) -> Iterator[list[int]]:
+    """Counts the rows of every shard over and over; fails if a count is not one of `allowed`."""
+    done = threading.Event()
+    counts: list[int] = []
+    count = (
+        "SELECT l.shard, count(t.shard) FROM clip_assets.ledger AS l "
+        f"LEFT JOIN clip_assets.{tables.table_name(index.index_id)} AS t USING (shard) GROUP BY 1 "
+        f"UNION SELECT shard, count(*) FROM clip_assets.{tables.table_name(index.index_id)} "
+        "GROUP BY 1"
+    )
+
+    def read() -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            while not done.is_set():
+                counts.extend(rows for _, rows in connection.execute(count))
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        done.set()
+        thread.join()
+    assert set(counts) <= allowed
 
 
 def fingerprint(

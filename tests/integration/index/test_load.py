@@ -1,13 +1,7 @@
 """The table holds the parquet's rows exactly once, however many processes load how often."""
 
-import random
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -29,16 +23,14 @@ from tests.integration.support import (
     both_types,
     build_and_judge,
     clustered,
-    find,
     fingerprint,
     load_all,
     matrix,
+    reader,
     reconcile,
     table_of,
 )
 
-ROWS = 100
-KILLS = 50
 NASTY = [
     None,
     "",
@@ -203,107 +195,17 @@ def test_eight_processes_load_like_one(
     assert together == alone
 
 
-@pytest.mark.promise("Each shard is loaded exactly once")
-def test_killed_at_random_moments(
-    new_database: Callable[[], str],
-    connection: psycopg.Connection,
-    tmp_path: Path,
-    processes: ForkServerContext,
-) -> None:
-    """Fifty loaders killed at random moments, and each time that the shards of a version are all
-    there: the same table and one ledger row a shard, as after an undisturbed load, while readers
-    saw each shard whole or not at all."""
-    made = Made(Objects(str(tmp_path / "many")))
-    index = tables.ensure(connection, made.asked, made.model.identity)
-    moments = random.Random(0)
-    version, left = 0, []
-    with psycopg.connect(new_database(), autocommit=True) as elsewhere:
-        while len(left) < KILLS:
-            version += 1
-            for number in range(10):
-                made.add(f"{number:05d}", ROWS, version=version)
-            undisturbed, seconds = _undisturbed(elsewhere, made, processes)
-            with _reader(connection.info.dsn, index, {0, ROWS} if version == 1 else {ROWS}):
-                while len(left) < KILLS and _killed(
-                    connection, made, processes, moments.uniform(0, seconds)
-                ):
-                    left.append(_loaded(connection, version))
-                reconcile(connection, made)
-            assert fingerprint(connection, index) == undisturbed
-            assert [row[0] for row in undisturbed[1]] == made.shards
-    assert 0 in left, "some were killed before they had loaded anything"
-    assert any(0 < shards < 10 for shards in left), "and some in the midst of their work"
-
-
-def _undisturbed(
-    connection: psycopg.Connection, made: Made, processes: ForkServerContext
-) -> tuple[tuple[str, list[tuple[object, ...]]], float]:
-    """What a loader leaves that nobody kills, and the seconds that it takes."""
-    loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
-    started = time.monotonic()
-    loader.start()
-    loader.join()
-    assert loader.exitcode == 0
-    return fingerprint(connection, find(connection, made)), time.monotonic() - started
-
-
-def _killed(
-    connection: psycopg.Connection, made: Made, processes: ForkServerContext, seconds: float
-) -> bool:
-    """Kill a loader so long after its start; whether it was not yet done."""
-    loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
-    loader.start()
-    loader.join(seconds)
-    loader.kill()
-    loader.join()
-    assert loader.exitcode in (0, -signal.SIGKILL)
-    return loader.exitcode != 0
-
-
-def _loaded(connection: psycopg.Connection, version: int) -> int:
-    loaded = "SELECT count(*) FROM clip_assets.ledger WHERE version = %s"
-    return (connection.execute(loaded, [version]).fetchone() or (0,))[0]
-
-
 def test_readers_never_see_a_partly_replaced_shard(
     database: str, connection: psycopg.Connection, made: Made
 ) -> None:
     """While shards are replaced, a reader counts all rows of each at every moment."""
     index = reconcile(connection, made).index
-    with _reader(database, index, {50}) as seen:
+    with reader(database, index, {50}) as seen:
         for version in range(2, 8):
             made.add("00001", version=version)
             made.add("00003", version=version)
             assert reconcile(connection, made).loaded == ["00001", "00003"]
     assert seen
-
-
-@contextmanager
-def _reader(database: str, index: tables.Index, allowed: set[int]) -> Iterator[list[int]]:
-    """Counts the rows of every shard over and over; fails if a count is not one of `allowed`."""
-    done = threading.Event()
-    counts: list[int] = []
-    count = (
-        "SELECT l.shard, count(t.shard) FROM clip_assets.ledger AS l "
-        f"LEFT JOIN clip_assets.{tables.table_name(index.index_id)} AS t USING (shard) GROUP BY 1 "
-        f"UNION SELECT shard, count(*) FROM clip_assets.{tables.table_name(index.index_id)} "
-        "GROUP BY 1"
-    )
-
-    def read() -> None:
-        with psycopg.connect(database, autocommit=True) as connection:
-            while not done.is_set():
-                counts.extend(rows for _, rows in connection.execute(count))
-                time.sleep(0.01)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield counts
-    finally:
-        done.set()
-        thread.join()
-    assert set(counts) <= allowed
 
 
 def test_a_tampered_part_is_refused(connection: psycopg.Connection, made: Made) -> None:
