@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -18,10 +20,8 @@ ROOMS = {
 }
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
-from importlib.metadata import packages_distributions
 
-allowed, rooms = json.loads(sys.argv[1])
-by_name = packages_distributions()
+allowed, rooms, by_name = json.load(sys.stdin)
 
 class Only:
     # Finds what another finder finds, unless it belongs to something that is not installed.
@@ -49,9 +49,9 @@ for room in rooms:
 def test_each_part_imports_what_its_extra_installs(extra: str) -> None:
     """Every module of it can be imported where nothing else is installed."""
     rooms = [f"clip_assets.{room}" for room in ROOMS[extra]] or ["serving"]
-    given = json.dumps([sorted(_installed_by(extra)), rooms])
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, given],
+        [sys.executable, "-c", IMPORT_ALL],
+        input=json.dumps([sorted(_installed_by(extra)), rooms, _by_name()]),
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -73,11 +73,15 @@ def test_all_is_the_union_of_the_parts() -> None:
     assert _installed_by("all") == set().union(*parts)
 
 
+@cache  # it reads the list of files of every package
+def _by_name() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
 def _installed_by(extra: str) -> set[str]:
     """Names of the installed distributions that the package and its extra need, as metadata and
     `packages_distributions` spell them."""
-    spelled = {canonicalize_name(name): name for names in packages_distributions().values()
-               for name in names}  # fmt: skip
+    spelled = {canonicalize_name(name): name for names in _by_name().values() for name in names}
     found: set[tuple[str, str]] = set()
     todo = [("clip-assets", ""), *([("clip-assets", extra)] if extra else [])]
     while todo:
