@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.acceptance import forking
 from tests.acceptance.dagster_api import Dagster, FinishedRun
 from tests.acceptance.dagster_project import dg_dev, environment, write_project
 from tests.acceptance.workplace import Workplace
@@ -17,6 +18,11 @@ from tests.conftest import TINY
 SHARDS = 22
 SHARD_SIZE = 3
 MODEL = {"name": TINY, "untrained_seed": 0}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if any(item.get_closest_marker("dagster_ui") for item in session.items):
+        forking.start_server()
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def workshop(
             "model": MODEL,
             "automate": False,
         },
+        warm=True,
     )
     database = new_database()
     env = environment(folder / "home", database)
@@ -144,7 +151,7 @@ def workplace(
         }
         for name in ("large", "few")
     ]
-    write_project(folder / "project", *collections)
+    write_project(folder / "project", *collections, warm=True)
     return Workplace(folder, environment(folder / "home", new_database()))
 
 

@@ -35,7 +35,13 @@ import dagster as dg
 def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
 """
-_EXECUTOR = "from clip_assets.defs.executor import executor\n"
+_WARM = "import tests.acceptance.warm\n"
+_EXECUTOR = """
+import dagster as dg
+
+# A process for each asset and check would spend three CPU-seconds on imports.
+executor = dg.Definitions(executor=dg.in_process_executor)
+"""
 # Daemons look soon, and a busy machine has time to start runs and to answer.
 _OF_TESTS: dict[str, dict[str, Any]] = {
     "run_coordinator": {
@@ -60,12 +66,12 @@ _EAGER_DG = [sys.executable, "-m", "tests.acceptance.eager_dagster", "dg"]
 _STOP_SECONDS = 60
 
 
-def write_project(folder: Path, *collections: dict[str, Any]) -> Path:
-    """A project with one defs.yaml for each collection's attributes."""
+def write_project(folder: Path, *collections: dict[str, Any], warm: bool = False) -> Path:
+    """A project with a defs.yaml for each collection; if `warm`, runs and jobs are forks."""
     package = folder / PACKAGE
     files = {
         folder / "pyproject.toml": _PYPROJECT,
-        package / "__init__.py": "",
+        package / "__init__.py": _WARM if warm else "",
         package / "definitions.py": _DEFINITIONS,
         package / "defs" / "__init__.py": "",
         package / "defs" / "executor.py": _EXECUTOR,

@@ -4,7 +4,6 @@ The tests stand in the order of one story: each finds what the one before left b
 """
 
 import signal
-import subprocess
 
 import dagster as dg
 import psutil
@@ -20,7 +19,7 @@ def test_signal_stops_everything(workplace: Workplace, number: int, status: int)
     """The command ends with the signal's status, its job with it, and its run as canceled."""
     with workplace.backfill("large") as process:
         workplace.wait_for_a_commit()
-        jobs = _jobs(process)
+        jobs = _jobs(workplace)
         process.send_signal(number)
         said, _ = process.communicate()
     assert process.returncode == status, said
@@ -54,6 +53,10 @@ def test_killed_command_blocks_nobody(workplace: Workplace) -> None:
     assert workplace.slots_held() == set()
 
 
-def _jobs(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "clip_assets.node.embed" in child.cmdline()]
+def _jobs(workplace: Workplace) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "clip_assets.node.embed" in (line := " ".join(process.info["cmdline"] or ()))
+        and str(workplace.folder) in line
+    ]

@@ -65,7 +65,7 @@ def workshop(
     write_pictures(folder / "shapes", SHARDS * SHARD_SIZE)
     write_pictures(folder / "followed", SHARD_SIZE)
     write_pictures(folder / "quiet", 1)
-    project = write_project(folder / "project", *_collections(folder))
+    project = write_project(folder / "project", *_collections(folder), warm=True)
     storage = new_database().replace("postgresql://", "postgresql+psycopg2://")
     env = environment(
         folder / "home", new_database(), "dagster.postgres.yaml",
