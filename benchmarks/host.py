@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,17 @@ def main() -> None:
             "stages_ms": {
                 stage: round(milliseconds(*step, args.seconds / 5), 3)
                 for stage, step in stages(data).items()
+            },
+            "decode_ms_at": {
+                f"1/{fraction}": round(
+                    milliseconds(
+                        partial(decode, enough=min(width, height) // fraction),
+                        [*data],
+                        args.seconds / 5,
+                    ),
+                    3,
+                )
+                for fraction in (1, 2, 4, 8)
             },
             "thumbnail_bytes": {
                 "webp": round(
