@@ -66,16 +66,24 @@ def sky_launch(
 @sky_app.command("files")
 def sky_files(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist.")],
+    *,
+    bucket: Annotated[
+        bool, typer.Option("--bucket", help="Have SkyPilot make a bucket for the data.")
+    ] = False,
 ) -> None:
     """Write SkyPilot's task files, and a wheel for their machines, to use with `sky` itself.
 
     clip-assets sky files clip-sky
 
     cd clip-sky && sky jobs launch compute_vectors.yaml --env DATA=s3://bucket/clip …
+
+    With --bucket, no variable is needed: DATA is a bucket of yours that all the files mount.
     """
-    from clip_assets.compute.skypilot.workdir import write_files
+    from getpass import getuser
+
+    from clip_assets.compute.skypilot.workdir import bucket_name, write_files
 
     with explained():
-        files = write_files(folder)
+        files = write_files(folder, bucket_name(getuser()) if bucket else None)
     for file in files:
         out.print(str(file), highlight=False)

@@ -1,10 +1,12 @@
 """What SkyPilot copies to a machine: this checkout, or a wheel of the installed package."""
 
 import hashlib
+import re
 import shutil
 import tempfile
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import clip_assets
@@ -27,8 +29,7 @@ def workdir(folder: Path) -> Path:
     That has a wheel of the package, `clip_assets/node/install.sh`, which installs it, and the
     versions of packages that it then installs, so that a new release of one breaks no job.
     """
-    checkout = PACKAGE.parent
-    if (checkout / ".skyignore").is_file() and (checkout / "pyproject.toml").is_file():
+    if checkout := _checkout():
         return checkout
     wheel = _Wheel(distribution("clip-assets"))
     target = folder / f"{wheel.version}-{wheel.digest}"
@@ -45,15 +46,51 @@ def workdir(folder: Path) -> Path:
     return target
 
 
-def write_files(folder: Path) -> list[Path]:
+def write_files(folder: Path, bucket: str | None = None) -> list[Path]:
     """Write the task files, and what their machines install, for `sky` itself.
 
-    Returns the task files. Raises SettingsError if the folder exists.
+    With the name of a bucket, SkyPilot makes it, and the tasks keep ImageNet's data there unless
+    their variables say otherwise. Returns the task files. Raises SettingsError if the folder
+    exists.
     """
     if folder.exists():
         raise SettingsError(f"{folder} exists; choose a folder that does not.")
-    _fill(folder, _Wheel(distribution("clip-assets")))
-    return [Path(shutil.copy(task, folder)) for task in sorted(TASKS.glob("*.yaml"))]
+    if checkout := _checkout():
+        folder.mkdir(parents=True)
+    else:
+        _fill(folder, _Wheel(distribution("clip-assets")))
+    written = []
+    for file in sorted(TASKS.glob("*.yaml")):
+        task = file.read_text()
+        if checkout:
+            task = task.replace("\nworkdir: .\n", f"\nworkdir: {checkout}\n")
+        written.append(folder / file.name)
+        written[-1].write_text(_mounting(task, bucket) if bucket else task)
+    return written
+
+
+def bucket_name(user: str) -> str:
+    """A name that nobody else has: those of a cloud's buckets are shared by all its customers."""
+    return f"clip-assets-{re.sub('[^a-z0-9]+', '-', user.lower())[:20]}-{uuid4().hex[:8]}"
+
+
+def _checkout() -> Path | None:
+    """The checkout that the package is used from, if it is."""
+    folder = PACKAGE.parent
+    complete = (folder / ".skyignore").is_file() and (folder / "pyproject.toml").is_file()
+    return folder if complete else None
+
+
+def _mounting(task: str, bucket: str) -> str:
+    mount = f"file_mounts:\n  /clip: {{name: {bucket}, mode: MOUNT_CACHED}}\n"
+    for line, instead in {
+        "  DATA: null\n": "  DATA: /clip\n",
+        "  COLLECTION: null\n": "  COLLECTION: imagenet\n",
+        '  SNAPSHOT: ""\n': "  SNAPSHOT: /clip/imagenet/snapshots\n",
+        "\nsetup:": f"\n{mount}\nsetup:",
+    }.items():
+        task = task.replace(line, instead)
+    return task
 
 
 class _Wheel:

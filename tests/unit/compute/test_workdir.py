@@ -8,6 +8,9 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import sky
+
+from clip_assets.compute.skypilot.workdir import bucket_name, write_files
 
 PROJECT = Path(__file__).parents[3]
 USE = """
@@ -70,6 +73,24 @@ def test_the_wheel_can_be_installed(used: Path, tmp_path: Path) -> None:
     sent = next((used / "workdir").glob("*.whl"))
     _pip("install", "--no-deps", "--target", tmp_path, sent)
     assert (tmp_path / "clip_assets/node/embed.py").is_file()
+
+
+def test_with_a_bucket_no_variable_is_required(tmp_path: Path) -> None:
+    """SkyPilot parses each file as it is; all mount one new bucket, and the data is in it."""
+    bucket = bucket_name("Ada.Lovelace")
+    assert bucket.startswith("clip-assets-ada-lovelace-")
+    assert bucket != bucket_name("Ada.Lovelace")
+    written = write_files(tmp_path / "clip-sky", bucket)
+    tasks = {file.stem: sky.Task.from_yaml(str(file)) for file in written}
+    assert set(tasks) == {"compute_vectors", "build_vectordb", "serve_vectordb", "pool"}
+    for task in tasks.values():
+        assert {path: store.name for path, store in task.storage_mounts.items()} == {
+            "/clip": bucket
+        }
+    data = [tasks[name].envs["DATA"] for name in ("compute_vectors", "build_vectordb")]
+    assert data == ["/clip", "/clip"]
+    assert tasks["build_vectordb"].envs["COLLECTION"] == tasks["compute_vectors"].envs["COLLECTION"]
+    assert tasks["serve_vectordb"].envs["SNAPSHOT"] == "/clip/imagenet/snapshots"
 
 
 def _pip(*arguments: str | Path) -> None:
