@@ -18,7 +18,7 @@ test: $(TEST_READY)
 
 # Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.
 test-sky: $(TEST_READY)
-	@PYTHON=$(BIN)/python tests/skypilot/cluster/cluster run -- python -m pytest tests/skypilot $(ARGS)
+	@PYTHON=$(BIN)/python tests/skypilot/cluster/cluster run -- python -m pytest -n 2 --dist loadfile tests/skypilot $(ARGS)
 
 # Kills, full disks, faulty stores and hostile images: up to 20 minutes. As root also small disks.
 test-faults: $(TEST_READY)

@@ -22,6 +22,7 @@ from tests.conftest import TINY
 from tests.skypilot.for_slurm import task_for_slurm
 
 SHARDS = 6
+NODE_CPUS = 16
 MODEL = {"name": TINY, "untrained_seed": 0}
 SLUG = "tiny_untrained_0_fp32"
 STRANGER = "somebody-elses-job"
@@ -73,11 +74,12 @@ def workshop(
         },
         "orphan_minutes": 0,
     }  # fmt: skip
+    whole_node = {**on_slurm, "resources": {**on_slurm["resources"], "cpus": NODE_CPUS}}
     nowhere = {**on_slurm, "resources": {**on_slurm["resources"], "accelerators": "H100:8"}}
     project = write_project(
         folder / "project",
         _collection("photos", folder / "photos", on_slurm, shard_size=4, shards_per_run=3),
-        _collection("slow", folder / "many", on_slurm, shard_size=600, part_rows=3),
+        _collection("slow", folder / "many", whole_node, shard_size=600, part_rows=3),
         _collection("slower", folder / "many", on_slurm, shard_size=300, part_rows=1),
         _collection("left", folder / "many", on_slurm, shard_size=300, part_rows=1),
         _collection("nowhere", folder / "photos", nowhere, shard_size=4),
@@ -160,7 +162,7 @@ def test_a_lost_workers_retry_goes_on_with_its_job_and_terminate_ends_it_alone(
     went_on = f"re-attached to SkyPilot job {job}"
     dagster.wait(lambda: workshop.says(retry, went_on), "the retry to find the job")
     assert workshop.sky_job(retry) == job
-    assert [one.id for one in _ours()] == [job]
+    assert [one.id for one in _of_same_dagster(job)] == [job]
     dagster.terminate(retry)
     dagster.wait(lambda: not jobs.state(job).attachable, "the job to be cancelled")
     assert dagster.finish(retry).status == "CANCELED"
@@ -214,13 +216,15 @@ def _watch_workers_closely(file: Path) -> None:
     file.write_text(yaml.safe_dump(settings))
 
 
-def _ours() -> list[jobs.JobState]:
-    return [job for job in jobs.unfinished("dagster-") if job.attachable]
+def _of_same_dagster(job: int) -> list[jobs.JobState]:
+    of_instance = "-".join(jobs.state(job).name.split("-")[:2])
+    return [job for job in jobs.unfinished(of_instance) if job.attachable]
 
 
 def _preempt(workshop: Workshop, collection: str) -> dict[str, tuple[str, int]]:
     """Give the job's node to a job of the partition that goes first; the parts there were."""
-    node = _command("squeue", "--noheader", "--partition", "spot", "--format", "%N").split()[0]
+    running = _command("squeue", "--noheader", "--partition", "spot", "--format", "%C %N")
+    node = dict(line.split() for line in running.splitlines())[str(NODE_CPUS)]
     parts = workshop.parts(collection)
     _command(
         "sbatch", "--partition", "normal", "--nodelist", node, "--exclusive", "--mem", "30000",
