@@ -1,6 +1,8 @@
 """Every refusal of the service, and the one place that turns errors into responses."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 from fastapi import FastAPI, Request
@@ -157,12 +159,26 @@ def _allowed(request: Request) -> str:
 def _invalid(_: Request, error: Exception) -> JSONResponse:
     """Name the field and the fault, never the input, which may be large or private."""
     assert isinstance(error, RequestValidationError)
-    faults = []
-    for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"][1:])
-        message = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{field}: {message}" if field else message)
-    return _answer(422, "invalid_request", "; ".join(faults))
+    faults = error.errors()
+    return _answer(
+        422, "invalid_request", "; ".join(_told(one) for one in faults if _own(one, faults))
+    )
+
+
+def _told(fault: dict[str, Any]) -> str:
+    if fault["type"] == "json_invalid":  # its place is a number of characters, not a field
+        return f"The body is not valid JSON: {fault['ctx']['error']}, character {fault['loc'][1]}."
+    field = ".".join(str(part) for part in fault["loc"][1:])
+    message: str = fault["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message
+
+
+def _own(fault: dict[str, Any], faults: Sequence[dict[str, Any]]) -> bool:
+    """Whether it is more than the end of others: a list is also called too short if the items that
+    it has are invalid."""
+    place = fault["loc"]
+    inner = (one["loc"] for one in faults if len(one["loc"]) > len(place))
+    return fault["type"] != "too_short" or all(loc[: len(place)] != place for loc in inner)
 
 
 def _database(_: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelIdentity, ModelSpec
+from clip_assets.node import text_tower
 from clip_assets.node.decode import Pixels
 from clip_assets.node.transform import Transform
 
@@ -122,7 +123,7 @@ class Encoder:
         """Unit vectors float32[n, dim] of `n` texts; a text beyond the context is truncated."""
         tokens = self._tokenize(list(texts)).to(self.device)
         with torch.inference_mode():
-            return _unit(self._model.encode_text(tokens))
+            return _unit(text_tower.encode_text(self._model, tokens))
 
     def within_context(self, text: str) -> str:
         """The start of a text that is not truncated: all of it, or what fits the context."""

@@ -61,7 +61,7 @@ function why(image, collection) {
     if (found instanceof Error) return details.append(make("p", {}, found.message));
     const { identity } = found;
     details.append(
-      make("p", {}, "This vector is nearest to the query among those of the live release. It was made from this file:"),
+      make("p", {}, "Its vector is among the nearest to the query in the live release. It was made of this file:"),
       facts([
         ["File hash", found.sha256],
         ["Row", `${found.row} of shard ${found.shard}, version ${found.version}`],

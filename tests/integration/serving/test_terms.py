@@ -88,6 +88,22 @@ def test_terms_that_mean_nothing_are_refused(
     assert about in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ('{"terms": [{"text": "a", "weight": 11}]}',
+         "terms.0.weight: Input should be less than or equal to 10"),
+        ('{"terms": []}', "terms: Tuple should have at least 1 item after validation, not 0"),
+        ('{"text": ', "The body is not valid JSON: Expecting value, character 9."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_once(searchable: Searchable, body: str, detail: str) -> None:
+    """The field and its fault, and no further one that only follows from it."""
+    headers = {"Content-Type": "application/json"}
+    response = web.post(f"{searchable.url}/v1/search", content=body, headers=headers)
+    assert (response.status_code, response.json()["detail"]) == (422, detail)
+
+
 def test_an_unknown_image_among_the_terms_is_not_found(searchable: Searchable) -> None:
     """It is not left out silently."""
     terms = [{"text": "a"}, {"image_id": "none"}]

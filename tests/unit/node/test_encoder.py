@@ -6,6 +6,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import save_file
@@ -19,6 +20,25 @@ from clip_assets.node.transform import Transform
 @pytest.fixture(scope="module")
 def tiny(tiny_spec: ModelSpec) -> Encoder:
     return load(tiny_spec, "cpu")
+
+
+@pytest.mark.parametrize(
+    "texts", [["a cloud"], ["a cloud", "two dogs at the sea"], ["a"] * 3, ["a cloud " * 40]]
+)
+def test_padding_is_left_out_and_changes_nothing(tiny: Encoder, texts: list[str]) -> None:
+    """The tower gets no more tokens than the longest text has; vectors are those of the whole
+    context, but for rounding."""
+    tokens = tiny._tokenize(texts)
+    with torch.inference_mode():
+        whole = F.normalize(tiny._model.encode_text(tokens), dim=-1).numpy()
+    seen: list[int] = []
+    watch = tiny._model.transformer.register_forward_pre_hook(
+        lambda _, given: seen.append(given[0].shape[1])
+    )
+    found = tiny.encode_text(texts)
+    watch.remove()
+    assert np.abs(found - whole).max() < 1e-6
+    assert seen == [int((tokens != 0).sum(dim=-1).max())]
 
 
 def test_vectors_have_unit_length(tiny: Encoder) -> None:
