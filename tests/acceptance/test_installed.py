@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.acceptance.wheel import CHECKOUT, built, environment, shell
+from tests.wheel import CHECKOUT, built, environment, shell
 
 _NOT_COPIED = shutil.ignore_patterns("__pycache__")
 _PARTS = [

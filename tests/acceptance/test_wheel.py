@@ -16,8 +16,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.acceptance.wheel import CHECKOUT, built, environment, pip, shell
 from tests.ports import free_port
+from tests.wheel import CHECKOUT, environment, pip, shell
 
 PAGE = (CHECKOUT / "docs/project.md").read_text()
 MODEL = f"local-dir:{CHECKOUT / 'sample/clip-sample'}"
@@ -48,11 +48,6 @@ told["spec"] = {{
 }}
 print(json.dumps(told))
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory.mktemp("wheel"))
 
 
 @dataclass(frozen=True)

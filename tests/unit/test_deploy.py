@@ -16,9 +16,9 @@ from dagster_cloud_cli.config.models import Build
 from clip_assets.errors import SettingsError
 from clip_assets.resources import resources_of
 from clip_assets.settings import Settings
+from tests.wheel import CHECKOUT
 
-PROJECT = Path(__file__).parents[2]
-DEPLOY = PROJECT / "deploy"
+DEPLOY = CHECKOUT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 
 
@@ -37,7 +37,7 @@ def test_the_image_gets_what_it_copies() -> None:
     names = {name for line in copied for name in line.split()}
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert names == {line[1:] for line in ignored if line.startswith("!")}
-    assert [name for name in names if not (PROJECT / name).exists()] == []
+    assert [name for name in names if not (CHECKOUT / name).exists()] == []
 
 
 def test_every_target_runs_without_root() -> None:

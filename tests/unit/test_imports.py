@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[2]
+from tests.wheel import CHECKOUT
+
 ROOMS = ("clip_assets", "serving", "tests", "benchmarks")
 
 
@@ -19,14 +19,14 @@ def test_code_location_is_light() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
-        cwd=PROJECT, capture_output=True, text=True, check=True,
+        cwd=CHECKOUT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 def test_dagster_internals_are_used_in_one_file() -> None:
     """Only files named `dagster_private` import what Dagster does not promise to keep."""
-    files = [file for room in ROOMS for file in (PROJECT / room).rglob("*.py")]
+    files = [file for room in ROOMS for file in (CHECKOUT / room).rglob("*.py")]
     users = [file.name for file in files if re.search(r"\bdagster\._", file.read_text())]
     assert users == ["dagster_private.py"] * 3
 
@@ -45,11 +45,11 @@ def test_the_command_line_is_light(imported: str, unneeded: str) -> None:
         f"print([module for module in {unneeded.split()} if module in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
 
 
 def test_sky_folder_holds_yaml_only() -> None:
     """A Python file in sky/ would shadow SkyPilot's own package."""
-    assert not list((PROJECT / "sky").rglob("*.py"))
+    assert not list((CHECKOUT / "sky").rglob("*.py"))

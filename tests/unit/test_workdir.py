@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sky.data.storage_utils import get_excluded_files
 
-PROJECT = Path(__file__).parents[2]
+from tests.wheel import CHECKOUT
+
 CANARY = "HF_TOKEN=w3aver"
 
 
@@ -17,12 +18,12 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=PROJECT, capture_output=True, text=True, check=True,
+        cwd=CHECKOUT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):
-        if (PROJECT / name).is_file():
+        if (CHECKOUT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / name, folder / name)
+            shutil.copy(CHECKOUT / name, folder / name)
     for name in (".env", ".env.production", "clip_assets/.env", ".git/config", ".venv/bin/python",
                  ".clip_assets/data/photos/a.parquet"):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "clip_assets/node/install.sh"
+import clip_assets
+
+SCRIPT = Path(clip_assets.__path__[0]) / "node/install.sh"
 PYPROJECT = """
 [build-system]
 requires = []

@@ -1,7 +1,6 @@
 """What machines get from an installed package, where there is no checkout."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,8 @@ import sky
 
 from clip_assets.compute.skypilot.workdir import bucket_name, write_files
 
-PROJECT = Path(__file__).parents[3]
+from tests.wheel import CHECKOUT
+
 USE = """
 import sys
 from pathlib import Path
@@ -25,17 +25,6 @@ assert first == again
 print(first)
 write_files(Path("clip-sky"))
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as `pip wheel` builds it, from a copy, because setuptools writes beside it."""
-    copy = tmp_path_factory.mktemp("checkout") / "checkout"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "tests", "sample")
-    shutil.copytree(PROJECT, copy, symlinks=True, ignore=ignored)
-    folder = tmp_path_factory.mktemp("wheel")
-    _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy)
-    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +47,10 @@ def test_a_machine_gets_the_wheel_and_what_installs_it(wheel: Path, used: Path, 
     """Nothing else of the user's machine, and the same files as in the wheel that was installed."""
     root = (used / sent).resolve()
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    tasks = {file.name for file in (PROJECT / "sky").glob("*.yaml")}
+    tasks = {file.name for file in (CHECKOUT / "sky").glob("*.yaml")}
     expected = {wheel.name, "clip_assets/node/install.sh", "constraints.txt"}
     assert files == (expected | tasks if sent == "clip-sky" else expected)
-    assert (root / "constraints.txt").read_text() == (PROJECT / "constraints.txt").read_text()
+    assert (root / "constraints.txt").read_text() == (CHECKOUT / "constraints.txt").read_text()
     with ZipFile(used / sent / wheel.name) as packed, ZipFile(wheel) as built:
         assert sorted(packed.namelist()) == sorted(built.namelist())
         assert packed.testzip() is None
