@@ -41,11 +41,15 @@ def erase(
     reason: str,
     say: Say,
 ) -> list[Receipt]:
-    """Erase these images and complete every interrupted erasure; returns the receipts.
+    """Erase these images and complete every interrupted erasure; returns the receipts. So it does
+    with one whose request was lost with the files, and which the database remembers.
 
     Raises StoreError if the catalog does not have an image, and DatabaseError if the index is made
     of other data, before anything changes.
     """
+    if head := catalog.read(objects):
+        owner.claim(connection, objects, head.collection)
+        _recall(connection, objects, head.collection)
     waiting = erased.open_requests(objects)
     asked = set(image_ids)
     if asked and not any(asked == set(request.image_ids) for request in waiting):
@@ -180,15 +184,30 @@ class _Erasing:
         return receipt
 
 
+def _recall(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
+    known = {request.erasure for request in erased.requests(objects)}
+    for erasure, image_ids in database.remembered(connection, collection).items():
+        if erasure not in known:
+            _request(
+                objects, erasure, collection, image_ids, "asked for before the files were lost"
+            )
+
+
 def _ask(objects: Objects, collection: str, image_ids: list[str], reason: str) -> Request:
-    now = datetime.now(UTC)
+    erasure = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    return _request(objects, erasure, collection, image_ids, reason)
+
+
+def _request(
+    objects: Objects, erasure: str, collection: str, image_ids: list[str], reason: str
+) -> Request:
     request = Request(
-        erasure=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        erasure=erasure,
         collection=collection,
         image_ids=tuple(image_ids),
         reason=reason,
         requested_by=getpass.getuser(),
-        requested_at=now,
+        requested_at=datetime.now(UTC),
     )
     path = erased.request_path(request.erasure)
     objects.create(path, request.model_dump_json(indent=1).encode())

@@ -144,6 +144,12 @@ def read(connection: psycopg.Connection, collection: str, erasure: str) -> list[
     return images.execute(statement("tombstones"), key).fetchall()
 
 
+def remembered(connection: psycopg.Connection, collection: str) -> dict[str, list[str]]:
+    """The images that were to be erased, by erasure; all that this database ever heard of."""
+    asked = connection.execute(statement("remembered_erasures"), {"collection": collection})
+    return dict(asked.fetchall())
+
+
 def _bury(
     connection: psycopg.Connection,
     collection: str,

@@ -12,6 +12,10 @@ ON CONFLICT (collection, image_id) DO UPDATE SET
 SELECT image_id, sha256, index_ids AS indexes, copy_of_asked FROM clip_assets.erased
 WHERE collection = %(collection)s AND erasure = %(erasure)s ORDER BY image_id;
 
+-- name: remembered_erasures
+SELECT erasure, array_agg(image_id ORDER BY image_id) FROM clip_assets.erased
+WHERE collection = %(collection)s AND NOT copy_of_asked GROUP BY erasure ORDER BY erasure;
+
 -- name: collection_indexes
 -- Only indexes that still have a table.
 SELECT index_id, vector_type, {vector_schema} FROM clip_assets.index

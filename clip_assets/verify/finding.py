@@ -13,6 +13,7 @@ class Remedy(StrEnum):
     EMBED_AGAIN = "`clip-assets verify --repair`, then `clip-assets backfill`, embeds it again."
     HAND_OVER = "If it is lost, `clip-assets verify --repair`, then `clip-assets backfill`."
     LOAD_AGAIN = "`clip-assets verify --repair` loads it again from the files."
+    ERASE = "`clip-assets erase`, without the name of an image, completes them."
     BACKFILL = "`clip-assets backfill` makes it again."
     RESTORE = "Restore the file from a copy of the data."
     LIST = "Restore the newest head.json; or `clip-assets backfill` lists the source again."

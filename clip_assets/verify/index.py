@@ -6,13 +6,13 @@ import psycopg
 
 from clip_assets.errors import StoreError
 from clip_assets.index import integrity, owner, tables
-from clip_assets.index.erasure import indexes, revived
+from clip_assets.index.erasure import indexes, remembered, revived
 from clip_assets.index.tables import Index, LoadedShard
 from clip_assets.release.release import missing_relations
 from clip_assets.search import search
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
-from clip_assets.store.erased import erased
+from clip_assets.store.erased import erased, requests
 from clip_assets.store.objects import Objects
 from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 
@@ -22,11 +22,17 @@ def verify_indexes(
 ) -> Iterator[Finding]:
     """Every index that has something loaded, one after the other, then the live release.
 
-    An index of other data is named, and not compared with this.
+    An index of other data is named, and not compared with this; nor is one of which images were
+    erased that the files have again.
     """
     if other := owner.former(connection, objects, collection):
         what = f"The index of {collection} is made of the data that was at {other}."
         yield Finding(faults=(Fault("database", what, Remedy.HAND_OVER),))
+        return
+    known = {request.erasure for request in requests(objects)}
+    if lost := remembered(connection, collection).keys() - known:
+        what = f"{len(lost)} erasures are known to the database, and not to the files."
+        yield Finding(faults=(Fault("erasures", what, Remedy.ERASE),))
         return
     for index_id in sorted(indexes(connection, collection)):
         index = tables.by_id(connection, index_id)

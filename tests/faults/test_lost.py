@@ -5,17 +5,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import psycopg
 import pytest
 
 from clip_assets import catalog
+from clip_assets.component.image_collection import ImageCollection
 from clip_assets.erasure.erase import erase
 from clip_assets.errors import DatabaseError
 from clip_assets.index import owner
 from clip_assets.search import search
 from clip_assets.source.config import FolderConfig
 from clip_assets.store.objects import Objects
-from tests.integration.photos import ERASED, IMAGES, Photos
+from tests.faults.orchestrator import Orchestrator
+from tests.integration.photos import COPY, ERASED, IMAGES, Photos
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import COLLECTION
 from tests.integration.verify.test_verify import run, verified
@@ -118,3 +121,45 @@ def test_a_lost_database_is_filled_again_from_the_files(
     with psycopg.connect(new_database(), autocommit=True) as empty:
         photos.publish(empty)
         assert answers(empty) == before
+
+
+@pytest.mark.promise("What is lost is made again from what is left")
+@pytest.mark.parametrize("lost", ["data", "database"])
+def test_what_is_lost_together_with_dagsters_storage(
+    photos: Photos,
+    connection: psycopg.Connection,
+    new_database: Callable[..., str],
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: str,
+) -> None:
+    """An empty instance makes again what is lost and records what is left; what was erased stays
+    away, and everything else answers."""
+    erase(connection, photos.objects, [ERASED], "", lambda _: None)
+    before = names(connection)
+    if lost == "data":
+        shutil.rmtree(photos.objects.root)
+    else:
+        photos = replace(photos, dsn=new_database())
+    monkeypatch.setenv("DATABASE_URL", photos.dsn)
+    monkeypatch.setenv("CLIP_ASSETS_DATA", str(Path(photos.objects.root).parent))
+    (tmp_path / "dagster").mkdir()
+    made = ImageCollection(
+        name=COLLECTION, source=FolderConfig(uri=str(photos.pictures)), spec=photos.spec,
+        shard_size=10,
+    )  # fmt: skip
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        for step in Orchestrator(instance, made).steps:
+            step()
+        recorded = instance.get_materialized_partitions(made.embeddings_key)
+    assert recorded == {shard.shard for shard in photos.head.shards}
+    with psycopg.connect(photos.dsn, autocommit=True) as again:
+        assert names(again) == before
+        if lost == "data":  # the files have the erased images again, and no receipt
+            assert "1 erasures are known to the database" in str(verified(photos)["faults"])
+            (receipt,) = erase(again, photos.objects, [], "", lambda _: None)
+            assert {image.image_id for image in receipt.images} == {ERASED, COPY}
+            photos.publish(again)
+            assert names(again) == before
+    assert verified(photos)["faults"] == []

@@ -1,8 +1,7 @@
 """Two Dagster instances on one collection: the same data, the same database, at the same time."""
 
 import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -12,37 +11,20 @@ import psycopg
 import pytest
 
 from clip_assets import catalog
-from clip_assets.automation.batches import batches, range_tags
 from clip_assets.component.image_collection import ImageCollection
-from clip_assets.compute import ShardOutcome
-from clip_assets.dagster_private import create_run
 from clip_assets.judge import judge
 from clip_assets.model import ModelSpec
-from clip_assets.node import embed
-from clip_assets.node.job import EmbedJob
-from clip_assets.resources import Installation
 from clip_assets.search import search
 from clip_assets.source.config import FolderConfig
-from clip_assets.status import missing_shards
 from clip_assets.store import erased
-from clip_assets.store.objects import Objects
 from clip_assets.verify.verify import verify
 from tests.faults import collection
 from tests.faults.collection import NAME, Tiny
+from tests.faults.orchestrator import Orchestrator
 
 ROUNDS, IMAGES, SHARD = 2, 80, 20
 TRIES = 8
 PATIENCE_SECONDS = 900
-
-
-class Here(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """An EmbedClient that runs the node's program in the process of the run."""
-
-    def run(
-        self, context: dg.AssetExecutionContext, objects: Objects, job: EmbedJob
-    ) -> Iterator[ShardOutcome]:
-        embed.run(objects, job)
-        yield from (ShardOutcome(shard, "committed", "") for shard in job.shards)
 
 
 @pytest.fixture
@@ -123,34 +105,8 @@ def orchestrate(tiny: Tiny, home: Path, both: Any, queue: Any) -> None:
         name=NAME, source=FolderConfig(uri=str(tiny.pictures)), spec=tiny.spec, shard_size=SHARD,
         max_reject_share=0.1,
     )  # fmt: skip
-    built = made.build_defs(dg.ComponentTree.for_test().load_context)
-    defs = dg.Definitions(
-        assets=built.assets,
-        asset_checks=built.asset_checks,
-        resources={"clip_assets_installation": Installation(), "clip_assets_compute": Here()},
-    )
     with dg.DagsterInstance.local_temp(str(home)) as instance:
-
-        def run(key: dg.AssetKey, tags: dict[str, str]) -> None:
-            run_id = str(uuid.uuid4())
-            create_run(instance, defs, key, run_id, location="here", tags=tags).execute()
-            record = instance.get_run_by_id(run_id)
-            assert record
-            if not record.is_success:
-                raise FailedError(_reasons(instance, run_id))
-
-        def embed_missing() -> None:
-            head = catalog.require(tiny.objects, NAME)
-            due = missing_shards(tiny.objects, head, tiny.spec.slug)
-            for batch in batches(due, 100):
-                run(made.embeddings_key, range_tags(batch))
-
-        steps: list[Callable[[], None]] = [
-            lambda: run(made.catalog_key, {}),
-            embed_missing,
-            lambda: run(made.search_index_key, {}),
-            lambda: run(made.release_key, {}),
-        ]
+        steps = Orchestrator(instance, made).steps
         for step in steps:
             both.wait(PATIENCE_SECONDS)
             _until_it_ends(step)
@@ -159,17 +115,6 @@ def orchestrate(tiny: Tiny, home: Path, both: Any, queue: Any) -> None:
             _until_it_ends(step)
     with psycopg.connect(tiny.dsn) as connection:
         queue.put(search.live(connection, NAME).id)
-
-
-class FailedError(Exception):
-    """A run has failed, with these reasons."""
-
-
-def _reasons(instance: dg.DagsterInstance, run_id: str) -> str:
-    failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    return "\n".join(
-        str(entry.dagster_event.step_failure_data.error) for entry in failed if entry.dagster_event
-    )
 
 
 def _until_it_ends(step: Callable[[], None]) -> None:
