@@ -10,7 +10,6 @@ import pytest
 import sky
 
 from clip_assets.compute.skypilot.workdir import bucket_name, write_files
-
 from tests.wheel import CHECKOUT
 
 USE = """
