@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 
 from setproctitle import setproctitle
@@ -48,6 +49,7 @@ class Forked:
         self.stderr = os.fdopen(readable)
         (self.pid,) = _NUMBER.unpack(self._server.recv(_NUMBER.size))
         self.returncode: int | None = None
+        self._reading = Lock()  # a command stops its jobs while the thread of the run waits
 
     def __enter__(self) -> "Forked":
         return self
@@ -55,11 +57,12 @@ class Forked:
     def __exit__(self, *_: object) -> None:
         self.stderr.close()
         self.wait()
-        self._server.close()
 
     def poll(self, seconds: float | None = 0) -> int | None:
         if self.returncode is None and select.select([self._server], [], [], seconds)[0]:
-            (self.returncode,) = _NUMBER.unpack(self._server.recv(_NUMBER.size))
+            with self._reading:
+                if self.returncode is None:
+                    (self.returncode,) = _NUMBER.unpack(self._server.recv(_NUMBER.size))
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
