@@ -148,7 +148,7 @@ class Supervisor:
             said = worker.link.recv()
             if said == STARTED:
                 if worker.loaded is self._loaded:
-                    self._retire_one()
+                    self._replace()
             elif not self._stopping and (problem := self._provide(said)):
                 worker.link.send(problem)
         except (EOFError, OSError):  # it has ended; its sentinel says so, too
@@ -169,13 +169,14 @@ class Supervisor:
         if time.monotonic() - worker.since < _YOUNG_SECONDS:
             self._pause.begin()
 
-    def _retire_one(self) -> None:
-        """A worker with the model answers, so one without it is not needed any more."""
-        for worker in self._workers:
-            if worker.loaded is not self._loaded and not worker.retired:
-                worker.retired = True
-                worker.send_signal(signal.SIGUSR1)
-                return
+    def _replace(self) -> None:
+        """A worker with the model answers, so one with another model is not needed any more, nor
+        are those that have none and cannot answer."""
+        old = [one for one in self._workers if one.loaded is not self._loaded and not one.retired]
+        bare = [worker for worker in old if worker.loaded is None]
+        for worker in bare or old[:1]:
+            worker.retired = True
+            worker.send_signal(signal.SIGUSR1)
 
     def _provide(self, spec: ModelSpec) -> str | None:
         """Load the model for the workers to come. Returns what is wrong if it cannot be."""

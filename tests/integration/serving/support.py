@@ -210,7 +210,10 @@ def wait_until_ready(
     def ready() -> bool:
         if readiness(url)[0] != 200:
             return False
-        live = web.get(f"{url}/v1/release").json()
+        asked = web.get(f"{url}/v1/release")
+        if asked.status_code != 200:  # another worker, which has no model yet
+            return False
+        live = asked.json()
         return model in (None, live["model"]) and release in (None, live["id"])
 
     wait_until(ready, url, seconds)
