@@ -1,0 +1,58 @@
+"""A database with a live release of made-up vectors, for a service to search.
+
+The model is a real open_clip architecture with random weights: it costs what a trained one costs.
+"""
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from benchmarks import made_up
+from clip_assets.index import binary, build, tables
+from clip_assets.index.spec import IndexSpec
+from clip_assets.index.statements import statement
+from clip_assets.model import ModelSpec
+from clip_assets.node import encoder
+from clip_assets.release.statements import statement as release_statement
+from clip_assets.search import search
+
+_SHARD = "00000"
+_AT_ONCE = 1_000
+
+
+def release(connection: psycopg.Connection, architecture: str, rows: int) -> None:
+    """Load `rows` rows, build the graph and publish them as the collection `bench`, unless that is
+    live already."""
+    spec = ModelSpec(name=architecture, untrained_seed=0)
+    for live in search.all_live(connection, made_up.COLLECTION):
+        if live.spec == spec and live.rows == rows:
+            return
+    identity = encoder.load(spec, "cpu").identity
+    register_vector(connection)
+    index = tables.ensure(connection, IndexSpec(made_up.COLLECTION, spec), identity)
+    vectors = made_up.image_vectors(rows, identity.dim)
+    with connection.cursor().copy(
+        statement("copy_rows", table=index.table, columns=sql.SQL(""))
+    ) as copy:
+        copy.write(binary.HEADER)
+        for first in range(0, rows, _AT_ONCE):
+            table = made_up.image_table(vectors[first : first + _AT_ONCE], first)
+            for batch in table.to_batches():
+                copy.write(binary.image_rows(_SHARD, first, batch, index.vector_type).data)
+        copy.write(binary.TRAILER)
+    loaded = {
+        "index_id": index.index_id, "shard": _SHARD, "rows": rows, "version": 1, "rejected": 0,
+        "checksum": 0,
+        **dict.fromkeys(("digest", "commit_path", "run_id", "job_id", "device"), ""),
+    }  # fmt: skip
+    connection.execute(statement("write_ledger"), loaded)
+    build.build(connection, index, rows)
+    released = {
+        "collection": made_up.COLLECTION, "index_id": index.index_id, "content": "c" * 64,
+        "ef_search": 40, "rows": rows, "judgement": Jsonb({}), "run_id": "bench", "replaced": None,
+    }  # fmt: skip
+    added = connection.execute(release_statement("add_release"), released).fetchone()
+    assert added
+    pointer = {"collection": made_up.COLLECTION, "release_id": added[0]}
+    connection.execute(release_statement("point_at"), pointer)
