@@ -29,10 +29,16 @@ class Machine:
 
 
 def machine_of(job: JobState) -> Machine | None:
-    """The machine the job runs on, or None while it has none."""
-    if not job.machine or not job.infra:
+    """The machine the job runs or ran on; None while it has none, or if it is not known.
+
+    Once the job has ended, SkyPilot knows the infrastructure and what was asked for; if that was
+    several accelerators, nobody knows which of them it had.
+    """
+    if job.machine in ("", "-") or job.infra in ("", "-"):
         return None
-    accelerators = job.record.accelerators or {}
+    accelerators = job.record.accelerators or _asked_for(job.machine)
+    if len(accelerators) > 1:
+        return None
     name, count = next(iter(accelerators.items()), ("", 0))
     return Machine(
         job=str(job.id),
@@ -42,6 +48,12 @@ def machine_of(job: JobState) -> Machine | None:
         gpus=float(count),
         dollars_per_hour=_dollars_per_hour(job),
     )
+
+
+def _asked_for(described: str) -> dict[str, float]:
+    """The accelerators in `1x[L4:1]` or `1x(gpus=L4:1, cpus=4, disk=256)`."""
+    found = re.findall(r"([A-Za-z][\w-]*):([\d.]+)", described)
+    return {name: float(count) for name, count in found if name != "CPU"}
 
 
 def _dollars_per_hour(job: JobState) -> float | None:

@@ -5,7 +5,7 @@ import sky
 from sky import exceptions
 
 from clip_assets.dagster_skypilot import SkyPilotError, SkyPilotUnreachableError, jobs
-from clip_assets.dagster_skypilot.machine import _instance_type
+from clip_assets.dagster_skypilot.machine import _asked_for, _instance_type
 from tests.unit.dagster_skypilot.conftest import state
 
 
@@ -66,3 +66,20 @@ def test_the_instance_type_is_parsed_from_skypilots_description(
 ) -> None:
     """SkyPilot's queue describes a machine in one string, which may contain its type."""
     assert _instance_type(described) == found
+
+
+@pytest.mark.parametrize(
+    ("described", "found"),
+    [
+        ("1x[L4:1]", {"L4": 1.0}),
+        ("1x(gpus=A100-80GB:8, cpus=4, mem=16, disk=64)", {"A100-80GB": 8.0}),
+        ("1x[CPU:4+]", {}),
+        ("1x[L4:1, A10:1]", {"L4": 1.0, "A10": 1.0}),
+        ("-", {}),
+    ],
+)
+def test_the_accelerator_of_an_ended_job_is_what_was_asked_for(
+    described: str, found: dict[str, float]
+) -> None:
+    """A job may end between two looks; its machine is gone then, its description is not."""
+    assert _asked_for(described) == found
