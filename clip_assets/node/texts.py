@@ -3,6 +3,7 @@
 Writes float32[texts, dim], unit vectors, to stdout in numpy's format.
 """
 
+import io
 import sys
 
 import numpy as np
@@ -30,7 +31,10 @@ def main() -> None:
         model.encode_text(asked.texts[start : start + _BATCH])
         for start in range(0, len(asked.texts), _BATCH)
     ]
-    np.save(sys.stdout.buffer, np.concatenate(parts))
+    # To stdout itself, numpy writes through a copy of the descriptor, which a pipe may refuse.
+    file = io.BytesIO()
+    np.save(file, np.concatenate(parts))
+    sys.stdout.buffer.write(file.getbuffer())
 
 
 if __name__ == "__main__":
