@@ -218,7 +218,25 @@ class _Work:
             "images_carried": carried,
             "carried_from": begun.before.path if begun.before and carried else None,
         }
-        return commits.write(self.objects, slug, commit.model_copy(update=counts))
+        written = commits.write(self.objects, slug, commit.model_copy(update=counts))
+        self._withdraw_if_erased(begun, written)
+        return written
+
+    def _withdraw_if_erased(self, begun: _BegunShard, commit: Commit) -> None:
+        """An erasure writes its request and then looks for commits, so it finds this commit, or
+        this finds its request."""
+        names = {ref.image_id for ref in begun.refs}
+        gone = erased(self.objects).image_ids & names
+        if not gone:
+            return
+        parts = (*commit.parts, commit.rejects, commit.queries)
+        for path in (commits.path_of(self.job.model.slug, commit), *(part.path for part in parts)):
+            self.objects.delete(path)
+        raise StoreError(
+            f"shard {commit.shard}: {len(gone)} of its images were erased while it was embedded, "
+            "so its files were deleted. Run it again; if the erasure was interrupted, complete it "
+            f"first with `clip-assets erase {self.job.collection}`."
+        )
 
     def _begin_part(
         self, path: str, refs: list[ImageRef], before: Earlier | None

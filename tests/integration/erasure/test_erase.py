@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,6 +29,7 @@ from clip_assets.source.open import open_source
 from clip_assets.status import collection_status
 from clip_assets.store import commit as commits
 from clip_assets.store import erased, parquet
+from clip_assets.store.commit import Commit
 from clip_assets.store.erased import Receipt
 from tests.integration.photos import COPY, ERASED, IMAGES, OTHER, Photos
 from tests.integration.support import COLLECTION
@@ -232,6 +234,30 @@ def test_a_backfill_does_not_bring_it_back(connection: psycopg.Connection, photo
         assert lake.execute("SELECT image_id, reason FROM rejects").fetchall() == [
             ("99999.png", "erased: this file came back under another name")
         ]
+
+
+@pytest.mark.promise("Erased images do not come back")
+def test_a_job_that_began_before_an_erasure_leaves_no_file(
+    connection: psycopg.Connection, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It embeds a shard with the image and is about to commit while the image is erased."""
+    commit = embed._Work._commit
+
+    def late(*arguments: Any) -> Commit:
+        ours = commit(*arguments)
+        erase_one(connection, photos)
+        return ours
+
+    monkeypatch.setattr(embed._Work, "_commit", late)
+    changed = photos.pictures / "00006.png"
+    before = changed.read_bytes()
+    shutil.copy(photos.pictures / "00009.png", changed)
+    try:
+        with pytest.raises(StoreError, match="erased while it was embedded"):
+            _backfill(connection, photos)
+    finally:
+        changed.write_bytes(before)
+    assert {path.split("/")[0] for path in _traces(photos)} == {erased.FOLDER}
 
 
 def test_an_erasure_causes_no_new_computation(
