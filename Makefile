@@ -1,4 +1,4 @@
-# make demo | make test | make test-installed | make test-faults | make test-sky | make promises | make lint | make bench
+# make demo | make test | make test-faults | make test-sky | make promises | make lint | make bench
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,18 +6,15 @@ DEMO_READY := $(VENV)/.installed
 TEST_READY := $(VENV)/.installed-test
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-installed test-faults test-sky promises lint bench clean
+.PHONY: demo test test-faults test-sky promises lint bench clean
 
 demo: $(DEMO_READY)
 	@$(BIN)/clip-assets demo $(ARGS)
 
+# On the built wheel, in a folder without the checkout's own modules. `.venv/bin/pytest` tests those.
 test: $(TEST_READY)
 	@./tests/browser/install_chromium
 	@./tests/integration/postgres/install_pgbouncer
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
-
-# The same tests on the built wheel, in a folder without the checkout's own modules.
-test-installed: $(TEST_READY)
 	@$(BIN)/python -m tests.installed -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.

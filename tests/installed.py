@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.wheel import CHECKOUT, built, environment, shell, site_packages
 
-_OF_THE_PRODUCT = ("clip_assets", "serving")
+_OF_THE_PRODUCT = ("clip_assets", "serving", "clip_assets.egg-info", "build")
+"""The checkout's modules, and what installing and building them leaves beside them."""
 
 
 def main() -> int:

@@ -82,7 +82,7 @@ def test_a_generated_client_searches(
     address = f"{searchable.url}/openapi.json"
     options = ["--meta=none", f"--config={config}", f"--output-path={tmp_path / 'generated'}"]
     subprocess.run(
-        [Path(sys.executable).with_name("openapi-python-client"), "generate", f"--url={address}",
+        [sys.executable, "-m", "openapi_python_client", "generate", f"--url={address}",
          "--fail-on-warning", *options],
         check=True,
     )  # fmt: skip
