@@ -21,6 +21,10 @@ from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.faults import explained
 from clip_assets.postgres.migrate import migrate
+from clip_assets.settings import Settings
+from clip_assets.snapshot import make
+from clip_assets.snapshot import manifest as manifests
+from clip_assets.snapshot.manifest import Manifest
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import TEMPORARY, Objects
@@ -120,6 +124,27 @@ def test_a_full_disk_is_one_sentence_and_no_harm(
         embed_images(on_disk)
         on_disk.publish(connection)
     assert verified(on_disk)["faults"] == []
+
+
+@pytest.mark.promise("Half-written files are never read")
+def test_a_snapshot_for_which_there_is_no_room_is_no_snapshot(
+    photos: Photos, mount: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """The snapshot before it stays the newest; once there is room, the next one replaces it."""
+    disk = mount(100)
+    to = Objects(str(disk / "snapshots"))
+    settings = Settings(home=tmp_path, data=str(Path(photos.objects.root).parent))
+
+    def snapshot() -> Manifest:
+        with psycopg.connect(photos.dsn, autocommit=True) as connection:
+            return make.make(connection, settings, COLLECTION, to, lambda *_: None)
+
+    before = snapshot()
+    with full(disk), pytest.raises(ClipAssetsError, match="Free some space"):
+        snapshot()
+    assert manifests.read(str(disk / "snapshots"))[1] == before
+    after = snapshot()
+    assert manifests.read(str(disk / "snapshots"))[1] == after
 
 
 def _address(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> str:
