@@ -21,10 +21,10 @@ test: $(TEST_READY)
 test-sky: $(TEST_READY)
 	@PYTHON=$(BIN)/python tests/skypilot/cluster/cluster run -- python -m pytest -n 2 --dist loadfile tests/skypilot $(ARGS)
 
-# Kills, full disks, faulty stores and hostile images: up to 20 minutes. As root also small disks.
+# Kills, full disks, faulty stores and hostile images: about 10 minutes. As root also small disks.
 test-faults: $(TEST_READY)
 	@./tests/faults/install_libfaketime
-	@FAULTS=1 $(BIN)/python -m pytest tests/faults $(ARGS)
+	@FAULTS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults $(ARGS)
 
 # Runs the tests that show a promise, and writes what they measured to docs/promises.md.
 promises: $(TEST_READY)
