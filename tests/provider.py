@@ -115,7 +115,7 @@ def provider(folder: Path, version: int, settings: str = "") -> Iterator[Provide
 @contextmanager
 def standby(primary: Provider, folder: Path) -> Iterator[Provider]:
     """A server that streams everything from that one, and accepts nothing but queries."""
-    copy = replace(primary, port=free_port(), folder=folder / "standby")
+    copy = replace(primary, folder=folder / "standby", port=free_port())
     copy.folder.mkdir(mode=0o700)
     if copy.user:
         shutil.chown(copy.folder, copy.user, copy.user)
@@ -137,7 +137,12 @@ def _without_password(made: PostgresServer, port: int) -> None:
 @contextmanager
 def _started(server: Provider) -> Iterator[None]:
     at = ("-D", str(server.folder), "-w")
-    server.run("pg_ctl", *at, "-t", "600", "-l", str(server.folder / "log"), "start")
+    log = server.folder / "log"
+    try:
+        server.run("pg_ctl", *at, "-t", "600", "-l", str(log), "start")
+    except subprocess.CalledProcessError as error:
+        error.add_note(log.read_text())
+        raise
     try:
         yield
     finally:
