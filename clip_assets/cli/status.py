@@ -27,7 +27,8 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
         out.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     for line in skipped:
         out.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
-    tables = [_spent(settings), *([_freshness()] if dagster else [])]
+    # Without a collection, Dagster has nothing to tell and would take a second to import.
+    tables = [_spent(settings), *([_freshness()] if dagster and progress.row_count else [])]
     for table in tables:
         if table.row_count:
             out.print(table)
