@@ -12,6 +12,7 @@ from clip_assets.errors import SettingsError
 from clip_assets.model import ModelSpec
 from clip_assets.project import CHECKOUT_MODULE, Project
 from clip_assets.source import source_config
+from clip_assets.source.deadline import SECONDS, Deadline
 from clip_assets.source.look import look
 
 
@@ -56,8 +57,8 @@ def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, a
             f"{project.root} is the checkout of clip_assets, whose only collection is the demo's. "
             "Make a project for yours: clip-assets new FOLDER."
         )
-    attributes = collection_attributes(collection, uri, kind, model, pretrained)
     _require_folder(kind, uri)
+    attributes = collection_attributes(collection, uri, kind, model, pretrained)
     path = project.defs_folder / collection / "defs.yaml"
     if path.exists():
         raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
@@ -96,7 +97,9 @@ def collection_attributes(
 
 
 def _require_folder(kind: str, uri: str) -> None:
-    if kind == "folder" and "://" not in uri and not Path(uri).expanduser().is_dir():
+    if kind != "folder" or "://" in uri:
+        return
+    if not Deadline(SECONDS).call(Path(uri).expanduser().is_dir, uri):
         raise SettingsError(f"{uri} is no folder on this machine. Check the path.")
 
 

@@ -5,13 +5,23 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from clip_assets.column import Column, Originated
+from clip_assets.source.deadline import SECONDS
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FolderConfig(_Config):
+class _SourceConfig(_Config):
+    deadline_seconds: float = Field(
+        SECONDS,
+        gt=0,
+        description="how long one image, or one step of a listing, is waited for; the Hugging "
+        "Face hub's client has deadlines of its own",
+    )
+
+
+class FolderConfig(_SourceConfig):
     """Image files below a folder, a bucket prefix (`s3://`, `gs://`, `az://`), or a folder of a
     dataset on the Hugging Face hub (`hf://datasets/org/name/folder`)."""
 
@@ -29,14 +39,14 @@ class FolderConfig(_Config):
     )
 
 
-class WebDatasetConfig(_Config):
+class WebDatasetConfig(_SourceConfig):
     """Tar files in the WebDataset layout; captions from the .txt or .json beside each image."""
 
     type: Literal["webdataset"]
     uri: str
 
 
-class HuggingFaceConfig(_Config):
+class HuggingFaceConfig(_SourceConfig):
     """A dataset on the Hugging Face hub, or a local folder with the same file layout."""
 
     type: Literal["huggingface"]

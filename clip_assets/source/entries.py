@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from clip_assets.errors import SourceError, StoreError
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.kinds import hidden
 from clip_assets.source.tree import Tree
 from clip_assets.store.objects import Entry, local_entry
@@ -25,18 +26,22 @@ def refuse_missing(objects: Tree) -> None:
         )
 
 
-def entries(objects: Tree, skipped: Counter[str], *, follow_links: bool = False) -> Iterator[Entry]:
+def entries(
+    objects: Tree, skipped: Counter[str], within: Deadline, *, follow_links: bool = False
+) -> Iterator[Entry]:
     """Every file that is not hidden, in no particular order; `skipped` counts the others.
 
     What cannot be read has a fault; a folder that cannot be listed is an entry whose path ends with
     a slash. With `follow_links`, folders behind symbolic links are listed too, each once.
-    Raises SourceError if nothing at all can be listed.
+    Raises SourceError if nothing at all can be listed, or something gives no answer in time.
     """
     try:
         if objects.folder:
-            yield from _walk(objects.folder, skipped, follow_links=follow_links)
+            walk = _Walk(objects.folder, skipped)
+            found = _walked(walk, skipped, follow_links=follow_links)
+            yield from within.each(found, lambda: str(walk.at))
         else:
-            yield from _visible(objects, skipped)
+            yield from within.each(_visible(objects, skipped), lambda: objects.root)
     except StoreError:
         raise
     except OSError as error:
@@ -73,18 +78,22 @@ class _Walk:
         self._links: list[tuple[Path, str]] = []
         self._seen: set[tuple[int, int]] = set()
         self._skipped = skipped
+        self.at = root
 
     def add(self, child: "os.DirEntry[str]", below: str, *, link: bool) -> None:
         chosen = self._links if link else self._folders
         chosen.append((Path(child.path), f"{below}{child.name}/"))
 
     def __iter__(self) -> Iterator[tuple[str, list["os.DirEntry[str]"] | OSError]]:
-        """Each folder's path below the root with its children, or why it cannot be listed."""
+        """Each folder's path below the root with its children, or why it cannot be listed.
+
+        `at` is then the folder that is looked at.
+        """
         while self._folders or self._links:
-            folder, below = (self._folders or self._links).pop()
+            self.at, below = (self._folders or self._links).pop()
             found: list[os.DirEntry[str]] | OSError
             try:
-                found = self._children(folder)
+                found = self._children(self.at)
             except OSError as error:
                 if not below:
                     raise
@@ -101,9 +110,10 @@ class _Walk:
             return list(found)
 
 
-def _walk(root: Path, skipped: Counter[str], *, follow_links: bool) -> Iterator[Entry]:
-    walk = _Walk(root, skipped)
+def _walked(walk: _Walk, skipped: Counter[str], *, follow_links: bool) -> Iterator[Entry | None]:
+    """The files; None for each folder, which may have none."""
     for below, children in walk:
+        yield None
         if isinstance(children, OSError):
             # Otherwise it was removed since its parent was listed.
             if not isinstance(children, FileNotFoundError):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.entries import entries, refuse_missing
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import readable
@@ -32,12 +33,13 @@ class Files(Protocol):
 class LocalFiles:
     """A local folder, such as a clone of the dataset."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, within: Deadline) -> None:
+        self._within = within
         self._objects = Objects(folder)
         refuse_missing(self._objects)
 
     def list(self, skipped: Counter[str]) -> Iterator[Entry]:
-        return entries(self._objects, skipped)
+        return entries(self._objects, skipped, self._within)
 
     def uri(self, path: str) -> str:
         return self._objects.uri(path)

@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from clip_assets.source import ImageRef, caption, table
@@ -10,10 +11,10 @@ from clip_assets.source.config import NOTHING, FolderConfig, Knowledge
 from clip_assets.source.entries import entries, refuse_missing
 from clip_assets.source.kinds import HEAD, IMAGES, TABLES, image_format, of_name
 from clip_assets.source.metadata import Metadata
-from clip_assets.source.ordered import in_order
+from clip_assets.source.ordered import Late, in_order
 from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.texts import Texts
-from clip_assets.source.tree import open_tree
+from clip_assets.source.tree import deadline, open_tree
 from clip_assets.store.objects import Entry, is_remote
 
 
@@ -30,6 +31,8 @@ class Folder:
     def __init__(self, config: FolderConfig, knowledge: Knowledge = NOTHING) -> None:
         self._objects = open_tree(config.uri)
         refuse_missing(self._objects)
+        self._within = deadline(config.uri, config.deadline_seconds)
+        self._late = late(config.deadline_seconds)
         self._follow_links = config.follow_links
         chosen = config.extensions
         self._others = chosen is None
@@ -41,7 +44,7 @@ class Folder:
 
     def list(self) -> Iterator[ImageRef]:
         self.skipped.clear()
-        found = entries(self._objects, self.skipped, follow_links=self._follow_links)
+        found = entries(self._objects, self.skipped, self._within, follow_links=self._follow_links)
         listed = sorted(found, key=lambda entry: entry.path)
         kept = Texts(self._objects)
         texts = {
@@ -56,7 +59,9 @@ class Folder:
         read = partial(self._caption, texts, kept, unread)
         work = partial(self._ref, read, fields)
         if texts or fields or any(self._kind(entry) == "unknown" for entry in candidates):
-            refs: Iterator[ImageRef | None] = in_order(work, candidates)
+            refs: Iterator[ImageRef | None] = in_order(
+                work, candidates, late=self._without_text(unread)
+            )
         else:
             refs = map(work, candidates)
         for ref in refs:
@@ -71,10 +76,11 @@ class Folder:
 
     def beside(self, path: str) -> bytes:
         """A table below the root. Raises OSError."""
-        return self._objects.get(path, limit=table.LARGEST)
+        read = partial(self._objects.get, path, limit=table.LARGEST)
+        return self._within.call(read, self._objects.uri(path))
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        return in_order(self._bytes, refs, late=late)
+        return in_order(self._bytes, refs, late=self._late)
 
     def _kind(self, entry: Entry) -> str:
         return of_name(entry.path, self._extensions, others=self._others)
@@ -96,21 +102,32 @@ class Folder:
         """None if the file turns out to be no image."""
         if not entry.fault and self._kind(entry) == "unknown" and not self._begins_like_one(entry):
             return None
-        return ImageRef(
-            image_id=entry.path,
-            uri=self._objects.uri(entry.path),
-            etag=entry.etag,
-            caption=None if entry.fault else read(_caption(entry.path)),
-            fault=entry.fault,
-            fields=None if entry.fault or fields is None else fields.of(entry.path),
-        )
+        ref = self._bare(entry)
+        if entry.fault:
+            return ref
+        text = read(_caption(entry.path))
+        return replace(ref, caption=text, fields=fields.of(entry.path) if fields else None)
+
+    def _bare(self, entry: Entry) -> ImageRef:
+        uri = self._objects.uri(entry.path)
+        return ImageRef(image_id=entry.path, uri=uri, etag=entry.etag, fault=entry.fault)
+
+    def _without_text(self, unread: set[str]) -> Late[Entry, ImageRef | None] | None:
+        """What becomes of an image whose texts or first bytes are not there in time."""
+
+        def bare(entry: Entry) -> ImageRef:
+            unread.add(_caption(entry.path))
+            return self._bare(entry)
+
+        seconds = self._within.seconds
+        return None if seconds is None else Late(seconds, bare)
 
     def _fields(self, listed: Sequence[Entry], texts: Texts) -> Metadata | None:
         """None if no metadata is declared, or it is in a table of its own."""
         used = {name for name in self._knowledge.tables if not is_remote(name)}
         found = None
         if self._knowledge.fields and self._knowledge.metadata is None:
-            found = Metadata(self._objects, listed, self._knowledge.fields, texts)
+            found = Metadata(self._objects, listed, self._knowledge.fields, texts, self._within)
             used |= found.tables
         self.skipped[TABLES] -= len(used & {entry.path for entry in listed})
         return found

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import local
 from typing import Any
 
@@ -15,6 +16,7 @@ from clip_assets.errors import SourceError
 from clip_assets.source import DamagedError, ImageRef, caption, layout, saved
 from clip_assets.source.card import Declared, declared
 from clip_assets.source.config import NOTHING, HuggingFaceConfig, Knowledge
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.kinds import of_name
 from clip_assets.source.ordered import in_order
@@ -34,19 +36,27 @@ class HuggingFace:
     def __init__(self, config: HuggingFaceConfig, knowledge: Knowledge = NOTHING) -> None:
         self._config, self._wanted = config, sorted(knowledge.fields)
         self._files = files_of(config)
+        local = isinstance(self._files, LocalFiles)
+        self._within = Deadline(config.deadline_seconds if local else None)
+        # A file of the hub is downloaded whole, with a deadline of its own.
+        self._late = late(config.deadline_seconds) if local else None
         self.skipped: Counter[str] = Counter()
 
     def list(self) -> Iterator[ImageRef]:
         self.skipped.clear()
         config = self._config
         entries = {entry.path: entry for entry in self._files.list(self.skipped)}
-        chosen = self._chosen(entries)
+        chosen = self._within.call(lambda: self._chosen(entries), config.dataset)
         self.skipped.update(_kind(path) for path in entries.keys() - set(chosen))
         for path in chosen:
-            try:
-                yield from _refs(self._files, entries[path], config, self._wanted)
-            except UnusableError as error:
-                yield _fault(self._files, entries[path], str(error))
+            found = self._images(entries[path])
+            yield from self._within.each(found, partial(self._files.uri, path))
+
+    def _images(self, entry: Entry) -> Iterator[ImageRef]:
+        try:
+            yield from _refs(self._files, entry, self._config, self._wanted)
+        except UnusableError as error:
+            yield _fault(self._files, entry, str(error))
 
     def _chosen(self, entries: Collection[str]) -> Sequence[str]:
         config = self._config
@@ -73,7 +83,11 @@ class HuggingFace:
 
     def beside(self, path: str) -> bytes:
         """A table of the dataset. Raises OSError."""
-        return self._files.fetch(path)[0].read_bytes()
+
+        def read() -> bytes:
+            return self._files.fetch(path)[0].read_bytes()
+
+        return self._within.call(read, self._files.uri(path))
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         readers = local()
@@ -84,9 +98,7 @@ class HuggingFace:
             current: _Current = readers.current
             return current.read(ref)
 
-        # A file of the hub is downloaded whole, with a deadline of its own.
-        patience = late if isinstance(self._files, LocalFiles) else None
-        return in_order(one, refs, threads=1, late=patience)
+        return in_order(one, refs, threads=1, late=self._late)
 
 
 class UnusableError(Exception):
@@ -135,7 +147,7 @@ def files_of(config: HuggingFaceConfig) -> Files:
     """The dataset's files, on the hub or in a local folder."""
     folder = local_path(config.dataset)
     if config.dataset.startswith(("/", ".", "~", "file:")) or folder.is_dir():
-        return LocalFiles(str(folder))
+        return LocalFiles(str(folder), Deadline(config.deadline_seconds))
     from clip_assets.source.hub import HubFiles  # takes half a second to import
 
     return HubFiles(config.dataset, config.revision)

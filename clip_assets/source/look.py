@@ -11,7 +11,8 @@ from clip_assets.errors import SourceError
 from clip_assets.source import layout, saved
 from clip_assets.source.card import configurations, declared
 from clip_assets.source.config import HuggingFaceConfig
-from clip_assets.source.files import Files
+from clip_assets.source.deadline import SECONDS, Deadline
+from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.huggingface import files_of, opened
 from clip_assets.source.rows import ColumnError, leaf
 from clip_assets.store.objects import Entry
@@ -28,13 +29,15 @@ class Look:
     told: list[str] = field(default_factory=list)
 
 
-def look(dataset: str) -> Look:
+def look(dataset: str, seconds: float = SECONDS) -> Look:
     """What the dataset, a hub id or a local folder, has.
 
-    Raises SourceError if it cannot be reached, or has no images that can be read.
+    Raises SourceError if it cannot be reached, or has no images that can be read, or if a folder
+    gives no answer for so many `seconds`.
     """
-    config = HuggingFaceConfig(type="huggingface", dataset=dataset)
-    files = files_of(config)
+    config = HuggingFaceConfig(type="huggingface", dataset=dataset, deadline_seconds=seconds)
+    files = Deadline(seconds).call(lambda: files_of(config), dataset)
+    within = Deadline(seconds if isinstance(files, LocalFiles) else None)
     entries = {entry.path: entry for entry in files.list(Counter())}
     name, names, split, splits, chosen = _split(files, entries, dataset)
     if not chosen:
@@ -44,11 +47,17 @@ def look(dataset: str) -> Look:
     given |= {"split": split} if split != "train" and splits else {}
     told = [f"configuration: {name} (of {', '.join(names)})"] if len(names) > 1 else []
     told += [f"split: {split} (of {', '.join(splits)})"] if splits else []
-    with opened(files, entries[chosen[0]]) as file:
-        given |= _columns(file.schema_arrow, told)
+    first = entries[chosen[0]]
+    schema = within.call(lambda: _schema(files, first), files.uri(first.path))
+    given |= _columns(schema, told)
     size = sum(entries[path].size for path in chosen) / 2**20
     told.append(f"{len(chosen)} files, {size:,.0f} MiB")
     return Look(given, told)
+
+
+def _schema(files: Files, entry: Entry) -> pa.Schema:
+    with opened(files, entry) as file:
+        return file.schema_arrow
 
 
 def _split(

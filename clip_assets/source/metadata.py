@@ -2,9 +2,11 @@
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from clip_assets.source import caption
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.reading import readable
 from clip_assets.source.table import LARGEST, Table
 from clip_assets.source.texts import Texts
@@ -21,9 +23,14 @@ class Metadata:
     """
 
     def __init__(
-        self, objects: Tree, listed: Sequence[Entry], wanted: Collection[str], texts: Texts
+        self,
+        objects: Tree,
+        listed: Sequence[Entry],
+        wanted: Collection[str],
+        texts: Texts,
+        within: Deadline,
     ) -> None:
-        self._objects, self._texts = objects, texts
+        self._objects, self._texts, self._within = objects, texts, within
         named = [entry for entry in listed if entry.path.rpartition("/")[2] in NAMES]
         self.tables = {entry.path for entry in named}
         self._by_folder = {path.rpartition("/")[0]: self._table(path) for path in self.tables}
@@ -60,6 +67,7 @@ class Metadata:
 
     def _table(self, path: str) -> Table:
         try:
-            return Table(path, self._objects.get(path, limit=LARGEST))
+            read = partial(self._objects.get, path, limit=LARGEST)
+            return Table(path, self._within.call(read, self._objects.uri(path)))
         except OSError as error:
             raise readable(self._objects, error) from error

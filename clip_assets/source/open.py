@@ -1,11 +1,14 @@
 """Opens the source that a collection's `source:` block describes."""
 
+from functools import partial
+
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import SourceConfig
 from clip_assets.source.checked import Checked
 from clip_assets.source.config import (
     NOTHING,
     FolderConfig,
+    HuggingFaceConfig,
     Knowledge,
     TableConfig,
     WebDatasetConfig,
@@ -14,7 +17,7 @@ from clip_assets.source.described import Described
 from clip_assets.source.folder import Folder
 from clip_assets.source.huggingface import HuggingFace
 from clip_assets.source.table import LARGEST, Table
-from clip_assets.source.tree import open_tree
+from clip_assets.source.tree import deadline, open_tree
 from clip_assets.source.webdataset import WebDataset
 from clip_assets.store.objects import is_remote
 
@@ -25,10 +28,13 @@ def open_source(config: SourceConfig, knowledge: Knowledge = NOTHING) -> Checked
     Raises SourceError or StoreError, each with a remedy, if it is missing or unreachable; a
     bucket is contacted only when it is listed or read.
     """
-    source, where = _opened(config, knowledge)
+    named = config.dataset if isinstance(config, HuggingFaceConfig) else config.uri
+    within = deadline(named, config.deadline_seconds)
+    source, where = within.call(lambda: _opened(config, knowledge), named)
     if knowledge == NOTHING:
         return Checked(source, where)
-    return Checked(Described(source, knowledge, lambda table: _table(source, table)), where)
+    open_table = partial(_table, source, config.deadline_seconds)
+    return Checked(Described(source, knowledge, open_table), where)
 
 
 def _opened(
@@ -43,13 +49,15 @@ def _opened(
     return HuggingFace(config, knowledge), where
 
 
-def _table(source: Folder | WebDataset | HuggingFace, config: TableConfig) -> tuple[Table, str]:
+def _table(
+    source: Folder | WebDataset | HuggingFace, seconds: float, config: TableConfig
+) -> tuple[Table, str]:
     """A table by its path below the source or its address, and the folder its names count from."""
     address = config.origin.removeprefix("./")
     try:
         if is_remote(address) or address.startswith(("/", "~")):
-            root, _, name = address.rpartition("/")
-            return Table(address, open_tree(root or "/").get(name, limit=LARGEST), config.image), ""
+            data = deadline(address, seconds).call(partial(_elsewhere, address), address)
+            return Table(address, data, config.image), ""
         data = source.beside(address)
     except StoreError:
         raise
@@ -60,3 +68,8 @@ def _table(source: Folder | WebDataset | HuggingFace, config: TableConfig) -> tu
         ) from error
     folder, slash, _ = address.rpartition("/")
     return Table(address, data, config.image), folder + slash
+
+
+def _elsewhere(address: str) -> bytes:
+    root, _, name = address.rpartition("/")
+    return open_tree(root or "/").get(name, limit=LARGEST)

@@ -6,9 +6,8 @@ import hashlib
 import lzma
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from clip_assets.settings import Settings
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.tree import Tree
 from clip_assets.store.objects import Entry
 
@@ -34,10 +34,11 @@ def without_suffix(path: str) -> str:
     return _SUFFIX.sub("", path).removesuffix(".tar")
 
 
-def unpacked(objects: Tree, tar: Entry) -> Path:
+def unpacked(objects: Tree, tar: Entry, within: Deadline) -> Path:
     """The plain tar, made now unless it is in the cache. Raises OSError if it is damaged.
 
-    Members are then read one by one, at the price of the disk space.
+    Members are then read one by one, at the price of the disk space. Raises SourceError if it is
+    not there in time.
     """
     told = "\n".join([objects.root, tar.path, str(tar.size), tar.etag])
     folder = Settings().workplace / "cache" / "unpacked"
@@ -50,9 +51,11 @@ def unpacked(objects: Tree, tar: Entry) -> Path:
         with (
             objects.on_disk(tar.path) as source,
             os.fdopen(handle, "wb") as target,
-            _opener(tar.path)(source) as stream,
         ):
-            shutil.copyfileobj(stream, target, 1 << 20)
+            chunks = within.each(
+                _chunks(_opener(tar.path), source), lambda: objects.uri(tar.path), step=1
+            )
+            target.writelines(chunks)
         Path(name).replace(plain)
     except (EOFError, lzma.LZMAError, pa.ArrowException) as error:
         raise OSError(f"damaged: {error}") from error
@@ -60,6 +63,12 @@ def unpacked(objects: Tree, tar: Entry) -> Path:
         with suppress(FileNotFoundError):
             Path(name).unlink()
     return plain
+
+
+def _chunks(opener: "Callable[[Path], IO[bytes] | Any]", packed: Path) -> Iterator[bytes]:
+    with opener(packed) as stream:
+        while chunk := stream.read(1 << 20):
+            yield chunk
 
 
 def _opener(path: str) -> Callable[[Path], "IO[bytes] | Any"]:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from clip_assets.errors import ObjectRefusedError, SourceError, UnansweredError
 from clip_assets.source import DamagedError, ImageRef
-from clip_assets.source.ordered import DEADLINE
+from clip_assets.source.ordered import Late
 from clip_assets.source.tree import Tree
 
 # Protects memory; far above what the decoder accepts. A stray 40 GB file among the images must
@@ -54,6 +54,7 @@ def readable(objects: Tree, error: OSError) -> OSError:
     return OSError(error.strerror.lower() if error.strerror else str(error))
 
 
-def late(_: ImageRef) -> OSError:
+def late(seconds: float) -> Late[ImageRef, bytes | OSError]:
     """The error of an image that is still being read at the deadline."""
-    return TimeoutError(f"reading it has not ended after {DEADLINE:.0f} s")
+    error = TimeoutError(f"reading it has not ended after {seconds:g} s")
+    return Late(seconds, lambda _: error)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from clip_assets.errors import SourceError
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.hub_address import hub_address
 from clip_assets.store.objects import Entry, Objects, refuse_larger
 
@@ -41,6 +42,11 @@ class Tree(Protocol):
 def open_tree(uri: str) -> Tree:
     """Raises SourceError or StoreError if it cannot be an address."""
     return HubTree(uri) if uri.startswith("hf://") else Objects(uri)
+
+
+def deadline(uri: str, seconds: float) -> Deadline:
+    """The deadline of each step of listing what is at the address."""
+    return Deadline(None if uri.startswith("hf://") else seconds)
 
 
 class HubTree:

@@ -12,6 +12,7 @@ from typing import IO, Any, TypeVar
 from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import DamagedError, ImageRef, caption, pattern, table
 from clip_assets.source.config import NOTHING, Knowledge, WebDatasetConfig
+from clip_assets.source.deadline import Deadline
 from clip_assets.source.entries import HIDDEN, entries, refuse_missing
 from clip_assets.source.kinds import HEAD, hidden, image_format, of_name
 from clip_assets.source.ordered import in_order
@@ -20,7 +21,7 @@ from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.tar import Member, members
 from clip_assets.source.tar_index import Found, TarIndex
-from clip_assets.source.tree import Tree, open_tree
+from clip_assets.source.tree import Tree, deadline, open_tree
 from clip_assets.store.objects import Entry, is_remote, local_path
 
 _TEXTS = ("txt", "json")
@@ -45,6 +46,8 @@ class WebDataset:
         self._matches = pattern.matcher(chosen).match if chosen else None
         folder, self._only = (root, "") if chosen else _folder_and_tar(root)
         self._objects = open_tree(folder)
+        self._within = deadline(folder, config.deadline_seconds)
+        self._late = late(config.deadline_seconds)
         refuse_missing(self._objects)
         self._wanted = knowledge.fields
         self.skipped: Counter[str] = Counter()
@@ -53,7 +56,7 @@ class WebDataset:
         self.skipped.clear()
         tars = sorted(self._tars(), key=lambda entry: entry.path)
         index = TarIndex(self._objects.root, self._wanted)
-        refs = partial(_refs, self._objects, index, self._wanted)
+        refs = partial(_refs, self._objects, index, self._within, self._wanted)
         # Headers of remote tars cost round trips, so several tars are listed in parallel.
         for found, skipped in in_order(refs, tars, threads=8, ahead=8):
             self.skipped.update(skipped)
@@ -62,27 +65,31 @@ class WebDataset:
 
     def beside(self, path: str) -> bytes:
         """A table below the root. Raises OSError."""
-        return self._objects.get(path, limit=table.LARGEST)
+        read = partial(self._objects.get, path, limit=table.LARGEST)
+        return self._within.call(read, self._objects.uri(path))
 
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
-        tar = cache(self._objects.stat)
+        @cache
+        def tar(path: str) -> Entry:
+            return self._within.call(partial(self._objects.stat, path), self._objects.uri(path))
 
         def one(ref: ImageRef) -> bytes | OSError:
             path = path_below(self._objects, ref.uri)
             try:
-                return _bytes(self._objects, ref, tar(path))
+                return _bytes(self._objects, self._within, ref, tar(path))
             except OSError as error:
                 return readable(self._objects, error)
 
         # On a new machine, the first image of a compressed tar waits until the tar is unpacked.
         packed = any(compressed(ref.uri) for ref in refs)
-        return in_order(one, refs, late=None if packed else late)
+        return in_order(one, refs, late=None if packed else self._late)
 
     def _tars(self) -> Iterator[Entry]:
         if self._only:
-            yield _existing(self._objects, self._only)
+            look = partial(_existing, self._objects, self._only)
+            yield self._within.call(look, self._objects.uri(self._only))
             return
-        for entry in entries(self._objects, self.skipped):
+        for entry in entries(self._objects, self.skipped, self._within):
             if self._matches and not (entry.path.endswith("/") or self._matches(entry.path)):
                 self.skipped["files that the address does not name"] += 1
             elif entry.path.endswith((".tar", "/")) or compressed(entry.path):
@@ -135,7 +142,9 @@ class _Sample:
         return _first(self.fields, _beside(name, "json"))
 
 
-def _refs(objects: Tree, index: TarIndex, wanted: Collection[str], tar: Entry) -> Found:
+def _refs(
+    objects: Tree, index: TarIndex, within: Deadline, wanted: Collection[str], tar: Entry
+) -> Found:
     """The tar's images, and how many members are none, by kind.
 
     If it cannot be read to its end, the last image has a fault and stands for the rest of the tar.
@@ -143,16 +152,23 @@ def _refs(objects: Tree, index: TarIndex, wanted: Collection[str], tar: Entry) -
     if tar.fault:
         return [_fault(objects, tar, tar.fault)], Counter()
     try:
-        return index.found(tar, partial(_look, objects, wanted, tar))
+        return index.found(tar, partial(_look, objects, within, wanted, tar))
     except OSError as error:
         reason = str(readable(objects, error))
         return [_fault(objects, tar, f"the tar cannot be read ({reason})")], Counter()
 
 
-def _look(objects: Tree, wanted: Collection[str], tar: Entry) -> Found:
-    with _opened(objects, tar) as file:
+def _look(objects: Tree, within: Deadline, wanted: Collection[str], tar: Entry) -> Found:
+    found = _members(objects, within, tar)
+    if objects.folder:  # each request to a store has a deadline of its own
+        found = within.each(found, lambda: objects.uri(tar.path))
+    return _found(objects, tar, found, wanted)
+
+
+def _members(objects: Tree, within: Deadline, tar: Entry) -> Iterator[Member]:
+    with _opened(objects, within, tar) as file:
         size = file.seek(0, io.SEEK_END)
-        return _found(objects, tar, members(file, size, _wanted), wanted)
+        yield from members(file, size, _wanted)
 
 
 def _fault(objects: Tree, tar: Entry, fault: str) -> ImageRef:
@@ -224,15 +240,15 @@ def _wanted(name: str, size: int) -> int:
     return HEAD if of_name(name) == "unknown" else 0
 
 
-def _opened(objects: Tree, tar: Entry) -> IO[bytes] | Ranged:
+def _opened(objects: Tree, within: Deadline, tar: Entry) -> IO[bytes] | Ranged:
     if compressed(tar.path):
-        return unpacked(objects, tar).open("rb")
+        return unpacked(objects, tar, within).open("rb")
     if not objects.folder:
         return Ranged(partial(objects.get_range, tar.path), tar.size)
     return objects.open(tar.path)
 
 
-def _bytes(objects: Tree, ref: ImageRef, tar: Entry) -> bytes:
+def _bytes(objects: Tree, within: Deadline, ref: ImageRef, tar: Entry) -> bytes:
     # In a rewritten tar the offsets may point at another image, so nothing is read from it.
     if ref.etag.rpartition(":")[0] != tar.etag:
         raise OSError("the tar has changed since it was catalogued")
@@ -241,7 +257,7 @@ def _bytes(objects: Tree, ref: ImageRef, tar: Entry) -> bytes:
     if ref.size > LARGEST:
         raise DamagedError(f"file too large ({ref.size >> 20} MiB, at most {LARGEST >> 20})")
     if compressed(tar.path):
-        with unpacked(objects, tar).open("rb") as file:
+        with unpacked(objects, tar, within).open("rb") as file:
             file.seek(ref.offset)
             return file.read(ref.size)
     return objects.get_range(tar.path, ref.offset, ref.size)

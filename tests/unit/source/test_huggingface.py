@@ -113,8 +113,10 @@ def test_a_read_that_hangs_costs_its_own_row(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of a mount that stalls; the rows after it are read, by another thread."""
-    left = property(lambda task: 0.0 if task.item.row == 1 else 600.0)
-    monkeypatch.setattr(ordered._Task, "left", left)
+    source = _source(dataset, id_column="key")
+    refs = [*source.list()][:4]
+    left = {1: 0.0}
+    monkeypatch.setattr(ordered._Task, "left", lambda task, _: left.get(task.item.row, 600.0))
     image, never = ImageColumn.image, Event()
 
     def stalled(self: ImageColumn, row: int, place: int | None = None) -> bytes | None:
@@ -123,8 +125,6 @@ def test_a_read_that_hangs_costs_its_own_row(
         return image(self, row, place)
 
     monkeypatch.setattr(ImageColumn, "image", stalled)
-    source = _source(dataset, id_column="key")
-    refs = [*source.list()][:4]
     first, late, *others = source.read(refs)
     never.set()
     assert (first, others) == (_image(0), [_image(2), _image(3)])

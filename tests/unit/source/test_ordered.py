@@ -7,7 +7,7 @@ import pytest
 
 from clip_assets.errors import SourceError
 from clip_assets.source import ordered
-from clip_assets.source.ordered import in_order
+from clip_assets.source.ordered import Late, in_order
 
 
 def test_reading_ahead_is_bounded() -> None:
@@ -55,8 +55,7 @@ def test_closing_cancels_work_that_has_not_started(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def never(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
-    monkeypatch.setattr(ordered, "DEADLINE", 1.0)
+def never() -> Iterator[Event]:
     event = Event()
     yield event
     event.set()
@@ -70,21 +69,21 @@ def test_a_read_that_hangs_costs_its_own_image(never: Event) -> None:
             never.wait()
         return str(number)
 
-    late = in_order(work, range(5), threads=1, ahead=2, late=lambda number: f"{number} is late")
-    assert list(late) == ["0", "1 is late", "2", "3", "4"]
+    late = Late(1.0, lambda number: f"{number} is late")
+    found = list(in_order(work, range(5), threads=1, ahead=2, late=late))
+    assert found == ["0", "1 is late", "2", "3", "4"]
 
 
 def test_a_disk_that_hangs_ends_the_read(never: Event) -> None:
     """If each thread hangs, it is no single image's fault."""
-    results = in_order(lambda _: never.wait(), range(9), threads=2, late=lambda _: False)
+    results = in_order(lambda _: never.wait(), range(9), threads=2, late=Late(1.0, lambda _: False))
     assert [next(results), next(results)] == [False, False]
     with pytest.raises(SourceError, match="has not ended after 1 s"):
         next(results)
 
 
-def test_without_late_an_item_has_the_time_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_late_an_item_has_the_time_it_needs() -> None:
     """A large compressed tar is unpacked for as long as it takes."""
-    monkeypatch.setattr(ordered, "DEADLINE", 0.0)
     going = Event()
     Timer(0.2, going.set).start()
     assert list(in_order(lambda _: going.wait(600), [1, 2])) == [True, True]

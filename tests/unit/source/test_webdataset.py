@@ -6,6 +6,7 @@ import tarfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,6 @@ from clip_assets.settings import Settings
 from clip_assets.source import ImageRef, Source, webdataset
 from clip_assets.source.config import WebDatasetConfig
 from clip_assets.source.open import open_source
-from clip_assets.store.objects import Entry, Objects
 
 WriteTar = Callable[[Path, dict[str, bytes]], Path]
 
@@ -211,9 +211,9 @@ def test_a_tar_is_read_once_until_it_changes(
     opened: list[str] = []
     plain = webdataset._look
 
-    def counted(objects: Objects, wanted: frozenset[str], tar: Entry) -> webdataset.Found:
-        opened.append(tar.path)
-        return plain(objects, wanted, tar)
+    def counted(*of: Any) -> webdataset.Found:
+        opened.append(of[-1].path)
+        return plain(*of)
 
     monkeypatch.setattr(webdataset, "_look", counted)
     assert (list(source.list()), source.skipped, opened) == (first, skipped, [])
