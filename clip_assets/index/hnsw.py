@@ -105,6 +105,14 @@ def search_settings(ef_search: int, fetch: int, scan_tuples: int) -> dict[str, s
     }
 
 
+def deepened(ef_search: sql.Composable, fetch: sql.Composable) -> sql.Composed:
+    """A call in such a function's body after which the graph finds `fetch` rows as thoroughly as
+    under `search_settings`; the change ends with the function."""
+    return sql.SQL("set_config('hnsw.ef_search', least(greatest({}, {}), {})::text, true)").format(
+        ef_search, fetch, sql.Literal(MAX_EF_SEARCH)
+    )
+
+
 def function_settings(ef_search: int) -> sql.Composed:
     """SET clauses for CREATE FUNCTION, so that its body searches until it has found enough."""
     settings: dict[str, sql.Composable] = {

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from clip_assets.column import Columns, ColumnType
 from clip_assets.index.columns import SQL_TYPES
+from clip_assets.index.hnsw import deepened
 from clip_assets.postgres.statements import statements
 from clip_assets.search.conditions import BUILT_IN, PARTS, Named, column_condition, condition
 from clip_assets.search.filters import Filter
@@ -73,6 +74,7 @@ def search_where(names: Names, columns: Columns) -> sql.Composed:
         variables=_variables(columns),
         required=_required(columns),
         sound=_statement("sound"),
+        deepened=deepened(names["ef_search"], sql.SQL("k * {overfetch}").format(**names)),
         built_in=sql.Literal(condition(_numbered(BUILT_IN))),
         built_in_values=sql.SQL(", ").join(map(_value, BUILT_IN)),
         column_conditions=sql.SQL("\n").join(
@@ -93,18 +95,19 @@ def search_where(names: Names, columns: Columns) -> sql.Composed:
 
 
 def _search(names: Names, *, matching: sql.Composable, **parts: sql.Composable) -> sql.Composed:
-    fetch = "CASE WHEN filtered THEN k * {overfetch} ELSE k + {spare} END"
+    fetch = sql.SQL("CASE WHEN filtered THEN k * {overfetch} ELSE k + {spare} END").format(**names)
     queries = {
         "filter": matching,
         "query": sql.SQL("query"),
         "k": sql.SQL("k"),
-        "fetch": sql.SQL(fetch).format(**names),
+        "fetch": fetch,
     }
     return _function(
         "search.sql",
         names,
         **parts,
         sound=_statement("sound"),
+        deepened=deepened(names["ef_search"], fetch),
         **{way: _statement(way, **names, **queries) for way in ("few_match", "exact", "hnsw")},
     )
 

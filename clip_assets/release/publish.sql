@@ -58,6 +58,7 @@ BEGIN
     ELSIF k IS NULL OR k < 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'similar: the argument "k" must be at least 1';
     END IF;
+    PERFORM {deepened};
     SELECT embedding INTO origin FROM clip_assets.{table} WHERE image_id = to_image;
     IF NOT FOUND THEN
         RETURN;

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from clip_assets.errors import ReleaseError
 from clip_assets.index import integrity, tables
 from clip_assets.index.columns import as_object
-from clip_assets.index.hnsw import function_settings
+from clip_assets.index.hnsw import deepened, function_settings
 from clip_assets.index.locks import patiently
 from clip_assets.index.tables import Index
 from clip_assets.judge.comparison import Comparison
@@ -220,6 +220,7 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
         "halfvec": live.vectors.halfvec,
         "vector_type": live.vectors.name,
         "distance": live.vectors.distance,
+        "ef_search": sql.Literal(live.ef_search),
         "search_settings": function_settings(live.ef_search),
         "exact_rows": sql.Literal(int(Budget().exact_rows(live.rows))),
         "overfetch": sql.Literal(Budget().overfetch),
@@ -233,6 +234,7 @@ def _write_relations(connection: psycopg.Connection, live: Release) -> None:
             release_id=sql.Literal(live.id),
             model=sql.Literal(live.identity.name),
             columns=as_object(live.columns),
+            deepened=deepened(names["ef_search"], sql.SQL("k + 1 + {spare}").format(**names)),
             search=functions.search(names),
             search_columns=functions.search_columns(names, live.columns),
             search_where=functions.search_where(names, live.columns),

@@ -26,7 +26,8 @@ BEGIN
         RETURN QUERY
         {exact};
     ELSE
-        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
+        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+                {deepened};
         RETURN QUERY
         {hnsw};
     END IF;

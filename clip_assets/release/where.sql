@@ -62,7 +62,8 @@ BEGIN
     IF few THEN
         RETURN QUERY EXECUTE format({exact}, matching) USING query, k;
     ELSE
-        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
+        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+                {deepened};
         RETURN QUERY EXECUTE format({hnsw}, matching) USING query, k;
     END IF;
 END

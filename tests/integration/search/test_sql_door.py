@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from clip_assets.search import search
+from clip_assets.search.filters import Filter
 from clip_assets.store.objects import Objects
 from tests.integration.support import Made, both_types, exact, matrix, publish
 
@@ -246,3 +248,24 @@ def test_a_fresh_connection_searches(database: str, released: Made) -> None:
             connection.execute("SET ROLE clip_reader")
             rows = connection.execute("SELECT * FROM photos.similar('00000-0000.jpg')").fetchall()
             assert len(rows) == 10
+
+
+def test_the_functions_search_as_thoroughly_as_the_service(
+    connection: psycopg.Connection, as_reader: Connect, tmp_path: Path
+) -> None:
+    """Also for more rows than ef_search, and under a filter: the same images in the same order."""
+    made = Made(Objects(str(tmp_path / "many")))
+    made.add("00000", 3_000)
+    live = publish(connection, made)
+    reader = as_reader()
+    k = 5 * live.ef_search
+    only = '{"min_width": 100}'
+    for vector in matrix(made.rows())[:200:20]:
+        query = str(vector.tolist())
+        for call, given, where in (
+            ("search(%s, k => %s)", (query, k), None),
+            ("search_where(%s, %s, k => %s)", (query, only, k), Filter(min_width=100)),
+        ):
+            found = reader.execute(f"SELECT image_id FROM photos.{call}", given)  # type: ignore[arg-type]
+            hits = search.search(connection, live, vector, k, where).hits
+            assert [name for (name,) in found] == [hit.image_id for hit in hits]
