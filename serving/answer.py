@@ -175,6 +175,8 @@ def _answer(
     notes.update(results=len(page.hits), release=release.id)
     filtered = options.filter is not None and not options.filter.is_empty
     as_searched = searched(release, options.accuracy)
+    if "query_vector" in options.include:
+        query.vector = page.vector.tolist()
     return SearchAnswer(
         query=query,
         collection=release.collection,
@@ -194,6 +196,7 @@ def _answer(
             total=context.passed_ms,
         ),
         complete=page.complete,
+        depth=page.depth,
         cursor=str(page.following) if page.following else None,
         hits=[
             HitOut.with_only(

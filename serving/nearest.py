@@ -51,10 +51,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Page:
-    """Hits, best first. `complete` is false if the search used up its budget before it found k;
-    `following` is where the next page begins, or None if there is none."""
+    """Hits, best first, and the vector that they are near to, float32[dim] of unit length.
+
+    `depth` is how many of the nearest images were looked at, among them those that are left out.
+    `complete` is false if the search used up its budget before it found k; `following` is where
+    the next page begins, or None if there is none.
+    """
 
     hits: tuple[Hit, ...]
+    vector: Vector
+    depth: int
     complete: bool = True
     following: Cursor | None = None
 
@@ -92,21 +98,21 @@ def nearest(
             len(found.hits) < count or _below(found.hits[-1], wanted.min_score)
         )
         if len(kept) > wanted.k or all_seen or not found.complete or count == deepest:
-            return _page(release, wanted, kept, all_seen)
+            hits = tuple(kept[: wanted.k])
+            complete = all_seen or len(hits) == wanted.k
+            more = len(kept) > wanted.k
+            following = _following(release, wanted, hits) if more else None
+            return Page(hits, query, count, complete, following)
         count *= 2  # to fill the places of duplicates
 
 
-def _page(release: Release, wanted: Wanted, kept: list[Hit], all_seen: bool) -> Page:
-    hits = tuple(kept[: wanted.k])
-    complete = all_seen or len(hits) == wanted.k
-    if len(kept) <= wanted.k:
-        return Page(hits, complete)
+def _following(release: Release, wanted: Wanted, hits: Sequence[Hit]) -> Cursor:
     score, before = hits[-1].score, wanted.after
     ties = sum(hit.score == score for hit in hits)
     if before and before.score == score:
         ties += before.ties
     given = len(hits) + (before.given if before else 0)
-    return Page(hits, complete, Cursor(release.id, wanted.query, score, ties, given))
+    return Cursor(release.id, wanted.query, score, ties, given)
 
 
 def _below(hit: Hit, min_score: float | None) -> bool:

@@ -53,10 +53,14 @@ HowAccurate = Annotated[
         "of 0.9, `exact` compares all images"
     ),
 ]
-Inclusion = Literal["lineage", "original", "vector"]
+Inclusion = Literal["lineage", "original", "vector", "query_vector"]
 Included = Annotated[
     tuple[Inclusion, ...],
-    Field(max_length=3, description="what each hit has besides: `original` is its address"),
+    Field(
+        max_length=4,
+        description="what each hit has besides: `original` is its address; `query_vector` is what "
+        "`query` has besides",
+    ),
 ]
 ReleaseId = Annotated[
     int | None,

@@ -237,6 +237,9 @@ class Query(BaseModel):
     )
     image_id: str | None = None
     terms: list[TermOut] | None = None
+    vector: list[float] | None = Field(
+        None, description="the unit vector that was searched for; only if asked for"
+    )
 
 
 class Timings(BaseModel):
@@ -264,6 +267,10 @@ class SearchAnswer(BaseModel):
     complete: bool = Field(
         description="false if search stopped at its limit with fewer than k hits; more images may "
         "match"
+    )
+    depth: int = Field(
+        description="how many of the nearest images were looked at for these hits: also those of "
+        "earlier pages, and those that are left out"
     )
     cursor: str | None = Field(description="for the next page; null if this is the last")
     hits: list[HitOut]

@@ -44,7 +44,7 @@ async def embed_upload(
     snapshot = context.live.require(collection)
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
     vector = await snapshot.encoder.image(
-        lambda: decoded(file.file.read(), budget), context.deadline
+        lambda: decoded(file.file.read(), budget, snapshot.encoder.enough), context.deadline
     )
     return _embeddings(snapshot, [vector])
 

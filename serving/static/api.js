@@ -54,10 +54,6 @@ export const judge = (said) => posted("v1/judgements", said);
 
 export const logIn = (key) => posted("v1/session", { key });
 
-// The vector of the one term that a search has, to write it into SQL.
-export const vectorOf = (text, collection) =>
-  posted("v1/embed", { texts: [text], collection: collection || undefined }).then(({ vectors }) => vectors[0]);
-
 export async function search(place, page, signal) {
   const { file, terms = [] } = place;
   if (file && !terms.length && !place.compare) return uploaded(place, page, signal);
@@ -86,11 +82,19 @@ function wanted({ filter = {}, min_score, fold, collection }) {
   };
 }
 
-const NEAR = 0.97; // the cosine similarity from which the asset `report`, too, takes pictures for the same
+export const NEAR = 0.97; // the cosine similarity from which the asset `report`, too, takes pictures for the same
 
 function folded(fold) {
   if (fold === "near") return { collapse_similar: NEAR };
   return fold ? { collapse_duplicates: true } : {};
+}
+
+// The vector that was searched for, with the collection and release that it is of.
+export async function understood(place, release) {
+  const { collection } = place;
+  const asked = { ...await asking(place), k: 1, release, include: ["query_vector"], collection: collection || undefined };
+  const answer = await posted("v1/search", asked);
+  return { ...answer, vector: answer.query.vector };
 }
 
 const vectors = new WeakMap(); // of uploaded pictures

@@ -16,9 +16,8 @@ const CLICKED = { x: ".choose input", r: ".judge [value=right]", w: ".judge [val
 const FIRST = 24;
 const FURTHER = 48;
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
-let shown = { of: null, hits: [], cursor: null };
+let shown = { of: null, hits: [], cursor: null, depth: 0, release: null };
 let asking = new AbortController();
-let live = null;
 let declared = []; // columns of the collection
 
 // Near the end of the page the next hits come by themselves.
@@ -40,7 +39,7 @@ function isHere(place) {
 
 async function begin(place) {
   asking.abort();
-  shown = { of: results(place), hits: [], cursor: null };
+  shown = { of: results(place), hits: [], cursor: null, depth: 0, release: null };
   forget();
   showForm(place);
   at.grid.replaceChildren();
@@ -98,6 +97,8 @@ async function ask(place) {
     if (!cursor) at.grid.replaceChildren();
     shown.hits = [...shown.hits, ...answer.hits];
     shown.cursor = answer.cursor;
+    shown.depth = answer.depth;
+    shown.release = answer.release.id;
     showAnswer(place, answer);
   } catch (error) {
     if (!signal.aborted) failed(error, () => signal.aborted || ask(place));
@@ -185,6 +186,7 @@ function shut() {
 }
 
 async function showStart() {
+  let live;
   try {
     live = await showAbout(at);
   } catch (error) {
@@ -266,7 +268,7 @@ at.refine.addEventListener("submit", (event) => {
 });
 at.away.addEventListener("click", () => add(-1));
 at.tools.addEventListener("click", ({ target }) => {
-  if (target.value) save(target.value, shown.hits, here(), live).catch((error) => say(error.message, "error"));
+  if (target.value) save(target.value, shown, here()).catch((error) => say(error.message, "error"));
 });
 at.detail.addEventListener("close", () => {
   if (at.detail.open) return; // "forward" opened it again before this event of its closing came

@@ -5,8 +5,9 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import psycopg
 import pytest
@@ -15,9 +16,11 @@ from playwright.sync_api import Browser, Page, expect
 from clip_assets.keys import KeyFile
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
+from clip_assets.release.release import restore_relations
 from tests import web
 from tests.integration.serving.support import (
     COLORS,
+    DRAWN,
     Searchable,
     drawn,
     publish,
@@ -37,14 +40,17 @@ PICTURES = 40
 def many(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> Iterator[Searchable]:
-    """Forty pictures by two releases; the earlier one has the first ten."""
-    pictures = [drawn(number) for number in range(PICTURES)]
+    """Forty pictures by two releases; the earlier one has the first ten. The last two have the
+    file of the fourth."""
+    pictures = [drawn(number) for number in range(PICTURES - 2)]
+    pictures += [replace(pictures[3], image_id=f"it's a copy/{number}") for number in range(2)]
     vectors = tiny.encode_images([picture.image for picture in pictures])
     dsn = new_database()
     with psycopg.connect(dsn, autocommit=True) as connection:
-        publish(connection, tiny_spec, tiny.identity, pictures[:10], vectors[:10])
+        publish(connection, tiny_spec, tiny.identity, pictures[:10], vectors[:10], columns=DRAWN)
         connection.execute("UPDATE clip_assets.index SET identity_key = 'before'")
-        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors, columns=DRAWN)
+        restore_relations(connection, "sample")
     with running(settings(dsn)) as url:
         wait_until_ready(url)
         yield Searchable(url, pictures, tiny, dsn, tiny_spec)
@@ -77,14 +83,17 @@ def _shown(page: Page) -> list[str]:
     return [parse_qs(urlsplit(link).query)["show"][0] for link in links]
 
 
+def _scroll_to_the_end(page: Page) -> None:
+    page.wait_for_selector(f"{GRID} img.seen")
+    while page.locator("#more").is_visible():
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(100)
+
+
 def test_scrolling_down_shows_every_picture_once(on_many: Page, many: Searchable) -> None:
     """In the order of one large answer; at the end there is no button."""
     _open(on_many, "/?q=gold")
-    for _ in range(20):
-        on_many.mouse.wheel(0, 4000)
-        if on_many.locator(GRID).count() == PICTURES:
-            break
-        on_many.wait_for_timeout(200)
+    _scroll_to_the_end(on_many)
     expect(on_many.locator(GRID)).to_have_count(PICTURES)
     whole = web.post(f"{many.url}/v1/search", json={"text": "gold", "k": PICTURES}).json()
     assert _shown(on_many) == [hit["image_id"] for hit in whole["hits"]]
@@ -149,22 +158,73 @@ def _download(page: Page, kind: str) -> str:
 
 
 def test_selected_pictures_are_exported(on_many: Page, many: Searchable) -> None:
-    """Without a selection all that are shown; the SQL gives the same images."""
+    """Without a selection all that are shown."""
     _open(on_many, "/?q=gold&words=gold")
     shown = _shown(on_many)
     everything = json.loads(_download(on_many, "JSON"))
     assert [hit["image_id"] for hit in everything] == shown
-    statement = _download(on_many, "SQL")
-    assert statement.startswith("-- “gold” by ")
-    assert 'FROM "sample".search(\'[' in statement
-    assert f"k => {len(shown)}, words => 'gold');" in statement
-    on_many.locator(GRID).nth(1).focus()
-    on_many.keyboard.press("x")
-    expect(on_many.locator("#chosen")).to_have_text("1 selected")
-    assert _download(on_many, "Ids") == shown[1]
+    for number in (1, 3):
+        on_many.locator(GRID).nth(number).focus()
+        on_many.keyboard.press("x")
+    expect(on_many.locator("#chosen")).to_have_text("2 selected")
+    chosen = [shown[1], shown[3]]
+    assert _download(on_many, "Ids").split("\n") == chosen
+    assert _run(many, _download(on_many, "SQL")) == chosen
     rows = list(csv.DictReader(io.StringIO(_download(on_many, "CSV"))))
-    assert [row["image_id"] for row in rows] == [shown[1]]
+    assert [row["image_id"] for row in rows] == chosen
     assert rows[0]["run_id"] == "run-embed"
+
+
+def _run(many: Searchable, statement: str) -> list[str]:
+    with psycopg.connect(many.dsn) as connection:
+        connection.execute("SET ROLE clip_reader")
+        return [row[0] for row in connection.execute(statement.encode())]
+
+
+SEARCHES = {
+    "a text": {"q": "it's 'gold' -- or\n;"},
+    "filters": {"q": "gold", "words": "ellipse", "columns": '{"number": {"min": 3}}'},
+    "a stored picture": {"like": "it's a copy/1"},
+    "terms": {"q": "gold", "term": ["0.5 blue", "-0.5 @shapes/01-seagreen.png"]},
+    "equal files folded": {"q": "gold", "fold": "1"},
+    "near-duplicates folded": {"q": "an ellipse", "fold": "near"},
+}
+
+
+@pytest.mark.parametrize("asked", SEARCHES.values(), ids=SEARCHES.keys())
+def test_the_exported_sql_gives_what_is_shown(
+    on_many: Page, many: Searchable, asked: dict[str, object]
+) -> None:
+    """The same pictures in the same order, of all pages; also those above a score."""
+    address = f"/?{urlencode(asked, doseq=True)}"
+    on_many.goto(address)
+    _scroll_to_the_end(on_many)
+    shown = _shown(on_many)
+    assert len(shown) < PICTURES or "fold" not in asked
+    assert _run(many, _download(on_many, "SQL")) == shown
+    scores = on_many.locator("#grid .score").all_text_contents()
+    cut = float(scores[len(scores) // 2]) + 0.0004
+    on_many.goto(f"{address}&min_score={cut:.4f}")
+    _scroll_to_the_end(on_many)
+    above = _shown(on_many)
+    assert above == shown[: len(above)]
+    assert 0 < len(above) < len(shown)
+    assert _run(many, _download(on_many, "SQL")) == above
+
+
+def test_the_exported_sql_of_an_upload_gives_what_is_shown(on_many: Page, many: Searchable) -> None:
+    """The picture's vector is in the statement, also together with a further term."""
+    on_many.goto("/")
+    mine = {"name": "mine.png", "mimeType": "image/png", "buffer": many.pictures[5].png}
+    on_many.locator("#file").set_input_files(mine)  # type: ignore[arg-type]
+    expect(on_many.locator("#source")).to_contain_text("mine.png")
+    _scroll_to_the_end(on_many)
+    assert _run(many, _download(on_many, "SQL")) == _shown(on_many)
+    on_many.get_by_label("Also search for, or away from").fill("sea")
+    on_many.get_by_role("button", name="− less").click()
+    expect(on_many.locator(".chip.away")).to_have_count(1)
+    _scroll_to_the_end(on_many)
+    assert _run(many, _download(on_many, "SQL")) == _shown(on_many)
 
 
 def test_why_a_picture_is_here(on_many: Page, many: Searchable) -> None:

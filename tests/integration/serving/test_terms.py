@@ -1,5 +1,6 @@
 """Searching for several things at once, and away from some."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from PIL import Image
 
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
@@ -169,3 +171,39 @@ def test_equal_files_can_be_collapsed(
             files = [hit["sha256"] for hit in answer["hits"]]
             assert files == list(dict.fromkeys(hit["sha256"] for hit in every["hits"]))[:k]
             assert answer["complete"] is True
+
+
+def test_an_answer_has_the_vector_that_was_searched_for_if_asked(searchable: Searchable) -> None:
+    """Searching with it finds the same hits with the same scores."""
+    terms = [{"text": "gold"}, {"image_id": searchable.pictures[3].image_id, "weight": -0.5}]
+    answer = _search(searchable, terms=terms, include=["query_vector"])
+    vector = answer["query"]["vector"]
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    again = _search(
+        searchable, terms=[{"vector": vector}], exclude_ids=[searchable.pictures[3].image_id]
+    )
+    assert _scores(again) == _scores(answer)
+    assert again["query"]["vector"] is None
+
+
+def test_an_answer_says_how_deep_it_looked(searchable: Searchable) -> None:
+    """Past hits of earlier pages and those that are left out."""
+    first = _search(searchable, text="gold", k=3)
+    excluded = _ids(first)
+    assert first["depth"] == 4
+    second = _search(searchable, text="gold", k=3, cursor=first["cursor"])
+    assert second["depth"] == 7
+    without = _search(searchable, text="gold", k=3, exclude_ids=excluded)
+    assert without["depth"] == 7
+    assert _ids(without) == _ids(second)
+
+
+def test_an_uploaded_picture_has_one_vector(searchable: Searchable) -> None:
+    """Searching with a large JPEG is searching with what `/v1/embed/image` gives for it."""
+    file = io.BytesIO()
+    image = searchable.pictures[4].image.resize((1920, 1280), Image.Resampling.BICUBIC)
+    image.save(file, "JPEG")
+    files = {"file": ("large.jpg", file.getvalue())}
+    by_upload = web.post(f"{searchable.url}/v1/search/image", files=files).json()
+    (vector,) = web.post(f"{searchable.url}/v1/embed/image", files=files).json()["vectors"]
+    assert _scores(_search(searchable, terms=[{"vector": vector}])) == _scores(by_upload)
