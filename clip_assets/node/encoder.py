@@ -50,6 +50,8 @@ class Encoder:
             .eval()
             .requires_grad_(False)
         )
+        if self.device == "cpu":
+            text_tower.lay_out_for_one(self._model)
         self._dtype = _TORCH_DTYPE[spec.precision]
         self._tokenize = _tokenizer(spec)
         config = PreprocessCfg(**model.visual.preprocess_cfg)

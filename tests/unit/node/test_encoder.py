@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from clip_assets.errors import ModelError
 from clip_assets.model import ModelSpec
-from clip_assets.node.encoder import Encoder, Normalise, load
+from clip_assets.node.encoder import Encoder, Normalise, _identity, _load_float32, load
 from clip_assets.node.transform import Transform
 
 
@@ -39,6 +39,28 @@ def test_padding_is_left_out_and_changes_nothing(tiny: Encoder, texts: list[str]
     watch.remove()
     assert np.abs(found - whole).max() < 1e-6
     assert seen == [int((tokens != 0).sum(dim=-1).max())]
+
+
+def test_texts_encoded_together_have_the_vectors_they_have_alone(tiny: Encoder) -> None:
+    """But for rounding, below 1e-6 in each of their numbers, however long the others are."""
+    texts = [f"{'a cloud ' * (number % 7)}number {number}" for number in range(20)]
+    alone = np.concatenate([tiny.encode_text([text]) for text in texts])
+    for most in (2, 7, 16, 20):
+        batches = [texts[first : first + most] for first in range(0, len(texts), most)]
+        together = np.concatenate([tiny.encode_text(batch) for batch in batches])
+        assert np.abs(together - alone).max() < 1e-6
+
+
+def test_the_layout_of_the_weights_changes_neither_identity_nor_vectors(
+    tiny: Encoder, tiny_spec: ModelSpec
+) -> None:
+    """On a processor they lie in memory as one text reads them; their hash is of their values."""
+    plain = _load_float32(tiny_spec).eval()
+    assert tiny._model.transformer.resblocks[0].mlp.c_fc.weight.t().is_contiguous()
+    assert _identity(tiny_spec, tiny._model) == _identity(tiny_spec, plain)
+    with torch.inference_mode():
+        expected = F.normalize(plain.encode_text(tiny._tokenize(["a cloud"])), dim=-1).numpy()
+    assert np.abs(tiny.encode_text(["a cloud"]) - expected).max() < 1e-6
 
 
 def test_vectors_have_unit_length(tiny: Encoder) -> None:
