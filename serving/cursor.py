@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from .errors import Unanswerable
 
+INVALID = "cursor: not one that this service gave."
+
 _NOT_THE_QUERY = {"k", "cursor", "include", "release", "collection"}
 
 
@@ -18,7 +20,9 @@ class Cursor:
     """The last hit that was given: `ties` hits of exactly its score were, and `given` in all.
 
     A position by score stays right when the next search looks deeper into the graph and finds more
-    images before it: no hit is given twice.
+    images before it: no hit is given twice. `vector` is what was searched for, as the index stores
+    vectors: encoded once more, in another batch or by another machine, a text's vector would differ
+    by rounding, and so would the scores.
     """
 
     release_id: int
@@ -26,25 +30,27 @@ class Cursor:
     score: float
     ties: int
     given: int
+    vector: bytes
 
     def __str__(self) -> str:
         fields = [self.release_id, self.query, self.score, self.ties, self.given]
-        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+        return f"{_in_ascii(json.dumps(fields).encode())}.{_in_ascii(self.vector)}"
 
     @classmethod
     def parse(cls, text: str, query: str) -> "Cursor":
         """The cursor of that query. Raises Unanswerable if it is another query's, or none."""
         try:
-            padded = text + "=" * (-len(text) % 4)
-            fields = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-            release_id, of, score, ties, given = fields
-            cursor = cls(int(release_id), str(of), float(score), int(ties), int(given))
+            head, _, vector = text.partition(".")
+            release_id, of, score, ties, given = json.loads(_from_ascii(head))
+            cursor = cls(
+                int(release_id), str(of), float(score), int(ties), int(given), _from_ascii(vector)
+            )
         except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise Unanswerable("cursor: not one that this service gave.") from error
+            raise Unanswerable(INVALID) from error
         if cursor.query != query:
             raise Unanswerable("cursor: it belongs to another query; only `k` may change.")
         if not (0 < cursor.release_id < 2**63 and 0 <= cursor.ties <= cursor.given):
-            raise Unanswerable("cursor: not one that this service gave.")
+            raise Unanswerable(INVALID)
         return cursor
 
 
@@ -52,3 +58,11 @@ def digest(query: BaseModel, upload: bytes = b"") -> str:
     """The same for queries whose hits are the same, in every process of the service."""
     asked = query.model_dump_json(exclude=_NOT_THE_QUERY, exclude_defaults=True)
     return hashlib.sha256(asked.encode() + b"\0" + upload).hexdigest()[:16]
+
+
+def _in_ascii(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _from_ascii(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

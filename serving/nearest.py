@@ -7,12 +7,13 @@ import numpy as np
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from clip_assets.errors import TermsError
 from clip_assets.search import search as index
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hit, Release
 from clip_assets.search.terms import together, unit
 
-from .cursor import Cursor
+from .cursor import INVALID, Cursor
 from .encoder import Vector
 
 DEEPEST = 10_000
@@ -71,7 +72,8 @@ def nearest(
     """The hits, or None if the release lacks one of the images.
 
     Images that are searched for are not among the hits. Raises TermsError if a vector is not of
-    the release's dimension, or if the parts cancel each other out.
+    the release's dimension, if the parts cancel each other out, or if the cursor's vector is not
+    one that this service gave.
     """
     vectors: list[Vector] = []
     for part in parts:
@@ -83,7 +85,10 @@ def nearest(
         else:
             vectors.append(part.of)
     excluded = wanted.excluded | {part.of for part in parts if isinstance(part.of, str)}
-    query = together(vectors, [part.weight for part in parts], release.identity.dim)
+    if wanted.after:
+        query = _vector_of(wanted.after, release)
+    else:
+        query = together(vectors, [part.weight for part in parts], release.identity.dim)
     given = wanted.after.given if wanted.after else 0
     count = given + wanted.k + len(excluded) + 1  # one more tells whether another page follows
     deepest = DEEPEST if wanted.similar is None else DEEPEST_SIMILAR
@@ -101,18 +106,29 @@ def nearest(
             hits = tuple(kept[: wanted.k])
             complete = all_seen or len(hits) == wanted.k
             more = len(kept) > wanted.k
-            following = _following(release, wanted, hits) if more else None
+            following = _following(release, wanted, query, hits) if more else None
             return Page(hits, query, count, complete, following)
         count *= 2  # to fill the places of duplicates
 
 
-def _following(release: Release, wanted: Wanted, hits: Sequence[Hit]) -> Cursor:
+def _vector_of(cursor: Cursor, release: Release) -> Vector:
+    dtype = release.vector_type.dtype
+    if len(cursor.vector) != release.identity.dim * dtype.itemsize:
+        raise TermsError(INVALID)
+    vector = np.frombuffer(cursor.vector, dtype).astype(np.float32)
+    if not np.isfinite(vector).all() or not vector.any():
+        raise TermsError(INVALID)
+    return vector
+
+
+def _following(release: Release, wanted: Wanted, query: Vector, hits: Sequence[Hit]) -> Cursor:
     score, before = hits[-1].score, wanted.after
     ties = sum(hit.score == score for hit in hits)
     if before and before.score == score:
         ties += before.ties
     given = len(hits) + (before.given if before else 0)
-    return Cursor(release.id, wanted.query, score, ties, given)
+    vector = query.astype(release.vector_type.dtype).tobytes()
+    return Cursor(release.id, wanted.query, score, ties, given, vector)
 
 
 def _below(hit: Hit, min_score: float | None) -> bool:

@@ -44,7 +44,9 @@ MinScore = Annotated[
 ]
 CursorText = Annotated[
     str | None,
-    Field(max_length=500, description="`cursor` of the page before; only `k` may differ from it"),
+    Field(
+        max_length=24_000, description="`cursor` of the page before; only `k` may differ from it"
+    ),
 ]
 HowAccurate = Annotated[
     Accuracy,
