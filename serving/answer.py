@@ -1,7 +1,7 @@
 """From what a request asks for to its answer: vectors, then hits, then what is said about them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from clip_assets.search import search as index
 from clip_assets.search.accuracy import measured_recall, searched
 
 from .cursor import Cursor, digest
-from .encoder import Vector
+from .encoder import EncodedText, Vector
 from .errors import NotFound, Unanswerable
 from .live import Snapshot
 from .nearest import Page, Part, Wanted, nearest
@@ -48,11 +48,17 @@ async def answered(query: SearchRequest, context: Context) -> SearchAnswer:
     name = digest(query)
     cursor = _cursor(query, name)
     snapshot = await _snapshot(query, cursor, context)
-    parts, terms = [], []
-    for term in query.all_terms:
-        part, read = await _part(term, context, snapshot)
-        parts.append(part)
-        terms.append(TermOut(text=term.text, read=read, image_id=term.image_id, weight=term.weight))
+    encoded = await _encoded(query.all_terms, context, snapshot)
+    parts = [_part(term, encoded) for term in query.all_terms]
+    terms = [
+        TermOut(
+            text=term.text,
+            read=encoded[term.text].read if term.text is not None else None,
+            image_id=term.image_id,
+            weight=term.weight,
+        )
+        for term in query.all_terms
+    ]
     found = await _found(context, snapshot, parts, query, _wanted(query, name, cursor))
     kind: Kind = "text" if any(term.text for term in terms) else "image"
     return _answer(_understood(query, terms), kind, query, context, found)
@@ -114,16 +120,24 @@ def _wanted(options: SearchOptions, name: str, cursor: Cursor | None) -> Wanted:
     )
 
 
-async def _part(term: Term, context: Context, snapshot: Snapshot) -> tuple[Part, str | None]:
-    """The term to search for; of a text beyond the model's context, also what the model reads."""
-    if term.image_id is not None:
-        return Part(term.image_id, term.weight), None
-    if term.vector is not None:
-        return Part(np.asarray(term.vector), term.weight), None
-    assert term.text is not None
+async def _encoded(
+    terms: Sequence[Term], context: Context, snapshot: Snapshot
+) -> dict[str, EncodedText]:
+    texts = [term.text for term in terms if term.text is not None]
+    if not texts:
+        return {}
     _require_same_model(snapshot)
-    encoded = await snapshot.encoder.text(term.text, context.deadline)
-    return Part(encoded.vector, term.weight), encoded.read
+    encoded = await snapshot.encoder.texts(texts, context.deadline)
+    return dict(zip(texts, encoded, strict=True))
+
+
+def _part(term: Term, encoded: dict[str, EncodedText]) -> Part:
+    if term.image_id is not None:
+        return Part(term.image_id, term.weight)
+    if term.vector is not None:
+        return Part(np.asarray(term.vector), term.weight)
+    assert term.text is not None
+    return Part(encoded[term.text].vector, term.weight)
 
 
 def _require_same_model(snapshot: Snapshot) -> None:

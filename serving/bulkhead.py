@@ -76,7 +76,7 @@ class Bulkhead:
             future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
             future.add_done_callback(self._leave)
             done, _ = await asyncio.wait({future}, timeout=deadline.left)
-        deadline.notes[f"{self._name}_ms"] = _ms_since(started)
+        deadline.notes[f"{self._name}_ms"] = ms_since(started)
         if not done:
             raise DeadlineExceeded(f"The {self._name} did not finish in time. Try again shortly.")
         return future.result()
@@ -84,9 +84,19 @@ class Bulkhead:
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    def require_time(self, deadline: Deadline) -> None:
+        """Raises Busy if the calls inside are likely to take until the deadline."""
+        if self._expected_wait > deadline.left:
+            raise self._busy
+
+    @property
+    def _busy(self) -> Busy:
+        return Busy(f"Too many requests are waiting for the {self._name}. Try again shortly.")
+
     async def _enter(self, deadline: Deadline) -> None:
-        if self._inside >= self._bound or self._expected_wait > deadline.left:
-            raise Busy(f"Too many requests are waiting for the {self._name}. Try again shortly.")
+        if self._inside >= self._bound:
+            raise self._busy
+        self.require_time(deadline)
         self._inside += 1
         try:
             await self._take_slot(deadline)
@@ -117,7 +127,7 @@ class Bulkhead:
             raise DeadlineExceeded(
                 f"The {self._name} did not become free in time. Try again shortly."
             ) from None
-        deadline.notes[f"{self._name}_wait_ms"] = _ms_since(asked)
+        deadline.notes[f"{self._name}_wait_ms"] = ms_since(asked)
         try:
             gone = await deadline.gone()
         except BaseException:
@@ -135,5 +145,6 @@ class Bulkhead:
             future.exception()
 
 
-def _ms_since(start: float) -> float:
+def ms_since(start: float) -> float:
+    """Milliseconds since `start`, a time of `perf_counter`."""
     return round((time.perf_counter() - start) * 1000, 2)

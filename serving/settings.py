@@ -85,8 +85,9 @@ class ServingSettings(BaseSettings):
         50_000_000, ge=1, description="of a JPEG, which is decoded at a fraction of its size"
     )
 
-    encoder_threads: int = Field(default_factory=available, ge=1, description="texts at once")
-    encoder_waiting: int = Field(16, ge=0)
+    encoder_threads: int = Field(default_factory=available, ge=1, description="that encode texts")
+    encoder_batch: int = Field(16, ge=1, description="texts that a thread encodes together")
+    encoder_waiting: int = Field(16, ge=0, description="texts, rounded up to whole batches")
     upload_threads: int = Field(1, ge=1, description="so that uploads leave texts their threads")
     upload_waiting: int = Field(4, ge=0)
     text_cache: int = Field(1_000, ge=0, description="text vectors cached per model")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,9 +60,14 @@ class Watcher:
         self._live = live
         self._load = load
         self._lanes = Lanes(
-            Bulkhead("encoder", settings.encoder_threads, settings.encoder_waiting),
+            Bulkhead(
+                "encoder",
+                settings.encoder_threads,
+                math.ceil(settings.encoder_waiting / settings.encoder_batch),
+            ),
             # Under the same name in the log: to a request it is the encoder.
             Bulkhead("encoder", settings.upload_threads, settings.upload_waiting),
+            settings.encoder_batch,
         )
         self._loading: _Loading | None = None
         self._revival = Revival()

@@ -31,7 +31,7 @@ def router(settings: ServingSettings) -> APIRouter:
 async def embed(query: EmbedRequest, context: ContextDep) -> Embeddings:
     """Unit vectors of up to 16 texts, as searches use them."""
     snapshot = context.live.require(query.collection)
-    encoded = [await snapshot.encoder.text(text, context.deadline) for text in query.texts]
+    encoded = await snapshot.encoder.texts(query.texts, context.deadline)
     return _embeddings(snapshot, [one.vector for one in encoded])
 
 

@@ -45,7 +45,7 @@ def _lanes() -> Lanes:
 def _encode(model: CountingModel, *texts: str, cache: int = 2) -> list[EncodedText]:
     async def scenario() -> list[EncodedText]:
         encoder = QueryEncoder(model, _lanes(), cache)
-        return [await encoder.text(text, Deadline.within(1)) for text in texts]
+        return [(await encoder.texts([text], Deadline.within(1)))[0] for text in texts]
 
     return asyncio.run(scenario())
 
@@ -112,7 +112,7 @@ def test_uploads_leave_texts_their_threads() -> None:
         await asyncio.sleep(0)
         with pytest.raises(Busy):
             await encoder.image(decode, Deadline.within(600))
-        assert (await encoder.text("a", Deadline.within(600))).vector[0] == 1.0
+        assert (await encoder.texts(["a"], Deadline.within(600)))[0].vector[0] == 1.0
         decoding.set()
         await asyncio.gather(*uploads)
 
