@@ -1,7 +1,8 @@
 """The stages from the source to the store, which all work at once, in bounded memory:
 
     fetch    one thread, ahead of the others; the source keeps several connections busy
-    decode   a thread per processor: hash, decode, resize, thumbnail
+    decode   a thread per processor: hash, decode, resize, thumbnail; of small images, several
+             before it hands over
     encode   two threads per GPU, so that one copies while the other computes; one on a CPU
     write    one thread: parquet, upload, commit
 
@@ -11,7 +12,7 @@ for, so the same input gives the same batches.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Condition
@@ -28,10 +29,16 @@ from clip_assets.processors import available
 from clip_assets.source import ImageRef, Source
 
 Item = Prepared | Reject | Known
+_Read = tuple[ImageRef, bytes | OSError]
 _Result = TypeVar("_Result")
 _BATCHES_AHEAD = 4
 _BYTES_AHEAD = 256 << 20
 _PARTS_TO_WRITE = 2
+_IMAGES_AT_ONCE, _BYTES_AT_ONCE = 16, 1 << 20
+"""What a thread decodes before it hands over: a small image takes less than a millisecond, of which
+handing over each by itself would be a fifth."""
+_TASKS_AHEAD = 4
+"""Of each decoding thread, so that none waits for images while there is room for more."""
 
 
 class Pipeline:
@@ -48,6 +55,7 @@ class Pipeline:
         )
         ahead = _BATCHES_AHEAD * self.batch_size * max(1, encoder.gpus)
         self._room = _Room(ahead, _BYTES_AHEAD)
+        self._at_once = max(1, min(_IMAGES_AT_ONCE, ahead // (_TASKS_AHEAD * threads)))
         self._encoding = BoundedSemaphore(encoding + 1)
         self._gpus: SimpleQueue[int] = SimpleQueue()
         for number in range(encoding):
@@ -67,7 +75,7 @@ class Pipeline:
     def prepared(self, refs: Sequence[ImageRef], source: Source, recipe: Recipe) -> Iterator[Item]:
         """What becomes of each image, in order. They are read from now on, after those of earlier
         calls, as far as there is room."""
-        decoding: SimpleQueue[Future[Item] | BaseException | None] = SimpleQueue()
+        decoding: SimpleQueue[Future[list[Item]] | BaseException | None] = SimpleQueue()
         self._fetch.submit(self._read, refs, source, recipe, decoding)
         return self._in_order(decoding)
 
@@ -92,33 +100,33 @@ class Pipeline:
         refs: Sequence[ImageRef],
         source: Source,
         recipe: Recipe,
-        decoding: "SimpleQueue[Future[Item] | BaseException | None]",
+        decoding: "SimpleQueue[Future[list[Item]] | BaseException | None]",
     ) -> None:
         try:
             read = self.stages.each("fetch", source.read(refs))
-            for ref, data in zip(refs, read, strict=True):
-                self._room.take(_size(data))
-                decoding.put(self._decode.submit(self._prepared, ref, data, recipe))
+            for images in _groups(zip(refs, read, strict=True), self._at_once):
+                self._room.take(len(images), _size(images))
+                decoding.put(self._decode.submit(self._prepared, images, recipe))
             decoding.put(None)
         except BaseException as error:  # raised where the images are awaited
             decoding.put(error)
 
-    def _prepared(self, ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Item:
+    def _prepared(self, images: Sequence[_Read], recipe: Recipe) -> list[Item]:
         try:
             with self.stages.busy("decode"):
-                return prepare(ref, data, recipe)
+                return [prepare(ref, data, recipe) for ref, data in images]
         finally:
-            self._room.give(size=_size(data))
+            self._room.give(size=_size(images))
 
     def _in_order(
-        self, decoding: "SimpleQueue[Future[Item] | BaseException | None]"
+        self, decoding: "SimpleQueue[Future[list[Item]] | BaseException | None]"
     ) -> Iterator[Item]:
         while (item := decoding.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            result = item.result()
-            self._room.give(images=1)
-            yield result
+            results = item.result()
+            yield from results
+            self._room.give(images=len(results))
 
     def _encoded(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
         gpu = self._gpus.get()
@@ -130,8 +138,24 @@ class Pipeline:
             self._encoding.release()
 
 
-def _size(data: bytes | OSError) -> int:
-    return len(data) if isinstance(data, bytes) else 0
+def _groups(images: Iterable[_Read], most: int) -> Iterator[list[_Read]]:
+    """So many images at once, fewer if they are large, and those before an error before it."""
+    group: list[_Read] = []
+    try:
+        for image in images:
+            group.append(image)
+            if len(group) == most or _size(group) >= _BYTES_AT_ONCE:
+                yield group
+                group = []
+    except Exception:
+        yield group
+        raise
+    if group:
+        yield group
+
+
+def _size(images: Iterable[_Read]) -> int:
+    return sum(len(data) for _, data in images if isinstance(data, bytes))
 
 
 class _Room:
@@ -142,13 +166,13 @@ class _Room:
         self._changed = Condition()
         self._closed = False
 
-    def take(self, size: int) -> None:
+    def take(self, images: int, size: int) -> None:
         """Wait until there is room for one more image and any byte: the last may exceed it."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._images > 0 and self._size > 0))
             if self._closed:
                 raise RuntimeError("the pipeline is closed")
-            self._images -= 1
+            self._images -= images
             self._size -= size
 
     def give(self, images: int = 0, size: int = 0) -> None:

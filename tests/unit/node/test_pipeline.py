@@ -20,7 +20,8 @@ from clip_assets.source import ImageRef
 from tests.conftest import picture
 
 BATCH = 2
-AHEAD = 4 * BATCH
+BATCHES = (BATCH, 64)
+"""With the larger one, a thread decodes several images before it hands them over."""
 PICTURES = [picture(number) for number in range(8)]
 
 
@@ -57,9 +58,9 @@ def recipe(encoder: Encoder) -> Recipe:
     return Recipe(encoder.transform, PIPELINE, lambda _: False)
 
 
-@pytest.fixture
-def pipeline(encoder: Encoder) -> Iterator[Pipeline]:
-    with Pipeline(encoder, BATCH) as opened:
+@pytest.fixture(params=BATCHES)
+def pipeline(encoder: Encoder, request: pytest.FixtureRequest) -> Iterator[Pipeline]:
+    with Pipeline(encoder, request.param) as opened:
         yield opened
 
 
@@ -74,11 +75,18 @@ def test_images_come_in_their_order(pipeline: Pipeline, recipe: Recipe) -> None:
 
 def test_no_more_is_read_than_there_is_room_for(pipeline: Pipeline, recipe: Recipe) -> None:
     """Whoever takes images decides how far the source is read."""
-    source = Pictures()
-    images = pipeline.prepared(refs(100), source, recipe)
+    source, ahead = Pictures(), 4 * pipeline.batch_size
+    images = pipeline.prepared(refs(400), source, recipe)
     for taken, _ in enumerate(images, 1):
-        # One is taken, and one was read when there was no more room.
-        assert source.read_so_far <= taken + AHEAD + 1
+        # What a thread is given at once was read when there was no more room.
+        assert source.read_so_far <= taken + ahead + pipelines._IMAGES_AT_ONCE
+
+
+def test_a_thread_is_given_images_of_about_a_megabyte() -> None:
+    """So a photo of a camera never waits for others."""
+    sizes = [700, 600_000, 600_000, 2_000_000, *[1] * 20]
+    images = zip(refs(len(sizes)), map(bytes, sizes), strict=True)
+    assert [len(group) for group in pipelines._groups(images, 16)] == [3, 1, 16, 4]
 
 
 def test_a_file_larger_than_all_room_passes(
