@@ -11,23 +11,22 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from clip_assets.node.png import missing_rows
+from clip_assets.node.rgb import in_srgb, on_white, stored
+from clip_assets.node.tiff import unread_planes
 from clip_assets.source.kinds import HEAD, image_format
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8[height, width, 3]."""
-_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
-_SRGB = ImageCms.createProfile("sRGB")
-_SPACES = {"RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "L": "GRAY"}
+_ORIENTATION = 0x0112
 _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -139,12 +138,12 @@ def decode(data: bytes, limits: Limits = PIPELINE, enough: int | None = None) ->
     width, height = image.size
     fraction = _fraction(image, limits, enough)
     try:
-        stored, turn = _of_jpeg(data, image, fraction) or _by_pillow(data, image, limits, fraction)
+        pixels, turn = _of_jpeg(data, image, fraction) or _by_pillow(data, image, limits, fraction)
     except Rejected:
         raise
     except Exception as error:  # any class: the input decides which code runs
         raise Rejected(_damage(data, error)) from error
-    upright = np.ascontiguousarray(_UPRIGHT[turn](stored)) if turn in _UPRIGHT else stored
+    upright = np.ascontiguousarray(_UPRIGHT[turn](pixels)) if turn in _UPRIGHT else pixels
     return Decoded(upright, *((height, width) if turn in _SIDEWAYS else (width, height)))
 
 
@@ -168,7 +167,7 @@ def _of_jpeg(data: bytes, image: Image.Image, fraction: int) -> tuple[Pixels, in
     if profile:
         converted = Image.fromarray(pixels)
         converted.info["icc_profile"] = profile
-        pixels = np.array(_in_srgb(converted))
+        pixels = np.array(in_srgb(converted))
     return pixels, _orientation(image)
 
 
@@ -176,8 +175,9 @@ def _by_pillow(
     data: bytes, image: Image.Image, limits: Limits, fraction: int
 ) -> tuple[Pixels, int]:
     """Pixels and orientation of any image."""
+    of = stored(image, data)
     image = _loaded(data, image, limits, fraction)
-    turn, rgb = _orientation(image), _rgb(image)
+    turn, rgb = _orientation(image), on_white(image, of)
     if rgb is not image:
         image.close()  # its pixels are not needed while the others are copied
     return np.array(rgb), turn
@@ -198,6 +198,8 @@ def _opened(data: bytes, limits: Limits) -> Image.Image:
     except Exception as error:  # as in `decode`
         raise Rejected(_damage(data, error)) from error
     _refuse_shape(image, limits)
+    if reason := unread_planes(image):
+        raise Rejected(reason)
     return image
 
 
@@ -268,68 +270,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _grey(image)
-    image = _in_srgb(image)
-    if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        return white
-    return image.convert("RGB")
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Scale deep greyscale to 8 bits. Pillow's own conversion clips at 255: almost all white."""
-    full = _deep_white(image) if image.mode.startswith("I;16") else _full_scale(image)
-    deep = image.convert("I") if image.mode.startswith("I;16") else image
-    grey = deep.convert("F").point(lambda value: value * (255 / full) + 0.5).convert("L")
-    grey.info.pop("transparency", None)  # refers to a 16-bit value that no longer exists
-    return grey
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """The colours as a screen shows them, if the file has a usable profile of another space."""
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return image
-    if image.mode == "P":
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    transform = _to_srgb(profile, image.mode)
-    return image if transform is None else ImageCms.applyTransform(image, transform) or image
-
-
-@lru_cache(maxsize=16)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None if nothing is to be done; a damaged profile is ignored, as viewers do."""
-    target = "RGBA" if mode == "RGBA" else "RGB"
-    try:
-        found = ImageCms.getOpenProfile(io.BytesIO(profile))
-        space = found.profile.xcolor_space.strip()
-        fits = _SPACES.get(mode) == space
-        if not fits or "sRGB" in (found.profile.profile_description or ""):
-            return None
-        return ImageCms.buildTransform(found, _SRGB, mode, target)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None
-
-
-def _deep_white(image: Image.Image) -> float:
-    """White in 16-bit samples: a TIFF says how many of the bits it uses."""
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
-    return float(2**bits - 1) if 8 < bits < 16 else 65_535.0
-
-
-def _full_scale(image: Image.Image) -> float:
-    """White in 32-bit samples: the smallest usual value that fits, since no header states it."""
-    brightest = float(image.getextrema()[1])  # type: ignore[arg-type]
-    usual = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
-    return next((white for white in usual if brightest <= white), max(brightest, 1.0))
-
-
 def _unidentified(data: bytes, limits: Limits) -> str:
     kind = _format(data)
+    if kind == "TIFF" and kind in limits.formats:
+        return "damaged TIFF, or one with samples of a kind that is not read"
     if kind in limits.formats:
         return f"damaged {kind}"
     *others, last = limits.formats

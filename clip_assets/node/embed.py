@@ -302,7 +302,8 @@ class _Work:
             self.model.identity,
             found.identity,
             f"The loaded model differs from that of shard {found.shard}, which is committed",
-            ", or remove the folder of that shard to embed it again",
+            ", or embed all shards again: "
+            f"`clip-assets backfill {self.job.collection} --shards all --again`",
         )
 
 

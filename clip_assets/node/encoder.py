@@ -25,7 +25,7 @@ from clip_assets.node import text_tower
 from clip_assets.node.decode import Pixels
 from clip_assets.node.transform import Transform
 
-DECODE_VERSION = 3
+DECODE_VERSION = 4
 """Increased when `node.decode` or `node.transform` changes the pixels a model sees for the same
 bytes."""
 

@@ -1,9 +1,11 @@
-"""How many rows a PNG lacks: Pillow takes one whose pixels end early for whole, and fills up."""
+"""What Pillow does not tell of a PNG: which rows it lacks, and where it is transparent."""
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
 from PIL import Image
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -22,6 +24,34 @@ def missing_rows(data: bytes, image: Image.Image) -> int:
         return 0
     row = 1 + (image.width * _CHANNELS[colour] * depth + 7) // 8
     return image.height - min(_inflated(data, row * image.height) // row, image.height)
+
+
+def lower_bytes(data: bytes) -> Image.Image:
+    """The lower 8 bits of the samples of a PNG in RGB with 16 bits a sample: Pillow drops them."""
+    image = Image.open(io.BytesIO(data), formats=("PNG",))
+    image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]  # the other byte of two
+    image.load()
+    return image
+
+
+def opacity(image: Image.Image, depth: int, lower: Image.Image | None) -> Image.Image:
+    """0 where a PNG without alpha or palette has its one transparent colour, else 255; as L.
+
+    The colour is stored like a pixel, with `depth` bits a sample. `lower` are the `lower_bytes` of
+    RGB with 16.
+    """
+    colour = np.array(image.info["transparency"])
+    if image.mode.startswith("I;16"):
+        clear = np.asarray(image) == colour
+    elif image.mode == "RGB":
+        upper = colour >> 8 if lower else colour & 255
+        clear = (np.asarray(image) == upper).all(axis=-1)
+        if lower:
+            clear &= (np.asarray(lower) == colour & 255).all(axis=-1)
+    else:
+        stored = colour & 255 if depth == 8 else colour * 255 / ((1 << depth) - 1)
+        clear = np.asarray(image.convert("L")) == stored
+    return Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255)))
 
 
 def _inflated(data: bytes, enough: int) -> int:

@@ -103,7 +103,9 @@ def test_a_truncated_file_is_rejected(kind: str) -> None:
     """A truncated file is rejected with its format named; it is never decoded half grey."""
     data = _file(_photo(), kind)
     for keep in (12, 100, len(data) // 2):
-        assert _reason(data[:keep]) in (f"truncated {kind}", f"damaged {kind}")
+        # Of a TIFF that ends before its header, Pillow does not tell what is wrong.
+        reason = _reason(data[:keep]).split(",")[0]
+        assert reason in (f"truncated {kind}", f"damaged {kind}")
 
 
 @pytest.mark.parametrize(

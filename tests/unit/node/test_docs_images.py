@@ -24,6 +24,7 @@ from clip_assets.source.config import FolderConfig, HuggingFaceConfig, WebDatase
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
 from tests.faults import hostile
+from tests.unit.node.test_tiff import FLOAT, GREY, RGB, tiff
 
 PAGE = Path(__file__).parents[3] / "docs/images.md"
 ROW = re.compile(r"^\| (.+) \| \*\*(embedded|rejected|skipped|read again)\*\*.*\|$", re.MULTILINE)
@@ -128,6 +129,12 @@ def _sparse(folder: Path) -> None:
     (folder / "holes.jpg").unlink()
 
 
+def _tiffs(folder: Path) -> None:
+    (folder / "a.tif").write_bytes(tiff(np.zeros((8, 8), np.float64), GREY, kind=[FLOAT]))
+    (folder / "b.tif").write_bytes(tiff(np.zeros((8, 8, 3), np.float32), RGB, kind=[FLOAT] * 3))
+    (folder / "c.tif").write_bytes(tiff([np.zeros((8, 8), np.uint16)] * 3, RGB))
+
+
 FOLDER: dict[str, Case] = {
     "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000": _formats(
         JPEG="a.JPG", PNG="b.png", WEBP="c.webp", GIF="d.gif", BMP="e.bmp", TIFF="f.tif",
@@ -156,6 +163,7 @@ FOLDER: dict[str, Case] = {
     "a JPEG of over 100 megapixels": _files("a.jpg", data=_photo(size=(1000, 1200))),
     "another image of over 100 megapixels": _files("a.png", data=_photo("PNG", size=(1000, 1200))),
     "a file whose name is not UTF-8": _files(os.fsdecode(b"caf\xe9.jpg")),
+    "a TIFF with samples of 64 bits, of RGB in floats, or in separate planes of 16 bits": _tiffs,
     "a named pipe or a link to itself": _pipes,
     "a link that leads nowhere now": lambda folder: (folder / "a.jpg").symlink_to("nowhere"),
     "a file removed after the listing": _files("gone.jpg"),
