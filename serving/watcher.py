@@ -18,6 +18,7 @@ from clip_assets.search import search
 from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 
+from . import heap
 from .background import daemon
 from .bulkhead import Bulkhead
 from .database import Database
@@ -88,6 +89,7 @@ class Watcher:
     def close(self) -> None:
         self._prewarm.forget()
         self._lanes.close()
+        heap.unsettle()
         if self._live.connected:
             self._live.connected.close()
 
@@ -186,6 +188,7 @@ class Watcher:
                 self._live.snapshot = replace(current, release=release)
         elif encoder := self._loaded(release):
             self._live.snapshot = Snapshot(release, encoder)
+            heap.settle(again=current is not None)
             self._live.model_problem = None
             logger.info("answering from release %s, %s", release.id, release.identity.short)
 

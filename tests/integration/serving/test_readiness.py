@@ -1,5 +1,6 @@
 """When the service is ready, which release it serves, and what it says while it is not ready."""
 
+import gc
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -239,3 +240,16 @@ def test_another_schema_than_this_version_reads(new_database: Callable[[], str])
             connection.execute("INSERT INTO clip_assets.migration VALUES (999, '', '')")
             connection.execute("ALTER TABLE clip_assets.release RENAME comparison TO later")
             wait_until_unready(url, f"only knows migrations up to {latest}: upgrade clip_assets")
+
+
+def test_full_garbage_collections_skip_what_stays_in_memory(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """Half a million objects, which would stop every answer for a quarter of a second; after the
+    service they are collected again."""
+    dsn = new_database()
+    _publish(dsn, tiny, tiny_spec, tiny.identity)
+    with running(settings(dsn)) as url:
+        wait_until_ready(url)
+        assert gc.get_freeze_count() > len(gc.get_objects())
+    assert gc.get_freeze_count() == 0
