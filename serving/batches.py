@@ -47,10 +47,10 @@ class _Batch(Generic[T, R]):
     def size(self) -> int:
         return sum(len(call.items) for call in self.calls)
 
-    async def leave_out(self) -> None:
+    def leave_out(self) -> None:
         """Drop the calls that nobody waits for any more."""
         for call in self.calls:
-            if not call.outcomes.done() and await call.deadline.gone():
+            if not call.outcomes.done() and call.deadline.gone():
                 call.settle([ClientGone("The client disconnected before its turn.")])
         self.calls = [call for call in self.calls if not call.outcomes.done()]
 
@@ -124,10 +124,10 @@ class Batches(Generic[T, R]):
         """Give the calls of the batch their outcomes, after its turn."""
         items: list[T] = []
 
-        async def nobody_waits() -> bool:
+        def nobody_waits() -> bool:
             """Called at the batch's turn: no call can join it any more."""
             self._close(batch)
-            await batch.leave_out()
+            batch.leave_out()
             items.extend(item for call in batch.calls for item in call.items)
             batch.begun.set()
             return not items

@@ -6,7 +6,7 @@ the service answers as many as it can in time and refuses the others at once.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 _OF_THE_LATEST = 0.1  # the weight of one call in how long calls usually take
 
 
-async def _never() -> bool:
+def _never() -> bool:
     return False
 
 
@@ -31,14 +31,14 @@ class Deadline:
     """
 
     until: float
-    gone: Callable[[], Awaitable[bool]] = _never
+    gone: Callable[[], bool] = _never
     notes: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def within(
         cls,
         seconds: float,
-        gone: Callable[[], Awaitable[bool]] = _never,
+        gone: Callable[[], bool] = _never,
         notes: dict[str, float] | None = None,
     ) -> "Deadline":
         until = asyncio.get_running_loop().time() + seconds
@@ -128,12 +128,7 @@ class Bulkhead:
                 f"The {self._name} did not become free in time. Try again shortly."
             ) from None
         deadline.notes[f"{self._name}_wait_ms"] = ms_since(asked)
-        try:
-            gone = await deadline.gone()
-        except BaseException:
-            self._slots.release()
-            raise
-        if gone:
+        if deadline.gone():
             self._slots.release()
             raise ClientGone("The client disconnected before its turn.")
 

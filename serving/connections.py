@@ -11,7 +11,9 @@ import logging
 import resource
 import time
 from asyncio import AbstractEventLoop, BaseTransport, TimerHandle, Transport
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import (
@@ -21,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from .middleware.admission import ARRIVED
+from .middleware.admission import ARRIVED, GONE
 from .middleware.headers import HEADERS
 from .problem import MEDIA_TYPE, problem
 
@@ -122,6 +124,8 @@ class Connection(HttpToolsProtocol):
         self._stop_timer()
         first = self._answered
         super().on_headers_complete()
+        if self.cycle:
+            self.scope["state"][GONE] = partial(_disconnected, ref(self.cycle))
         if first:
             self._answering = self.cycle
 
@@ -199,6 +203,12 @@ class Connection(HttpToolsProtocol):
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + body)
         self.transport.close()
+
+
+def _disconnected(answering: "ref[RequestResponseCycle]") -> bool:
+    # By a weak reference: the request's state is part of what it refers to.
+    cycle = answering()
+    return cycle is None or cycle.disconnected
 
 
 def _open_files() -> int:

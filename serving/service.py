@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -17,7 +18,7 @@ from .errors import IndexDamaged, NotFound
 from .live import Live, Snapshot
 from .middleware.access import key_of
 from .middleware.access_log import notes_of
-from .middleware.admission import since_arrival
+from .middleware.admission import client_gone, since_arrival
 from .originals import Originals
 from .settings import ServingSettings
 from .writing import Writing
@@ -81,7 +82,8 @@ async def _context(request: Request) -> Context:
     that the event loop took to get here does."""
     settings: ServingSettings = request.app.state.settings
     left = settings.deadline_seconds - since_arrival(request.scope)
-    deadline = Deadline.within(left, request.is_disconnected, notes_of(request.scope))
+    gone = partial(client_gone, request.scope)
+    deadline = Deadline.within(left, gone, notes_of(request.scope))
     state = request.app.state
     return Context(
         settings, state.live, deadline, state.originals, state.writing, key_of(request.scope)

@@ -23,6 +23,9 @@ from ..settings import ServingSettings
 ARRIVED = "serving.arrived"
 """The key in a request's `state` for when all of it had arrived, in the event loop's time."""
 
+GONE = "serving.gone"
+"""The key in a request's `state` for a function that says whether its client has disconnected."""
+
 MESSAGE = "Too many requests are being answered. Try again shortly."
 BODY = json.dumps(problem(503, "busy", MESSAGE)).encode()
 START: Message = {
@@ -46,6 +49,13 @@ def since_arrival(scope: Scope) -> float:
     now = asyncio.get_running_loop().time()
     waited: float = now - scope.get("state", {}).get(ARRIVED, now)
     return waited
+
+
+def client_gone(scope: Scope) -> bool:
+    """Whether the client has disconnected. Asking the server by `receive`, as Starlette does, takes
+    a tenth of the event loop's time of a search."""
+    gone: Callable[[], bool] | None = scope.get("state", {}).get(GONE)
+    return gone is not None and gone()
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 import pytest
@@ -38,7 +38,7 @@ class Service:
     first: "asyncio.Task[list[int]]"
 
     def ask(
-        self, *items: int, seconds: float = LONG, gone: Callable[[], Awaitable[bool]] | None = None
+        self, *items: int, seconds: float = LONG, gone: Callable[[], bool] | None = None
     ) -> "asyncio.Task[list[int]]":
         deadline = Deadline.within(seconds, gone) if gone else Deadline.within(seconds)
         return asyncio.create_task(self.batches.run(items, deadline))
@@ -178,11 +178,8 @@ def test_a_call_that_expires_while_its_batch_runs_leaves_the_others_theirs() -> 
 def test_a_cancelled_call_costs_the_others_nothing() -> None:
     """Its item is not worked on, nor is that of a client that has disconnected."""
 
-    async def gone() -> bool:
-        return True
-
     async def scenario(service: Service) -> None:
-        cancelled, left, stays = service.ask(1), service.ask(2, gone=gone), service.ask(3)
+        cancelled, left, stays = service.ask(1), service.ask(2, gone=lambda: True), service.ask(3)
         await _settled()
         cancelled.cancel()
         outcomes = await service.answered(cancelled, left, stays)

@@ -94,13 +94,12 @@ def test_work_past_its_deadline_keeps_its_thread_but_not_its_caller() -> None:
 def test_no_work_is_done_for_disconnected_clients() -> None:
     """Twenty calls whose clients disconnected while waiting do no work."""
 
-    async def gone() -> bool:
-        return True
-
     async def scenario() -> None:
         bulkhead, worked = Bulkhead("encoder", 1, 30), []
         calls = [
-            bulkhead.run(lambda: worked.append(1), Deadline(Deadline.within(600).until, gone))
+            bulkhead.run(
+                lambda: worked.append(1), Deadline(Deadline.within(600).until, lambda: True)
+            )
             for _ in range(20)
         ]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
