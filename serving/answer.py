@@ -214,7 +214,7 @@ def _answer(
         cursor=str(page.following) if page.following else None,
         hits=[
             HitOut.with_only(
-                hit, context.settings, options.include, found.vectors.get(hit.image_id)
+                hit, release, context.settings, options, found.vectors.get(hit.image_id)
             )
             for hit in page.hits
         ],

@@ -1,9 +1,8 @@
 """The response models of the API, with the descriptions shown in its documentation."""
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from clip_assets.search.accuracy import Accuracy
 from clip_assets.search.columns import DeclaredColumn
 from clip_assets.search.search import Hit, Origin, Published, Release
 
-from .query import Inclusion
+from .query import SearchOptions
 from .settings import ServingSettings
 
 UNTRAINED = "untrained model: results are meaningless"
@@ -53,8 +52,13 @@ class ImageOut(BaseModel):
     lineage: LineageOut
 
     @classmethod
-    def of(cls, hit: Hit, settings: ServingSettings) -> Self:
-        """The record of a hit; called on `HitOut`, it returns a `HitOut`."""
+    def of(
+        cls, hit: Hit, release: Release, settings: ServingSettings, asked: int | None = None
+    ) -> Self:
+        """The record of a hit of `release`; called on `HitOut`, it returns a `HitOut`.
+
+        `asked` is the release that the request names, if it does: a later one may lack the image.
+        """
         run_url = _run_url(settings.dagster_url, hit.lineage.run_id)
         fields = {
             **vars(hit),
@@ -62,8 +66,9 @@ class ImageOut(BaseModel):
             "lineage": {**vars(hit.lineage), "run_url": run_url},
         }
         if settings.gives(hit.uri):
-            quoted = quote(hit.image_id, safe="")
-            fields["original"] = f"{settings.path_prefix}/v1/images/{quoted}/original"
+            path = f"{settings.path_prefix}/v1/images/{quote(hit.image_id, safe='')}/original"
+            of = {"collection": release.collection} | ({"release": asked} if asked else {})
+            fields["original"] = f"{path}?{urlencode(of)}"
         return cls.model_validate(fields)
 
 
@@ -78,15 +83,16 @@ class HitOut(ImageOut):
     def with_only(
         cls,
         hit: Hit,
+        release: Release,
         settings: ServingSettings,
-        include: Collection[Inclusion],
+        options: SearchOptions,
         vector: NDArray[np.float32] | None,
     ) -> Self:
         """The hit with what was asked for."""
-        found = cls.of(hit, settings)
-        if "lineage" not in include:
+        found = cls.of(hit, release, settings, options.release)
+        if "lineage" not in options.include:
             found.lineage = None
-        if "original" not in include:
+        if "original" not in options.include:
             found.original = None
         if vector is not None:
             found.vector = vector.tolist()

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests import web
@@ -24,7 +24,8 @@ def proxied(target: str) -> Iterator[str]:
 
         def do_GET(self) -> None:
             if not self.path.startswith(f"{PREFIX}/"):
-                return self.send_error(404)
+                self.send_error(404)
+                return
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {"Content-Type": self.headers.get("Content-Type", "")}
             path = self.path.removeprefix(PREFIX)
@@ -34,8 +35,9 @@ def proxied(target: str) -> Iterator[str]:
                 if name not in ("content-encoding", "content-length", "date", "connection"):
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            return self.wfile.write(answer.content)
+            with suppress(ConnectionError):  # a browser that left the page wants it no more
+                self.end_headers()
+                self.wfile.write(answer.content)
 
         do_POST = do_GET  # noqa: N815
 

@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from clip_assets.search import search as index
+from clip_assets.search.search import Hit, Release
 
 from ..errors import NotFound
 from ..image_path import IMAGE
 from ..query import ImageId, InCollection, ReleaseId
 from ..routes.refusals import REFUSALS
 from ..schema import ImageOut, OriginOut
-from ..service import ContextDep
+from ..service import Context, ContextDep
 from ..settings import ServingSettings
 
 router = APIRouter(tags=["images"], responses=REFUSALS)
@@ -48,12 +49,10 @@ async def original(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
     collection: Annotated[InCollection, Query()] = None,
+    release: Annotated[ReleaseId, Query()] = None,
 ) -> Response:
     """The file of the image as it is in the source, where the operator allows it."""
-    release = context.live.require(collection).release
-    hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
-    if hit is None:
-        raise NotFound("The live release has no image with this id.")
+    _, hit = await _hit(image_id, context, collection, release)
     found = await context.originals.read(hit, context.deadline)
     headers = {"Cache-Control": "private, no-cache", "ETag": f'"{hit.sha256}"'}
     if found.media_type is None:
@@ -67,13 +66,23 @@ async def image(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
     collection: Annotated[InCollection, Query()] = None,
+    release: Annotated[ReleaseId, Query()] = None,
 ) -> ImageOut:
-    """An image of the live release: caption, source and lineage."""
-    release = context.live.require(collection).release
-    hit = await context.ask(release, lambda connection: index.image(connection, release, image_id))
+    """An image of the live release, or of another one: caption, source and lineage."""
+    searched, hit = await _hit(image_id, context, collection, release)
+    return ImageOut.of(hit, searched, context.settings, release)
+
+
+async def _hit(
+    image_id: str, context: Context, collection: str | None, release: int | None
+) -> tuple[Release, Hit]:
+    searched = (await context.snapshot(collection, release)).release
+    hit = await context.ask(
+        searched, lambda connection: index.image(connection, searched, image_id)
+    )
     if hit is None:
-        raise NotFound("The live release has no image with this id.")
-    return ImageOut.of(hit, context.settings)
+        raise NotFound(f"Release {searched.id} has no image with this id.")
+    return searched, hit
 
 
 @router.get(

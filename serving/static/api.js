@@ -23,13 +23,18 @@ function posted(path, body, signal) {
 const of = (id) => `v1/images/${encodeURIComponent(id)}`;
 
 // A proxy may show the service below a path it does not know; the page knows where it is itself.
-function here(image) {
-  const original = image.original && `${of(image.image_id)}/original`;
+function here(image, collection, release) {
+  const original = image.original && `${of(image.image_id)}/original${within(collection, release)}`;
   return { ...image, original, thumbnail: `thumbnails/${image.sha256}` };
 }
-const allHere = (answer) => ({ ...answer, hits: answer.hits.map(here) });
+const allHere = (answer, release) => ({
+  ...answer, hits: answer.hits.map((hit) => here(hit, answer.collection, release)),
+});
 
-const within = (collection) => (collection ? `?${new URLSearchParams({ collection })}` : "");
+function within(collection, release) {
+  const given = Object.entries({ collection, release }).filter(([, value]) => value);
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}
 
 export const release = (collection) => asked(`v1/release${within(collection)}`);
 
@@ -37,9 +42,9 @@ export const releases = (collection) => asked(`v1/releases${within(collection)}`
 
 export const collections = () => asked("v1/collections");
 
-export const record = (id, collection) => asked(`${of(id)}${within(collection)}`).then(here);
+export const record = (id, collection) => asked(`${of(id)}${within(collection)}`).then((image) => here(image, collection));
 
-export const lineage = (id, collection) => asked(`${of(id)}/lineage${within(collection)}`);
+export const lineage = (id, collection, release) => asked(`${of(id)}/lineage${within(collection, release)}`);
 
 export const columns = (collection) => asked(`v1/columns${within(collection)}`);
 
@@ -58,11 +63,11 @@ export async function search(place, page, signal) {
   const { file, terms = [] } = place;
   if (file && !terms.length && !place.compare) return uploaded(place, page, signal);
   const query = { ...await asking(place, signal), ...wanted(place), ...page };
-  if (!place.compare) return posted("v1/search", query, signal).then(allHere);
+  if (!place.compare) return posted("v1/search", query, signal).then((answer) => allHere(answer));
   const live = await release(place.collection);
   const both = await posted("v1/compare", { query, releases: [live.id, Number(place.compare)] }, signal);
-  const [answer, other] = both.answers.map(allHere);
-  return { ...answer, cursor: null, overlap: both.overlap, other };
+  const [answer, other] = both.answers;
+  return { ...allHere(answer), cursor: null, overlap: both.overlap, other: allHere(other, other.release.id) };
 }
 
 // What is searched for: the short form of the API if there is one term only.
@@ -118,5 +123,5 @@ function uploaded({ file, filter = {}, min_score, fold, collection }, { k, curso
   if (min_score) form.append("min_score", min_score);
   for (const [name, value] of Object.entries(folded(fold))) form.append(name, value);
   if (collection) form.append("collection", collection);
-  return asked("v1/search/image", { method: "POST", body: form, signal }).then(allHere);
+  return asked("v1/search/image", { method: "POST", body: form, signal }).then((answer) => allHere(answer));
 }

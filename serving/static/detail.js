@@ -1,16 +1,17 @@
 // The dialog for one picture: its details, why it is here, and actions.
 
-import { link } from "./address.js";
+import { asks, link } from "./address.js";
 import { lineage } from "./api.js";
 import { make, title } from "./elements.js";
 
-// `around`: the places of the pictures before and after it, if there are any.
-export function fill(dialog, image, score, place, around) {
+// `around`: the places of the pictures before and after it, if there are any; `release`: that it is of, if not the
+// live one.
+export function fill(dialog, image, place, around, release) {
   const { width, height } = image;
   const { collection, filter } = place;
   const term = { weight: 0.5, image_id: image.image_id };
   const also = (weight) => link({ ...place, show: "", terms: [...place.terms, { ...term, weight }] });
-  const asks = place.q || place.like || place.terms.length;
+  const asked = asks(place);
   dialog.replaceChildren(
     make("div", { class: "stage" },
       make("img", { src: image.thumbnail, alt: title(image), width, height }),
@@ -20,12 +21,12 @@ export function fill(dialog, image, score, place, around) {
       make("h2", { id: "detail-title" }, title(image)),
       make("div", { class: "actions" },
         make("a", { class: "primary", href: link({ like: image.image_id, filter, collection }) }, "More like this"),
-        asks ? make("a", { href: also(0.5), title: "Search towards this picture, too" }, "+ this") : null,
-        asks ? make("a", { href: also(-0.5), title: "Search away from this picture" }, "− this") : null,
+        asked ? make("a", { href: also(0.5), "data-refine": "", title: "Search towards this picture, too" }, "+ this") : null,
+        asked ? make("a", { href: also(-0.5), "data-refine": "", title: "Search away from this picture" }, "− this") : null,
         image.original ? make("a", { href: image.original, target: "_blank", rel: "noreferrer" }, "Original") : null,
         copyButton(new URL(link(place), location).href)),
       facts([
-        ["Score", score?.toFixed(4)],
+        ["Score", image.score?.toFixed(4)],
         ["Id", image.image_id],
         ["File", image.uri],
         ["Size", `${width} × ${height}`],
@@ -33,7 +34,7 @@ export function fill(dialog, image, score, place, around) {
       ]),
       make("h3", {}, "Lineage"),
       facts(made(image.lineage)),
-      why(image, collection)),
+      why(image, collection, release)),
     make("form", { method: "dialog" }, make("button", { class: "close", "aria-label": "Close" }, "×")));
 }
 
@@ -53,15 +54,15 @@ function made({ run_id, run_url, job_id, shard, version, model, device }) {
 }
 
 // Everything that the picture's place in the answers follows from; fetched when it is opened.
-function why(image, collection) {
+function why(image, collection, release) {
   const details = make("details", { class: "why" }, make("summary", {}, "Why is this here?"));
   details.addEventListener("toggle", async () => {
     if (details.querySelector("dl, p")) return;
-    const found = await lineage(image.image_id, collection).catch((error) => error);
+    const found = await lineage(image.image_id, collection, release).catch((error) => error);
     if (found instanceof Error) return details.append(make("p", {}, found.message));
     const { identity } = found;
     details.append(
-      make("p", {}, "Its vector is among the nearest to the query in the live release. It was made of this file:"),
+      make("p", {}, `Its vector is among the nearest to the query in release ${found.release}. It was made of this file:`),
       facts([
         ["File hash", found.sha256],
         ["Row", `${found.row} of shard ${found.shard}, version ${found.version}`],

@@ -19,20 +19,28 @@ export function shelf(name, link, hits, linkOf) {
   return make("section", { class: "shelf" }, make("h2", {}, make("a", { href: link }, name)), row);
 }
 
-// Arrow keys go from picture to picture: left and right in order, up and down to the nearest of the next row.
-export function move(key) {
-  const links = [...document.querySelectorAll("#grid > li > a")];
-  const from = links.indexOf(document.activeElement);
-  if (from < 0) return false;
-  const to = key === "ArrowLeft" ? from - 1 : key === "ArrowRight" ? from + 1 : vertical(links, from, key === "ArrowDown");
-  links[to]?.focus();
-  return to >= 0 && to < links.length;
+export const focusOn = (number) => links()[number]?.focus();
+
+export function uncheck() {
+  for (const input of document.querySelectorAll(".choose :checked")) input.checked = false;
 }
 
-function vertical(links, from, down) {
-  const { left, width, top } = links[from].getBoundingClientRect();
+const links = () => [...document.querySelectorAll("#grid > li > a")];
+
+// Arrow keys go from picture to picture: left and right in order, up and down to the nearest of the next row.
+export function move(key) {
+  const all = links();
+  const from = all.indexOf(document.activeElement);
+  if (from < 0) return false;
+  const to = key === "ArrowLeft" ? from - 1 : key === "ArrowRight" ? from + 1 : vertical(all, from, key === "ArrowDown");
+  all[to]?.focus();
+  return to >= 0 && to < all.length;
+}
+
+function vertical(all, from, down) {
+  const { left, width, top } = all[from].getBoundingClientRect();
   const middle = left + width / 2;
-  const boxes = links.map((link, at) => ({ at, box: link.getBoundingClientRect() }));
+  const boxes = all.map((link, at) => ({ at, box: link.getBoundingClientRect() }));
   const beyond = boxes.filter(({ box }) => (down ? box.top > top + 1 : box.top < top - 1));
   const row = down ? Math.min(...beyond.map(({ box }) => box.top)) : Math.max(...beyond.map(({ box }) => box.top));
   const away = ({ box }) => Math.abs(box.left + box.width / 2 - middle);
@@ -58,7 +66,21 @@ function box(hit, chosen) {
     choose(hit, input.checked);
     chosen();
   });
+  input.addEventListener("click", ({ shiftKey }) => {
+    const all = [...document.querySelectorAll("#grid .choose input")];
+    const [from, to] = [all.indexOf(last), all.indexOf(input)].sort((a, b) => a - b);
+    if (shiftKey && from >= 0) for (const other of all.slice(from, to + 1)) set(other, input.checked);
+    last = input;
+  });
   return make("label", { class: "choose" }, input);
+}
+
+let last = null; // the box that was clicked last: with Shift, all from there are selected
+
+function set(input, checked) {
+  if (input.checked === checked) return;
+  input.checked = checked;
+  input.dispatchEvent(new Event("change"));
 }
 
 function tile(shape, name, ...children) {

@@ -7,17 +7,18 @@ import { showChips } from "./chips.js";
 import { showColumns } from "./columns.js";
 import { fill } from "./detail.js";
 import { count, make, title } from "./elements.js";
-import { append, move, shelf, skeletons } from "./grid.js";
+import { append, focusOn, shelf, skeletons, uncheck } from "./grid.js";
 import { begin as beginJudging, buttons } from "./judging.js";
+import { onKeys } from "./keys.js";
 import { chosenCount, forget, save } from "./selection.js";
 import { onPicture, shrunk } from "./uploads.js";
 
-const CLICKED = { x: ".choose input", r: ".judge [value=right]", w: ".judge [value=wrong]" }; // by a key
 const FIRST = 24;
 const FURTHER = 48;
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
 let shown = { of: null, hits: [], cursor: null, depth: 0, release: null };
 let asking = new AbortController();
+let opened = -1; // the picture in the dialog, by its number among the hits
 let declared = []; // columns of the collection
 
 // Near the end of the page the next hits come by themselves.
@@ -41,6 +42,7 @@ async function begin(place) {
   asking.abort();
   shown = { of: results(place), hits: [], cursor: null, depth: 0, release: null };
   forget();
+  opened = -1;
   showForm(place);
   at.grid.replaceChildren();
   at.other.hidden = at.source.hidden = at.more.hidden = at.tools.hidden = true;
@@ -99,6 +101,7 @@ async function ask(place) {
     shown.cursor = answer.cursor;
     shown.depth = answer.depth;
     shown.release = answer.release.id;
+    shown.other = answer.other;
     showAnswer(place, answer);
   } catch (error) {
     if (!signal.aborted) failed(error, () => signal.aborted || ask(place));
@@ -137,7 +140,14 @@ function showTools() {
   at.tools.hidden = !shown.hits.length;
   const some = chosenCount();
   at.chosen.textContent = some ? `${some} selected` : "";
+  at.clear.hidden = !some;
   document.body.classList.toggle("choosing", some > 0);
+}
+
+function clear() {
+  forget();
+  uncheck();
+  showTools();
 }
 
 function failed(error, again) {
@@ -168,11 +178,13 @@ async function showDetail(place) {
   if (!place.show) return;
   const number = shown.hits.findIndex(({ image_id }) => image_id === place.show);
   try {
-    const image = shown.hits[number] ?? await record(place.show, place.collection);
+    const other = shown.other?.hits.find(({ image_id }) => image_id === place.show);
+    const image = shown.hits[number] ?? other ?? await record(place.show, place.collection);
     if (!isHere(place)) return;
     const beside = (hit) => hit && link({ ...place, show: hit.image_id });
     const around = number < 0 ? {} : { before: beside(shown.hits[number - 1]), after: beside(shown.hits[number + 1]) };
-    fill(at.detail, image, image.score, place, around);
+    opened = number;
+    fill(at.detail, image, place, around, image === other ? shown.other.release.id : null);
     at.detail.returnValue = "";
     if (!at.detail.open) at.detail.showModal();
   } catch (error) {
@@ -240,7 +252,7 @@ document.addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   const place = { ...placeIn(anchor.search), collection: here().collection };
-  const stays = at.grid.contains(anchor) || "turn" in anchor.dataset; // over the results of an upload, too
+  const stays = at.grid.contains(anchor) || "turn" in anchor.dataset || "refine" in anchor.dataset; // an upload, too
   if (stays) place.upload = here().upload;
   if ("turn" in anchor.dataset) turnTo(place);
   else go(place);
@@ -272,22 +284,15 @@ at.tools.addEventListener("click", ({ target }) => {
 });
 at.detail.addEventListener("close", () => {
   if (at.detail.open) return; // "forward" opened it again before this event of its closing came
+  focusOn(opened); // not the one that was opened first, before others in the same dialog
   if (at.detail.returnValue !== "address" && here().show) closeShown();
 });
-at.detail.addEventListener("click", ({ target }) => target === at.detail && at.detail.close());
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const turned = { ArrowLeft: "Previous picture", ArrowRight: "Next picture" }[event.key];
-  if (at.detail.open) {
-    at.detail.querySelector(`[aria-label="${turned}"]`)?.click();
-  } else if (event.key === "/") {
-    event.preventDefault();
-    at.q.select();
-  } else if (event.key in CLICKED) {
-    document.activeElement.closest("li")?.querySelector(CLICKED[event.key])?.click();
-  } else if (event.key.startsWith("Arrow") && move(event.key)) event.preventDefault();
-});
+for (const dialog of [at.detail, at.keys]) {
+  dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close()); // on what is behind it
+}
+at.clear.addEventListener("click", clear);
+at["show-keys"].addEventListener("click", () => at.keys.showModal());
+onKeys(at, { search: () => at.q.select(), clear });
 onPicture(at.file, take);
 addEventListener("popstate", show);
 show();

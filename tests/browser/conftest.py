@@ -2,6 +2,8 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -32,16 +34,25 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, searchable: Searchable) -> Iterator[Page]:
-    """A new page; the test fails if the browser logs anything or opens a dialog."""
-    context = browser.new_context(base_url=searchable.url, viewport={"width": 1280, "height": 800})
+@contextmanager
+def watched(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
+    """A new page at `url`; fails if the browser logs anything, such as an error of a script or of
+    the content security policy, or opens a dialog."""
+    options = {"viewport": {"width": 1280, "height": 800}} | options
+    context = browser.new_context(base_url=url, **options)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(120_000)  # a busy machine takes its time
     yield page
     context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def page(browser: Browser, searchable: Searchable) -> Iterator[Page]:
+    """A new page of the service that all share."""
+    with watched(browser, searchable.url) as page:
+        yield page

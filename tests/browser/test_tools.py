@@ -18,6 +18,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.release.release import restore_relations
 from tests import web
+from tests.browser.conftest import watched
 from tests.integration.serving.support import (
     COLORS,
     DRAWN,
@@ -58,15 +59,8 @@ def many(
 
 @pytest.fixture
 def on_many(browser: Browser, many: Searchable) -> Iterator[Page]:
-    context = browser.new_context(base_url=many.url, viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.set_default_timeout(30_000)
-    yield page
-    context.close()
-    assert complaints == []
+    with watched(browser, many.url) as page:
+        yield page
 
 
 def _open(page: Page, address: str) -> None:
@@ -175,6 +169,22 @@ def test_selected_pictures_are_exported(on_many: Page, many: Searchable) -> None
     assert rows[0]["run_id"] == "run-embed"
 
 
+def test_a_range_is_selected_and_cleared(on_many: Page) -> None:
+    """With Shift, from the picture that was clicked before; Escape and a button end it."""
+    _open(on_many, "/?q=gold")
+    boxes = on_many.locator("#grid .choose input")
+    boxes.nth(1).click()
+    boxes.nth(4).click(modifiers=["Shift"])
+    expect(on_many.locator("#chosen")).to_have_text("4 selected")
+    assert _download(on_many, "Ids").split("\n") == _shown(on_many)[1:5]
+    on_many.keyboard.press("Escape")
+    expect(on_many.locator("#chosen")).to_have_text("")
+    expect(on_many.locator("#grid :checked")).to_have_count(0)
+    boxes.nth(2).click()
+    on_many.get_by_role("button", name="Clear").click()
+    expect(on_many.locator("#grid :checked")).to_have_count(0)
+
+
 def _run(many: Searchable, statement: str) -> list[str]:
     with psycopg.connect(many.dsn) as connection:
         connection.execute("SET ROLE clip_reader")
@@ -252,13 +262,36 @@ def test_the_arrow_keys_move_between_pictures(on_many: Page) -> None:
     expect(on_many).to_have_url(re.compile("show=" + re.escape(shown[2].replace("/", "%2F"))))
     on_many.keyboard.press("Escape")
     expect(on_many.get_by_role("dialog")).to_be_hidden()
+    expect(on_many.locator(GRID).nth(2)).to_be_focused()
     on_many.keyboard.press("ArrowDown")
+    expect(on_many.locator(GRID).nth(2)).not_to_be_focused()
+    on_many.keyboard.press("ArrowUp")
     on_many.keyboard.press("/")
     expect(on_many.get_by_role("searchbox")).to_be_focused()
 
 
-def test_two_releases_stand_side_by_side(on_many: Page) -> None:
-    """Chosen below the search box; the line says how much they have in common."""
+def test_a_question_mark_lists_the_keys(on_many: Page) -> None:
+    """So does a button; other keys do nothing meanwhile, and in the search box it is a letter."""
+    _open(on_many, "/?q=gold")
+    listed = on_many.get_by_role("dialog", name="Keys")
+    on_many.get_by_role("searchbox").focus()
+    on_many.keyboard.type("?")
+    expect(on_many.get_by_role("searchbox")).to_have_value("gold?")
+    on_many.locator(GRID).first.focus()
+    on_many.keyboard.type("?")
+    keys = {text for key in listed.locator("kbd").all() if (text := key.text_content())}
+    assert keys == {*"/←→↑↓xrw?", "Enter", "Esc", "Shift"}
+    on_many.keyboard.press("x")
+    on_many.keyboard.press("Escape")
+    expect(listed).to_be_hidden()
+    expect(on_many.locator("#chosen")).to_have_text("")
+    on_many.get_by_role("button", name="Keys").click()
+    expect(listed).to_be_visible()
+
+
+def test_two_releases_stand_side_by_side(on_many: Page, many: Searchable) -> None:
+    """Chosen below the search box; the line says how much they have in common. Of a picture that
+    only the earlier one has, the dialog shows that one's."""
     _open(on_many, "/?q=gold")
     select = on_many.get_by_label("Compare with release")
     select.select_option(index=1)
@@ -267,6 +300,49 @@ def test_two_releases_stand_side_by_side(on_many: Page) -> None:
     expect(on_many.locator(GRID)).to_have_count(24)
     expect(on_many.locator("#status")).to_contain_text("% of both are the same")
     assert _query(on_many)["compare"]
+    with psycopg.connect(many.dsn, autocommit=True) as connection:
+        (gone,) = connection.execute(
+            "DELETE FROM clip_assets.images_2 WHERE row = 5 RETURNING image_id"
+        ).fetchone() or ("",)
+    try:
+        on_many.reload()
+        on_many.locator(f"#other-grid a[href*='{web.quoted(gone)}']").click()
+        on_many.get_by_text("Why is this here?").click()
+        expect(on_many.locator(".why")).to_contain_text("in release 1.")
+    finally:
+        with psycopg.connect(many.dsn, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO clip_assets.images_2 SELECT * FROM clip_assets.images_1 WHERE row = 5"
+            )
+
+
+def test_a_link_restores_everything(browser: Browser, on_many: Page, many: Searchable) -> None:
+    """In another browser: terms with weights, filters, cut-off, folding, the compared release and
+    the open picture. The collection is shown by a test of its own."""
+    place = {
+        "q": "gold", "term": ["2 sea", "-0.25 @shapes/01-seagreen.png"], "words": "ellipse",
+        "min_width": "60", "columns": '{"round":false}', "min_score": "-0.5", "fold": "1",
+        "compare": "1",
+    }  # fmt: skip
+    _open(on_many, f"/?{urlencode(place, doseq=True)}")
+    on_many.locator(GRID).nth(2).click()
+    expect(on_many.get_by_role("dialog")).to_be_visible()
+    shown = _shown(on_many)
+    others = on_many.locator("#other-grid img").count()
+    assert 3 <= len(shown) < PICTURES
+    with watched(browser, many.url) as page:
+        page.goto(on_many.url)
+        expect(page.locator("#detail dd").nth(1)).to_have_text(shown[2])
+        page.keyboard.press("Escape")
+        page.wait_for_selector(f"{GRID} img.seen")
+        assert _shown(page) == shown
+        assert page.locator("#other-grid img").count() == others
+        assert page.locator(".chip").all_text_contents() == [
+            "+sea× 2✕", "−like 01-seagreen.png× 0.25✕",
+        ]  # fmt: skip
+        for name in ("q", "words", "min_width", "min_score", "fold", "compare"):
+            expect(page.locator(f"#{name}")).to_have_value(str(place[name]))
+        expect(page.get_by_label("round", exact=True)).to_have_value("0")
 
 
 def test_a_service_with_keys_asks_for_one(
