@@ -4,6 +4,7 @@ A value is null where nothing is known. Texts are cut at 500 characters, because
 index longer ones; a timestamp has no time zone: one that is given with a zone is stored in UTC.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -131,6 +132,8 @@ def as_json(value: Value | None) -> str | int | float | bool | None:
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode()
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False, default=str)
     valid = str(value).encode("utf-8", "replace").decode()
     return valid[:LONGEST_TEXT]
 

@@ -216,5 +216,6 @@ def _require_same_model(commit: Commit, index: Index) -> None:
         commit.identity,
         index.identity,
         f"The model of shard {commit.shard} differs from that of the other shards",
-        ", and materialize the shards of the other model again",
+        ", or embed all shards again: "
+        f"`clip-assets backfill {index.collection} --shards all --again`",
     )

@@ -1,5 +1,6 @@
 """Captions found beside images, cleaned for parquet and Postgres."""
 
+import codecs
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +15,18 @@ def clean(text: str) -> str | None:
     return valid.replace("\0", "").strip()[:LONGEST] or None
 
 
+def decoded(data: bytes) -> str:
+    """The text of a file as systems write it: UTF-8, UTF-16 with its mark, or else Windows-1252."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
 def from_text(data: bytes) -> str | None:
-    return clean(data.decode("utf-8-sig", "replace"))
+    return clean(decoded(data))
 
 
 def json_object(data: bytes) -> dict[str, Any]:

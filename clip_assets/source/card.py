@@ -24,8 +24,14 @@ class Declared:
 
 
 def declared(readme: bytes, config: str) -> Declared | None:
-    """What `configs:` says of this configuration; None if it says nothing of its files."""
-    for one in _configs(readme):
+    """What `configs:` says of this configuration; None if it says nothing of its files.
+
+    `default` is the one that is marked as such, if none has this name.
+    """
+    configs = _configs(readme)
+    if config == "default" and config not in map(_name, configs):
+        config = next((_name(one) for one in configs if one.get("default")), config)
+    for one in configs:
         if _name(one) == config:
             splits = _splits(one.get("data_files"), str(one.get("data_dir") or ""))
             return Declared(splits) if splits else None
@@ -49,7 +55,7 @@ def _name(config: dict[str, Any]) -> str:
 
 
 def _configs(readme: bytes) -> list[dict[str, Any]]:
-    found = _FRONT.match(readme.decode("utf-8", "replace").replace("\r\n", "\n"))
+    found = _FRONT.match(readme.decode("utf-8-sig", "replace").replace("\r\n", "\n"))
     try:
         card = yaml.safe_load(found[1]) if found else None
     except yaml.YAMLError:

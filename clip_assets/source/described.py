@@ -179,7 +179,7 @@ class Described:
             field = config.origin.removeprefix("metadata.")
             return lambda ref, known: _lines(texts([known] if known else [], field))
         table, folder = self._open(config)
-        text = table.text_field(config.text)
+        text = table.keep_texts(config.text)
         one = _Joined(table, folder)
         joined.append(one)
         return lambda ref, known: _lines(texts(one.rows(ref.image_id), text))

@@ -48,9 +48,9 @@ class Folder:
         listed = sorted(found, key=lambda entry: entry.path)
         kept = Texts(self._objects)
         texts = {
-            unicodedata.normalize("NFC", entry.path): entry
+            _lower_extension(entry.path): entry
             for entry in listed
-            if entry.path.endswith(".txt") and not entry.fault
+            if entry.path.lower().endswith(".txt") and not entry.fault
         }
         candidates = [entry for entry in listed if self._may_be_image(entry)]
         unread: set[str] = set()
@@ -160,6 +160,11 @@ class Folder:
             return self._objects.get(path_below(self._objects, ref.uri), limit=LARGEST)
         except OSError as error:
             return readable(self._objects, error)
+
+
+def _lower_extension(path: str) -> str:
+    path = unicodedata.normalize("NFC", path)
+    return path[:-4] + path[-4:].lower()
 
 
 def _caption(path: str) -> str:

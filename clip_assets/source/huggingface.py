@@ -25,6 +25,8 @@ from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, le
 from clip_assets.source.saved import ArrowFile
 from clip_assets.store.objects import Entry, local_path
 
+_MISSING = "the other files say that it exists, and it is not there; copy it, too"
+
 
 class HuggingFace:
     """One split of a dataset; each row is an image, or several if the image column holds lists.
@@ -49,7 +51,8 @@ class HuggingFace:
         chosen = self._within.call(lambda: self._chosen(entries), config.dataset)
         self.skipped.update(_kind(path) for path in entries.keys() - set(chosen))
         for path in chosen:
-            found = self._images(entries[path])
+            entry = entries.get(path) or Entry(path, 0, "", _MISSING)
+            found = self._images(entry)
             yield from self._within.each(found, partial(self._files.uri, path))
 
     def _images(self, entry: Entry) -> Iterator[ImageRef]:
@@ -64,7 +67,8 @@ class HuggingFace:
         if known is not None:
             return saved.shards(self._files, known, config.split, config.dataset)
         card = self._card(entries)
-        return layout.shards(entries, config.config, config.split, config.dataset, card)
+        found = layout.shards(entries, config.config, config.split, config.dataset, card)
+        return sorted({*found, *layout.missing(found)})
 
     def _card(self, entries: Container[str]) -> Declared | None:
         """What says which files are the split's: the collection's YAML, else the dataset's card."""

@@ -6,8 +6,10 @@ from collections.abc import Collection
 from clip_assets.errors import SourceError
 from clip_assets.source.card import Declared
 from clip_assets.source.kinds import of_name
-from clip_assets.source.packed import compressed
+from clip_assets.source.packed import is_tar
 
+_NUMBERED = re.compile(r"(.*-)(\d{5})-of-(\d{5})\.parquet")
+_MOST = 100_000  # files of one split
 SPLITS = ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval")
 """The usual names of splits."""
 
@@ -52,6 +54,21 @@ def shards(
     )
 
 
+def missing(paths: Collection[str]) -> set[str]:
+    """The files that `train-00000-of-00003.parquet` and the like say there are, and are not there,
+    as in a dataset that is copied by half."""
+    told: dict[tuple[str, str], list[int]] = {}
+    for path in paths:
+        if found := _NUMBERED.fullmatch(path):
+            told.setdefault((found[1], found[3]), []).append(int(found[2]))
+    return {
+        f"{stem}{number:05}-of-{count}.parquet"
+        for (stem, count), there in told.items()
+        if int(count) <= _MOST
+        for number in {*range(int(count))} - {*there}
+    }
+
+
 def _prefixes(config: str) -> tuple[str, ...]:
     own = (f"{config}/", f"{config}/data/", f"data/{config}/")
     return (*own, "data/", "") if config == "default" else own
@@ -77,7 +94,7 @@ def _other(paths: Collection[str], where: str) -> str:
 
 def tar_like(path: str) -> bool:
     """Whether the file is a tar of images, by its name."""
-    return path.endswith(".tar") or compressed(path)
+    return is_tar(path)
 
 
 def is_image(path: str) -> bool:

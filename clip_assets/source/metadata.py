@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from clip_assets.source import caption
@@ -33,9 +34,10 @@ class Metadata:
         self._objects, self._texts, self._within = objects, texts, within
         named = [entry for entry in listed if entry.path.rpartition("/")[2] in NAMES]
         self.tables = {entry.path for entry in named}
-        self._by_folder = {path.rpartition("/")[0]: self._table(path) for path in self.tables}
-        for table in self._by_folder.values():
-            table.require(wanted)
+        self._by_folder: dict[str, list[Table]] = {}
+        for path in sorted(self.tables):
+            self._by_folder.setdefault(path.rpartition("/")[0], []).append(self._table(path))
+        _require(list(chain.from_iterable(self._by_folder.values())), wanted)
         self._beside = {
             unicodedata.normalize("NFC", entry.path): entry
             for entry in listed
@@ -46,10 +48,10 @@ class Metadata:
         """The metadata of the image at `path`, from the nearest table that has a row about it."""
         folder = path.rpartition("/")[0]
         while True:
-            table = self._by_folder.get(folder)
-            key = table.key_of(path, f"{folder}/" if folder else "") if table else None
-            if table and key is not None:
-                return table.rows[key][0]
+            for table in self._by_folder.get(folder, ()):
+                key = table.key_of(path, f"{folder}/" if folder else "")
+                if key is not None:
+                    return table.rows[key][0]
             if not folder:
                 break
             folder = folder.rpartition("/")[0]
@@ -71,3 +73,10 @@ class Metadata:
             return Table(path, self._within.call(read, self._objects.uri(path)))
         except OSError as error:
             raise readable(self._objects, error) from error
+
+
+def _require(tables: Sequence[Table], wanted: Collection[str]) -> None:
+    """Raises SourceError if there are tables, and none has one of the fields."""
+    for field in wanted:
+        if tables and not any(table.has(field) for table in tables):
+            tables[0].require([field])

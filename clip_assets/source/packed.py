@@ -21,6 +21,7 @@ from clip_assets.source.tree import Tree
 from clip_assets.store.objects import Entry
 
 _SUFFIX = re.compile(r"\.(?:tar\.(gz|bz2|xz|zst)|(tgz|tbz2|txz))$", re.IGNORECASE)
+_PLAIN = re.compile(r"\.tar$", re.IGNORECASE)
 _SHORT = {"tgz": "gz", "tbz2": "bz2", "txz": "xz"}
 
 
@@ -29,9 +30,14 @@ def compressed(path: str) -> bool:
     return bool(_SUFFIX.search(path))
 
 
+def is_tar(path: str) -> bool:
+    """Whether the name is of a tar, plain or compressed."""
+    return bool(_PLAIN.search(path)) or compressed(path)
+
+
 def without_suffix(path: str) -> str:
     """The path without `.tar` and what follows it."""
-    return _SUFFIX.sub("", path).removesuffix(".tar")
+    return _PLAIN.sub("", _SUFFIX.sub("", path))
 
 
 def unpacked(objects: Tree, tar: Entry, within: Deadline) -> Path:

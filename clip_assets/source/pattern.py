@@ -2,6 +2,7 @@
 
 import re
 
+_MOST = 1_000_000  # paths
 _SPECIAL = re.compile(r"[*?{]")
 
 
@@ -20,6 +21,18 @@ def split(address: str) -> tuple[str, str]:
 def matcher(pattern: str) -> re.Pattern[str]:
     """Matches the paths that the pattern names: `{000..010}`, `{train,val}`, `*`, `**` and `?`."""
     return re.compile("".join(_pieces(pattern)) + r"\Z")
+
+
+def named(pattern: str) -> list[str]:
+    """The paths that a pattern without wildcards names; none if it has some, or names too many."""
+    found = [""]
+    for piece in re.split(r"(\{[^{}]*\})", pattern):
+        braces = piece.startswith("{") and piece.endswith("}")
+        options = _options(piece[1:-1]) if braces else [piece]
+        if re.search(r"[*?]", piece) or len(found) * len(options) > _MOST:
+            return []
+        found = [start + option for start in found for option in options]
+    return found
 
 
 def _pieces(pattern: str) -> "list[str]":
@@ -41,9 +54,12 @@ def _pieces(pattern: str) -> "list[str]":
 
 
 def _braces(inside: str) -> str:
+    return f"(?:{'|'.join(map(re.escape, _options(inside)))})"
+
+
+def _options(inside: str) -> list[str]:
     first, dots, last = inside.partition("..")
     if dots and first.isdecimal() and last.isdecimal():
         width = len(first) if first.startswith("0") else 0
-        numbers = (str(number).zfill(width) for number in range(int(first), int(last) + 1))
-        return f"(?:{'|'.join(numbers)})"
-    return f"(?:{'|'.join(map(re.escape, inside.split(',')))})"
+        return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
+    return inside.split(",")

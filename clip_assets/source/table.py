@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clip_assets.errors import SourceError
+from clip_assets.source import caption
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 LARGEST = 2 << 30  # bytes of a table that is held in memory
+csv.field_size_limit(LARGEST // 4)  # otherwise one text over 128 KiB makes its table unreadable
 
 _IMAGE = ("file_name", "filename", "image", "image_id", "key", "file", "path", "image_name", "id")
+_PACKED = (b"PK\3\4", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")  # xlsx and zip, gzip, xls
 _TEXT = ("caption", "captions", "text", "comment", "sentence", "description")
+
+_NUMBERED = re.compile(r"(\.\w+)#\d+$")
+"""Flickr8k and Flickr30k number the captions of an image: `a.jpg#0`."""
 
 Row = Mapping[str, Any]
 
@@ -31,7 +38,7 @@ class Table:
 
     def __init__(self, name: str, data: bytes, image: str | None = None) -> None:
         self.name = name
-        self.rows: dict[str, list[Row]] = defaultdict(list)
+        self.rows: dict[str, list[Row]] = {}
         self._fields: dict[str, None] = {}
         try:
             found = [*_rows(name.lower(), data)]
@@ -46,7 +53,8 @@ class Table:
         for row in found:
             named = _key(row.get(key))
             if named:
-                self.rows[named].append(row)
+                self.rows.setdefault(named, []).append(row)
+        self._above = _common_folder(self.rows)
         self._bare = not any("/" in named for named in self.rows)
 
     def require(self, fields: Iterable[str]) -> None:
@@ -54,19 +62,28 @@ class Table:
         for field in fields:
             self._chosen(field, (), field, "")
 
-    def text_field(self, text: str | None) -> str:
-        """The field with the captions."""
-        return self._chosen(text, _TEXT, "text", "with the captions")
+    def has(self, field: str) -> bool:
+        """Whether a row has the field."""
+        return field in self._fields
+
+    def keep_texts(self, text: str | None) -> str:
+        """The field with the captions; images without one have no row any more."""
+        field = self._chosen(text, _TEXT, "text", "with the captions")
+        self.rows = {key: rows for key, rows in self.rows.items() if texts(rows, field)}
+        return field
 
     def key_of(self, image_id: str, folder: str = "") -> str | None:
         """The key of the rows about an image; names count from `folder`, which has the table.
 
-        A name may lack the extension, and in a table without folders, the folders too.
+        A name may lack the extension, and in a table without folders, the folders too. The names in
+        the table may begin with a folder that all of them share, as on the machine of its writer.
         """
         name = unicodedata.normalize("NFC", image_id)
         names = [name.removeprefix(folder), name] if name.startswith(folder) else [name]
         if self._bare:
             names.append(name.rsplit("/", 1)[-1])
+        if self._above:
+            names += [self._above + one for one in names]
         for one in names:
             for key in (one, _stem(one)):
                 if key in self.rows:
@@ -77,6 +94,10 @@ class Table:
         for name in (given,) if given else usual:
             if name in self._fields:
                 return name
+        if not given:
+            lower = {field.lower().replace(" ", "_"): field for field in reversed([*self._fields])}
+            if found := next((lower[name] for name in usual if name in lower), None):
+                return found
         missing = f"no field {given!r}" if given else f"no field {what}"
         raise SourceError(
             f"{self.name} has {missing}; it has {', '.join([*self._fields][:20]) or 'no rows'}. "
@@ -96,7 +117,19 @@ def texts(rows: Iterable[Row], field: str) -> list[str]:
 
 def _key(value: object) -> str:
     text = unicodedata.normalize("NFC", "" if value is None else str(value).strip())
-    return text.replace("\\", "/").removeprefix("./").lstrip("/")
+    text = text.replace("\\", "/").removeprefix("./").lstrip("/")
+    return _NUMBERED.sub(r"\1", text)
+
+
+def _common_folder(names: Iterable[str]) -> str:
+    """The folder, with its slash, that all names begin with; empty if there is none."""
+    folders = [name.split("/")[:-1] for name in names] or [[]]
+    shared = ""
+    for one, other in zip(min(folders), max(folders), strict=False):
+        if one != other:
+            break
+        shared += f"{one}/"
+    return shared.lstrip("/")
 
 
 def _stem(name: str) -> str:
@@ -108,14 +141,18 @@ def _rows(name: str, data: bytes) -> Iterator[Row]:
     if name.endswith(".parquet"):
         for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(10_000, use_threads=False):
             yield from batch.to_pylist()
-    elif name.endswith((".jsonl", ".ndjson")):
-        for line in data.decode("utf-8-sig").splitlines():
+        return
+    text = caption.decoded(data)
+    if name.endswith((".jsonl", ".ndjson")) and not text.lstrip().startswith("["):
+        for line in text.split("\n"):
             if line.strip():
                 yield _object(json.loads(line))
-    elif name.endswith(".json"):
-        yield from _of_json(json.loads(data.decode("utf-8-sig")))
+    elif name.endswith((".jsonl", ".ndjson", ".json")):
+        yield from _of_json(json.loads(text))
+    elif data.startswith(_PACKED):
+        raise ValueError("it is a spreadsheet or an archive; save it as CSV")
     else:
-        yield from _of_csv(data.decode("utf-8-sig", "replace"))
+        yield from _of_csv(text)
 
 
 def _object(value: object) -> Row:
@@ -130,17 +167,19 @@ def _of_json(value: object) -> Iterator[Row]:
     elif isinstance(value, dict) and isinstance(value.get("images"), list):
         yield from _of_coco(value)
     elif isinstance(value, dict):
-        yield from ({"image": name, **_object(row)} for name, row in value.items())
+        for name, row in value.items():
+            plain = isinstance(row, str | list)
+            yield {"image": name, "caption": row} if plain else {"image": name, **_object(row)}
     else:
         raise ValueError("neither a list of rows nor COCO's annotations")  # noqa: TRY004
 
 
 def _of_coco(value: dict[str, Any]) -> Iterator[Row]:
     """Each image's record, with its captions and the names of its categories."""
-    named = {one["id"]: one.get("name") for one in value.get("categories") or ()}
+    named = {one.get("id"): one.get("name") for one in map(_object, value.get("categories") or ())}
     captions: dict[Any, list[str]] = defaultdict(list)
-    categories: dict[Any, dict[str, None]] = defaultdict(dict)
-    for one in value.get("annotations") or ():
+    categories: dict[Any, dict[Any, None]] = defaultdict(dict)
+    for one in map(_object, value.get("annotations") or ()):
         if "caption" in one:
             captions[one.get("image_id")].append(one["caption"])
         if one.get("category_id") in named:
@@ -151,6 +190,8 @@ def _of_coco(value: dict[str, Any]) -> Iterator[Row]:
 
 
 def _of_csv(text: str) -> Iterator[Row]:
+    # A file of old Macs ends its lines with CR alone.
+    text = text.lstrip("\r\n") if "\n" in text else text.replace("\r", "\n").lstrip("\n")
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t|", key=header.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)

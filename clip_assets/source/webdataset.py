@@ -16,7 +16,7 @@ from clip_assets.source.deadline import Deadline
 from clip_assets.source.entries import HIDDEN, entries, refuse_missing
 from clip_assets.source.kinds import HEAD, hidden, image_format, of_name
 from clip_assets.source.ordered import in_order
-from clip_assets.source.packed import compressed, unpacked, without_suffix
+from clip_assets.source.packed import compressed, is_tar, unpacked, without_suffix
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.tar import Member, members
@@ -44,6 +44,7 @@ class WebDataset:
             raise SourceError(f"{config.uri} is {_PACKED}.")
         root, chosen = pattern.split(config.uri.rstrip("/"))
         self._matches = pattern.matcher(chosen).match if chosen else None
+        self._named = pattern.named(chosen) if chosen else []
         folder, self._only = (root, "") if chosen else _folder_and_tar(root)
         self._objects = open_tree(folder)
         self._within = deadline(folder, config.deadline_seconds)
@@ -89,10 +90,12 @@ class WebDataset:
             look = partial(_existing, self._objects, self._only)
             yield self._within.call(look, self._objects.uri(self._only))
             return
+        missing = dict.fromkeys(self._named)
         for entry in entries(self._objects, self.skipped, self._within):
+            missing.pop(entry.path, None)
             if self._matches and not (entry.path.endswith("/") or self._matches(entry.path)):
                 self.skipped["files that the address does not name"] += 1
-            elif entry.path.endswith((".tar", "/")) or compressed(entry.path):
+            elif entry.path.endswith("/") or is_tar(entry.path):
                 yield entry
             elif _UNREAD.search(entry.path):
                 yield replace(entry, fault=_PACKED)
@@ -100,6 +103,8 @@ class WebDataset:
                 kind = of_name(entry.path)
                 known = {"image": "images outside tars", "unknown": "other files"}
                 self.skipped[known.get(kind, kind)] += 1
+        if missing:
+            self.skipped["tars that the address names and that are missing"] += len(missing)
 
 
 @dataclass
@@ -172,8 +177,7 @@ def _members(objects: Tree, within: Deadline, tar: Entry) -> Iterator[Member]:
 
 
 def _fault(objects: Tree, tar: Entry, fault: str) -> ImageRef:
-    tarred = tar.path.endswith(".tar") or compressed(tar.path)
-    name = f"{without_suffix(tar.path)}/" if tarred else tar.path
+    name = f"{without_suffix(tar.path)}/" if is_tar(tar.path) else tar.path
     return ImageRef(name, objects.uri(tar.path), tar.etag, fault=fault)
 
 
@@ -184,7 +188,7 @@ def _found(objects: Tree, tar: Entry, files: Iterable[Member], wanted: Collectio
     for member in files:
         if not member.name:
             rest.append(_fault(objects, tar, member.fault or ""))
-        elif any(map(hidden, member.name.split("/"))):
+        elif any(map(hidden, member.name.replace("../", "").split("/"))):
             skipped[HIDDEN] += 1
         else:
             key, extension = _split(member.name)
@@ -264,7 +268,7 @@ def _bytes(objects: Tree, within: Deadline, ref: ImageRef, tar: Entry) -> bytes:
 
 
 def _folder_and_tar(uri: str) -> tuple[str, str]:
-    if not (uri.endswith(".tar") or compressed(uri)):
+    if not is_tar(uri):
         return uri, ""
     if is_remote(uri):
         folder, _, name = uri.rpartition("/")

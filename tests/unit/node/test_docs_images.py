@@ -110,6 +110,11 @@ def _card(folder: Path) -> None:
     (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  {files}\n---\n")
 
 
+def _incomplete(folder: Path) -> None:
+    (folder / "good.parquet").unlink()
+    _parquet(folder, "train-00000-of-00002.parquet", ["a"])
+
+
 def _compressed(folder: Path) -> None:
     plain = _tar({"a.jpg": _photo()})
     (folder / "a.tar.gz").write_bytes(gzip.compress(plain))
@@ -194,6 +199,7 @@ PARQUET: dict[str, Case] = {
         folder, "x.parquet", [None, "a"]
     ),
     "a file that is no parquet, beside others": _files("b.parquet", data=b"<html>"),
+    "a file that is missing, as the names of the others tell: `train-00000-of-00002`": _incomplete,
     "files that README.md declares as another split": _card,
 }
 

@@ -241,3 +241,97 @@ def test_a_table_that_cannot_be_used_is_an_error(
     config: SourceConfig = FolderConfig(uri=str(folder))
     with pytest.raises(SourceError, match=said):
         listed(open_source(config, known(**blocks)))
+
+
+TABLES = {
+    "UTF-16 of Excel": "file_name\tlabel\na.jpg\tcafé\nb/c.jpg\tdog\n".encode("utf-16"),
+    "Windows-1252": "file_name,label\na.jpg,café\nb/c.jpg,dog\n".encode("cp1252"),
+    "a mark and CRLF": "\ufefffile_name,label\r\na.jpg,café\r\nb/c.jpg,dog\r\n".encode(),
+    "CR alone": "file_name,label\ra.jpg,café\rb/c.jpg,dog\r".encode(),
+    "semicolons": "file_name;label\na.jpg;café\nb/c.jpg;dog\n".encode(),
+    "quotes": '"file_name","label"\n"a.jpg","café"\n"b/c.jpg","dog"\n'.encode(),
+    "empty lines": "\n\nfile_name,label\n\na.jpg,café\nb/c.jpg,dog\n".encode(),
+    "capitals": "File Name,label\na.jpg,café\nb/c.jpg,dog\n".encode(),
+    "backslashes": "file_name,label\n.\\a.jpg,café\nb\\c.jpg,dog\n".encode(),
+    "the writer's folder": "file_name,label\n/data/x/a.jpg,café\n/data/x/b/c.jpg,dog\n".encode(),
+    "addresses": "file_name,label\nhttp://x/y/a.jpg,café\nhttp://x/y/b/c.jpg,dog\n".encode(),
+}
+
+
+@pytest.mark.parametrize("told", TABLES)
+def test_a_csv_is_read_however_it_was_written(folder: Path, told: str) -> None:
+    """Encodings, ends of lines, delimiters, and names as on the machine of the table's writer."""
+    (folder / "metadata.csv").write_bytes(TABLES[told])
+    source = open_source(FolderConfig(uri=str(folder)), known(columns={"label": KNOWN["label"]}))
+    assert columns(source)["a.jpg"] == {"label": "café"}
+    assert columns(source)["b/c.jpg"] == {"label": "dog"}
+
+
+JSONS = {
+    "x.jsonl": '\ufeff{"file_name": "a.jpg", "caption": "one\u2028line"}\r\n\r\n',
+    "array.jsonl": '[{"file_name": "a.jpg", "caption": "one line"}]',
+    "names.json": '{"a.jpg": "one line"}',
+    "lists.json": '{"a.jpg": ["one line"], "b/c.jpg": []}',
+    "numbered.csv": "image,caption\na.jpg#0,one line\n",
+}
+
+
+@pytest.mark.parametrize("name", JSONS)
+def test_captions_are_read_however_they_were_written(folder: Path, name: str) -> None:
+    """JSON lines with odd characters, JSON by name, and Flickr's numbers behind names."""
+    (folder / name).write_text(JSONS[name])
+    source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": name}))
+    assert listed(source)["a.jpg"].caption == "one line"
+    assert listed(source)["b/c.jpg"].caption is None
+
+
+def test_a_table_that_cannot_be_read_says_why(folder: Path) -> None:
+    """No traceback and no table without rows: what it is, and what to do."""
+    (folder / "x.json").write_text('{"images": [{"id": 1}], "annotations": [7]}')
+    (folder / "x.xlsx").write_bytes(b"PK\3\4" + bytes(100))
+    for name, why in (("x.json", "not every row is an object"), ("x.xlsx", "save it as CSV")):
+        source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": name}))
+        with pytest.raises(SourceError, match=why):
+            list(source.list())
+
+
+def test_a_long_text_does_not_cost_its_table(folder: Path) -> None:
+    """Python's reader of CSV refuses a table for one field over 128 KiB, unless told not to."""
+    (folder / "c.csv").write_text(f"image,caption\na.jpg,{'x' * 200_000}\nb/c.jpg,short\n")
+    source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": "c.csv"}))
+    assert listed(source)["b/c.jpg"].caption == "short"
+
+
+def test_captions_that_are_nowhere_are_no_match(folder: Path) -> None:
+    """COCO's images without captions, as of another task: the check says so."""
+    document = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}
+    (folder / "x.json").write_text(json.dumps(document))
+    source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": "x.json"}))
+    list(source.list())
+    assert source.told.faults == ["x.json: 0 of 3 images have a row"]
+
+
+def test_two_tables_of_a_folder_are_both_used(folder: Path) -> None:
+    """And a table further down need not have every field."""
+    (folder / "metadata.csv").write_text("file_name,label\na.jpg,cat\n")
+    (folder / "metadata.jsonl").write_text('{"file_name": "b/c.jpg", "label": "dog"}\n')
+    (folder / "b/metadata.csv").write_text("file_name,other\nd.e.jpg,x\n")
+    source = open_source(FolderConfig(uri=str(folder)), known(columns={"label": KNOWN["label"]}))
+    assert columns(source) == {
+        "a.jpg": {"label": "cat"}, "b/c.jpg": {"label": "dog"}, "b/d.e.jpg": None,
+    }  # fmt: skip
+
+
+def test_an_object_as_a_text_is_json(folder: Path) -> None:
+    """Not Python's way of writing it, which nothing else reads."""
+    (folder / "metadata.jsonl").write_text('{"file_name": "a.jpg", "label": {"name": "é"}}\n')
+    source = open_source(FolderConfig(uri=str(folder)), known(columns={"label": KNOWN["label"]}))
+    assert columns(source)["a.jpg"] == {"label": '{"name": "é"}'}
+
+
+def test_texts_beside_images_are_read_as_systems_write_them(folder: Path) -> None:
+    """In UTF-16 or Windows-1252, and with an extension in capitals."""
+    (folder / "a.txt").write_bytes("café".encode("utf-16"))
+    (folder / "b/c.TXT").write_bytes("café".encode("cp1252"))
+    found = listed(open_source(FolderConfig(uri=str(folder))))
+    assert found["a.jpg"].caption == found["b/c.jpg"].caption == "café"

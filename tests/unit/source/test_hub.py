@@ -251,7 +251,7 @@ def test_a_file_that_is_never_sent_costs_its_own_rows(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The images of other files are listed and read; those of this one are read again later."""
-    other = "data/train-00001-of-00002.parquet"
+    other = "data/train-more.parquet"
     hub.files[other] = hub.files[SHARD]
     source = open_source(HuggingFaceConfig(type="huggingface", dataset="org/photos"))
     refs = list(source.list())

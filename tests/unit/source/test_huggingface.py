@@ -57,6 +57,15 @@ def test_each_row_is_an_image_named_by_file_and_row(dataset: Path) -> None:
     assert (refs[8].row, refs[8].offset, refs[8].size, refs[8].caption) == (1, None, None, None)
 
 
+def test_a_file_that_is_missing_among_numbered_ones_is_a_fault(dataset: Path) -> None:
+    """As in a copy that is not whole: its images are not taken for deleted."""
+    (dataset / "data/train-00000-of-00002.parquet").unlink()
+    first, *others = _source(dataset).list()
+    assert (first.image_id, len(others)) == ("data/train-00000-of-00002/", 200)
+    assert first.below == first.image_id
+    assert first.fault == "the other files say that it exists, and it is not there; copy it, too"
+
+
 def test_ids_and_captions_come_from_the_configured_columns(dataset: Path) -> None:
     """Ids are the id column as text; if a row has several captions, the first is used."""
     refs = list(_source(dataset, id_column="key", caption_column="texts").list())
@@ -344,3 +353,13 @@ def test_a_large_row_group_is_read_in_bounded_memory(tmp_path: Path) -> None:
         assert isinstance(data, bytes) and len(data) > len(image)
         most = max(most, pa.total_allocated_bytes() - before)
     assert 0 < most < 400 * len(image) / 2
+
+
+def test_the_default_configuration_is_the_one_that_the_card_marks(tmp_path: Path) -> None:
+    """Whatever its name, as for the hub's own library; the card may begin with a mark."""
+    _shard(tmp_path / "p/x.parquet", [1])
+    _shard(tmp_path / "q/y.parquet", [2])
+    files = "data_files:\n  - split: train\n    path: {}/*.parquet\n"
+    configs = f"- config_name: q\n  {files.format('q')}- config_name: p\n  default: true\n"
+    (tmp_path / "README.md").write_text(f"\ufeff---\nconfigs:\n{configs}  {files.format('p')}---\n")
+    assert [ref.image_id for ref in _source(tmp_path).list()] == ["p/x/00000000"]

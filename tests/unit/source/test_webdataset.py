@@ -5,6 +5,7 @@ import os
 import tarfile
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +296,24 @@ def test_a_source_without_images_is_refused(tmp_path: Path, write_tar: WriteTar)
         _listed(tmp_path / "b.tar")
     with pytest.raises(SourceError, match="is not a folder"):
         _listed(tmp_path / "nowhere")
+
+
+def test_a_tar_in_capitals_is_a_tar(tmp_path: Path, write_tar: WriteTar) -> None:
+    """As some cameras and old systems name files; and a member above the tar's root is an image."""
+    write_tar(tmp_path / "in/A.TAR", {"0.JPG": b"0", "../up.jpg": b"1"})
+    write_tar(tmp_path / "in/b.tar", {"0.jpg": b"2"})
+    refs = list(_source(tmp_path / "in").list())
+    assert [ref.image_id for ref in refs] == ["A/0", "A/../up", "b/0"]
+    assert list(_source(tmp_path / "in").read(refs)) == [b"0", b"1", b"2"]
+
+
+def test_tars_that_the_address_names_and_that_are_missing_are_counted(
+    tmp_path: Path, write_tar: WriteTar
+) -> None:
+    """As in a bucket that is copied by half; wildcards name none."""
+    write_tar(tmp_path / "in/s-000.tar", {"0.jpg": b"0"})
+    for named, missing in (("s-{000..003}.tar", 3), ("s-{000,1}{a,b}.tar", 4), ("s-*.tar", 0)):
+        source = _source(tmp_path / "in" / named)
+        with suppress(SourceError):  # of the second, none is there
+            list(source.list())
+        assert source.skipped["tars that the address names and that are missing"] == missing
