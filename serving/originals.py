@@ -1,7 +1,8 @@
 """Gives an image as it is in the source, where the operator allows it.
 
 The address is the catalog's, never one that a client gave. The bytes are compared with the hash
-that they were embedded with, so a client gets the image that it found, or nothing.
+that they were embedded with, so a client gets the image that it found, or nothing. What is inside a
+tar or a parquet file is found by its row in the catalog, so the service must reach the data folder.
 """
 
 import hashlib
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from clip_assets.errors import StoreError
-from clip_assets.search.search import Hit
+from clip_assets import original
+from clip_assets.errors import ClipAssetsError
+from clip_assets.search.search import Origin
+from clip_assets.settings import Settings
 from clip_assets.store.objects import Objects, is_remote
+from clip_assets.store.paths import ShardVersion
 
 from .bulkhead import Bulkhead, Deadline
 from .errors import NotFound, Unavailable
@@ -40,25 +44,34 @@ class Originals:
         self._settings = settings
         self._bulkhead = Bulkhead("originals", THREADS, WAITING)
 
-    async def read(self, hit: Hit, deadline: Deadline) -> Original:
+    async def read(self, origin: Origin, collection: str, deadline: Deadline) -> Original:
         """Raises NotFound if the operator does not give it, or if it is no longer there."""
-        if not self._settings.gives(hit.uri):
+        if not self._settings.gives(origin.uri):
             raise NotFound("This service does not give the images of this source.")
-        return await self._bulkhead.run(lambda: self._read(hit), deadline)
+        return await self._bulkhead.run(lambda: self._read(origin, collection), deadline)
 
-    def _read(self, hit: Hit) -> Original:
-        root, _, name = hit.uri.rpartition("/")
-        if not is_remote(hit.uri) and not self._settings.gives(str(Path(hit.uri).resolve())):
+    def _read(self, origin: Origin, collection: str) -> Original:
+        if not is_remote(origin.uri) and not self._settings.gives(str(Path(origin.uri).resolve())):
             raise NotFound("This image is a link to a place that this service does not give.")
         try:
-            data = Objects(root).get(name, limit=self._settings.original_bytes)
-        except StoreError as error:
+            data = self._bytes(origin, collection)
+        except ClipAssetsError as error:
             raise Unavailable("The source of this image cannot be reached.") from error
         except OSError as error:
             raise NotFound("The source has no such file, or it is too large to give.") from error
-        if hashlib.sha256(data).hexdigest() != hit.sha256:
-            raise NotFound("The file in the source is not, or not alone, the image of the index.")
+        if len(data) > self._settings.original_bytes:
+            raise NotFound("This image is too large to give.")
+        if hashlib.sha256(data).hexdigest() != origin.sha256:
+            raise NotFound("The file in the source is not the image of the index any more.")
         return Original(data, _media_type(data))
+
+    def _bytes(self, origin: Origin, collection: str) -> bytes:
+        if original.is_inside(origin.uri):
+            at = ShardVersion(origin.shard, origin.version, origin.digest)
+            data = Objects(Settings().collection_uri(collection))
+            return original.read(data, collection, at, origin.image_id)
+        root, _, name = origin.uri.rpartition("/")
+        return Objects(root).get(name, limit=self._settings.original_bytes)
 
     def close(self) -> None:
         self._bulkhead.close()

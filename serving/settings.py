@@ -1,5 +1,6 @@
 """The settings of one service, from the environment (`CLIP_ASSETS_SERVING_…`) or `.env`."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,9 @@ class ServingSettings(BaseSettings):
     )
 
     originals: tuple[str, ...] = Field(
-        (), description="give images whose URI is below one of these folders or bucket prefixes"
+        (),
+        description="give images whose URI is below one of these folders, bucket prefixes or "
+        "datasets of the hub",
     )
     original_bytes: int = Field(64 * 2**20, ge=1, description="larger images are not given")
 
@@ -105,8 +108,13 @@ class ServingSettings(BaseSettings):
     private: bool = Field(False, description="keep thumbnails out of shared caches")
 
     def gives(self, uri: str) -> bool:
-        """Whether the image at this address of the catalog may be given to clients."""
-        return any(uri.startswith(f"{below.rstrip('/')}/") for below in self.originals)
+        """Whether the image at this address of the catalog may be given to clients.
+
+        A dataset of the hub may be named with a revision, or without for each.
+        """
+        plain = re.sub(r"^(hf://datasets/[^/@]+/[^/@]+)@[^/]+", r"\1", uri)
+        below = [f"{one.rstrip('/')}/" for one in self.originals]
+        return any(one.startswith(start) for one in {uri, plain} for start in below)
 
 
 def from_environment() -> ServingSettings:

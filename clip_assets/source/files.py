@@ -29,6 +29,10 @@ class Files(Protocol):
         """The whole file as a local path, and its version tag ('' if unknown)."""
         ...
 
+    def for_one(self, path: str) -> tuple[Path | Ranged, str]:
+        """The file, to read one image of it, and its version tag: it is not fetched for that."""
+        ...
+
 
 class LocalFiles:
     """A local folder, such as a clone of the dataset."""
@@ -52,3 +56,6 @@ class LocalFiles:
             return Path(self.uri(path)), self._objects.stat(path).etag
         except OSError as error:
             raise readable(self._objects, error) from error
+
+    def for_one(self, path: str) -> tuple[Path, str]:
+        return self.fetch(path)

@@ -7,7 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-from huggingface_hub import HfApi, get_session, get_token, hf_hub_url, hf_raise_for_status
+from huggingface_hub import (
+    HfApi,
+    get_hf_file_metadata,
+    get_session,
+    get_token,
+    hf_hub_url,
+    hf_raise_for_status,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -66,6 +74,27 @@ class HubFiles:
         link = Path(name)
         return link, link.resolve().name if link.is_symlink() else ""
 
+    def for_one(self, path: str) -> tuple[Path | Ranged, str]:
+        kept = try_to_load_from_cache(
+            self._dataset, path, revision=self._revision, repo_type="dataset"
+        )
+        if isinstance(kept, str):
+            return self.fetch(path)
+        url = self._url(path)
+        with _explained(self._dataset, self._revision):
+            told = patiently(partial(get_hf_file_metadata, url, token=self._token, timeout=TIMEOUT))
+        file = Ranged(partial(self.range, path), told.size or 0)
+        return file, (told.etag or "").strip('"')
+
+    def _url(self, path: str) -> str:
+        return hf_hub_url(
+            self._dataset,
+            path,
+            repo_type="dataset",
+            revision=self._revision,
+            endpoint=self._api.endpoint,
+        )
+
     def _downloaded(self, path: str) -> str:
         try:
             return self._api.hf_hub_download(
@@ -80,13 +109,7 @@ class HubFiles:
 
     def range(self, path: str, offset: int, size: int) -> bytes:
         """`size` bytes of the file from `offset`."""
-        url = hf_hub_url(
-            self._dataset,
-            path,
-            repo_type="dataset",
-            revision=self._revision,
-            endpoint=self._api.endpoint,
-        )
+        url = self._url(path)
         headers = {"range": f"bytes={offset}-{offset + size - 1}"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"

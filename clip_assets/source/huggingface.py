@@ -5,6 +5,7 @@ from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import local
 from typing import Any
 
@@ -20,6 +21,7 @@ from clip_assets.source.deadline import Deadline
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.kinds import of_name
 from clip_assets.source.ordered import in_order
+from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import late, path_below
 from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, leaf, stored
 from clip_assets.source.saved import ArrowFile
@@ -98,7 +100,8 @@ class HuggingFace:
 
         def one(ref: ImageRef) -> bytes | OSError:
             if not hasattr(readers, "current"):  # a reader that hangs keeps its file
-                readers.current = _Current(self._files, self._config.image_column)
+                column = self._config.image_column
+                readers.current = _Current(self._files, column, one=len(refs) == 1)
             current: _Current = readers.current
             return current.read(ref)
 
@@ -112,8 +115,8 @@ class UnusableError(Exception):
 class _Current:
     """The parquet file being read, or the error that prevents reading it."""
 
-    def __init__(self, files: Files, column: str) -> None:
-        self._files, self._name = files, column
+    def __init__(self, files: Files, column: str, *, one: bool) -> None:
+        self._files, self._name, self._one = files, column, one
         self._at: tuple[str, str] | None = None
         self._images: ImageColumn | ArrowFile | OSError = OSError("no file")
 
@@ -136,11 +139,18 @@ class _Current:
 
     def _opened(self, uri: str, etag: str) -> ImageColumn | ArrowFile | OSError:
         try:
-            path, found = self._files.fetch(path_below(self._files, uri))
+            below = path_below(self._files, uri)
+            file: Path | Ranged
+            if self._one and not uri.endswith(".arrow"):
+                file, found = self._files.for_one(below)
+            else:
+                file, found = self._files.fetch(below)
             # In another version of the file, the same row may be another image.
             if found and found != etag:
                 return OSError("the parquet file has changed since it was catalogued")
-            return (ArrowFile if uri.endswith(".arrow") else ImageColumn)(path, self._name)
+            if isinstance(file, Path) and uri.endswith(".arrow"):
+                return ArrowFile(file, self._name)
+            return ImageColumn(file, self._name)
         except OSError as error:
             return error
         except (pa.ArrowException, ValueError):

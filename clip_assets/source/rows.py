@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clip_assets.source import DamagedError
+from clip_assets.source.ranged import Ranged
 
 BATCH = 64  # rows of images in memory at once, about 10 MB of photos
 
@@ -25,10 +26,10 @@ class ImageColumn:
     At most one batch is in memory, because a row group may be larger than memory.
     """
 
-    def __init__(self, path: Path, column: str) -> None:
+    def __init__(self, file: Path | Ranged, column: str) -> None:
         # A file may be one row group of 100,000 images; buffered reads fetch it page by page.
         self._file = pq.ParquetFile(
-            path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
+            file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
         )
         groups = range(self._file.num_row_groups)
         counts = (self._file.metadata.row_group(group).num_rows for group in groups)

@@ -51,10 +51,16 @@ async def original(
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
 ) -> Response:
-    """The file of the image as it is in the source, where the operator allows it."""
-    _, hit = await _hit(image_id, context, collection, release)
-    found = await context.originals.read(hit, context.deadline)
-    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{hit.sha256}"'}
+    """The image as it is in the source, where the operator allows it: a file, a member of a tar, a
+    row of a dataset."""
+    searched = (await context.snapshot(collection, release)).release
+    origin = await context.ask(
+        searched, lambda connection: index.origin(connection, searched, image_id)
+    )
+    if origin is None:
+        raise NotFound(f"Release {searched.id} has no image with this id.")
+    found = await context.originals.read(origin, searched.collection, context.deadline)
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{origin.sha256}"'}
     if found.media_type is None:
         headers["Content-Disposition"] = "attachment"
     media_type = found.media_type or "application/octet-stream"

@@ -1,16 +1,34 @@
 """Images as they are in the source, where the operator allows it."""
 
-from collections.abc import Callable
+import io
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 from psycopg import sql
 
+from clip_assets import catalog
 from clip_assets.index.tables import table_name
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
+from clip_assets.source import SourceConfig
+from clip_assets.source.config import HuggingFaceConfig, WebDatasetConfig
+from clip_assets.source.open import open_source
+from clip_assets.store.objects import Objects
 from tests import web
-from tests.integration.serving.support import drawn, publish, running, settings, wait_until_ready
+from tests.integration.serving.support import (
+    Picture,
+    drawn,
+    publish,
+    running,
+    settings,
+    wait_until_ready,
+)
 
 
 def test_only_what_the_operator_allows_is_given(
@@ -54,3 +72,87 @@ def test_only_what_the_operator_allows_is_given(
             refused = web.get(f"{url}/v1/images/{quoted}/original")
             assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
             assert str(tmp_path) not in refused.text
+
+
+def _tar(path: Path, pictures: Sequence[Picture]) -> SourceConfig:
+    with tarfile.open(path / "a.tar", "w") as tar:
+        for place, picture in enumerate(pictures):
+            member = tarfile.TarInfo(f"{place}.png")
+            member.size = len(picture.png)
+            tar.addfile(member, io.BytesIO(picture.png))
+    return WebDatasetConfig(type="webdataset", uri=str(path))
+
+
+def _rows(path: Path, pictures: Sequence[Picture]) -> SourceConfig:
+    images = [{"bytes": picture.png, "path": None} for picture in pictures]
+    pq.write_table(pa.table({"image": images}), path / "train.parquet")
+    return HuggingFaceConfig(type="huggingface", dataset=str(path))
+
+
+def _lists(path: Path, pictures: Sequence[Picture]) -> SourceConfig:
+    rows = pa.array([[picture.png for picture in pictures]], pa.list_(pa.binary()))
+    pq.write_table(pa.table({"image": rows}), path / "train.parquet")
+    return HuggingFaceConfig(type="huggingface", dataset=str(path))
+
+
+@pytest.mark.parametrize("write", [_tar, _rows, _lists])
+def test_an_image_inside_a_file_is_given_by_its_place_in_the_catalog(  # noqa: PLR0917
+    write: Callable[[Path, Sequence[Picture]], SourceConfig],
+    new_database: Callable[[], str],
+    tiny_spec: ModelSpec,
+    tiny: Encoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A member of a tar, a row of a dataset, one of a row's images; nothing else of the file, and
+    nothing once the file holds others at that place."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CLIP_ASSETS_DATA", str(tmp_path / "data"))
+    source = tmp_path / "source"
+    source.mkdir()
+    drawings = [drawn(number) for number in range(3)]
+    config = write(source, drawings)
+    listed = open_source(config)
+    objects = Objects(str(tmp_path / "data/sample"))
+    head = catalog.refresh(objects, "sample", config, listed.list(), 10)
+    refs = catalog.live_refs(catalog.read_shard(objects, head.shards[0].at))
+    pictures = [replace(drawings[n], image_id=ref.image_id) for n, ref in enumerate(refs)]
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        vectors = tiny.encode_images([picture.image for picture in pictures])
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
+        at = head.shards[0].at
+        table = sql.Identifier(table_name(1))
+        connection.execute(
+            sql.SQL("UPDATE clip_assets.{} SET uri = %s, shard = %s").format(table),
+            [refs[0].uri, at.shard],
+        )
+        connection.execute(
+            "UPDATE clip_assets.ledger SET shard = %s, version = %s, digest = %s",
+            [at.shard, at.version, at.digest],
+        )
+    with running(settings(dsn, originals=(str(source.resolve()),))) as url:
+        wait_until_ready(url)
+        for picture in pictures:
+            given = web.get(f"{url}/v1/images/{web.quoted(picture.image_id)}").json()["original"]
+            answer = web.get(url + given)
+            assert (answer.status_code, answer.content) == (200, picture.png)
+            assert answer.headers["content-type"] == "image/png"
+        write(source, drawings[::-1])
+        assert web.get(url + given).status_code == 404
+    with running(settings(dsn, originals=(str(tmp_path / "elsewhere"),))) as url:
+        wait_until_ready(url)
+        refused = web.get(f"{url}/v1/images/{web.quoted(pictures[0].image_id)}/original")
+        assert refused.status_code == 404
+
+
+def test_a_dataset_of_the_hub_is_named_with_or_without_its_revision() -> None:
+    """And not by the beginning of its name."""
+    uri = "hf://datasets/org/photos@main/data/train.parquet"
+    for named, given in (
+        ("hf://datasets/org/photos", True),
+        ("hf://datasets/org/photos@main/data/", True),
+        ("hf://datasets/org/photos@other", False),
+        ("hf://datasets/org/photo", False),
+    ):
+        assert settings("", originals=(named,)).gives(uri) is given

@@ -313,3 +313,21 @@ def test_a_hub_that_never_answers_times_out(monkeypatch: pytest.MonkeyPatch) -> 
         _use(monkeypatch, silent.getsockname()[1])
         with pytest.raises(SourceError, match="Cannot reach"):
             list(_source().list())
+
+
+def test_one_image_is_read_without_downloading_its_file(hub: Hub) -> None:
+    """As the service does for an original; once the file is in the cache, it is read from there."""
+    source = _source()
+    refs = list(source.list())
+    hub.asked.clear()
+    (alone,) = source.read(refs[100:101])
+    assert alone and not isinstance(alone, OSError)
+    spans = [span for path, span, _ in hub.asked if path == SHARD]
+    assert spans.count(None) == 1, "its header, which tells size and version"
+    assert len(spans) > 1
+    several = list(source.read(refs[100:102]))
+    assert several[0] == alone
+    hub.asked.clear()
+    (again,) = source.read(refs[100:101])
+    assert again == alone
+    assert not [span for path, span, _ in hub.asked if path == SHARD and span]
