@@ -56,7 +56,7 @@ class Live:
         if self.index_problem:
             raise NotReady(self.index_problem)
         if self.snapshot is None:
-            raise NotReady(f"Not ready: {'; '.join(self.problems().values())}.")
+            raise NotReady(f"Not ready: {'; '.join(self.problems().values()).rstrip('.')}.")
         return self.snapshot
 
     def _other(self, snapshot: Snapshot, collection: str) -> Snapshot:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
@@ -93,3 +95,50 @@ def test_a_database_that_was_never_there_is_503() -> None:
         assert answer["problems"]["database"] == "the database does not answer"
         assert _ask(url) == 503
         assert "secret" not in str(answer)
+
+
+def test_a_failover_to_another_address_needs_no_restart(wire: Wire) -> None:
+    """With both addresses in the connection string: 503 while neither accepts connections, and
+    answers once the second one does."""
+    other = Wire(wire.direct)
+    other.cut()
+    both = {"host": "127.0.0.1,127.0.0.1", "port": f"{wire.port},{other.port}"}
+    dsn = make_conninfo(wire.dsn, **both)
+    with running(settings(dsn, **IMPATIENT)) as url:
+        wait_until_ready(url)
+        wire.cut()
+        wait_until_unready(url, "the database does not answer")
+        assert {_ask(url) for _ in range(10)} == {503}
+        other.mend()
+        _wait_for_answers(url)
+        assert {_ask(url) for _ in range(10)} == {200}
+        other.cut()
+
+
+def test_a_database_without_free_connections_is_503(wire: Wire) -> None:
+    """Each request is answered, and all recovers once there are connections again."""
+    name = conninfo_to_dict(wire.direct)["dbname"]
+    limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
+
+    def set_limit(most: int) -> None:
+        """Of other connections than those of a superuser, who is let in nevertheless."""
+        with psycopg.connect(wire.direct, autocommit=True) as connection:
+            connection.execute(limit.format(sql.Identifier(str(name)), sql.Literal(most)))
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    with psycopg.connect(wire.direct, autocommit=True) as connection:
+        role = sql.Identifier(f"reader of {name}")
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE clip_reader").format(role))
+    reader = make_conninfo(wire.direct, user=f"reader of {name}")
+    with running(settings(reader, **IMPATIENT)) as url:
+        wait_until_ready(url)
+        set_limit(0)
+        with pytest.raises(psycopg.OperationalError, match="too many connections"):
+            psycopg.connect(reader)
+        wait_until_unready(url, "the database does not answer")
+        assert {_ask(url) for _ in range(20)} == {503}
+        set_limit(-1)
+        _wait_for_answers(url)

@@ -18,6 +18,7 @@ class Wire:
     """
 
     def __init__(self, dsn: str) -> None:
+        self.direct = dsn
         self._parts = psycopg.conninfo.conninfo_to_dict(dsn)
         self._open: list[socket.socket] = []
         self._flows = threading.Event()

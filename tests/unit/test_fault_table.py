@@ -1,0 +1,27 @@
+"""The table of faults in docs/serving.md names tests that exist."""
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent
+PAGE = TESTS.parent / "docs/serving.md"
+FEWEST = 30
+"""Rows, or the pattern no longer fits the table."""
+
+
+def test_each_fault_has_a_test() -> None:
+    """One that is renamed or deleted is missed here."""
+    section = PAGE.read_text().split("## Faults\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    named = [re.fullmatch(r"\| .+ \| .+ \| `(.+)::(.+)` \|", row) for row in rows]
+    assert len(rows) >= FEWEST
+    assert all(named)
+    assert [row[0] for row in named if row and row[2] not in _tests(TESTS / row[1])] == []
+
+
+def _tests(file: Path) -> set[str]:
+    if not file.exists():
+        return set()
+    tree = ast.parse(file.read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
