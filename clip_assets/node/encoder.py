@@ -15,6 +15,7 @@ import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
+from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 from PIL.Image import Image
 from torch import Tensor
@@ -29,6 +30,7 @@ DECODE_VERSION = 4
 """Increased when `node.decode` or `node.transform` changes the pixels a model sees for the same
 bytes."""
 
+_TOKENIZER = "tokenizer_config.json"
 _TORCH_DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BATCH_ON_CPU, _BATCH_ON_GPU = 32, 512
 
@@ -212,7 +214,7 @@ def _load_float32(spec: ModelSpec) -> Any:
 
 def _tokenizer(spec: ModelSpec) -> Any:
     try:
-        return open_clip.get_tokenizer(spec.name)
+        return _tokenizer_beside(spec) or open_clip.get_tokenizer(spec.name)
     except (ImportError, NameError, AssertionError) as error:
         raise ModelError(
             f"{spec.name} needs a tokenizer from the transformers package, which is not installed. "
@@ -221,9 +223,25 @@ def _tokenizer(spec: ModelSpec) -> Any:
     except (RuntimeError, OSError, ValueError) as error:
         raise ModelError(
             f"{spec.name}: its tokenizer could not be loaded; the weights could. Check that the "
-            "hub is reachable (HF_HOME, HF_TOKEN, a proxy), or copy the tokenizer's files into its "
-            f"cache. ({str(error).strip().splitlines()[0][:300]})"
+            "hub is reachable (HF_HOME, HF_TOKEN, a proxy), or put the tokenizer's files "
+            f"({_TOKENIZER} and the others of its folder on the hub) beside the checkpoint. "
+            f"({str(error).strip().splitlines()[0][:300]})"
         ) from error
+
+
+def _tokenizer_beside(spec: ModelSpec) -> Any:
+    """The tokenizer whose files are beside a checkpoint file; None if there are none, or if the
+    architecture has open_clip's own. open_clip looks for them on the hub alone."""
+    folder = Path(spec.pretrained).parent if spec.pretrained else None
+    text = (open_clip.get_model_config(spec.name) or {}).get("text_cfg", {}) if folder else {}
+    if folder is None or "hf_tokenizer_name" not in text or not (folder / _TOKENIZER).is_file():
+        return None
+    return HFTokenizer(
+        str(folder),
+        context_length=text.get("context_length"),
+        tokenizer_mode=text.get("tokenizer_mode"),
+        **text.get("tokenizer_kwargs", {}),
+    )
 
 
 def _require_preprocessing(config: Path) -> None:
