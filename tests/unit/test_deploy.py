@@ -130,3 +130,24 @@ def test_dagster_accepts_the_instance_of_the_helm_values(tmp_path: Path) -> None
     assert concurrency.pool_config.default_pool_limit == 1
     assert concurrency.run_queue_config
     assert concurrency.run_queue_config.max_concurrent_runs == 10
+
+
+def test_kubernetes_accepts_the_pods_of_the_helm_values() -> None:
+    """What the chart copies into the pods of runs and of the code location, strictly."""
+    values = yaml.safe_load((DEPLOY / "helm-values.yaml").read_text())
+    (location,) = values["dagster-user-deployments"]["deployments"]
+    run = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    settings = {
+        "env": location["env"],
+        "envFrom": [{"secretRef": secret} for secret in location["envSecrets"]],
+    }
+    containers = [{"resources": location["resources"]}, run["containerConfig"]]
+    for container, pod in zip(containers, ({}, run["podSpecConfig"]), strict=True):
+        named = {"name": "dagster", "image": "x", **settings, **container}
+        resource = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "dagster"},
+            "spec": {**pod, "containers": [named]},
+        }
+        kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
