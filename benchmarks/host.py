@@ -24,12 +24,11 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from benchmarks.photos import jpegs, photos
+from benchmarks.photos import SIZES, jpegs, photos
 from clip_assets.node.decode import decode
 from clip_assets.node.resize import thumbnail
 from clip_assets.node.transform import Transform
 
-SIZES = {"256 x 256": (256, 256), "500 x 375": (500, 375), "12 MP": (4000, 3000)}
 CONFIG = PreprocessCfg(size=224)
 PLAIN, OURS = image_transform_v2(CONFIG, is_train=False), Transform(CONFIG)
 Step = Callable[[bytes], object]

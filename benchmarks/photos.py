@@ -17,6 +17,7 @@ _FOLDERS = {
 }
 _LEAST_BYTES, _LEAST_SIDE = 40_000, 300
 QUALITY = 88
+SIZES = {"256 x 256": (256, 256), "500 x 375": (500, 375), "12 MP": (4000, 3000)}
 
 
 def folders() -> list[Path]:
