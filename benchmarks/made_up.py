@@ -91,16 +91,20 @@ class Shards:
     def identity(self) -> ModelIdentity:
         return identity(self.dim)
 
-    def add(self, number: int, parts: list[pa.Table]) -> Commit:
+    def add(self, number: int, parts: list[pa.Table], texts: Vectors | None = None) -> Commit:
+        """Commit a shard; `texts`, float32[n, dim], are the text queries that judge its index."""
         digest = hashlib.sha256(str(number).encode()).hexdigest()
         at = ShardVersion(f"{number:05d}", 1, digest)
         files = [self._put(paths.part(SPEC.slug, at, n), table) for n, table in enumerate(parts)]
-        texts = parquet.queries(self.dim).empty_table()
+        asked = [] if texts is None else [f"text {number}" for number in range(len(texts))]
+        vectors = np.empty((0, self.dim), np.float32) if texts is None else texts
+        columns = [pa.nulls(len(asked), pa.string()), asked, parquet.vector_column(vectors)]
+        written = pa.table(columns, schema=parquet.queries(self.dim))
         made = Commit(
             collection=COLLECTION, shard=at.shard, version=1, catalog_digest=digest,
             identity=self.identity, parts=tuple(files),
             rejects=self._put(paths.rejects(SPEC.slug, at), parquet.REJECTS.empty_table()),
-            queries=self._put(paths.queries(SPEC.slug, at), texts),
+            queries=self._put(paths.queries(SPEC.slug, at), written),
             rows=sum(part.rows for part in files), rejected=0, run_id="bench", job_id="bench",
             code_version="1", device="cpu", precision="fp32", mean=tuple([0.0] * self.dim),
         )  # fmt: skip
