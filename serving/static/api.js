@@ -59,10 +59,9 @@ export const judge = (said) => posted("v1/judgements", said);
 
 export const logIn = (key) => posted("v1/session", { key });
 
+// The first page brings the vector that was searched for.
 export async function search(place, page, signal) {
-  const { file, terms = [] } = place;
-  if (file && !terms.length && !place.compare) return uploaded(place, page, signal);
-  const query = { ...await asking(place, signal), ...wanted(place), ...page };
+  const query = { ...await asking(place, signal), ...wanted(place, page), ...page };
   if (!place.compare) return posted("v1/search", query, signal).then((answer) => allHere(answer));
   const live = await release(place.collection);
   const both = await posted("v1/compare", { query, releases: [live.id, Number(place.compare)] }, signal);
@@ -77,9 +76,9 @@ async function asking({ q, like, file, terms = [] }, signal) {
   return { terms: file || like || q ? [first, ...terms] : terms };
 }
 
-function wanted({ filter = {}, min_score, fold, collection }) {
+function wanted({ filter = {}, min_score, fold, collection }, { cursor }) {
   return {
-    include: ["lineage", "original"],
+    include: ["lineage", "original", ...(cursor ? [] : ["query_vector"])],
     filter: Object.keys(filter).length ? filter : undefined,
     min_score: min_score ? Number(min_score) : undefined,
     ...folded(fold),
@@ -94,15 +93,7 @@ function folded(fold) {
   return fold ? { collapse_duplicates: true } : {};
 }
 
-// The vector that was searched for, with the collection and release that it is of.
-export async function understood(place, release) {
-  const { collection } = place;
-  const asked = { ...await asking(place), k: 1, release, include: ["query_vector"], collection: collection || undefined };
-  const answer = await posted("v1/search", asked);
-  return { ...answer, vector: answer.query.vector };
-}
-
-const vectors = new WeakMap(); // of uploaded pictures
+const vectors = new WeakMap(); // of uploaded pictures, which are sent once
 
 async function embedded(file, signal) {
   if (!vectors.has(file)) {
@@ -112,16 +103,4 @@ async function embedded(file, signal) {
     vectors.set(file, answer.vectors[0]);
   }
   return vectors.get(file);
-}
-
-function uploaded({ file, filter = {}, min_score, fold, collection }, { k, cursor }, signal) {
-  const form = new FormData();
-  form.append("file", file);
-  form.append("k", k);
-  if (cursor) form.append("cursor", cursor);
-  if (Object.keys(filter).length) form.append("filter", JSON.stringify(filter));
-  if (min_score) form.append("min_score", min_score);
-  for (const [name, value] of Object.entries(folded(fold))) form.append(name, value);
-  if (collection) form.append("collection", collection);
-  return asked("v1/search/image", { method: "POST", body: form, signal }).then((answer) => allHere(answer));
 }

@@ -16,7 +16,7 @@ import { onPicture, shrunk } from "./uploads.js";
 const FIRST = 24;
 const FURTHER = 48;
 const at = Object.fromEntries([...document.querySelectorAll("[id]")].map((e) => [e.id, e]));
-let shown = { of: null, hits: [], cursor: null, depth: 0, release: null };
+let shown = { of: null, hits: [], cursor: null, depth: 0, answer: null };
 let asking = new AbortController();
 let opened = -1; // the picture in the dialog, by its number among the hits
 let declared = []; // columns of the collection
@@ -40,7 +40,7 @@ function isHere(place) {
 
 async function begin(place) {
   asking.abort();
-  shown = { of: results(place), hits: [], cursor: null, depth: 0, release: null };
+  shown = { of: results(place), hits: [], cursor: null, depth: 0, answer: null };
   forget();
   opened = -1;
   showForm(place);
@@ -100,8 +100,7 @@ async function ask(place) {
     shown.hits = [...shown.hits, ...answer.hits];
     shown.cursor = answer.cursor;
     shown.depth = answer.depth;
-    shown.release = answer.release.id;
-    shown.other = answer.other;
+    shown.answer ??= answer;
     showAnswer(place, answer);
   } catch (error) {
     if (!signal.aborted) failed(error, () => signal.aborted || ask(place));
@@ -113,11 +112,11 @@ async function ask(place) {
 function showAnswer(place, { query, hits, timings_ms, warning, complete, other, overlap }) {
   const linkOf = (hit) => link({ ...place, show: hit.image_id });
   const judging = (hit) => buttons(hit, place, (error) => say(error.message, "error"));
-  append(at.grid, hits, linkOf, showTools, judging);
+  append(at.grid, hits, linkOf, showTools, other ? onlyIn(other.hits) : judging);
   at.other.hidden = !other;
   if (other) {
     at["other-grid"].replaceChildren();
-    append(at["other-grid"], other.hits, linkOf, showTools);
+    append(at["other-grid"], other.hits, linkOf, null, onlyIn(hits));
     at["other-title"].textContent = `Release ${other.release.id} · ${other.release.model}`;
   }
   warn(warning);
@@ -134,6 +133,12 @@ function showAnswer(place, { query, hits, timings_ms, warning, complete, other, 
   at.more.onclick = () => ask(place);
   nearEnd.unobserve(at.more); // observing it again tells whether it is still near
   nearEnd.observe(at.more);
+}
+
+// What stands on a hit that is not among those of the other release.
+function onlyIn(others) {
+  const ids = new Set(others.map(({ image_id }) => image_id));
+  return ({ image_id }) => (ids.has(image_id) ? null : make("span", { class: "only" }, "only here"));
 }
 
 function showTools() {
@@ -178,13 +183,13 @@ async function showDetail(place) {
   if (!place.show) return;
   const number = shown.hits.findIndex(({ image_id }) => image_id === place.show);
   try {
-    const other = shown.other?.hits.find(({ image_id }) => image_id === place.show);
+    const other = shown.answer?.other?.hits.find(({ image_id }) => image_id === place.show);
     const image = shown.hits[number] ?? other ?? await record(place.show, place.collection);
     if (!isHere(place)) return;
     const beside = (hit) => hit && link({ ...place, show: hit.image_id });
     const around = number < 0 ? {} : { before: beside(shown.hits[number - 1]), after: beside(shown.hits[number + 1]) };
     opened = number;
-    fill(at.detail, image, place, around, image === other ? shown.other.release.id : null);
+    fill(at.detail, image, place, around, image === other ? shown.answer.other.release.id : null);
     at.detail.returnValue = "";
     if (!at.detail.open) at.detail.showModal();
   } catch (error) {
@@ -280,7 +285,7 @@ at.refine.addEventListener("submit", (event) => {
 });
 at.away.addEventListener("click", () => add(-1));
 at.tools.addEventListener("click", ({ target }) => {
-  if (target.value) save(target.value, shown, here()).catch((error) => say(error.message, "error"));
+  if (target.value) save(target.value, shown, here());
 });
 at.detail.addEventListener("close", () => {
   if (at.detail.open) return; // "forward" opened it again before this event of its closing came

@@ -1,6 +1,5 @@
 // Selected pictures, and the files they are exported to.
 
-import { understood } from "./api.js";
 import { statement } from "./sql.js";
 
 const chosen = new Map(); // hits by id
@@ -14,17 +13,16 @@ export function choose(hit, on) {
   else chosen.delete(hit.image_id);
 }
 
-// Downloads the selected hits, or all that are shown; `shown` has them, their depth and their release.
-export async function save(kind, shown, place) {
+// Downloads the selected hits, or all that are shown. `shown` has them, and the answer that they are of.
+export function save(kind, shown, place) {
   const hits = chosen.size ? [...chosen.values()] : shown.hits;
   const texts = {
     json: () => JSON.stringify(hits, null, 1),
     csv: () => csv(hits),
     ids: () => hits.map(({ image_id }) => image_id).join("\n"),
-    sql: async () => statement(place, await understood(place, shown.release),
-      { count: shown.hits.length, depth: shown.depth }, [...chosen.keys()]),
+    sql: () => statement(place, shown.answer, { count: shown.hits.length, depth: shown.depth }, [...chosen.keys()]),
   };
-  const file = new Blob([await texts[kind]()], { type: "text/plain" });
+  const file = new Blob([texts[kind]()], { type: "text/plain" });
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(file);
   anchor.download = kind === "ids" ? "ids.txt" : `images.${kind}`;

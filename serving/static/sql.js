@@ -10,11 +10,12 @@ const literal = (text) => `'${text.replaceAll("'", "''")}'`;
 const name = (text) => `"${text.replaceAll('"', '""')}"`;
 const oneOf = (ids) => `(${ids.map(literal).join(", ")})`;
 
-// `shown`: how many pictures, and from how many of the nearest they were chosen. `chosen`: only these ids.
-export function statement(place, { vector, collection, release }, shown, chosen) {
+// `answer`: of the first page. `shown`: how many pictures, and from how many of the nearest they were chosen.
+// `chosen`: only these ids.
+export function statement(place, { query, collection, release }, shown, chosen) {
   const schema = name(collection);
   const parts = [
-    `found AS (\n  SELECT * FROM ${searched(schema, vector, place.filter, shown.depth)} WITH ORDINALITY\n)`,
+    `found AS (\n  SELECT * FROM ${searched(schema, query.vector, place.filter, shown.depth)} WITH ORDINALITY\n)`,
     `passed AS (\n  SELECT * FROM found${where([...excluded(place), ...highEnough(place)])}\n)`,
     ...folding(place.fold, schema, shown.count),
     `shown AS (\n  SELECT * FROM ${place.fold ? "folded" : "passed"} ORDER BY ordinality LIMIT ${shown.count}\n)`,
@@ -26,9 +27,9 @@ export function statement(place, { vector, collection, release }, shown, chosen)
 }
 
 function searched(schema, vector, filter, depth) {
-  const query = literal(JSON.stringify(vector));
-  if (!Object.keys(filter).length) return `${schema}.search(${query}, k => ${depth})`;
-  return `${schema}.search_where(${query}, ${literal(JSON.stringify(filter))}, k => ${depth})`;
+  const near = literal(JSON.stringify(vector));
+  if (!Object.keys(filter).length) return `${schema}.search(${near}, k => ${depth})`;
+  return `${schema}.search_where(${near}, ${literal(JSON.stringify(filter))}, k => ${depth})`;
 }
 
 const where = (conditions) => (conditions.length ? ` WHERE ${conditions.join(" AND ")}` : "");

@@ -231,7 +231,7 @@ def test_a_photo_of_any_size_is_scaled_down_before_it_is_sent(
     picture.image.resize(size, Image.Resampling.BICUBIC).save(file, "PNG")
     page.goto("/")
     large = {"name": "large.png", "mimeType": "image/png", "buffer": file.getvalue()}
-    with page.expect_request("**/v1/search/image") as sent:
+    with page.expect_request("**/v1/embed/image") as sent:
         page.locator("#file").set_input_files(large)  # type: ignore[arg-type]
     page.wait_for_selector(f"{GRID} img.seen")
     assert _shown(page)[0] == picture.image_id

@@ -290,8 +290,9 @@ def test_a_question_mark_lists_the_keys(on_many: Page) -> None:
 
 
 def test_two_releases_stand_side_by_side(on_many: Page, many: Searchable) -> None:
-    """Chosen below the search box; the line says how much they have in common. Of a picture that
-    only the earlier one has, the dialog shows that one's."""
+    """Chosen below the search box; the line says how much they have in common, and what only one
+    has is marked, also on a phone. Of a picture that only the earlier one has, the dialog shows
+    that one's."""
     _open(on_many, "/?q=gold")
     select = on_many.get_by_label("Compare with release")
     select.select_option(index=1)
@@ -300,6 +301,18 @@ def test_two_releases_stand_side_by_side(on_many: Page, many: Searchable) -> Non
     expect(on_many.locator(GRID)).to_have_count(24)
     expect(on_many.locator("#status")).to_contain_text("% of both are the same")
     assert _query(on_many)["compare"]
+    ours, theirs = (
+        on_many.locator(f"{grid} > li > a").evaluate_all("links => links.map(link => link.href)")
+        for grid in ("#grid", "#other-grid")
+    )
+    expect(on_many.locator("#grid .only")).to_have_count(len({*ours} - {*theirs}))
+    expect(on_many.locator("#other-grid .only")).to_have_count(len({*theirs} - {*ours}))
+    on_many.set_viewport_size({"width": 360, "height": 800})
+    for chosen in on_many.locator("select:visible").all():
+        box = chosen.bounding_box()
+        assert box
+        assert box["x"] + box["width"] <= 360
+    on_many.set_viewport_size({"width": 1280, "height": 800})
     with psycopg.connect(many.dsn, autocommit=True) as connection:
         (gone,) = connection.execute(
             "DELETE FROM clip_assets.images_2 WHERE row = 5 RETURNING image_id"
