@@ -151,3 +151,15 @@ def test_kubernetes_accepts_the_pods_of_the_helm_values() -> None:
             "spec": {**pod, "containers": [named]},
         }
         kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_code_location_has_one_name() -> None:
+    """In the workspace, in the server that loads it and in the project; Dagster warns otherwise."""
+    workspace = yaml.safe_load((DEPLOY / "workspace.yaml").read_text())
+    name = workspace["load_from"][0]["grpc_server"]["location_name"]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    values = yaml.safe_load((DEPLOY / "helm-values.yaml").read_text())
+    (location,) = values["dagster-user-deployments"]["deployments"]
+    assert location["name"] == name
+    assert location["dagsterApiGrpcArgs"][-2:] == ["--location-name", name]
+    assert compose["services"]["code"]["command"].endswith(f"--location-name {name}")
