@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which("pgbouncer") is None, reason="needs PgBouncer: apt-get install pgbouncer"
 )
 
-SEARCHES = 400
+SEARCHES = 120  # every color, k and filter twice
 PICTURES = [drawn(number) for number in range(30)]
 OWN = (
     "SELECT current_user = session_user, current_setting('default_transaction_read_only'), "
