@@ -21,8 +21,18 @@ MODEL = {"name": TINY, "untrained_seed": 0}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if any(item.get_closest_marker("dagster_ui") for item in session.items):
+    if any(
+        item.get_closest_marker("dagster_ui") or "forked" in item.fixturenames
+        for item in session.items
+        if isinstance(item, pytest.Function)
+    ):
         forking.start_server()
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[..., tuple[int, str]]:
+    """Runs programs as forks: see `forking.run`."""
+    return forking.run
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,6 @@ def environment(
     }
 
 
-def dg(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("dg")), *arguments]
-
-
 @contextmanager
 def dg_dev(project: Path, env: dict[str, str], log: Path) -> Iterator[Dagster]:
     """`dg dev` on a free loopback port, healthy on entry and gone on exit."""

@@ -35,15 +35,27 @@ _NUMBER = struct.Struct("i")
 
 
 class Forked:
-    """What `subprocess.Popen` is to LocalEmbedClient, for `python -m MODULE …`."""
+    """What `subprocess.Popen` is to LocalEmbedClient, for `python -m MODULE …`.
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], **_: Any) -> None:
+    `stderr` reads what it says there, and with `merged` what it prints too.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | str = ".",
+        *,
+        merged: bool = False,
+        **_: Any,
+    ) -> None:
         _python, _m, *argv = command
         readable, writable = os.pipe()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.connect(os.environ[ADDRESS])
-        socket.send_fds(self._server, [b"\n"], [1, writable])
-        self._server.sendall(json.dumps([argv, dict(env)]).encode())
+        socket.send_fds(self._server, [b"\n"], [writable if merged else 1, writable])
+        folder = str(Path(cwd).absolute())
+        self._server.sendall(json.dumps([argv, dict(env), folder]).encode())
         self._server.shutdown(socket.SHUT_WR)
         os.close(writable)
         self.stderr = os.fdopen(readable)
@@ -80,6 +92,13 @@ class Forked:
     def _signal(self, number: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
+
+
+def run(*argv: str, env: Mapping[str, str], cwd: Path | str = ".") -> tuple[int, str]:
+    """The status of `python -m MODULE …` and all that it printed, in the order it did."""
+    with Forked([sys.executable, "-m", *argv], env, cwd, merged=True) as process:
+        said = process.stderr.read()
+        return process.wait(), said
 
 
 def start_server() -> None:
@@ -130,8 +149,11 @@ def _serve(connection: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _become(argv: list[str], env: dict[str, str], stdout: int, stderr: int) -> NoReturn:
+def _become(
+    argv: list[str], env: dict[str, str], folder: str, stdout: int, stderr: int
+) -> NoReturn:
     os.setsid()
+    os.chdir(folder)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     _close_all_but(0, 1, 2)

@@ -1,8 +1,11 @@
 """A collection's YAML: what is wrong is named where `dg` is asked, and what is right is silent."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from dagster_dg_core.utils.check_utils import augment_error_path
 from jsonschema import Draft202012Validator
 
 from clip_assets.component.image_collection import ImageCollection
-from tests.acceptance.dagster_project import PROJECT, dg, environment, write_project
+from tests.acceptance.dagster_project import PROJECT, environment, write_project
 from tests.conftest import TINY
 from tests.wheel import CHECKOUT
 
@@ -37,13 +40,24 @@ assert defs().assets
 """
 
 
-def _dg_check(what: str, folder: Path, *collections: dict[str, Any]) -> tuple[int, str]:
-    project = write_project(folder / "project", *collections)
-    done = subprocess.run(
-        dg("check", what), cwd=project, env=environment(folder / "home", "unused"),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+Dg = Callable[..., tuple[int, str]]
+"""Runs `dg` with arguments, `env` and `cwd`; returns its status and what it printed."""
+
+
+@pytest.fixture(scope="module")
+def dg(forked: Callable[..., tuple[int, str]]) -> Dg:
+    return partial(forked, "dagster_dg_cli.cli")
+
+
+@pytest.fixture
+def dg_check(dg: Dg, tmp_path: Path) -> Dg:
+    """Runs `dg check WHAT` in a project with these collections."""
+
+    def check(what: str, *collections: dict[str, Any]) -> tuple[int, str]:
+        project = write_project(tmp_path / "project", *collections)
+        return dg("check", what, cwd=project, env=environment(tmp_path / "home", "unused"))
+
+    return check
 
 
 @pytest.mark.parametrize(
@@ -103,11 +117,9 @@ def _faults(attributes: dict[str, Any]) -> str:
     )
 
 
-def test_dg_check_yaml_shows_the_line(tmp_path: Path) -> None:
+def test_dg_check_yaml_shows_the_line(dg_check: Dg) -> None:
     """`dg check yaml` fails with the file and the line of a misspelt field in a nested block."""
-    status, text = _dg_check(
-        "yaml", tmp_path, {**GOOD, "model": {"name": TINY, "untraned_seed": 0}}
-    )
+    status, text = dg_check("yaml", {**GOOD, "model": {"name": TINY, "untraned_seed": 0}})
     assert status == 1
     assert re.search(
         r"of_photos/defs.yaml:9 - clip_assets.ImageCollection attributes.model.untraned_seed ", text
@@ -134,17 +146,15 @@ def test_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert loaded.spec.sha256 == "abc"
 
 
-def test_dg_scaffolds_a_collection_that_loads(tmp_path: Path) -> None:
+def test_dg_scaffolds_a_collection_that_loads(dg: Dg, tmp_path: Path) -> None:
     """`dg scaffold defs clip_assets.ImageCollection photos` writes YAML that checks clean."""
     project = write_project(tmp_path / "project")
     env = environment(tmp_path / "home", "unused")
-    scaffold = dg("scaffold", "defs", "clip_assets.ImageCollection", "photos")
+    scaffold = ["scaffold", "defs", "clip_assets.ImageCollection", "photos"]
     options = ["--uri", "s3://bucket/photos", "--kind", "webdataset"]
-    for command in (scaffold + options, dg("check", "defs")):
-        done = subprocess.run(
-            command, cwd=project, env=env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    for command in ([*scaffold, *options], ["check", "defs"]):
+        status, said = dg(*command, env=env, cwd=project)
+        assert status == 0, said
     written = yaml.safe_load((project / "pictures/defs/photos/defs.yaml").read_text())
     assert written == {
         "type": "clip_assets.ImageCollection",
@@ -156,13 +166,13 @@ def test_dg_scaffolds_a_collection_that_loads(tmp_path: Path) -> None:
     }
 
 
-def test_dg_help_names_the_options_of_a_new_collection() -> None:
+def test_dg_help_names_the_options_of_a_new_collection(dg: Dg) -> None:
     """`dg scaffold defs clip_assets.ImageCollection --help` lists the scaffolder's options."""
-    done = subprocess.run(
-        dg("scaffold", "defs", "clip_assets.ImageCollection", "--help"),
-        cwd=PROJECT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    options = re.findall(r"--[a-z]+", done.stdout)
+    status, said = dg(
+        "scaffold", "defs", "clip_assets.ImageCollection", "--help", env=os.environ, cwd=PROJECT
+    )
+    assert status == 0, said
+    options = re.findall(r"--[a-z]+", said)
     assert {"--uri", "--kind", "--model", "--pretrained", "--owner"} <= set(options)
 
 
@@ -173,9 +183,9 @@ def test_component_documents_itself() -> None:
     assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
-def test_collection_that_cannot_be_a_schema_is_refused(tmp_path: Path) -> None:
+def test_collection_that_cannot_be_a_schema_is_refused(dg_check: Dg) -> None:
     """A collection's name that Postgres could not take as a schema is refused at its line."""
-    status, text = _dg_check("defs", tmp_path, {**GOOD, "collection": "My-Photos"})
+    status, text = dg_check("defs", {**GOOD, "collection": "My-Photos"})
     assert status == 1
     assert re.search(r"defs.yaml:3 - .*'My-Photos' does not match .*\[a-z\]\[a-z0-9_\]", text)
 

@@ -5,8 +5,6 @@ runs. The tests of backfills stand in the order of one story, each going on wher
 ended; meanwhile the sensors take up new pictures by themselves.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -60,16 +58,15 @@ def test_freshness_has_three_states(
     workshop.dagster.wait(lambda: told() == expected, f"{expected}")
 
 
-def test_status_tells_the_same_freshness(workshop: Workshop, scattered: str) -> None:
+def test_status_tells_the_same_freshness(
+    workshop: Workshop, scattered: str, forked: Callable[..., tuple[int, str]]
+) -> None:
     """`clip-assets status` shows what the UI shows, and the oldest shard of the embeddings."""
-    done = subprocess.run(
-        [sys.executable, "-m", "clip_assets.cli.app", "status"],
-        env={**workshop.env, "COLUMNS": "160"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    status, said = forked("clip_assets.cli.app", "status", env={**workshop.env, "COLUMNS": "160"})
+    assert status == 0, said
     lines = {
         line.split("│")[1].strip(): line.split("│")[2].strip()
-        for line in done.stdout.splitlines()
+        for line in said.splitlines()
         if line.count("│") == 4
     }
     for key, state in zip(QUIET, ["fresh", "warning", "overdue"], strict=True):
