@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from clip_assets.column import Column, Originated
 from clip_assets.source.deadline import SECONDS
 
+METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
+"""Tables that are looked for beside the images."""
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +75,12 @@ class TableConfig(Originated):
         None, description="the field with the image's name; by default file_name, image, id …"
     )
 
+    @property
+    def field(self) -> str:
+        """The field of the metadata that is meant; empty if it is a table, such as metadata.csv."""
+        start, dot, field = self.origin.partition(".")
+        return field if start == "metadata" and dot and self.origin not in METADATA else ""
+
 
 class CaptionsConfig(TableConfig):
     """A table with one or several captions for each image, or `metadata.FIELD`."""
@@ -92,7 +101,7 @@ class Knowledge(_Config):
     def fields(self) -> frozenset[str]:
         """The fields of metadata that are needed."""
         origins = [column.origin for column in self.columns.values()]
-        if self.captions:
+        if self.captions and self.captions.field:
             origins.append(self.captions.origin)
         return frozenset(
             origin.removeprefix("metadata.") for origin in origins if origin.startswith("metadata.")
@@ -102,11 +111,7 @@ class Knowledge(_Config):
     def tables(self) -> frozenset[str]:
         """The tables that are named."""
         named = (self.captions, self.metadata)
-        return frozenset(
-            one.origin.removeprefix("./")
-            for one in named
-            if one and not one.origin.startswith("metadata.")
-        )
+        return frozenset(one.origin.removeprefix("./") for one in named if one and not one.field)
 
 
 NOTHING = Knowledge()

@@ -175,8 +175,7 @@ class Described:
         """Gives an image's captions, one a line, or None."""
         if config is None:
             return lambda ref, known: None
-        if config.origin.startswith("metadata."):
-            field = config.origin.removeprefix("metadata.")
+        if field := config.field:
             return lambda ref, known: _lines(texts([known] if known else [], field))
         table, folder = self._open(config)
         text = table.keep_texts(config.text)

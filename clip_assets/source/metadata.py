@@ -7,14 +7,13 @@ from itertools import chain
 from typing import Any
 
 from clip_assets.source import caption
+from clip_assets.source.config import METADATA
 from clip_assets.source.deadline import Deadline
 from clip_assets.source.reading import readable
 from clip_assets.source.table import LARGEST, Table
 from clip_assets.source.texts import Texts
 from clip_assets.source.tree import Tree
 from clip_assets.store.objects import Entry
-
-NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 
 
 class Metadata:
@@ -32,7 +31,7 @@ class Metadata:
         within: Deadline,
     ) -> None:
         self._objects, self._texts, self._within = objects, texts, within
-        named = [entry for entry in listed if entry.path.rpartition("/")[2] in NAMES]
+        named = [entry for entry in listed if entry.path.rpartition("/")[2] in METADATA]
         self.tables = {entry.path for entry in named}
         self._by_folder: dict[str, list[Table]] = {}
         for path in sorted(self.tables):

@@ -62,9 +62,11 @@ def _table(
     except StoreError:
         raise
     except OSError as error:
+        missing = isinstance(error, FileNotFoundError)  # whose text may be a store's whole answer
+        reason = "no such file" if missing else error.strerror or error
         raise SourceError(
-            f"{config.origin} cannot be read ({error.strerror or error}). It is looked for below "
-            "the source; correct `from` in the collection's YAML, or put the file there."
+            f"{config.origin} cannot be read ({reason}). A path is looked for below the source; "
+            "correct `from` in the collection's YAML, or put the file there."
         ) from error
     folder, slash, _ = address.rpartition("/")
     return Table(address, data, config.image), folder + slash

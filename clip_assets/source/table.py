@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -111,14 +112,26 @@ def texts(rows: Iterable[Row], field: str) -> list[str]:
     for row in rows:
         value = row.get(field)
         several = value if isinstance(value, list | tuple) else [value]
-        found += [str(text).strip() for text in several if text is not None]
+        found += [_plain(text).strip() for text in several]
     return [text for text in dict.fromkeys(found) if text]
 
 
 def _key(value: object) -> str:
-    text = unicodedata.normalize("NFC", "" if value is None else str(value).strip())
+    text = unicodedata.normalize("NFC", _plain(value).strip())
     text = text.replace("\\", "/").removeprefix("./").lstrip("/")
     return _NUMBERED.sub(r"\1", text)
+
+
+def _plain(value: object) -> str:
+    """The value as a text; empty for null and NaN, and a number without `.0`: tables that lack some
+    numbers have them all as fractions."""
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float):
+        return "" if math.isnan(value) else str(value).removesuffix(".0")
+    return str(value)
 
 
 def _common_folder(names: Iterable[str]) -> str:

@@ -13,9 +13,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 from obstore.exceptions import PermissionDeniedError
 
-from clip_assets.errors import StoreError
+from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import DamagedError, ImageRef, Source
-from clip_assets.source.config import FolderConfig, WebDatasetConfig
+from clip_assets.source.config import CaptionsConfig, FolderConfig, Knowledge, WebDatasetConfig
 from clip_assets.source.open import open_source
 from clip_assets.store import objects
 
@@ -338,3 +338,15 @@ def test_a_profile_of_the_aws_tools_is_used(
     monkeypatch.setenv("AWS_PROFILE", "team")
     source = _folder()
     assert list(source.read(list(source.list()))) == [b"a"]
+
+
+def test_a_table_that_is_missing_is_named_in_one_line(bucket: Bucket) -> None:
+    """Below the prefix or elsewhere: the store's own answer is a page of XML."""
+    bucket.put_object(Key="photos/a.jpg", Body=b"a")
+    for table in ("captions.csv", f"s3://{bucket.name}/tables/captions.csv"):
+        captions = CaptionsConfig.model_validate({"from": table})
+        config = FolderConfig(uri=f"s3://{bucket.name}/photos")
+        with pytest.raises(SourceError) as raised:
+            list(open_source(config, Knowledge(captions=captions)).list())
+        assert str(raised.value).startswith(f"{table} cannot be read (no such file). ")
+        assert "\n" not in str(raised.value)

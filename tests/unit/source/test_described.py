@@ -335,3 +335,25 @@ def test_texts_beside_images_are_read_as_systems_write_them(folder: Path) -> Non
     (folder / "b/c.TXT").write_bytes("café".encode("cp1252"))
     found = listed(open_source(FolderConfig(uri=str(folder))))
     assert found["a.jpg"].caption == found["b/c.jpg"].caption == "café"
+
+
+def test_a_metadata_table_may_be_the_table_of_captions(folder: Path) -> None:
+    """`metadata.csv` is the table, not the field `csv` of the metadata."""
+    (folder / "metadata.csv").write_text("file_name,caption\na.jpg,one\na.jpg,two\n")
+    source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": "metadata.csv"}))
+    assert listed(source)["a.jpg"].caption == "one\ntwo"
+
+
+def test_names_and_captions_as_pandas_writes_them(folder: Path) -> None:
+    """Numbers as fractions, names as bytes, and NaN where there is none."""
+    (folder / "7.jpg").write_bytes(b"x")
+    rows = {"number.parquet": [7.0, None], "bytes.parquet": [b"7.jpg", b"a.jpg"]}
+    for name, images in rows.items():
+        table = pa.table({"image": images, "caption": ["seven", None], "x": [1.0, float("nan")]})
+        pq.write_table(table, folder / name)
+        source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": name}))
+        found = listed(source)
+        assert (found["7.jpg"].caption, found["a.jpg"].caption) == ("seven", None)
+    (folder / "x.jsonl").write_text('{"image": "a.jpg", "caption": NaN}\n')
+    source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": "x.jsonl"}))
+    assert listed(source)["a.jpg"].caption is None
