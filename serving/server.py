@@ -18,12 +18,15 @@ from clip_assets.keys import KeyFile
 from .connections import BACKLOG, Connections
 from .live import Live
 from .settings import ServingSettings
+from .turning_away import turn_away
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
 _LINGER_SECONDS = 0.5
 """Between the last new connection and the end: a request that is on its way still arrives."""
+_OPENING_SECONDS = 0.25
+"""For connections that are being opened when the port begins to close: a round trip or two."""
 _RETIRED_SECONDS = 2.0
 """For clients of a worker that is replaced to ask once more, and to be told to connect anew."""
 _CLOSE = (b"connection", b"close")
@@ -67,6 +70,7 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._listening = sockets or []
         self._loop = asyncio.get_running_loop()
         self._on_start(self)
 
@@ -80,6 +84,7 @@ class DrainingServer(uvicorn.Server):
     def retire(self) -> None:
         """Leave new connections to the other workers, and end a little later."""
         self._stop_accepting()
+        self._listening = []  # it is theirs, too
         self._close_after(_RETIRED_SECONDS)
 
     def _close_after(self, seconds: float) -> None:
@@ -89,8 +94,11 @@ class DrainingServer(uvicorn.Server):
         self._loop.call_later(seconds, self._close)
 
     def _close(self) -> None:
-        self._stop_accepting()
-        self._loop.call_later(_LINGER_SECONDS, super().handle_exit, signal.SIGTERM.value, None)
+        for listening in self._listening:
+            turn_away(listening)
+        self._loop.call_later(_OPENING_SECONDS, self._stop_accepting)
+        seconds = _OPENING_SECONDS + _LINGER_SECONDS
+        self._loop.call_later(seconds, super().handle_exit, signal.SIGTERM.value, None)
 
     def _stop_accepting(self) -> None:
         for server in self.servers:

@@ -6,10 +6,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests import web
@@ -71,6 +74,38 @@ def test_a_terminated_service_is_unready_before_it_exits(start: Start) -> None:
     wait_until_unready(address, "the service is shutting down")
     assert web.get(f"{address}/livez").status_code == 200
     process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_request_fails_while_the_service_ends(start: Start, workers: str) -> None:
+    """Clients open a connection for each request and do not try again, as proxies do with a POST.
+    Until they are refused a connection, each request that could be sent is answered."""
+    process = start(CLIP_ASSETS_SERVING_WORKERS=workers)
+    url = httpx.URL(_address(process))
+    answered: Counter[str] = Counter()
+
+    def ask_until_refused() -> None:
+        while True:
+            try:
+                client = socket.create_connection((url.host, url.port or 0))
+            except ConnectionRefusedError:
+                return
+            with client:
+                try:
+                    client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    answered[client.recv(12).decode()] += 1
+                except ConnectionError as error:
+                    answered[str(error)] += 1
+
+    with ThreadPoolExecutor(16) as clients:
+        asking = [clients.submit(ask_until_refused) for _ in range(16)]
+        while sum(answered.values()) < 200:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        for one in asking:
+            one.result(120)
+    assert answered.keys() == {"HTTP/1.1 200"}, answered
     assert process.wait(120) == 128 + signal.SIGTERM
 
 
