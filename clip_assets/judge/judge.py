@@ -19,12 +19,12 @@ from clip_assets.index import integrity, tables
 from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.index.tables import Index
 from clip_assets.judge import overlap, people, queries, ties
+from clip_assets.judge.beside import release_beside
 from clip_assets.judge.evaluation import Evaluation, K, Mark, below, prepare, take
 from clip_assets.judge.judgement import KINDS, FilteredRecall, Judgement, Latency, Rung, Wanted
 from clip_assets.judge.queries import Query
 from clip_assets.judge.statements import statement
 from clip_assets.search.nearest import Graph, few_match, nearest, plan
-from clip_assets.search.search import live
 from clip_assets.store.objects import Objects
 
 SHARES = (0.5, 0.1, 0.01, 0.001)
@@ -101,14 +101,13 @@ def judge_outgrown(
     """Judge the live index that `index` will replace, if it changed since it was judged.
 
     It becomes the rollback target, and a rollback requires a current judgement. Does nothing if
-    another model is live, or if the files that the live index was loaded from are gone.
+    another model is live, if the live index is damaged, or if the files that it was loaded from are
+    gone.
     """
-    try:
-        release = live(connection, index.collection)
-    except ReleaseError:
+    release = release_beside(connection, index.collection, index.index_id)
+    if release is None:
         return
-    same = (release.identity.key, release.vector_type) == (index.identity.key, index.vector_type)
-    if release.index_id == index.index_id or not same:
+    if (release.identity.key, release.vector_type) != (index.identity.key, index.vector_type):
         return
     outgrown = tables.by_id(connection, release.index_id)
     content = tables.content(connection, outgrown.index_id)

@@ -7,15 +7,16 @@ import numpy as np
 import psycopg
 from psycopg.rows import class_row
 
-from clip_assets.errors import ReleaseError, StoreError
+from clip_assets.errors import StoreError
 from clip_assets.index import tables
 from clip_assets.judge import queries, ties
+from clip_assets.judge.beside import release_beside
 from clip_assets.judge.evaluation import K
 from clip_assets.judge.judgement import Overlap
 from clip_assets.judge.queries import Floats, Query
 from clip_assets.judge.statements import statement
 from clip_assets.search.nearest import Graph, nearest
-from clip_assets.search.search import Release, live
+from clip_assets.search.search import Release
 from clip_assets.store.objects import Objects
 
 _QUERIES = 100
@@ -39,12 +40,9 @@ def overlap(
     graph: Graph,
     asked: list[Query],
 ) -> Overlap | None:
-    """None if nothing is live, or if this index is: its shards are replaced in place."""
-    try:
-        release = live(connection, collection)
-    except ReleaseError:
-        return None
-    if release.index_id == graph.index_id:
+    """None if there is no other live release to compare with."""
+    release = release_beside(connection, collection, graph.index_id)
+    if release is None:
         return None
     texts = list(_same_texts(connection, objects, release, asked))[:_QUERIES]
     images = list(_same_images(connection, release, asked))[:_QUERIES]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 
-from clip_assets.errors import ModelError, ReleaseError, TermsError
+from clip_assets.errors import ModelError, TermsError
 from clip_assets.index.tables import Index
 from clip_assets.judge import texts
+from clip_assets.judge.beside import release_beside
 from clip_assets.judge.judgement import People, Quality
 from clip_assets.judge.queries import Floats
 from clip_assets.judge.statements import statement
@@ -20,7 +21,6 @@ from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.job import TextJob
 from clip_assets.quality.ranking import ndcg
 from clip_assets.search.nearest import Graph, nearest
-from clip_assets.search.search import live
 from clip_assets.search.terms import together
 
 K = 10
@@ -49,11 +49,8 @@ def people(
     if not verdicts:
         return None
     sides = [_Side(graph, index.spec, index.identity)]
-    try:
-        release = live(connection, index.collection)
-    except ReleaseError:
-        release = None
-    if release and release.index_id != index.index_id:
+    release = release_beside(connection, index.collection, index.index_id)
+    if release:
         sides.append(_Side(release.graph, release.spec, release.identity))
     asked = [query for query, images in verdicts.items() if any(images.values())]
     vectors, problem = _vectors(connection, sides, asked, encode)
@@ -75,7 +72,7 @@ def people(
         queries=len(counted),
         candidate=qualities[0],
         live=qualities[1] if len(sides) > 1 else None,
-        release_id=release.id if release and len(sides) > 1 else None,
+        release_id=release.id if release else None,
         problem=problem,
     )
 

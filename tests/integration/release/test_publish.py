@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from clip_assets.errors import ReleaseError
 from clip_assets.index import tables
@@ -240,3 +241,25 @@ def _tables(connection: psycopg.Connection) -> set[str]:
         "WHERE schemaname = 'clip_assets' AND tablename ~ '^images_[0-9]+$'"
     )
     return {name for (name,) in rows}
+
+
+@pytest.mark.parametrize("damage", ["DROP TABLE {} CASCADE", "TRUNCATE {}"])
+def test_a_damaged_release_is_replaced_by_another_index(
+    connection: psycopg.Connection, released: Made, other: Made, damage: str
+) -> None:
+    """It cannot be compared with, which must not keep what replaces it from being published."""
+    lost = publish(connection, other)
+    table = sql.Identifier("clip_assets", lost.table)
+    connection.execute(sql.SQL(damage).format(table))  # type: ignore[arg-type]
+    connection.execute(
+        "INSERT INTO clip_assets.human_judgement "
+        "(collection, query_text, query_image, image_id, is_right, judged_by) "
+        "VALUES ('photos', '', '00000-0002.jpg', '00000-0001.jpg', true, '')"
+    )
+    again = publish(connection, released)
+    assert again.index_id != lost.index_id
+    assert search.live(connection, COLLECTION) == again
+    assert again.comparison is not None
+    assert Comparison.model_validate(again.comparison).overlap is None
+    vector = search.some_vectors(connection, again, 1)[0]
+    assert len(search.search(connection, again, vector, 5).hits) == 5

@@ -1,0 +1,27 @@
+"""The release that a candidate is compared with."""
+
+import psycopg
+
+from clip_assets.errors import ReleaseError
+from clip_assets.index import integrity, tables
+from clip_assets.search.search import Release, live
+
+
+def release_beside(
+    connection: psycopg.Connection, collection: str, index_id: int
+) -> Release | None:
+    """The live release of the collection.
+
+    None if there is none, if it is of this index, whose shards are replaced in place, or if rows
+    of its table are missing: then nothing can be said of it, and the candidate replaces it.
+    """
+    try:
+        release = live(connection, collection)
+    except ReleaseError:
+        return None
+    if release.index_id == index_id:
+        return None
+    index = tables.by_id(connection, release.index_id)
+    # Without its HNSW it is searched exactly, so it can be compared with.
+    damaged = integrity.visible_damage(connection, index, built=False)
+    return None if damaged else release
