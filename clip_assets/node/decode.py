@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from clip_assets.node.png import missing_rows
-from clip_assets.node.rgb import in_srgb, on_white, stored
+from clip_assets.node.rgb import on_white, stored, to_srgb
 from clip_assets.node.tiff import unread_planes
 from clip_assets.source.kinds import HEAD, image_format
 
@@ -164,10 +164,10 @@ def _of_jpeg(data: bytes, image: Image.Image, fraction: int) -> tuple[Pixels, in
         )
     except Exception:  # any class: the input decides which code runs
         return None
-    if profile:
+    transform = to_srgb(profile, "RGB") if profile else None
+    if transform:
         converted = Image.fromarray(pixels)
-        converted.info["icc_profile"] = profile
-        pixels = np.array(in_srgb(converted))
+        pixels = np.array(ImageCms.applyTransform(converted, transform) or converted)
     return pixels, _orientation(image)
 
 

@@ -49,7 +49,7 @@ def stored(image: Image.Image, data: bytes) -> Stored:
 def on_white(image: Image.Image, of: Stored) -> Image.Image:
     """The image as browsers show it on a white page."""
     colours, opaque = _parted(image, of)
-    colours = in_srgb(colours).convert("RGB")
+    colours = _in_srgb(colours).convert("RGB")
     frame = of.frame
     if frame is None and opaque is None:
         return colours
@@ -111,19 +111,19 @@ def _full_scale(image: Image.Image) -> float:
     return next((white for white in usual if brightest <= white), max(brightest, 1.0))
 
 
-def in_srgb(image: Image.Image) -> Image.Image:
+def _in_srgb(image: Image.Image) -> Image.Image:
     """The colours as a screen shows them, if the file has a usable profile of another space."""
     profile = image.info.get("icc_profile")
     if not profile:
         return image
     if image.mode == "P":
         image = image.convert("RGB")
-    transform = _to_srgb(profile, image.mode)
+    transform = to_srgb(profile, image.mode)
     return image if transform is None else ImageCms.applyTransform(image, transform) or image
 
 
 @lru_cache(maxsize=16)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """None if nothing is to be done; a damaged profile is ignored, as viewers do."""
     try:
         found = ImageCms.getOpenProfile(io.BytesIO(profile))

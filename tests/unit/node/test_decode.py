@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from clip_assets.node.decode import QUERY, Limits, Rejected, decode
 from clip_assets.node.resize import resized, thumbnail
+from tests.browser.formats import made_profile, png
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000")
 NO_IMAGE = "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JXL or JPEG2000 image"
@@ -404,3 +405,41 @@ def test_where_we_differ_from_browsers() -> None:
     red = Image.new("RGB", (40, 20), "red")
     red.save(file, "PNG", save_all=True, default_image=True, append_images=frames)
     assert decode(file.getvalue()).image.getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_one_transparent_grey_of_a_png_becomes_white(depth: int) -> None:
+    """At every depth, and its neighbour stays what it is."""
+    most = (1 << depth) - 1
+    samples = np.array([[0, 0], [most, most]])[..., None]
+    found = _pixels(png(samples, 0, depth, {b"tRNS": struct.pack(">H", 0)}))
+    assert (found == 255).all()
+    found = _pixels(png(samples, 0, depth, {b"tRNS": struct.pack(">H", most)}))
+    assert found[..., 0].tolist() == [[0, 0], [255, 255]]
+
+
+def test_a_profile_counts_by_its_effect_and_not_by_its_name() -> None:
+    """GIMP's `Linear sRGB` makes a middle grey of 128 much lighter; sRGB's own changes nothing."""
+    grey = Image.new("RGB", (8, 8), (128, 128, 128))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert (_pixels(_file(grey, "PNG", icc_profile=srgb)) == 128).all()
+    linear = made_profile(b"RGB ", "Linear sRGB")
+    assert (abs(_pixels(_file(grey, "PNG", icc_profile=linear)).astype(int) - 188) <= 1).all()
+
+
+def test_a_transparent_colour_is_one_of_the_file_and_not_of_the_screen() -> None:
+    """The profile changes colours; what is transparent is known before."""
+    key = struct.pack(">HHH", 200, 10, 10)
+    samples = np.full((4, 4, 3), (200, 10, 10))
+    linear = b"x\0\0" + zlib.compress(made_profile(b"RGB ", "Linear sRGB"))
+    assert (_pixels(png(samples, 2, 8, {b"iCCP": linear, b"tRNS": key})) == 255).all()
+
+
+def test_what_the_frame_of_a_gif_does_not_cover_is_white() -> None:
+    """Browsers show nothing there; Pillow fills it with a colour of the palette."""
+    data = bytearray(_file(Image.new("P", (8, 8), 1), "GIF"))
+    struct.pack_into("<HH", data, 6, 32, 24)
+    found = _pixels(bytes(data))
+    assert found.shape == (24, 32, 3)
+    assert (found[8:] == 255).all() and (found[:, 8:] == 255).all()
+    assert not (found[:8, :8] == 255).all()
