@@ -143,7 +143,8 @@ def decode(data: bytes, limits: Limits = PIPELINE, enough: int | None = None) ->
         raise
     except Exception as error:  # any class: the input decides which code runs
         raise Rejected(_damage(data, error)) from error
-    upright = np.ascontiguousarray(_UPRIGHT[turn](pixels)) if turn in _UPRIGHT else pixels
+    # A copy, because numpy calls one row or column contiguous in any direction, and torch does not.
+    upright = _UPRIGHT[turn](pixels).copy() if turn in _UPRIGHT else pixels
     return Decoded(upright, *((height, width) if turn in _SIDEWAYS else (width, height)))
 
 

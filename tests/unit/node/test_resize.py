@@ -1,5 +1,6 @@
 """Resizing gives the pixels of Pillow, without copying them."""
 
+import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,6 +10,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from clip_assets.node import resize
+from clip_assets.node.decode import decode
 
 PHOTO = Path(mpl.get_data_path()) / "sample_data/grace_hopper.jpg"
 
@@ -33,3 +35,18 @@ def test_the_result_of_torch_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(resize, "interpolate", watched)
     found = resize.resized(np.zeros((40, 30, 3), np.uint8), 20, 10)
     assert found.ctypes.data == results[0].data_ptr()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(50, 1), (1, 50), (1, 1)])
+def test_a_line_of_pixels_can_be_resized_whichever_way_it_is_turned(
+    size: tuple[int, int], orientation: int
+) -> None:
+    """It ended the job: numpy calls one row contiguous in either direction, torch does not."""
+    file, tags = io.BytesIO(), Image.Exif()
+    tags[0x0112] = orientation
+    Image.new("RGB", size, "red").save(file, "PNG", exif=tags)
+    pixels = decode(file.getvalue()).pixels
+    assert min(pixels.strides) > 0
+    assert (resize.resized(pixels, 8, 8) == (255, 0, 0)).all()
+    assert resize.thumbnail(pixels)
