@@ -20,10 +20,12 @@ def resized(pixels: Pixels, height: int, width: int, interpolation: str = "bicub
     if pixels.shape[:2] == (height, width):
         return pixels
     # torch leaves the three samples of a pixel side by side only if the strides say so, that of the
-    # batch's one image too: its result then needs no copy, which takes longer than the resize.
-    planes = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
-    small = interpolate(planes, size=(height, width), mode=interpolation, antialias=True)
-    found: Pixels = small[0].permute(1, 2, 0).contiguous().numpy()
+    # batch's one image too: its result then needs no copy, which takes longer than the resize. The
+    # views are numpy's, because each step of torch hands over the interpreter's lock.
+    planes = pixels.reshape(1, *pixels.shape).transpose(0, 3, 1, 2)
+    size = (height, width)
+    small = interpolate(torch.from_numpy(planes), size=size, mode=interpolation, antialias=True)
+    found: Pixels = np.ascontiguousarray(small.numpy()[0].transpose(1, 2, 0))
     return found
 
 
