@@ -4,14 +4,17 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.integration.serving.conftest import searchable, tiny
 from tests.integration.serving.support import Searchable
 
 __all__ = ["browser", "page", "searchable", "tiny"]
+
+_CONTEXTS: WeakKeyDictionary[Browser, dict[str, BrowserContext]] = WeakKeyDictionary()
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -38,8 +41,7 @@ def browser() -> Iterator[Browser]:
 def watched(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     """A new page at `url`; fails if the browser logs anything, such as an error of a script or of
     the content security policy, or opens a dialog."""
-    options = {"viewport": {"width": 1280, "height": 800}} | options
-    context = browser.new_context(base_url=url, **options)
+    context = _context(browser, url, {"viewport": {"width": 1280, "height": 800}} | options)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
@@ -47,8 +49,20 @@ def watched(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
     page.set_default_timeout(120_000)  # a busy machine takes its time
     yield page
-    context.close()
+    for opened in context.pages[1:]:
+        opened.close()
     assert complaints == []
+
+
+def _context(browser: Browser, url: str, options: dict[str, Any]) -> BrowserContext:
+    """A context whose first tab stays open at `url`: other tabs share its process, whose start
+    takes half a second of processor time. The page keeps nothing in a browser, so tests may."""
+    contexts = _CONTEXTS.setdefault(browser, {})
+    key = repr((url, options))
+    if key not in contexts:
+        contexts[key] = browser.new_context(base_url=url, **options)
+        contexts[key].new_page().goto(f"{url.rstrip('/')}/livez")
+    return contexts[key]
 
 
 @pytest.fixture
