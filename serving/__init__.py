@@ -6,6 +6,6 @@ the name `serving`. Its modules import one another relatively, so `python -m ser
 
 from clip_assets.processors import limit_threads
 
-# As many queries are encoded at once as there are processors. Torch's own threads would only wait
-# for each other: on two busy cores, one thread encodes a text in a quarter of the time of two.
+# Each thread of the encoder is one of torch's. More would only wait for each other: on two busy
+# cores, one thread encodes a text in a quarter of the time of two.
 limit_threads(1)

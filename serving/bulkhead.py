@@ -5,10 +5,14 @@ the service answers as many as it can in time and refuses the others at once.
 """
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from .errors import Busy, ClientGone, DeadlineExceeded
@@ -51,11 +55,16 @@ class Deadline:
 
 
 class Bulkhead:
-    """Runs `threads` calls at a time; up to `waiting` more may queue, any further are refused."""
+    """Runs `threads` calls at a time; up to `waiting` more may queue, any further are refused.
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
+    `nice` is how much its threads give way to the others of the process, as in nice(2).
+    """
+
+    def __init__(self, name: str, threads: int, waiting: int, nice: int = 0) -> None:
         self._name = name
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix=name, initializer=partial(_give_way, nice)
+        )
         self._slots = asyncio.Semaphore(threads)
         self._threads = threads
         self._bound = threads + waiting
@@ -138,6 +147,14 @@ class Bulkhead:
         # Nobody awaits an abandoned call; reading its exception keeps asyncio from logging it.
         if not future.cancelled():
             future.exception()
+
+
+def _give_way(nice: int) -> None:
+    """On Linux a thread has a priority of its own; elsewhere it keeps that of its process."""
+    thread = threading.get_native_id()
+    with suppress(OSError):
+        now = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, now + nice)
 
 
 def ms_since(start: float) -> float:

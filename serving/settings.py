@@ -88,7 +88,11 @@ class ServingSettings(BaseSettings):
         50_000_000, ge=1, description="of a JPEG, which is decoded at a fraction of its size"
     )
 
-    encoder_threads: int = Field(default_factory=available, ge=1, description="that encode texts")
+    # The others are for the event loop and for Postgres: with a thread for each, batches are
+    # smaller, and everything waits for the processor.
+    encoder_threads: int = Field(
+        default_factory=lambda: max(1, available() // 2), ge=1, description="that encode texts"
+    )
     encoder_batch: int = Field(16, ge=1, description="texts that a thread encodes together")
     encoder_waiting: int = Field(16, ge=0, description="texts, rounded up to whole batches")
     upload_threads: int = Field(1, ge=1, description="so that uploads leave texts their threads")

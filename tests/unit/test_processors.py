@@ -70,7 +70,7 @@ def test_torch_follows_the_affinity_mask(python: str, package: str) -> None:
 
 
 def test_the_service_gives_each_query_one_thread(python: str) -> None:
-    """It encodes several at once instead, as many as it has processors."""
+    """It encodes several at once instead, in half as many threads as it has processors."""
     environment = {name: value for name, value in os.environ.items() if "OMP" not in name}
     code = (
         "import os, serving; from serving.settings import ServingSettings\n"
@@ -78,4 +78,5 @@ def test_the_service_gives_each_query_one_thread(python: str) -> None:
     )
     command = [python, "-c", code]
     told = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=300)
-    assert told.stdout.split() == [b"1", str(available()).encode()]
+    threads = max(1, available() // 2)
+    assert told.stdout.split() == [b"1", str(threads).encode()]

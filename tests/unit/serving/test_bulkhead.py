@@ -1,6 +1,8 @@
 """The bulkhead limits work: it queues a few calls, refuses the rest, and keeps deadlines."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -145,5 +147,23 @@ def test_waiting_and_working_time_are_noted_separately() -> None:
         assert working.notes["encoder_ms"] >= 40
         assert waiting.notes["encoder_wait_ms"] >= 40
         assert waiting.notes.keys() == {"encoder_ms", "encoder_wait_ms"}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority")
+def test_the_threads_of_a_nice_bulkhead_give_way() -> None:
+    """To all others of the process, which keep their priority."""
+
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def scenario() -> None:
+        usual = priority()
+        assert await Bulkhead("encoder", 1, 0, nice=3).run(priority, Deadline.within(600)) == min(
+            usual + 3, 19
+        )
+        assert await Bulkhead("database", 1, 0).run(priority, Deadline.within(600)) == usual
+        assert priority() == usual
 
     asyncio.run(scenario())
