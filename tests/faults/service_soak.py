@@ -1,8 +1,8 @@
 """The service under mixed and hostile requests: `python -m tests.faults.service_soak`.
 
 It prints each minute's answers, memory and open files, and ends with status 1 if the memory grows
-by more than a MiB a minute once warm, if a file stays open, or if an answer is another error than
-those that the service documents. A test runs a short form of it.
+by more than a MiB a minute once warm, if a file stays open, if a worker dies, or if an answer is
+another error than those that the service documents. A test runs a short form of it.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from clip_assets.node import encoder
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect
 from clip_assets.postgres.migrate import migrate
+from tests import web
 from tests.conftest import TINY
 from tests.faults import hostile
 from tests.integration.serving.support import (
@@ -156,18 +157,22 @@ class Requests:
 
 @dataclass(frozen=True)
 class Use:
-    """What all processes of the service have: memory of their own in MiB, and open files."""
+    """What all processes of the service have: memory of their own in MiB, and open files. A worker
+    that died is replaced, so `workers` has their ids."""
 
     minute: float
     memory: float
     files: int
+    workers: frozenset[int]
 
     @classmethod
     def now(cls, process: psutil.Process, started: float) -> "Use":
-        every = [process, *process.children(recursive=True)]
+        workers = process.children()
+        every = [process, *workers]
         memory = sum(one.memory_full_info().uss for one in every) / 2**20
         files = sum(one.num_fds() for one in every)
-        return cls((time.monotonic() - started) / 60, memory, files)
+        ids = frozenset(worker.pid for worker in workers)
+        return cls((time.monotonic() - started) / 60, memory, files, ids)
 
 
 @contextmanager
@@ -191,10 +196,18 @@ def serving(python: str, dsn: str) -> Iterator[tuple[str, psutil.Process]]:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
         wait_until_ready(url)
-        yield url, psutil.Process(process.pid)
+        first = psutil.Process(process.pid)
+        # Those that waited for the model end once others have it.
+        wait_until(lambda: f"\nclip_assets_workers {WORKERS}" in _metrics(url), url)
+        wait_until(lambda: len(first.children()) == WORKERS, url)
+        yield url, first
     finally:
         process.kill()
         process.wait()
+
+
+def _metrics(url: str) -> str:
+    return web.get(f"{url}/metrics").text
 
 
 def wait_until_closed(url: str, process: psutil.Process, before: Use) -> None:
@@ -225,10 +238,11 @@ def soak(python: str, dsn: str, minutes: float) -> int:
             print(uses[-1], dict(requests.answers), f"load {os.getloadavg()[0]:.1f}", flush=True)
         wait_until_closed(url, process, uses[0])
         slope = growth(uses)
-        print(f"{slope:.3f} MiB a minute; {Use.now(process, started).files} files, "
-              f"{uses[0].files} at the start")  # fmt: skip
+        last = Use.now(process, started)
+        print(f"{slope:.3f} MiB a minute; {last.files} files, {uses[0].files} at the start")
         unexpected = requests.answers.keys() - EXPECTED
-        return int(slope > MOST_MIB_A_MINUTE or bool(unexpected))
+        died = last.workers != uses[0].workers
+        return int(slope > MOST_MIB_A_MINUTE or bool(unexpected) or died)
 
 
 def main() -> int:

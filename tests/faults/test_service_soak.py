@@ -22,6 +22,7 @@ def test_requests_of_every_kind_leave_neither_memory_nor_files(
         requests.send(lambda number: number > WARM + MORE)
         wait_until_closed(url, process, before)
         after = Use.now(process, 0)
+    assert after.workers == before.workers
     assert requests.answers.keys() <= EXPECTED
     assert requests.answers[200] > MORE / 4
     record_property("figure", f"{after.memory - before.memory:.1f} MiB after {MORE} requests")

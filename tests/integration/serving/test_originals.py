@@ -156,3 +156,40 @@ def test_a_dataset_of_the_hub_is_named_with_or_without_its_revision() -> None:
         ("hf://datasets/org/photo", False),
     ):
         assert settings("", originals=(named,)).gives(uri) is given
+
+
+def test_an_original_is_of_the_collection_and_release_that_found_it(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder, tmp_path: Path
+) -> None:
+    """Its address opens it also if the live release, or the collection that the service follows,
+    does not have it; so does its record."""
+    pictures = [drawn(number) for number in range(3)]
+    vectors = tiny.encode_images([picture.image for picture in pictures])
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        publish(connection, tiny_spec, tiny.identity, pictures[:2], vectors[:2])
+        connection.execute("UPDATE clip_assets.index SET identity_key = 'before'")
+        publish(connection, tiny_spec, tiny.identity, pictures[:1], vectors[:1])
+        publish(connection, tiny_spec, tiny.identity, pictures[2:], vectors[2:], collection="a & b")
+        for number, picture in enumerate(pictures):
+            file = tmp_path / f"{number}.png"
+            file.write_bytes(picture.png)
+            for index in (1, 2, 3):
+                move = sql.SQL("UPDATE clip_assets.{} SET uri = %s WHERE image_id = %s")
+                table = sql.Identifier(table_name(index))
+                connection.execute(move.format(table), [str(file), picture.image_id])
+    with running(settings(dsn, originals=(str(tmp_path),))) as url:
+        wait_until_ready(url)
+        for where, there in (
+            ({"release": 1}, pictures[:2]),
+            ({"collection": "a & b"}, pictures[2:]),
+        ):
+            query = {"text": "gold", "include": ["original"], **where}
+            hits = web.post(f"{url}/v1/search", json=query).json()["hits"]
+            found = {hit["image_id"]: web.get(url + hit["original"]).content for hit in hits}
+            assert found == {picture.image_id: picture.png for picture in there}
+        address = f"{url}/v1/images/{web.quoted(pictures[1].image_id)}"
+        assert web.get(address).status_code == 404
+        record = web.get(f"{address}?release=1").json()
+        assert record["caption"] == pictures[1].caption
+        assert web.get(url + record["original"]).content == pictures[1].png
