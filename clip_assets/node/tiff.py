@@ -15,14 +15,17 @@ _SIGNED = 2
 
 
 def unread_planes(image: Image.Image) -> str:
-    """Why the file cannot be used if it has a plane for each colour, of more than 8 bits; else
-    empty. Pillow takes them for planes of 8 bits, which gives noise."""
+    """Why the file cannot be used if it has a plane for each colour, of more than 8 bits, and is
+    not compressed; else empty. Pillow's own reader takes them for planes of 8 bits, which gives
+    noise; compressed ones are read by libtiff."""
     if not isinstance(image, TiffImageFile) or image.tag_v2.get(PLANAR_CONFIGURATION) != 2:
+        return ""
+    if any(tile.codec_name != "raw" for tile in image.tile):
         return ""
     bits = image.tag_v2.get(BITSPERSAMPLE, (8,))
     if len(bits) < 2 or max(bits) <= 8:
         return ""
-    return "a TIFF with separate planes of more than 8 bits; save it with interleaved samples"
+    return "an uncompressed TIFF with planes of more than 8 bits; save it compressed"
 
 
 def white_is_zero(image: Image.Image) -> bool:

@@ -168,7 +168,7 @@ FOLDER: dict[str, Case] = {
     "a JPEG of over 100 megapixels": _files("a.jpg", data=_photo(size=(1000, 1200))),
     "another image of over 100 megapixels": _files("a.png", data=_photo("PNG", size=(1000, 1200))),
     "a file whose name is not UTF-8": _files(os.fsdecode(b"caf\xe9.jpg")),
-    "a TIFF with samples of 64 bits, of RGB in floats, or in separate planes of 16 bits": _tiffs,
+    "a TIFF with samples of 64 bits, RGB in floats, or uncompressed planes of 16 bits": _tiffs,
     "a named pipe or a link to itself": _pipes,
     "a link that leads nowhere now": lambda folder: (folder / "a.jpg").symlink_to("nowhere"),
     "a file removed after the listing": _files("gone.jpg"),
