@@ -27,7 +27,7 @@ from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, le
 from clip_assets.source.saved import ArrowFile
 from clip_assets.store.objects import Entry, local_path
 
-_MISSING = "the other files say that it exists, and it is not there; copy it, too"
+_MISSING = "missing, as the names of the others tell; copy it, or name the others in `files`"
 
 
 class HuggingFace:
@@ -70,7 +70,9 @@ class HuggingFace:
             return saved.shards(self._files, known, config.split, config.dataset)
         card = self._card(entries)
         found = layout.shards(entries, config.config, config.split, config.dataset, card)
-        return sorted({*found, *layout.missing(found)})
+        # Who names files in the YAML may mean some of them.
+        missing = set() if config.files else layout.missing(found) - set(entries)
+        return sorted({*found, *missing})
 
     def _card(self, entries: Container[str]) -> Declared | None:
         """What says which files are the split's: the collection's YAML, else the dataset's card."""

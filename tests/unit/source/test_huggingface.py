@@ -63,7 +63,19 @@ def test_a_file_that_is_missing_among_numbered_ones_is_a_fault(dataset: Path) ->
     first, *others = _source(dataset).list()
     assert (first.image_id, len(others)) == ("data/train-00000-of-00002/", 200)
     assert first.below == first.image_id
-    assert first.fault == "the other files say that it exists, and it is not there; copy it, too"
+    told = "missing, as the names of the others tell; copy it, or name the others in `files`"
+    assert first.fault == told
+
+
+def test_some_of_numbered_files_may_be_meant(dataset: Path) -> None:
+    """Named in the YAML or by the card: the others are neither missing nor listed."""
+    first = "data/train-00000-of-00002.parquet"
+    assert len(list(_source(dataset, files=[first]).list())) == 7
+    card = f"configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: {first}\n"
+    (dataset / "README.md").write_text(f"---\n{card}---\n")
+    assert len(list(_source(dataset).list())) == 7
+    (dataset / "data/train-00001-of-00002.parquet").unlink()
+    assert len(list(_source(dataset, files=["data/train-*"]).list())) == 7
 
 
 def test_ids_and_captions_come_from_the_configured_columns(dataset: Path) -> None:
