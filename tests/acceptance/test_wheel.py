@@ -156,16 +156,16 @@ def _served(project: Project) -> dict[str, object]:
             while True:
                 assert service.poll() is None, log.read_text()
                 try:
-                    if client.get("/readyz", timeout=60).is_success:
+                    if client.get("/readyz", timeout=300).is_success:
                         break
                 except httpx.ConnectError:
                     time.sleep(0.5)
             assert client.get("/").is_success
-            answer = client.get("/v1/search", params={"q": "a cloud"}, timeout=60)
+            answer = client.get("/v1/search", params={"q": "a cloud"}, timeout=300)
             return dict(answer.raise_for_status().json())
     finally:
         service.terminate()
-        service.wait(60)
+        service.wait(300)
 
 
 def test_assets_of_ones_own_beside_the_collections(project: Project) -> None:

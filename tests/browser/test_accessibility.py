@@ -34,7 +34,7 @@ def sized(
         reduced_motion="reduce",  # axe would measure colours in the middle of a transition
     )
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     yield page
     context.close()
 

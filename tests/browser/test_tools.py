@@ -369,7 +369,7 @@ def test_a_service_with_keys_asks_for_one(
         wait_until(lambda: web.get(f"{url}/readyz").status_code == 200, url)
         context = browser.new_context(base_url=url)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         page.goto("/?q=gold")
         page.get_by_label("API key").fill("clip_wrong_key")
         page.keyboard.press("Enter")

@@ -25,6 +25,10 @@ from tests.integration.support import (
     reconcile,
 )
 
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 HOLDING = "SELECT count(*) FROM photos.images"
 
 
@@ -87,7 +91,9 @@ def test_no_shard_is_loaded_between_check_and_publish(
         found = compare(*arguments)  # type: ignore[arg-type]
         loading.append(threading.Thread(target=load_meanwhile))
         loading[0].start()
-        time.sleep(1)
+        with psycopg.connect(database, autocommit=True) as watch:
+            while loading[0].is_alive() and watch.execute(WAITING).fetchone() == (0,):
+                time.sleep(0.01)
         order.append("checked")
         return found
 

@@ -199,7 +199,7 @@ def test_two_sweeps_a_loader_and_a_reader_at_once(
 
     def together(*arguments: object) -> Iterator[object]:
         old = list(found(*arguments))  # type: ignore[arg-type]
-        both.wait(60)
+        both.wait(600)
         return iter(old)
 
     monkeypatch.setattr(sweeping, "replaced", together)

@@ -135,7 +135,7 @@ def test_no_answer_fails_or_mixes_models_while_releases_switch(
         return live["id"], live["model"], [hit["image_id"] for hit in answer["hits"]]
 
     def ask_on(url: str, stop: threading.Event) -> None:
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=120) as client:
             while not stop.is_set():
                 try:
                     number, model, hits = ask(client)

@@ -23,7 +23,7 @@ def _build(live: Live, spec: ModelSpec, to: Path) -> str:
     arguments = ["--snapshot", "--to", str(to), "--data", str(live.data), "--model", "tiny"]
     return subprocess.run(
         [sys.executable, "-c", program, "index", COLLECTION, *arguments],
-        check=True, text=True, capture_output=True, timeout=180, env=os.environ,
+        check=True, text=True, capture_output=True, timeout=600, env=os.environ,
     ).stdout  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def test_a_snapshot_can_be_built_and_served_without_a_database(
     try:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
-        wait_until_ready(url, seconds=180)
+        wait_until_ready(url, seconds=600)
         asked = {"image_id": "00007.png", "k": 5}
         answer = web.post(f"{url}/v1/search", json=asked).json()
     finally:
