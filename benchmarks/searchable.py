@@ -32,10 +32,10 @@ def release(connection: psycopg.Connection, architecture: str, rows: int) -> Non
     """Load `rows` rows, build the graph and publish them as the collection `bench`, unless that is
     live already. Its ef_search is the smallest that reaches RECALL for texts."""
     spec = ModelSpec(name=architecture, untrained_seed=0)
-    for live in search.all_live(connection, made_up.COLLECTION):
-        if live.spec == spec and live.rows == rows:
-            return
     identity = encoder.load(spec, "cpu").identity
+    for live in search.all_live(connection, made_up.COLLECTION):
+        if live.identity.key == identity.key and live.rows == rows:
+            return
     register_vector(connection)
     index = tables.ensure(connection, IndexSpec(made_up.COLLECTION, spec), identity)
     connection.execute(sql.SQL("DROP TABLE clip_assets.{}").format(index.table))
