@@ -93,6 +93,9 @@ class ServingSettings(BaseSettings):
     encoder_threads: int = Field(
         default_factory=lambda: max(1, available() // 2), ge=1, description="that encode texts"
     )
+    # At 5, the event loop gets three times the share of a processor that both compete for: else
+    # refusals and `/livez` wait behind encodings.
+    encoder_nice: int = Field(5, ge=0, le=19, description="how much its threads give way")
     encoder_batch: int = Field(16, ge=1, description="texts that a thread encodes together")
     encoder_waiting: int = Field(16, ge=0, description="texts, rounded up to whole batches")
     upload_threads: int = Field(1, ge=1, description="so that uploads leave texts their threads")

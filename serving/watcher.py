@@ -34,10 +34,6 @@ from .soundness import look_into
 
 logger = logging.getLogger(__name__)
 
-ENCODER_NICE = 5
-"""Of the processor that they compete for, the event loop gets three times what an encoder's thread
-gets: else refusals and `/livez` wait behind encodings."""
-
 Load = Callable[[ModelSpec, str | None], Model]
 
 
@@ -69,10 +65,12 @@ class Watcher:
                 "encoder",
                 settings.encoder_threads,
                 math.ceil(settings.encoder_waiting / settings.encoder_batch),
-                ENCODER_NICE,
+                settings.encoder_nice,
             ),
             # Under the same name in the log: to a request it is the encoder.
-            Bulkhead("encoder", settings.upload_threads, settings.upload_waiting, ENCODER_NICE),
+            Bulkhead(
+                "encoder", settings.upload_threads, settings.upload_waiting, settings.encoder_nice
+            ),
             settings.encoder_batch,
         )
         self._loading: _Loading | None = None
