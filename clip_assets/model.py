@@ -11,6 +11,10 @@ from clip_assets.errors import ClipAssetsError, ModelError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+DECODE_VERSION = 4
+"""Increased when `node.decode` or `node.transform` changes the pixels a model sees for the same
+bytes."""
+
 
 class ModelSpec(BaseModel):
     """An open_clip model by name, with the weights to load into it.
@@ -66,8 +70,9 @@ class ModelIdentity(BaseModel):
     `weights` is the sha256 of all parameters and buffers as float32 (names, shapes, values), so
     it depends neither on the file format nor on the precision that a device computes in.
     `preprocess` is the sha256 of the image transform and of `decode`, the version of the code that
-    turns a file into pixels; identities written before it was recorded have None. Vectors may be
-    compared only if their identities have the same `key`.
+    turns a file into pixels; identities written before it was recorded have None. Vectors of images
+    may be compared only if their identities have the same `key`; a text's vector may be compared
+    with them if the identities have the same `text_key`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,6 +91,11 @@ class ModelIdentity(BaseModel):
         return hashlib.sha256(f"{self.weights} {self.preprocess} {self.dim}".encode()).hexdigest()
 
     @property
+    def text_key(self) -> str:
+        """sha256 of everything that determines a text's vector."""
+        return hashlib.sha256(f"{self.weights} {self.dim}".encode()).hexdigest()
+
+    @property
     def label(self) -> str:
         """Name and tag."""
         tag = "untrained" if self.untrained else self.pretrained
@@ -95,6 +105,19 @@ class ModelIdentity(BaseModel):
     def short(self) -> str:
         """Name, tag and the first 12 digits of the weights' hash, for people."""
         return f"{self.label}@{self.weights[:12]}"
+
+
+def require_same_texts(
+    found: ModelIdentity,
+    expected: ModelIdentity,
+    claim: str,
+    otherwise: str,
+    error: type[ClipAssetsError] = ModelError,
+) -> None:
+    """Raise as `require_same`, but only if a text's vector by `found` may not be compared with the
+    images' by `expected`. How images are decoded makes no difference to it."""
+    if found.text_key != expected.text_key:
+        require_same(found, expected, claim, otherwise, error)
 
 
 def require_same(

@@ -11,6 +11,7 @@ from clip_assets.errors import DatabaseError, ReleaseError
 from clip_assets.index import integrity, tables
 from clip_assets.index.tables import Index, LoadedShard
 from clip_assets.index.vector_type import VectorType
+from clip_assets.model import DECODE_VERSION
 from clip_assets.release.release import missing_relations
 from clip_assets.search import search
 from clip_assets.search.search import Release
@@ -101,11 +102,21 @@ def is_live(
 
 
 def left_behind(release: Release | None, collection: str, defined: Collection[str]) -> str | None:
-    """A sentence if the live model is none of those that the collection's YAML defines.
-
-    It goes on answering, but nothing embeds new images for it.
-    """
-    if release is None or not defined or release.spec.slug in defined:
+    """A sentence if no new images can be embedded for the live release, which goes on answering:
+    its model is none of those that the collection's YAML defines, or this version of clip_assets
+    decodes images otherwise than the one that made it."""
+    if release is None or not defined:
+        return None
+    made_by = release.identity.decode
+    if release.spec.slug in defined and made_by not in (None, DECODE_VERSION):
+        which = f" --model {release.spec.slug}" if len(defined) > 1 else ""
+        return (
+            f"{collection} answers from images of decode version {made_by}, and this version of "
+            f"clip_assets has {DECODE_VERSION}: new images are not added to them, and uploads are "
+            f"refused. Embed all again with `clip-assets backfill {collection}{which} --shards all "
+            "--again`; texts are answered meanwhile."
+        )
+    if release.spec.slug in defined:
         return None
     which = f" --model {sorted(defined)[0]}" if len(defined) > 1 else ""
     return (

@@ -75,7 +75,7 @@ async def answered_to_upload(
     `decoded` is given the short side, in pixels, that the model needs.
     """
     snapshot = await context.snapshot(options.collection, options.release)
-    _require_same_model(snapshot)
+    snapshot.require_images()
     sha256 = b""
 
     def image() -> Image.Image:
@@ -88,7 +88,7 @@ async def answered_to_upload(
     name = digest(options, sha256)
     cursor = _cursor(options, name)
     snapshot = await _snapshot(options, cursor, context)
-    _require_same_model(snapshot)
+    snapshot.require_images()
     found = await _found(context, snapshot, [Part(vector)], options, _wanted(options, name, cursor))
     return _answer(Query(kind="upload"), "image", options, context, found)
 
@@ -126,7 +126,7 @@ async def _encoded(
     texts = [term.text for term in terms if term.text is not None]
     if not texts:
         return {}
-    _require_same_model(snapshot)
+    snapshot.require_texts()
     encoded = await snapshot.encoder.texts(texts, context.deadline)
     return dict(zip(texts, encoded, strict=True))
 
@@ -138,14 +138,6 @@ def _part(term: Term, encoded: dict[str, EncodedText]) -> Part:
         return Part(np.asarray(term.vector), term.weight)
     assert term.text is not None
     return Part(encoded[term.text].vector, term.weight)
-
-
-def _require_same_model(snapshot: Snapshot) -> None:
-    if not snapshot.same_model:
-        raise Unanswerable(
-            f"Release {snapshot.release.id} was made by {snapshot.release.identity.short}, which "
-            "is not loaded: search it by `image_id` or `vector`."
-        )
 
 
 async def _found(

@@ -8,20 +8,44 @@ from clip_assets.search.search import Release
 from .canary import Canary
 from .database import Database
 from .encoder import QueryEncoder
-from .errors import NotFound, NotReady
+from .errors import NotFound, NotReady, Unanswerable
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A release and the encoder of exactly its model; each request takes both together."""
+    """A release and the encoder of its model; each request takes both together."""
 
     release: Release
     encoder: QueryEncoder
 
     @property
-    def same_model(self) -> bool:
+    def same_texts(self) -> bool:
         """False for an earlier release of another model: no text can be encoded for it."""
+        return self.release.identity.text_key == self.encoder.identity.text_key
+
+    @property
+    def same_images(self) -> bool:
+        """False also if a version of clip_assets that decodes otherwise made the release."""
         return self.release.identity.key == self.encoder.identity.key
+
+    def require_texts(self) -> None:
+        """Raise Unanswerable if no text can be encoded for the release."""
+        if not self.same_texts:
+            raise Unanswerable(
+                f"Release {self.release.id} was made by {self.release.identity.short}, which is "
+                "not loaded: search it by `image_id` or `vector`."
+            )
+
+    def require_images(self) -> None:
+        """Raise Unanswerable if no uploaded image can be encoded for the release."""
+        self.require_texts()
+        if not self.same_images:
+            raise Unanswerable(
+                f"Release {self.release.id} was made by {self.release.identity.short} with other "
+                "preprocessing of images than this service has: search it by text, `image_id` or "
+                f"`vector`, until `clip-assets backfill {self.release.collection} --shards all "
+                "--again` has embedded its images with this version."
+            )
 
 
 @dataclass
@@ -64,12 +88,13 @@ class Live:
         if release is None:
             served = ", ".join(sorted([snapshot.release.collection, *self.others]))
             raise NotFound(f"No such collection. This service serves {served}.")
-        if release.identity.key != snapshot.encoder.identity.key:
+        other = Snapshot(release, snapshot.encoder)
+        if not other.same_texts:
             raise NotFound(
                 "This collection was made by another model than the one this service has loaded. "
                 f"Start a service for it with `--collection {collection}`."
             )
-        return Snapshot(release, snapshot.encoder)
+        return other
 
     @property
     def database(self) -> Database:

@@ -186,7 +186,7 @@ class PublishedOut(BaseModel):
             live=published.live,
             searchable=published.dropped_at is None,
             model=release.identity.short,
-            same_model=release.identity.key == live.identity.key,
+            same_model=release.identity.text_key == live.identity.text_key,
             rows=release.rows,
             published_at=release.published_at,
             taken_back_at=published.taken_back_at,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from clip_assets.errors import ClipAssetsError, DatabaseError, ReleaseError
-from clip_assets.model import ModelSpec, require_same
+from clip_assets.model import ModelSpec, require_same_texts
 from clip_assets.postgres.address import checked
 from clip_assets.postgres.connect import reader_dsn
 from clip_assets.postgres.migrate import require_migrated
@@ -74,6 +74,7 @@ class Watcher:
             settings.encoder_batch,
         )
         self._loading: _Loading | None = None
+        self._loaded_for: str | None = None  # the key of the identity of the release served
         self._revival = Revival()
         self._pause = Pause()
         self._prewarm = Prewarm(settings.deadline_seconds)
@@ -177,7 +178,7 @@ class Watcher:
     def _next(self, release: Release) -> Release:
         """The release that answers after this poll: the old one while another model is loaded."""
         served = self._live.snapshot
-        switching = served and served.encoder.identity.key != release.identity.key
+        switching = served and self._loaded_for != release.identity.key
         return served.release if served and switching else release
 
     def _seen(self) -> None:
@@ -186,14 +187,20 @@ class Watcher:
 
     def _follow(self, release: Release) -> None:
         current = self._live.snapshot
-        if current and current.encoder.identity.key == release.identity.key:
+        if current and self._loaded_for == release.identity.key:
             if current.release != release:
                 self._live.snapshot = replace(current, release=release)
         elif encoder := self._loaded(release):
-            self._live.snapshot = Snapshot(release, encoder)
+            self._live.snapshot, self._loaded_for = Snapshot(release, encoder), release.identity.key
             heap.settle(again=current is not None)
             self._live.model_problem = None
             logger.info("answering from release %s, %s", release.id, release.identity.short)
+            if not self._live.snapshot.same_images:
+                logger.warning(
+                    "release %s was made with other preprocessing of images than this service has: "
+                    "it answers texts, and refuses uploads",
+                    release.id,
+                )
 
     def _loaded(self, release: Release) -> QueryEncoder | None:
         """The encoder of the release's model if it is loaded; otherwise starts loading it."""
@@ -218,9 +225,13 @@ class Watcher:
         self._loading = _Loading(release.identity.key, time.monotonic(), outcome)
 
     def _encoder_of(self, release: Release) -> QueryEncoder:
-        """The model that made the release's vectors, loaded, verified and warmed up."""
+        """The model that made the release's vectors, loaded, verified and warmed up.
+
+        It may decode images otherwise, as another version of clip_assets does: the collection is
+        then embedded again while its old release answers texts.
+        """
         model = self._load(release.spec, self._settings.device)
-        require_same(
+        require_same_texts(
             model.identity,
             release.identity,
             f"The loaded model differs from that of release {release.id}",

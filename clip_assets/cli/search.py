@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_assets.errors import SettingsError
-from clip_assets.model import require_same
+from clip_assets.model import require_same, require_same_texts
 from clip_assets.postgres.connect import connect_reader
 from clip_assets.search import search
 from clip_assets.search.filters import Filter
@@ -41,7 +41,8 @@ def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float
     from clip_assets.node.decode import Rejected, decode
 
     encoder = encoders.load(release.spec)
-    require_same(
+    require = require_same_texts if image is None else require_same
+    require(
         encoder.identity,
         release.identity,
         f"The loaded model differs from that of release {release.id}",

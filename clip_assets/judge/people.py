@@ -98,7 +98,7 @@ def _vectors(
     encoded: dict[str, dict[str, Floats]] = {}  # by model and text
     problem = None
     for side in sides:
-        key = side.identity.key
+        key = side.identity.text_key
         if wanted and problem is None and key not in encoded:
             job = TextJob(spec=side.spec, identity=side.identity, texts=wanted)
             try:

@@ -135,7 +135,9 @@ class Lake:
     def clip_image(self, file: str) -> list[float]:
         """The unit vector, float[dim], of an image file on this machine."""
         from clip_assets.node.decode import Rejected, decode
+        from clip_assets.node.reload import require_same_images
 
+        require_same_images(self._encoder, self._commits[0])
         try:
             data = Path(file).expanduser().read_bytes()
             image = decode(data, enough=self._encoder.enough).image

@@ -21,14 +21,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from clip_assets.errors import ModelError
-from clip_assets.model import ModelIdentity, ModelSpec
+from clip_assets.model import DECODE_VERSION, ModelIdentity, ModelSpec
 from clip_assets.node import text_tower
 from clip_assets.node.decode import Pixels
 from clip_assets.node.transform import Transform
-
-DECODE_VERSION = 4
-"""Increased when `node.decode` or `node.transform` changes the pixels a model sees for the same
-bytes."""
 
 _TOKENIZER = "tokenizer_config.json"
 _TORCH_DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

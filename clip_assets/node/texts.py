@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from clip_assets.model import require_same
+from clip_assets.model import require_same_texts
 from clip_assets.node import encoder
 from clip_assets.node.job import TextJob
 from clip_assets.node.program import explained
@@ -21,7 +21,7 @@ def main() -> None:
     asked = TextJob.model_validate_json(sys.stdin.buffer.read())
     with explained():
         model = encoder.load(asked.spec)
-        require_same(
+        require_same_texts(
             model.identity,
             asked.identity,
             "The model that is loaded to encode judged queries differs from the index's",

@@ -13,7 +13,7 @@ from clip_assets.errors import ClipAssetsError
 from clip_assets.node.decode import PIPELINE
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.prepare import Prepared, Recipe, prepare
-from clip_assets.node.reload import encoder_of
+from clip_assets.node.reload import encoder_of, require_same_images
 from clip_assets.source import ImageRef
 from clip_assets.source.open import open_source
 from clip_assets.store import commit as commits
@@ -53,6 +53,7 @@ def verify_sample(
         return Finding()
     try:
         encoder = encoder_of(objects, sound[0])
+        require_same_images(encoder, sound[0])
     except ClipAssetsError as error:
         return Finding(faults=(Fault("sample", str(error), Remedy.MODEL),))
     same = encoder.device_name == sound[0].device

@@ -42,6 +42,7 @@ async def embed_upload(
 ) -> Embeddings:
     """Unit vector of an uploaded image, for searches that combine it with other terms."""
     snapshot = context.live.require(collection)
+    snapshot.require_images()
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
     vector = await snapshot.encoder.image(
         lambda: decoded(file.file.read(), budget, snapshot.encoder.enough), context.deadline
@@ -50,7 +51,7 @@ async def embed_upload(
 
 
 def _embeddings(snapshot: Snapshot, vectors: Sequence[Vector]) -> Embeddings:
-    identity = snapshot.encoder.identity
+    identity = snapshot.release.identity
     return Embeddings(
         collection=snapshot.release.collection,
         model=identity.short,

@@ -60,13 +60,13 @@ async def readyz(context: ContextDep, response: Response) -> Ready:
 async def collections(context: ContextDep) -> list[CollectionOut]:
     """The collections that this service knows; the first answers requests that name none."""
     snapshot = context.live.require()
-    key = snapshot.encoder.identity.key
+    key = snapshot.encoder.identity.text_key
     return [
         CollectionOut(
             collection=release.collection,
             release=release.id,
             model=release.identity.short,
-            searchable=release.identity.key == key,
+            searchable=release.identity.text_key == key,
             columns=dict(release.columns),
         )
         for release in (snapshot.release, *context.live.others.values())

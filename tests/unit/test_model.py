@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from clip_assets.errors import ModelError, StoreError
-from clip_assets.model import ModelIdentity, ModelSpec, require_same
+from clip_assets.model import ModelIdentity, ModelSpec, require_same, require_same_texts
 
 OURS = ModelIdentity(
     name="ViT-B-32", pretrained="openai", weights="a" * 64, preprocess="b" * 64, dim=512, decode=1
@@ -46,6 +46,13 @@ def refused(**changed: object) -> str:
 def test_the_same_model_under_another_name() -> None:
     """Vectors may be compared if nothing differs that decides their values."""
     require_same(OURS.model_copy(update={"name": "vit", "decode": None}), OURS, "", "")
+
+
+def test_texts_may_be_compared_whatever_decodes_the_images() -> None:
+    """They need the same weights alone."""
+    require_same_texts(OURS.model_copy(update={"preprocess": "c" * 64, "decode": 2}), OURS, "", "")
+    with pytest.raises(ModelError, match="weights"):
+        require_same_texts(OURS.model_copy(update={"weights": "c" * 64}), OURS, "", "")
 
 
 def test_other_weights() -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
+from psycopg.types.json import Jsonb
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
@@ -244,12 +245,7 @@ def test_status(live: search.Release, data: Path) -> None:
     assert re.search(row, run("status").stdout)
 
 
-@pytest.mark.parametrize("edited", [False, True])
-def test_status_of_a_model_that_was_edited_in_place(
-    live: search.Release, data: Path, project: Project, tiny_spec: ModelSpec, edited: bool
-) -> None:
-    """The live model is in no YAML: it says what that means and the two ways on."""
-    model = tiny_spec.model_copy(update={"untrained_seed": 7} if edited else {})
+def _write_defs(project: Project, model: ModelSpec) -> None:
     document = {
         "type": "clip_assets.ImageCollection",
         "attributes": {"collection": COLLECTION, "model": model.model_dump(exclude_none=True)},
@@ -257,6 +253,15 @@ def test_status_of_a_model_that_was_edited_in_place(
     path = project.defs_folder / COLLECTION / "defs.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_status_of_a_model_that_was_edited_in_place(
+    live: search.Release, data: Path, project: Project, tiny_spec: ModelSpec, edited: bool
+) -> None:
+    """The live model is in no YAML: it says what that means and the two ways on."""
+    model = tiny_spec.model_copy(update={"untrained_seed": 7} if edited else {})
+    _write_defs(project, model)
     said = run("status").stdout
     sentence = (
         f"photos answers by the model {tiny_spec.slug}, which no defs.yaml has any more: new "
@@ -264,6 +269,24 @@ def test_status_of_a_model_that_was_edited_in_place(
         f"{model.slug} with `clip-assets backfill photos`."
     )
     assert (sentence in said) == edited
+
+
+def test_after_an_update_that_decodes_otherwise_texts_are_searched_for(
+    live: search.Release, data: Path, project: Project, tiny_spec: ModelSpec, embedded: Path
+) -> None:
+    """An image file is refused; `status` and the refusal name the command that embeds again."""
+    with psycopg.connect(database_dsn(Settings())) as connection:
+        older = live.identity.model_copy(update={"decode": 1, "preprocess": "c" * 64})
+        connection.execute(
+            "UPDATE clip_assets.index SET identity = %s, identity_key = %s",
+            [Jsonb(older.model_dump()), older.key],
+        )
+    _write_defs(project, tiny_spec)
+    image = str(embedded / "pictures/00004.png")
+    assert "in its decode version" in failed("search", "--image", image)
+    assert run("search", "a photo of a cloud").exit_code == 0
+    again = "`clip-assets backfill photos --shards all --again`"
+    assert re.search(f"decode version 1, and this version .*{again}", run("status").stdout)
 
 
 def test_status_counts_rejected_images(live: search.Release, data: Path) -> None:

@@ -217,6 +217,20 @@ def test_other_weights_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch) 
         database.sql("SELECT clip_text('x')").fetchall()
 
 
+def test_after_an_update_that_decodes_otherwise_texts_are_searched_for(
+    data: Path, tiny: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images are refused, because what this version makes of one is another vector."""
+    newer = tiny.identity.model_copy(update={"decode": 99, "preprocess": "c" * 64})
+    monkeypatch.setattr(tiny, "identity", newer)
+    monkeypatch.setattr(reload, "load", lambda spec: tiny)
+    (tmp_path / "one.png").write_bytes(picture(3))
+    with open_lake(Settings()) as database:
+        assert database.sql("SELECT image_id FROM search(clip_text('x'), 3)").fetchall()
+        with pytest.raises(duckdb.Error, match=r"differs .* in its decode version \(99 instead"):
+            database.execute("SELECT clip_image(?)", [str(tmp_path / "one.png")]).fetchall()
+
+
 def _tiny_name(data: Path) -> str:
     job = next(data.glob("photos/jobs/*/job.json")).read_text()
     return str(re.findall(r'"name": ?"(.*?)"', job)[0])

@@ -198,6 +198,33 @@ def test_a_refreshed_release_of_the_same_model_needs_no_loading(
         assert loads == [tiny_spec]
 
 
+def test_after_an_update_that_decodes_otherwise_texts_are_answered(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """Uploads are refused, with the command that embeds the collection again. Once that is
+    released, they are answered, too."""
+    dsn = new_database()
+    older = tiny.identity.model_copy(update={"decode": 1, "preprocess": "c" * 64})
+    _publish(dsn, tiny, tiny_spec, older)
+    with running(settings(dsn, refresh_seconds=0.1)) as url:
+        wait_until_ready(url)
+        text = web.post(f"{url}/v1/search", json={"text": "gold"}).json()
+        assert len(text["hits"]) == len(PICTURES)
+        like = web.post(f"{url}/v1/search", json={"image_id": text["hits"][0]["image_id"]})
+        assert like.status_code == 200
+        embedded = web.post(f"{url}/v1/embed", json={"texts": ["gold"]}).json()
+        assert embedded["identity_key"] == older.key
+        for route in ("search/image", "embed/image"):
+            refused = web.post(f"{url}/v1/{route}", files={"file": ("x", PICTURES[0].png)})
+            assert refused.status_code == 422
+            command = "`clip-assets backfill sample --shards all --again`"
+            assert command in refused.json()["detail"]
+        _publish(dsn, tiny, tiny_spec, tiny.identity)
+        wait_until_ready(url, release=text["release"]["id"] + 1)
+        found = web.post(f"{url}/v1/search/image", files={"file": ("x", PICTURES[0].png)}).json()
+        assert found["hits"][0]["image_id"] == PICTURES[0].image_id
+
+
 def test_a_model_that_failed_to_load_is_tried_again(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
