@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -20,11 +21,19 @@ _IN_SMALL = 'mount -t tmpfs -o size=8m,mode=1777 tmpfs /dev/shm && exec "$@"'
 
 
 @pytest.fixture
-def small(open_folder: Callable[[], Path]) -> Iterator[psycopg.Connection]:
+def on_disk() -> Iterator[Path]:
+    """A folder that the small /dev/shm does not hide, as it may those of other tests."""
+    with TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o755)  # for the user that a server of root's runs as
+        yield Path(name)
+
+
+@pytest.fixture
+def small(on_disk: Path) -> Iterator[psycopg.Connection]:
     """A connection to a server that sees a /dev/shm of 8 MB, and builds any table in parallel."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a small /dev/shm")
-    with provider(open_folder(), 18, "min_parallel_table_scan_size = 0") as server:
+    with provider(on_disk, 18, "min_parallel_table_scan_size = 0") as server:
         at = ["-D", str(server.folder), "-w"]
         server.run("pg_ctl", *at, "-m", "fast", "stop")
         start = [str(server.binaries / "pg_ctl"), *at, "-l", str(server.folder / "log"), "start"]
