@@ -166,6 +166,9 @@ def _become(
         os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1),
     )  # fmt: skip
     warnings.simplefilter("ignore", RuntimeWarning)  # the module is imported already
+    # The command line reads the width of the terminal when it is imported.
+    for name in [name for name in sys.modules if name.startswith("clip_assets.cli")]:
+        del sys.modules[name]
     sys.argv = argv
     status = 0
     try:
