@@ -148,7 +148,8 @@ def _groups(images: Iterable[_Read], most: int) -> Iterator[list[_Read]]:
                 yield group
                 group = []
     except Exception:
-        yield group
+        if group:
+            yield group
         raise
     if group:
         yield group
@@ -167,7 +168,8 @@ class _Room:
         self._closed = False
 
     def take(self, images: int, size: int) -> None:
-        """Wait until there is room for one more image and any byte: the last may exceed it."""
+        """Wait until there is room for one more image and any byte: the last ones taken may exceed
+        it."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._images > 0 and self._size > 0))
             if self._closed:

@@ -12,10 +12,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -69,13 +69,9 @@ class Requests:
 
     def send(self, until: Callable[[int], bool]) -> None:
         """Some clients at once send requests until `until` of a request's number is true."""
-        threads = [
-            threading.Thread(target=self._client, args=(number, until)) for number in range(CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            for client in [clients.submit(self._client, n, until) for n in range(CLIENTS)]:
+                client.result()
 
     def _client(self, number: int, until: Callable[[int], bool]) -> None:
         chance = Random(self._seed + number)
@@ -224,18 +220,18 @@ def growth(uses: list[Use]) -> float:
 
 def soak(python: str, dsn: str, minutes: float) -> int:
     """The status to end with."""
-    with serving(python, dsn) as (url, process):
+    with serving(python, dsn) as (url, process), ThreadPoolExecutor(1) as background:
         requests = Requests(url, seed=0)
         requests.send(lambda number: number > 100)
         started = time.monotonic()
         uses = [Use.now(process, started)]
         until = started + 60 * minutes
-        sending = threading.Thread(target=requests.send, args=(lambda _: time.monotonic() > until,))
-        sending.start()
-        while sending.is_alive():
-            sending.join(60)
+        sending = background.submit(requests.send, lambda _: time.monotonic() > until)
+        while not sending.done():
+            wait([sending], 60)
             uses.append(Use.now(process, started))
             print(uses[-1], dict(requests.answers), f"load {os.getloadavg()[0]:.1f}", flush=True)
+        sending.result()
         wait_until_closed(url, process, uses[0])
         slope = growth(uses)
         last = Use.now(process, started)

@@ -5,6 +5,7 @@ import random
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,15 +65,14 @@ def _uploading(url: str, files: list[bytes]) -> Iterator[set[tuple[int, str]]]:
                 sent = client.post(f"{url}/v1/search/image", files={"file": ("a.png", file)})
                 answers.add((sent.status_code, sent.json().get("code", "")))
 
-    threads = [threading.Thread(target=send, args=(file,)) for file in files]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(len(files)) as clients:
+        sending = [clients.submit(send, file) for file in files]
+        try:
+            yield answers
+        finally:
+            stop.set()
+        for one in sending:
+            one.result()
 
 
 def _texts(url: str) -> list[int]:
