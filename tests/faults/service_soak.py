@@ -7,11 +7,9 @@ another error than those that the service documents. A test runs a short form of
 
 import argparse
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
 
@@ -30,12 +27,10 @@ import psycopg
 
 from clip_assets.model import ModelSpec
 from clip_assets.node import encoder
-from clip_assets.postgres import embedded
-from clip_assets.postgres.connect import connect
-from clip_assets.postgres.migrate import migrate
 from tests import web
 from tests.conftest import TINY
 from tests.faults import hostile
+from tests.faults.scratch import scratch
 from tests.integration.serving.support import (
     PATIENT_ENVIRONMENT,
     Picture,
@@ -245,15 +240,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)  # the server's own user enters it
-    try:
-        server = embedded.start(folder / "postgres", cleanup_mode="delete")
-        with connect(str(server.get_uri())) as connection:
-            migrate(connection)
-        return soak(sys.executable, str(server.get_uri()), options.minutes)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch() as (_, dsn):
+        return soak(sys.executable, dsn, options.minutes)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ the first wrong answer.
 import argparse
 import gc
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,13 +23,11 @@ import psycopg
 
 from clip_assets.erasure.erase import erase
 from clip_assets.model import ModelSpec
-from clip_assets.postgres import embedded
-from clip_assets.postgres.connect import connect
-from clip_assets.postgres.migrate import migrate
 from clip_assets.release import release, sweep
 from clip_assets.search import search
 from tests.faults import collection
 from tests.faults.collection import CUT, NAME, Tiny
+from tests.faults.scratch import scratch
 
 FIRST, NEW, CHANGED, GONE = 1000, 40, 10, 35
 MODEL = Path(__file__).parent.parent / "models/tiny"
@@ -161,23 +157,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)  # the server's own user enters it
-    try:
-        server = embedded.start(folder / "postgres", cleanup_mode="delete")
-        with connect(str(server.get_uri())) as connection:
-            migrate(connection)
+    with scratch() as (folder, dsn):
         (folder / "pictures").mkdir()
         (folder / "data").mkdir()
-        tiny = Tiny(folder / "data", str(server.get_uri()), folder / "pictures", spec(0))
+        tiny = Tiny(folder / "data", dsn, folder / "pictures", spec(0))
         days = []
         for day in live_through(tiny, options.days, Random(options.seed)):
             print(day, flush=True)
             days.append(day)
             if options.plot:
                 draw(days, options.plot)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
