@@ -72,11 +72,13 @@ def test_a_worker_that_dies_is_replaced_and_the_service_drains(
     process, url = workers
     before = _pids(process)
     assert {_search(url) for _ in range(20)} == {200}
+    # A request is counted after its answer was sent.
+    wait_until(lambda: _metric(url, "requests_total.*/v1/search") == 20, url)
     os.kill(min(before), signal.SIGKILL)
     wait_until(lambda: len(_pids(process) - before) == 1, url)
     assert {_search(url) for _ in range(20)} == {200}
     wait_until(lambda: _metric(url, "workers") == 2, url)
-    assert _metric(url, "requests_total.*/v1/search") == 40
+    wait_until(lambda: _metric(url, "requests_total.*/v1/search") == 40, url)
 
     with httpx.Client(base_url=url, timeout=120) as client:
         answers = [client.get("/v1/release") for _ in range(2)]
