@@ -79,7 +79,8 @@ def ready(folder: Path, architecture: str, rows: int) -> list[Service]:
         data = home / f"rows-{rows}"
         try:
             python = _environment(home / "venv", peer)
-            run = [str(python), str(program), "--folder", str(data)]
+            # -P, or `benchmarks/clip_retrieval.py` would hide the package of that name.
+            run = [str(python), "-P", str(program), "--folder", str(data)]
             if not (data / "complete").exists():
                 vectors = _vectors(folder, rows, weights)
                 subprocess.run([*run, "--vectors", str(vectors)], check=True)
