@@ -147,7 +147,7 @@ FOLDER: dict[str, Case] = {
     ),
     "HEIC photos": _formats(HEIF="IMG_0001.HEIC"),
     "JPEG XL": _formats(JXL="a.jxl"),
-    "an image without extension, or with one that says nothing": _files("a", "b.photo"),
+    "an image without an extension, or with an unknown one": _files("a", "b.photo"),
     "an image with the extension of another format": _formats(PNG="a.jpg", AVIF="b.png"),
     "a text file beside an image, named like it": _files("good.txt", data=b"a cat"),
     "videos, camera raw files, SVG, other text files, archives": _files(
@@ -163,14 +163,14 @@ FOLDER: dict[str, Case] = {
     "an HTML page named like an image": _files("a.jpg", data=b"<html>"),
     "half of a JPEG": _files("a.jpg", data=PHOTO[: len(PHOTO) // 2]),
     "a JPEG that lacks its last bytes": _files("a.jpg", data=PHOTO[:-9]),
-    "a PNG whose data end early": _files("a.png", data=hostile.png(500, 500, rows=1)),
+    "a PNG whose data ends early": _files("a.png", data=hostile.png(500, 500, rows=1)),
     "a file larger than 128 MiB": _large,
     "a JPEG of over 100 megapixels": _files("a.jpg", data=_photo(size=(1000, 1200))),
     "another image of over 100 megapixels": _files("a.png", data=_photo("PNG", size=(1000, 1200))),
     "a file whose name is not UTF-8": _files(os.fsdecode(b"caf\xe9.jpg")),
     "a TIFF with samples of 64 bits, RGB in floats, or uncompressed planes of 16 bits": _tiffs,
     "a named pipe or a link to itself": _pipes,
-    "a link that leads nowhere now": lambda folder: (folder / "a.jpg").symlink_to("nowhere"),
+    "a link whose target is missing now": lambda folder: (folder / "a.jpg").symlink_to("nowhere"),
     "a file removed after the listing": _files("gone.jpg"),
     "photos behind a link to a folder": _linked,
 }  # fmt: skip
@@ -181,25 +181,27 @@ TAR: dict[str, Case] = {
     "a symbolic or hard link to a member": _files(
         "x.tar", data=_tar({"a.jpg": _photo()}, {"b.jpg": "a.jpg"})
     ),
-    "a link to no member": _files("x.tar", data=_tar({}, {"b.jpg": "nowhere.jpg"})),
+    "a link to a member that does not exist": _files(
+        "x.tar", data=_tar({}, {"b.jpg": "nowhere.jpg"})
+    ),
     "the same name twice, or `a.jpg` and `a.JPG`": _twice,
-    "a member before the place where the tar is cut": _files(
+    "a member before the point where a tar is cut off": _files(
         "x.tar", data=_tar({"a.jpg": _photo("GIF"), "b.jpg": _photo()})[:6000]
     ),
-    "the rest of a tar that is cut, empty or damaged": _files("x.tar", data=b""),
+    "the rest of a tar that is cut off, empty or damaged": _files("x.tar", data=b""),
     "a `.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz` or `.tar.zst`": _compressed,
     "a compressed tar that is damaged": _files("x.tar.gz", data=b"packed"),
-    "a member that is stored with holes": _sparse,
+    "a member stored as a sparse file": _sparse,
 }
 PARQUET: dict[str, Case] = {
     "a row with a list of images": lambda folder: _lists(folder, [[_photo()] * 2]),
     "a row with an empty list": lambda folder: _lists(folder, [[]]),
     "a row without image bytes": lambda folder: _parquet(folder, "b.parquet", ["b"], empty=True),
-    "a row without an id, or with one that is taken": lambda folder: _parquet(
+    "a row without an id, or with the id of an earlier row": lambda folder: _parquet(
         folder, "x.parquet", [None, "a"]
     ),
-    "a file that is no parquet, beside others": _files("b.parquet", data=b"<html>"),
-    "a file that is missing, as the names of the others tell: `train-00000-of-00002`": _incomplete,
+    "a file that is not parquet, beside others": _files("b.parquet", data=b"<html>"),
+    "a missing file of a series such as `train-00000-of-00002`": _incomplete,
     "files that README.md declares as another split": _card,
 }
 
@@ -256,7 +258,7 @@ def test_what_the_page_says_happens(line: str, said: str, tmp_path: Path) -> Non
     found = [_outcome(source, ref) for ref in others]
     if line == "the same name twice, or `a.jpg` and `a.JPG`":
         assert found == ["embedded", "rejected"]
-    elif line == "a member before the place where the tar is cut":
+    elif line == "a member before the point where a tar is cut off":
         assert found == ["rejected", "embedded", "rejected"]
     else:
         assert set(found) == ({said} if said != "skipped" else set())
