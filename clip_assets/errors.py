@@ -28,7 +28,7 @@ class DamageError(StoreError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"{self.what} `clip-assets verify --repair` says what mends it, and begins."
+        return f"{self.what} Run `clip-assets verify --repair`; it repairs this or says how to."
 
 
 class ObjectRefusedError(StoreError, PermissionError):
@@ -48,7 +48,7 @@ class DatabaseError(ClipAssetsError):
 
 
 class NeverMigratedError(DatabaseError):
-    """The database has no schema of ours: nothing was ever stored in it."""
+    """The database has no clip_assets schema: nothing was ever stored in it."""
 
 
 class FilterError(ClipAssetsError):

@@ -36,13 +36,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Make a bucket of images searchable, and trace every hit to its source.",
+    help="Search a collection of images by text or by image, and trace every hit to its source.",
 )
 app.add_typer(sky_app, name="sky")
 app.add_typer(keys_app, name="keys")
 app.add_typer(judgements_app, name="judgements")
 _EXTRAS = {"dagster": "dagster", "psycopg": "index", "uvicorn": "serve", "sky": "sky"}
-"""The extra that installs a package, for the package of each extra that commands import first."""
+"""The extra that installs each package which a command may fail to import."""
 
 
 def _version(asked: bool) -> None:
@@ -57,30 +57,31 @@ def _version(asked: bool) -> None:
 def _before_every_command(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print it and exit."),
     ] = False,
     in_project: Annotated[
         Path | None,
         typer.Option(
             "--project",
             envvar=project.VARIABLE,
-            help="The Dagster project to work for; default: the nearest one upward from here.",
+            help="The Dagster project to use; default: the one that the current folder is in.",
         ),
     ] = None,
 ) -> None:
     if in_project is not None:
-        # Absolute, because what the command starts may run in another folder.
+        # Absolute, because processes that the command starts may run in another folder.
         os.environ[project.VARIABLE] = str(in_project.expanduser().resolve())
-    # By default these end a process at once: no folder is removed, nothing that it started stops.
+    # By default these end a process at once, without removing its temporary folders or stopping
+    # what it started.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
             signal.signal(number, _end)
 
 
 def _interruptible() -> None:
-    """Ctrl-C ends the command with status 130, also in a script's background.
+    """Ctrl-C ends the command with status 130, also if a script runs it in the background.
 
-    There a shell makes commands ignore it, and what they start as well.
+    There, shells make commands and their children ignore SIGINT.
     """
     signal.signal(signal.SIGINT, _end)
 
@@ -95,7 +96,7 @@ def demo(
         bool, typer.Option("--exit", help="Exit with 0 after one correct search.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Of the search page; the next free one.")
+        int, typer.Option(min=1, max=65535, help="Port of the search page, or the next free one.")
     ] = 8000,
 ) -> None:
     """Start Postgres, the Dagster UI and the search page on the bundled sample.
@@ -115,13 +116,13 @@ def demo(
 
 @app.command()
 def new(
-    folder: Annotated[Path, typer.Argument(help="The project's folder, which is created.")],
+    folder: Annotated[Path, typer.Argument(help="The project's folder, which must not exist.")],
 ) -> None:
-    """Make a Dagster project for your own collections.
+    """Create a Dagster project for your own collections.
 
         clip-assets new photos-search
 
-    Add a collection with `clip-assets init`, there or below.
+    Then add a collection with `clip-assets init` in that folder.
     """
     from clip_assets.cli.new import write_project
 
@@ -129,7 +130,7 @@ def new(
         made = write_project(folder)
         prepare_dagster_home(Settings(made.root))
     out.print(
-        f"Made {made.root}. Next: `cd {folder}`, then `clip-assets init photos ~/Pictures`.",
+        f"Created {made.root}. Next: `cd {folder}`, then `clip-assets init photos ~/Pictures`.",
         markup=False,
         soft_wrap=True,
     )
@@ -143,7 +144,7 @@ def init(
     model: Annotated[str, typer.Option(help="open_clip model.")] = "ViT-B-32",
     pretrained: Annotated[str, typer.Option(help="Tag or weights file.")] = "laion2b_s34b_b79k",
 ) -> None:
-    """Write the YAML of a new collection; a Hugging Face dataset is looked into for its columns.
+    """Write the YAML of a new collection; for a Hugging Face dataset, find out its columns.
 
         clip-assets init photos s3://bucket/photos
 
@@ -191,14 +192,13 @@ def backfill(
     ] = "missing",
     model: ModelOption = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Embed the shards again, also committed ones.")
+        bool, typer.Option("--again", help="Embed the shards again, even committed ones.")
     ] = False,
 ) -> None:
     """Bring a collection up to date: catalog, embeddings, search_index, release.
 
-    Runs the same assets and checks as the UI, and records the runs there. Committed shards
-    are not computed again, except with --again: then the old embeddings answer until the new ones
-    are committed.
+    Runs the same assets and checks as the UI, and the UI shows the runs. Committed shards are
+    embedded again only with --again; the old embeddings answer until the new ones are loaded.
 
         clip-assets backfill photos
 
@@ -220,15 +220,17 @@ def backfill(
 
 @app.command()
 def search(
-    text: Annotated[str, typer.Argument(help="What to look for.")] = "",
+    text: Annotated[str, typer.Argument(help="What to search for.")] = "",
     image: Annotated[Path | None, typer.Option(help="An image file to search with.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
-    k: Annotated[int, typer.Option(min=1, max=100)] = 10,
+    collection: Annotated[
+        str | None, typer.Option(help="Needed if there are several collections.")
+    ] = None,
+    k: Annotated[int, typer.Option(min=1, max=100, help="How many images to find.")] = 10,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="A condition on a declared column: NAME=VALUE, NAME>=VALUE or NAME<=VALUE. May be "
-            "repeated: several values of one column are alternatives, else all must hold.",
+            help="A condition on a declared column: NAME=VALUE, NAME>=VALUE or NAME<=VALUE. If "
+            "repeated, values of the same column are alternatives; all other conditions must hold.",
         ),
     ] = None,
     given: Annotated[
@@ -272,7 +274,9 @@ def search(
 def sql(
     statement: Annotated[str, typer.Argument(help="DuckDB SQL over `embeddings`.")],
     *,
-    collection: Annotated[str | None, typer.Option(help="Where there are several.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Needed if there are several collections.")
+    ] = None,
     model: ModelOption = None,
     postgres: Annotated[
         bool, typer.Option("--postgres", help="Also attach Postgres, as `postgres.…`.")
@@ -312,20 +316,18 @@ def sql(
 def index(
     collection: CollectionArgument,
     *,
-    model: Annotated[str, typer.Option(help="As the embeddings were made with.")],
-    pretrained: Annotated[str, typer.Option(help="As the embeddings were made with.")] = "",
-    precision: Annotated[
-        Precision, typer.Option(help="As the embeddings were made with.")
-    ] = "fp32",
+    model: Annotated[str, typer.Option(help="The model that made the embeddings.")],
+    pretrained: Annotated[str, typer.Option(help="Its tag or weights file.")] = "",
+    precision: Annotated[Precision, typer.Option(help="Its precision.")] = "fp32",
     data: Annotated[
         str | None, typer.Option(help="Data folder or bucket prefix; default: CLIP_ASSETS_DATA.")
     ] = None,
     vector_type: Annotated[
         Literal["halfvec", "vector"],
-        typer.Option(help="What pgvector stores; vector takes twice the space."),
+        typer.Option(help="The pgvector type to store; vector takes twice the space."),
     ] = "halfvec",
     recall: Annotated[
-        float, typer.Option(min=0, max=1, help="Publish only if recall@10 exceeds this.")
+        float, typer.Option(min=0, max=1, help="Publish only if recall@10 reaches this.")
     ] = 0.95,
     caption_recall: Annotated[
         float | None,
@@ -333,13 +335,17 @@ def index(
     ] = None,
     judged_fall: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of nDCG@10, by people's judgements, it may lose."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share by which its nDCG@10, by people's judgements, may be below the live one's.",
+        ),
     ] = None,
     keep: Annotated[
         int, typer.Option(min=2, help="Indexes to keep: the live one and those kept for rollback.")
     ] = 3,
     to_snapshot: Annotated[
-        bool, typer.Option("--snapshot", help="Make an index snapshot; needs no database.")
+        bool, typer.Option("--snapshot", help="Make a snapshot instead; needs no database.")
     ] = False,
     to: Annotated[
         str | None, typer.Option(help="Snapshot folder or prefix; default: next to the parquet.")
@@ -419,22 +425,23 @@ def serve(
     collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
     auth: Annotated[
         bool | None,
-        typer.Option(help="Ask for API keys. Default: on every address but loopback."),
+        typer.Option(help="Require API keys. Default: on every address except loopback."),
     ] = None,
     snapshot: Annotated[
-        str | None, typer.Option(help="Start from this snapshot, or the newest in this folder.")
+        str | None,
+        typer.Option(help="Serve this snapshot, or the newest one in this folder or prefix."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes that share the port and the model.", min=1)
     ] = None,
 ) -> None:
-    """Serve search and its page over HTTP.
+    """Serve the search API and the search page over HTTP.
 
     clip-assets serve --collection photos
 
     clip-assets serve --host 0.0.0.0 --no-auth --snapshot s3://bucket/clip/photos/snapshots
     """
-    import uvicorn  # noqa: F401 - missing, it is named here, where a sentence says so
+    import uvicorn  # noqa: F401 - if it is missing, `main` names the extra to install
 
     command = [sys.executable, "-m", "clip_assets.serving", "--host", host, "--port", str(port)]
     command += ["--collection", collection] if collection else []
@@ -465,7 +472,7 @@ def migrate() -> None:
 
 @app.command()
 def rollback(collection: CollectionArgument) -> None:
-    """Roll back to the release before the live one, in one transaction.
+    """Return to the previously live release, in one transaction.
 
     clip-assets rollback photos
     """
@@ -523,7 +530,7 @@ def erase(
     ] = None,
     reason: Annotated[str, typer.Option(help="Recorded in the receipt.")] = "",
 ) -> None:
-    """Remove images from search results at once, then from every file, and write a receipt.
+    """Erase images: from search results at once, then from every file; then write a receipt.
 
     clip-assets erase photos cats/tabby.jpg --reason "asked for by its owner"
 
@@ -551,10 +558,10 @@ def drop(
     collection: CollectionArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete all of a collection that is in no YAML any more, and write a receipt.
+    """Delete all data of a collection that no YAML defines any more, and write a receipt.
 
-    Lists what goes and asks first: releases, indexes, the SQL schema, files, Dagster's record.
-    The images themselves stay.
+    First lists what it will delete and asks: releases, indexes, the SQL schema, files, and
+    Dagster's record. The images in the source stay.
 
         clip-assets drop photos
     """
@@ -562,7 +569,7 @@ def drop(
     from clip_assets.erasure.drop import Belongings
 
     def confirm(had: Belongings) -> bool:
-        out.print(f"This deletes, for good, of {collection}:")
+        out.print(f"This permanently deletes, of {collection}:")
         for line in had.lines:
             out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         return yes or typer.confirm("Delete?")
@@ -578,13 +585,13 @@ def drop(
 def sweep(
     collection: CollectionArgument,
     keep_days: Annotated[
-        float, typer.Option(min=0, help="Keep versions that were replaced fewer days ago.")
+        float, typer.Option(min=0, help="Keep versions replaced less than this many days ago.")
     ] = 7,
 ) -> None:
-    """Delete the files of shard versions that newer ones have replaced.
+    """Delete the files of replaced shard versions.
 
-    The newest version of each shard stays, and each that an index has rows of: what is live, and
-    what a rollback can return to.
+    Keeps the newest version of each shard, and every version that an index has rows of: the live
+    index, and those that a rollback can return to.
 
         clip-assets sweep photos
 
@@ -610,16 +617,16 @@ def verify(
     sample: Annotated[
         int, typer.Option(min=0, help="Images to read from the source and embed again.")
     ] = 16,
-    seed: Annotated[int | None, typer.Option(help="Chooses the sample; default: random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample; default: random.")] = None,
     mend: Annotated[
-        bool, typer.Option("--repair", help="Mend what can be made again from sound files.")
+        bool, typer.Option("--repair", help="Repair what can be rebuilt from sound files.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that nothing is lost: compare source, catalog, files, indexes and release.
 
     Reads every file and every row, and embeds a sample of the images again. Exit status: 0 if
-    all is sound, 1 if anything is wrong; images that are not embedded yet are not wrong.
+    all is sound, 1 if there is a fault; images that are not embedded yet are not a fault.
 
         clip-assets verify
 
@@ -644,7 +651,7 @@ def verify(
 
 
 def main() -> None:
-    """Run the command line. A command whose packages are not installed names its extra."""
+    """Run the command line. If a command's packages are not installed, name the extra."""
     try:
         app()
     except ModuleNotFoundError as error:

@@ -72,7 +72,7 @@ class Backfill:
         self._say = say
 
     def clear_abandoned(self) -> None:
-        """Close runs whose process was killed, free the slots of ended runs, and say so."""
+        """Close runs whose process was killed, free pool slots of ended runs, and report both."""
         for sentence in abandoned.clear(self._instance):
             self._say(sentence)
 
@@ -86,13 +86,15 @@ class Backfill:
         return catalog.require(self.objects, self.collection.name)
 
     def chosen(self, shards: str, *, again: bool = False) -> list[str]:
-        """Keys of the shards a user named: `missing` ones, `all`, or `0..9,12`.
+        """Keys of the shards that a user named: `missing`, `all`, or ranges such as `0..9,12`.
 
-        Raises SettingsError if missing ones are to be made again.
+        Raises SettingsError for `missing` with `again`.
         """
         if shards == "missing":
             if again:
-                raise SettingsError("Say which shards to make again, such as --shards 3..7 or all.")
+                raise SettingsError(
+                    "Say which shards to embed again, such as --shards 3..7 or --shards all."
+                )
             return missing_shards(self.objects, self.head, self.collection.spec.slug)
         return catalog.select(self.head, shards)
 
@@ -103,7 +105,7 @@ class Backfill:
     def embed(
         self, batch: list[str], run_id: str, meanwhile: Callable[[], None], *, again: bool = False
     ) -> None:
-        """One run, and so one job, for consecutive shards; `again` makes committed ones anew."""
+        """One run, and so one job, for consecutive shards; `again` embeds committed ones again."""
         self._execute(
             self._jobs.embed,
             self.collection.embeddings_key,
@@ -115,7 +117,7 @@ class Backfill:
         )
 
     def rejects(self, shards: list[str]) -> Iterator[str]:
-        """A sentence for each of these shards that rejects images."""
+        """A sentence for each of these shards that has rejects."""
         for shard in self.head.pick(shards):
             commit = commits.read(self.objects, self.collection.spec.slug, shard.at)
             share = self.collection.max_reject_share
@@ -148,7 +150,7 @@ class Backfill:
             key,
             run_id,
             location=self._location,
-            # Who typed the command repeats it; nobody expects that a daemon does.
+            # Whoever ran the command repeats it; a daemon must not.
             tags={
                 **self.collection.tags,
                 **(tags or {}),
@@ -188,8 +190,8 @@ def _chosen(
 
 
 def _reason(events: Sequence[dg.DagsterEvent]) -> str:
-    """What the failed blocking checks say, or else the message of the first failure, which may be
-    that of a run that could not begin."""
+    """The descriptions of the failed blocking checks, or else the message of the first failure,
+    also of a run that could not start."""
     found = [
         event.asset_check_evaluation_data
         for event in events
@@ -213,5 +215,5 @@ def _reason(events: Sequence[dg.DagsterEvent]) -> str:
 
 
 def _told(message: str) -> str:
-    """The message of an exception without the exception's name."""
+    """An exception's message without the exception's name."""
     return message.strip().split(": ", 1)[-1]

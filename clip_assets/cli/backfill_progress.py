@@ -33,7 +33,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user asked for; `again` makes committed shards anew."""
+    """What a user asked for; `again` embeds committed shards again."""
 
     collection: str
     slug: str | None
@@ -48,7 +48,7 @@ def backfill_with_progress(settings: Settings, asked: Asked, out: Console) -> No
         with _stderr_into(log):
             _bring_up_to_date(settings, asked, out)
     except SystemExit:
-        out.print("Stopped. What is finished is kept: run the same command to go on.")
+        out.print("Stopped. Finished work is kept; run the same command to continue.")
         raise
 
 
@@ -153,7 +153,7 @@ def _index(work: Backfill, settings: Settings, out: Console) -> None:
 
 @contextmanager
 def _stderr_into(log: Path) -> Iterator[None]:
-    """Redirect stderr of Dagster and the node to a file, so that the bar stays one line."""
+    """Redirect stderr to a file: lines from Dagster and the node would break the progress bar."""
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = os.dup(2)
     with log.open("ab") as file:

@@ -1,4 +1,4 @@
-"""Progress bars into which nothing else is printed."""
+"""Progress bars that other output cannot break."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn
 def bar(out: Console, *columns: ProgressColumn, transient: bool = False) -> Progress:
     """A bar on the console.
 
-    By default rich sends there what anything writes to `sys.stderr`, which are the lines of the
-    node and of Dagster; they belong into the log.
+    By default rich prints above the bar what anything writes to `sys.stderr`. Here these are log
+    lines of the node and of Dagster, which belong in the log file.
     """
     return Progress(
         *columns, console=out, transient=transient, redirect_stdout=False, redirect_stderr=False
@@ -20,7 +20,7 @@ def bar(out: Console, *columns: ProgressColumn, transient: bool = False) -> Prog
 
 @contextmanager
 def waiting(out: Console, told: str) -> Iterator[None]:
-    """Say what is done, until it is."""
+    """Show a spinner with this text during the block."""
     with bar(out, SpinnerColumn(), TextColumn("{task.description}"), transient=True) as shown:
         shown.add_task(told, total=None)
         yield

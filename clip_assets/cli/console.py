@@ -1,4 +1,4 @@
-"""What every command prints with: output, errors as one sentence, JSON; and options they share."""
+"""How commands print output, one-sentence errors and JSON; and the options that they share."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from clip_assets.errors import ClipAssetsError
 out = Console()
 errors = Console(stderr=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
-    out.width = 1000  # another program reads it: nothing is cut off or wrapped
+    out.width = 1000  # another program reads the output, so nothing may be cut off or wrapped
 
 CollectionArgument = Annotated[str, typer.Argument(help="Name of the collection.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
@@ -27,9 +27,9 @@ ModelOption = Annotated[
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Print our errors, and Postgres' that a user can mend, as one sentence on stderr and exit 1.
+    """Print our errors, and Postgres errors that a user can fix, as one sentence; exit 1.
 
-    Others keep their traceback.
+    Other errors keep their traceback.
     """
     try:
         yield

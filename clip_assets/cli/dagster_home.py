@@ -18,7 +18,7 @@ def dagster_used(settings: Settings) -> bool:
 def prepare_dagster_home(settings: Settings) -> None:
     """Point Dagster at this installation's folder, unless DAGSTER_HOME says otherwise.
 
-    A project's own `dagster.yaml` is linked to, so that changes of it count.
+    Links to the project's `dagster.yaml`, so that edits take effect, or copies the default one.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
     os.environ["DAGSTER_HOME"] = str(home)

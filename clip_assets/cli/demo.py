@@ -28,10 +28,10 @@ COLLECTION = "sample"
 FIRST_QUERY = "red heart"
 EXAMPLES = ["a photo of a cloud", "a red heart", "flag of Japan", "birthday cake", "a cat"]
 NOTE = (
-    "A small model trained on emoji and flags only; docs/models.md explains "
+    "This demo's small model was trained only on emoji and flags; docs/models.md explains "
     "how to use a real one, such as ViT-B-16-SigLIP or ViT-B-32."
 )
-_START_SECONDS = 900  # on a machine that is busy with other work
+_START_SECONDS = 900  # enough on a machine that is busy with other work
 _LOG_LINES = 20
 _STOP_SECONDS = 15
 

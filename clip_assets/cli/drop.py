@@ -15,16 +15,17 @@ from clip_assets.store.objects import Objects
 def drop_collection(
     settings: Settings, collection: str, confirm: Callable[[Belongings], bool], *, dagster: bool
 ) -> str | None:
-    """Drop it if `confirm` says so; returns the URI of the receipt, or None.
+    """Drop the collection if `confirm` returns true; returns the URI of the receipt, or None.
 
-    `dagster`: whether a Dagster instance is in use, whose record of it goes too. Raises
-    SettingsError if there is nothing to drop, a YAML file still defines it, or a run works on it.
+    `dagster` says whether a Dagster instance is in use; if so, its record of the collection is
+    deleted, too. Raises SettingsError if there is nothing to drop, if a YAML file still defines
+    the collection, or if a run is working on it.
     """
     found = project.require()
     if models_in_yaml(found, collection):
         raise SettingsError(
-            f"{collection} is still defined in YAML, so it would be made again. Remove its folders "
-            f"below {found.defs_folder} first."
+            f"{collection} is still defined in YAML, so it would be created again. First remove "
+            f"its folders below {found.defs_folder}."
         )
     if dagster:
         _require_no_run(collection)
@@ -32,7 +33,7 @@ def drop_collection(
     with connect_reader_if_migrated(settings) or nullcontext() as reader:
         had = belongings(reader, objects, collection)
     if not had.lines:
-        raise SettingsError(f"There is nothing of a collection {collection} to drop.")
+        raise SettingsError(f"There is no data of a collection {collection} to drop.")
     if not confirm(had):
         return None
     with connect_owner(settings) if had.in_database else nullcontext() as connection:
@@ -51,7 +52,9 @@ def _require_no_run(collection: str) -> None:
         runs = unfinished_runs_of(instance, collection)
     if runs:
         names = ", ".join(run[:8] for run in runs)
-        raise SettingsError(f"Runs work on {collection}: {names}. Terminate them first.")
+        raise SettingsError(
+            f"These runs are working on {collection}: {names}. Terminate them first."
+        )
 
 
 def _forget(collection: str) -> None:

@@ -1,4 +1,4 @@
-"""A run that this process executes in a thread, so that a signal cancels it as the UI does."""
+"""Executes a run in a thread of this process, so that a signal cancels it as the UI does."""
 
 import ctypes
 import gc
@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.3
 
 
 class Execution:
-    """Executes one run in a thread of its own, so that this one stays free for signals."""
+    """Executes one run in its own thread, so that the main thread can handle signals."""
 
     def __init__(self, local: LocalRun, *, stop_seconds: float) -> None:
         self._local, self._stop_seconds = local, stop_seconds
@@ -48,14 +48,14 @@ class Execution:
         try:
             self._events = self._local.execute()
         except KeyboardInterrupt:
-            # The interrupt may have come between two steps of a generator of ours. It is closed
-            # when it is collected; then the client of SkyPilot cancels its job.
+            # The interrupt may have come between two steps of one of our generators. Collecting
+            # it closes it, and then the SkyPilot client cancels its job.
             gc.collect()
         except BaseException as error:  # raised again in the main thread
             self._error = error
 
     def _cancel(self) -> None:
-        """First the record that a user cancels, then the stop: so Dagster closes it as canceled."""
+        """Record the cancellation before stopping, so that Dagster marks the run as canceled."""
         run = self._instance.get_run_by_id(self._run_id)
         if run and not run.is_finished:
             begin_cancel(self._instance, run)

@@ -36,7 +36,7 @@ class Freshness:
 def freshness(instance: dg.DagsterInstance) -> list[Freshness]:
     """Every materialized asset, and the oldest shard below `embeddings`.
 
-    All are unknown while no daemon runs, because its latest states may be out of date.
+    All are unknown while no daemon runs, because the stored states may be out of date.
     """
     keys = sorted(instance.get_asset_keys())
     states = freshness_states(instance, keys) if _daemon_beats(instance) else {}
@@ -44,12 +44,12 @@ def freshness(instance: dg.DagsterInstance) -> list[Freshness]:
     for record in sorted(instance.get_asset_records(keys), key=lambda r: r.asset_entry.asset_key):
         entry = record.asset_entry
         if entry.last_materialization is None or entry.asset_key.path[-1] == "live":
-            continue  # nothing makes `live`: it is as old as the newest release
+            continue  # no asset materializes `live`; it is as old as the newest release
         made = datetime.fromtimestamp(entry.last_materialization.timestamp, UTC)
         state = states.get(entry.asset_key, FreshnessState.UNKNOWN)
         word = _WORDS.get(state, "unknown")
         name = entry.asset_key.to_user_string()
-        found.append(Freshness(name, word, f"made {made:%Y-%m-%d %H:%M} UTC"))
+        found.append(Freshness(name, word, f"materialized {made:%Y-%m-%d %H:%M} UTC"))
         found.extend(_oldest_shard(instance, entry.asset_key))
     return found
 

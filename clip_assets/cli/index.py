@@ -42,8 +42,8 @@ class Done:
         judgement = self.updated.judgement
         if judgement.equal_vectors:
             lines.append(
-                f"{judgement.equal_vectors} of {judgement.rows} vectors equal another's, at most "
-                f"{judgement.most_equal} are one and the same"
+                f"{judgement.equal_vectors} of {judgement.rows} vectors equal another vector; the "
+                f"largest group of equal vectors has {judgement.most_equal}"
             )
         if self.published.dropped:
             lines.append(f"dropped superseded tables: {', '.join(self.published.dropped)}")
@@ -62,14 +62,17 @@ def model_spec(name: str, pretrained: str, precision: Precision) -> ModelSpec:
 
 
 def index_to_database(objects: Objects, spec: ReleaseSpec, report: Report) -> Done:
-    """In the Postgres of the settings. Raises as `bring_up_to_date`."""
+    """Index into the Postgres of the settings. Raises the errors of `bring_up_to_date`."""
     with connect_owner(Settings()) as connection:
         return Done(*bring_up_to_date(connection, objects, spec, _run_id(), report))
 
 
 def index_to_snapshot(objects: Objects, spec: ReleaseSpec, to: str | None, report: Report) -> Done:
-    """In a temporary Postgres, packed next to the parquet or into the folder `to`; nothing is left
-    running. Raises as `bring_up_to_date`, and StoreError as `seal`."""
+    """Index into a temporary Postgres, then pack it next to the parquet or into the folder `to`.
+
+    The Postgres is stopped at the end. Raises the errors of `bring_up_to_date`, and StoreError like
+    `seal`.
+    """
     target = Objects(to or objects.uri(SNAPSHOTS))
     with scratch(Settings().workplace, make.next_release(target)) as cluster:
         with connect(cluster.dsn) as connection:

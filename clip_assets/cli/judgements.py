@@ -1,4 +1,4 @@
-"""`clip-assets judgements`: what people said of hits, to a CSV file and from one."""
+"""`clip-assets judgements`: exports people's judgements of hits to CSV, and imports them."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`clip-assets judgements`: what people said of hits, as CSV."""
+"""`clip-assets judgements`: people's judgements of hits, as CSV."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from clip_assets.cli.console import CollectionArgument, errors, explained
 
 judgements_app = typer.Typer(
     no_args_is_help=True,
-    help="What people said of hits, as CSV.\n\n    clip-assets judgements export photos",
+    help="People's judgements of hits, as CSV.\n\n    clip-assets judgements export photos",
 )
 
 
@@ -33,11 +33,11 @@ def export_judgements(
 def import_judgements(
     collection: CollectionArgument,
     file: Annotated[Path, typer.Argument(help="CSV with the columns that `export` writes.")],
-    by: Annotated[str, typer.Option(help="Who judged, where the file does not say.")] = "",
+    by: Annotated[str, typer.Option(help="Who judged, for rows that do not say.")] = "",
 ) -> None:
     """Add the judgements of a CSV file, all or none.
 
-    Each takes the place of an earlier one of the same image for the same query by the same person.
+    Each replaces an earlier judgement of the same image for the same query by the same person.
 
         clip-assets judgements import photos judgements.csv --by "test set of May"
     """

@@ -24,7 +24,7 @@ def add_key(
         typer.Option(help="judge may also mark hits; admin may do everything."),
     ] = "search",
 ) -> None:
-    """Make a key and print it; it cannot be shown again.
+    """Create a key and print it; it cannot be shown again.
 
     clip-assets keys add website --role search
     """
@@ -34,7 +34,7 @@ def add_key(
 
 @keys_app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
-    """List the live keys, without their secrets.
+    """List the valid keys, without their secrets.
 
     clip-assets keys list
     """
@@ -49,8 +49,8 @@ def list_keys(as_json: JsonOption = False) -> None:
 
 
 @keys_app.command("revoke")
-def revoke_key(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")]) -> None:
-    """Make a key invalid, at once, for every service that reads this file.
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The id that `list` shows.")]) -> None:
+    """Revoke a key at once, for every service that reads the key file.
 
     clip-assets keys revoke 1a2b3c4d
     """

@@ -1,4 +1,4 @@
-"""`clip-assets new`: a Dagster project for collections, from nothing."""
+"""`clip-assets new`: creates a Dagster project for collections."""
 
 import re
 from collections.abc import Iterator
@@ -44,19 +44,19 @@ import dagster as dg
 
 
 @dg.definitions
-@cache  # the process of a run asks twice, and each time costs seconds
+@cache  # a run's process loads them twice, and each load takes seconds
 def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
 '''
 _EXECUTOR = '''\
-"""How runs execute. Remove this file if assets of your own need a process each."""
+"""How runs execute. Remove this file if your own assets need a process each."""
 
 import dagster as dg
 
 
 @dg.definitions
 def executor() -> dg.Definitions:
-    """In the run's own process: jobs and Postgres do the heavy work of image collections."""
+    """In the run's own process, because jobs and Postgres do the heavy work."""
     return dg.Definitions(executor=dg.in_process_executor)
 '''
 _README = """\
@@ -88,7 +88,9 @@ def write_project(folder: Path) -> Project:
     if not module.isidentifier():
         raise SettingsError(f"`{name}` cannot name a Python package. Choose another folder.")
     if module in ("clip_assets", "dagster", "sky"):
-        raise SettingsError(f"{module} is the name of a package that is used here. Choose another.")
+        raise SettingsError(
+            f"{module} is the name of a package that the project uses. Choose another folder."
+        )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SettingsError(f"{root} exists and is not empty. Choose another folder.")
     for path, text in _texts(root, name, module):

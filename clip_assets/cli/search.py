@@ -22,11 +22,10 @@ def search_live(  # noqa: PLR0913, PLR0917 - those of `clip-assets search`
     k: int,
     only: Filter | None = None,
 ) -> tuple[Release, Hits]:
-    """The k images nearest to the text or the image file that pass the filter, and the release
-    that answered.
+    """The live release, and its k images nearest to the text or image that match the filter.
 
     Raises SettingsError unless exactly one of text and image is given, ModelError if the
-    release's model cannot be loaded unchanged, ReleaseError if nothing is live, or as
+    release's model cannot be loaded unchanged, ReleaseError if nothing is live, and the errors of
     `connect_reader` and `search.search`.
     """
     if bool(text) == (image is not None):

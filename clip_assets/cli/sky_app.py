@@ -28,14 +28,14 @@ def sky_launch(
         int | None, typer.Option(min=1, help="Default: the collection's shards_per_run.")
     ] = None,
     num_jobs: Annotated[
-        int | None, typer.Option(min=1, help="Divide the shards among so many jobs instead.")
+        int | None, typer.Option(min=1, help="Instead, divide the shards among this many jobs.")
     ] = None,
     model: ModelOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until all jobs end.")] = False,
 ) -> None:
     """Embed shards in parallel managed jobs, each on the cheapest GPUs available.
 
-    Skips ranges that a job already works on; committed shards are not computed again.
+    Skips ranges that a job is already working on; committed shards are not embedded again.
 
         clip-assets sky launch photos
 
@@ -68,16 +68,16 @@ def sky_files(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist.")],
     *,
     bucket: Annotated[
-        bool, typer.Option("--bucket", help="Have SkyPilot make a bucket for the data.")
+        bool, typer.Option("--bucket", help="Let SkyPilot create a bucket for the data.")
     ] = False,
 ) -> None:
-    """Write SkyPilot's task files, and a wheel for their machines, to use with `sky` itself.
+    """Write the SkyPilot task files, and a wheel for their machines, for use with `sky` itself.
 
     clip-assets sky files clip-sky
 
     cd clip-sky && sky jobs launch compute_vectors.yaml --env DATA=s3://bucket/clip …
 
-    With --bucket, no variable is needed: DATA is a bucket of yours that all the files mount.
+    With --bucket, no variable is needed: all task files mount a bucket of yours as DATA.
     """
     from getpass import getuser
 

@@ -37,7 +37,7 @@ def by_size(shards: list[str], most: int) -> list[list[str]]:
 
 
 def by_count(shards: list[str], count: int) -> list[list[str]]:
-    """Divide the shards into `count` ranges of equal length, give or take one shard."""
+    """Divide the shards into `count` ranges whose lengths differ by at most one."""
     count = min(count, len(shards))
     size, longer = divmod(len(shards), count) if count else (0, 0)
     ends = [(number + 1) * size + min(number + 1, longer) for number in range(count)]

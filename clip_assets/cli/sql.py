@@ -1,4 +1,4 @@
-"""Answers of DuckDB for other programs: rows as JSON objects, or CSV."""
+"""DuckDB results for other programs: rows as JSON objects, or CSV."""
 
 import csv
 from typing import Any, TextIO

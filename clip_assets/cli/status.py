@@ -35,7 +35,7 @@ def print_status(settings: Settings, out: Console, *, dagster: bool) -> None:
 
 
 def _next_step(found: Project | None) -> str:
-    """What to do where nothing is listed yet."""
+    """What to do if there is no catalog yet."""
     if found is None:
         return f"No collections yet, and this folder is in no Dagster project. {project.REMEDY}"
     if found.root_module == project.CHECKOUT_MODULE:
@@ -47,7 +47,7 @@ def _next_step(found: Project | None) -> str:
 
 
 def progress_of_all(settings: Settings) -> list[dict[str, Any]]:
-    """What `status` shows of each collection and its models, for JSON."""
+    """What `status` shows for each collection and its models, for JSON."""
     with connect_reader_if_migrated(settings) or nullcontext() as connection:
         return [
             {
@@ -73,8 +73,8 @@ def _objects(settings: Settings, collection: str) -> Objects:
 
 
 def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
-    """The table, a line for each damaged index and each model that nothing keeps up to date, and
-    others for what was skipped, rejected or could not be joined."""
+    """The table; a line for each damaged index and each model that nothing keeps up to date; and
+    lines for what was skipped, rejected or not joined."""
     faults: list[str] = []
     skipped: list[str] = []
     table = Table("collection", "images", "shards", "model", "embedded", "indexed", "release")

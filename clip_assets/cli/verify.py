@@ -1,4 +1,4 @@
-"""`clip-assets verify`: whether source, catalog, files, index and release say the same."""
+"""`clip-assets verify`: whether source, catalog, files, index and release agree."""
 
 from contextlib import nullcontext
 from dataclasses import asdict

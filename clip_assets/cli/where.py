@@ -49,5 +49,5 @@ def _add(columns: dict[str, Any], name: str, sign: str, value: str) -> None:
         columns[name] = [*(known or []), value]
     else:
         raise FilterError(
-            f"The conditions on {name!r} do not fit together: give values, a range or nothing."
+            f"The conditions on {name!r} cannot be combined: give values, a range or nothing."
         )
