@@ -1,4 +1,4 @@
-"""The settings of one collection and model, from its YAML; assets and checks are made from them."""
+"""The settings of one collection and model, from its YAML, and the keys of its assets."""
 
 import re
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ from clip_assets.source import SourceConfig
 from clip_assets.source.config import CaptionsConfig, Knowledge, TableConfig
 
 YAML_NAMES = {"name": "collection", "spec": "model"}
-"""What the YAML calls those fields whose own name it does not use."""
+"""The names in the YAML of the fields that have another name in Python."""
 
 INDEX_POOL = "index"
 """The Dagster pool of `search_index`: building an HNSW takes all of a server's memory."""
 
 _LONGEST_TAG = 63
 
-# Patterns for the YAML's schema, by which `dg check yaml` shows the line. The validators below say
-# what is wrong in a sentence.
+# Patterns for the YAML's schema, so that `dg check yaml` points to the line. The validators below
+# explain the fault in a sentence.
 _NAME = r"^(?!pg_|(public|clip_assets|information_schema)$)[a-z][a-z0-9_]{0,40}$"
 _OWNER = r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
 
@@ -58,7 +58,7 @@ _CRON = r"^\s*" + r"\s+".join(_FIELDS) + r"\s*$"
 
 
 class Collection(BaseModel):
-    """What to search, with which model, and what the result must reach."""
+    """What to search, with which model, and what a release must reach."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,17 +69,17 @@ class Collection(BaseModel):
     spec: ModelSpec = Field(description="the CLIP model and its weights")
     source: SourceConfig | None = Field(None, description="where the images are")
     columns: dict[str, Column] = Field(
-        {}, description="what is known of the images, to be searched by: a type and an origin each"
+        {}, description="values of each image to filter by: each column has a type and an origin"
     )
     captions: CaptionsConfig | None = Field(
         None, description="a table with the images' captions, or a field of their metadata"
     )
     metadata: TableConfig | None = Field(
         None,
-        description="the table that metadata.FIELD means, if it is not metadata.csv or the like",
+        description="the table for metadata.FIELD, if it is not metadata.csv or the like",
     )
     allow_gps: bool = Field(
-        False, description="allow columns from exif.GPS…, which tell where people were"
+        False, description="allow columns from exif.GPS…, which reveal where people were"
     )
     sky: SkyPilotConfig | None = Field(
         None, description="how to run the embedding jobs on SkyPilot"
@@ -87,10 +87,10 @@ class Collection(BaseModel):
     owner: Annotated[
         str | None,
         WithJsonSchema({"anyOf": [{"type": "string", "pattern": _OWNER}, {"type": "null"}]}),
-    ] = Field(None, description="who answers for the collection: team:NAME or an e-mail address")
-    shard_size: int = Field(10_000, ge=1, description="images per shard, which is a partition")
+    ] = Field(None, description="who owns the collection: team:NAME or an e-mail address")
+    shard_size: int = Field(10_000, ge=1, description="images per shard; a shard is a partition")
     # Each run costs Dagster about 5 CPU-seconds, whatever it does; see benchmarks/orchestration.py.
-    shards_per_run: int = Field(50, ge=1, description="shards per run, which is a job")
+    shards_per_run: int = Field(50, ge=1, description="shards per run; each run is one job")
     part_rows: int = Field(2_000, ge=1, description="images per part, the unit of resuming")
     batch_size: int | None = Field(
         None, ge=1, description="images per batch through the model; by default the device decides"
@@ -100,21 +100,21 @@ class Collection(BaseModel):
         0.01,
         ge=0,
         le=1,
-        description="a check fails if a shard rejects a larger share of its images, and more than "
-        "one; what is sound is published all the same",
+        description="a check fails if a shard rejects more than one image and a larger share of "
+        "its images than this; the sound images are published all the same",
     )
     max_vanished_share: float = Field(
         0.5,
         ge=0,
         le=1,
         description="the catalog refuses a listing that lacks a larger share of the images listed "
-        "before, as after a wrong address or a half-finished copy; 1 allows everything",
+        "before, for example after a wrong address or an unfinished copy; 1 allows everything",
     )
     max_megapixels: float = Field(
         100,
         gt=0,
-        description="an image of more pixels is rejected, but a JPEG of up to four times as many "
-        "is decoded at half its size; 100 need up to 0.4 GB per processor core",
+        description="an image with more pixels is rejected, but a JPEG with up to four times as "
+        "many is decoded at half its size; 100 takes up to 0.4 GB per processor core",
     )
     wanted_recall: float = Field(
         0.95, gt=0, le=1, description="recall@10 against exact search that a release must reach"
@@ -123,14 +123,14 @@ class Collection(BaseModel):
         None,
         gt=0,
         le=1,
-        description="share of captions whose image must be among their ten nearest",
+        description="share of captions that must find their image among the ten nearest",
     )
     max_judged_fall: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="a release is blocked if by people's judgements its nDCG@10 is lower than the "
-        "live one's by a larger share, such as 0.05",
+        description="a release is blocked if its nDCG@10, by people's judgements, is below the "
+        "live one's by a larger share than this, such as 0.05",
     )
     vector_type: VectorType = Field(
         VectorType.HALFVEC,
@@ -141,12 +141,13 @@ class Collection(BaseModel):
     keep_indexes: int = Field(
         3, ge=2, description="indexes kept for rollback, the live one included"
     )
-    # A warning comes after three quarters of this: more than the day between two reconciles.
+    # The warning comes after three quarters of this time: longer than a day, which is the interval
+    # of reconcile.
     fresh_within_hours: int = Field(
         36, ge=1, description="assets not materialized for this long are overdue; warning at 3/4"
     )
     verify_within_days: int = Field(
-        30, ge=1, description="how often every shard's files are read and compared"
+        30, ge=1, description="days within which every shard's files are verified"
     )
     automate: bool = Field(
         True, description="keep the live model up to date; turns the sensors on by default"
@@ -180,7 +181,7 @@ class Collection(BaseModel):
         for name, column in self.columns.items():
             if column.origin.startswith("exif.GPS") and not self.allow_gps:
                 raise ValueError(
-                    f"column {name}: {column.origin} tells where people were. Set `allow_gps: "
+                    f"column {name}: {column.origin} reveals where people were. Set `allow_gps: "
                     "true` if everybody who searches may know"
                 )
         return self
@@ -193,7 +194,7 @@ class Collection(BaseModel):
     @classmethod
     def _is_an_owner(cls, owner: str | None) -> str | None:
         if owner is not None and not re.match(_OWNER, owner):
-            raise ValueError(f"`{owner}` is no owner: use team:NAME or an e-mail address")
+            raise ValueError(f"`{owner}` is not an owner: use team:NAME or an e-mail address")
         return owner
 
     @field_validator("reconcile_cron")
@@ -201,7 +202,7 @@ class Collection(BaseModel):
     def _is_a_schedule(cls, cron: str) -> str:
         if not is_cron(cron):
             raise ValueError(
-                f"`{cron}` is no cron schedule, such as `0 3 * * *` for 03:00 each day"
+                f"`{cron}` is not a cron schedule, such as `0 3 * * *` for 03:00 each day"
             )
         return cron
 
@@ -211,7 +212,7 @@ class Collection(BaseModel):
         return self.source
 
     def job(self, job_id: str, run_id: str, shards: Sequence[str]) -> EmbedJob:
-        """What one job is told, so that it embeds these shards as the YAML wants them."""
+        """The job that embeds these shards with the settings of the YAML."""
         return EmbedJob(
             job_id=job_id,
             run_id=run_id,
@@ -245,12 +246,12 @@ class Collection(BaseModel):
 
     @property
     def embed_pool(self) -> str | None:
-        """The Dagster pool of local embedding jobs; SkyPilot's run on machines of their own."""
+        """The Dagster pool of local embedding jobs; None if jobs run on SkyPilot's machines."""
         return None if self.sky else "embed"
 
     @property
     def follow_every_seconds(self) -> int:
-        """Interval of the sensors that only compare the catalog with the commits."""
+        """Seconds between ticks of the sensors that only compare the catalog with the commits."""
         return min(30, self.look_every_seconds)
 
     @property
@@ -268,7 +269,7 @@ class Collection(BaseModel):
 
     @property
     def name_with_model(self) -> str:
-        """Name of the collection and the model together, for sensors and schedules."""
+        """The collection's name and the model's key, for sensors and schedules."""
         return f"{self.name}_{self.model_key}"
 
     @property
@@ -297,17 +298,17 @@ class Collection(BaseModel):
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags of assets and runs, by which the UI filters them."""
+        """Tags of assets and runs, which the UI can filter by."""
         return {**self.shared_tags, "clip_assets/model": self.model_key[:_LONGEST_TAG]}
 
     @property
     def shared_tags(self) -> dict[str, str]:
-        """Those of the tags that all models of the collection have."""
+        """The tags that are the same for all models of the collection."""
         return {COLLECTION_TAG: self.name}
 
     @property
     def index_key(self) -> tuple[str, str, VectorType]:
-        """By which Postgres knows the index: collection, slug of the model, type of vectors."""
+        """What identifies the index in Postgres: collection, slug of the model, type of vectors."""
         return self.name, self.spec.slug, self.vector_type
 
     @property
@@ -317,7 +318,7 @@ class Collection(BaseModel):
 
 
 def partitions_name(collection: str) -> str:
-    """Name of the dynamic partitions that are the collection's shards."""
+    """Name of the dynamic partitions definition whose partitions are the collection's shards."""
     return f"{collection}_shards"
 
 

@@ -1,4 +1,4 @@
-"""The Dagster project that a command works for: the nearest one upward from the current folder.
+"""The Dagster project that a command uses: the one that the current folder is in.
 
 As for `dg`, a project is a folder whose `pyproject.toml` has a `[tool.dg]` table, or which has a
 `dg.toml`. `clip-assets --project FOLDER` and the variable CLIP_ASSETS_PROJECT name another one.
@@ -38,16 +38,16 @@ class Project:
 
 
 def find() -> Project | None:
-    """The named project, or else the nearest upward from here; None if there is none.
+    """The named project, or else the one that the current folder is in; None if there is none.
 
-    Raises SettingsError if the named folder is no project, or a configuration cannot be read.
+    Raises SettingsError if the named folder is not a project, or a configuration cannot be read.
     """
     if named := os.environ.get(VARIABLE):
         found = read(Path(named).expanduser().resolve())
         if found is None:
             raise SettingsError(
-                f"{named} is no Dagster project: it has no pyproject.toml with a [tool.dg.project] "
-                f"table. Correct --project or {VARIABLE}."
+                f"{named} is not a Dagster project: it has no pyproject.toml with a "
+                f"[tool.dg.project] table. Correct --project or {VARIABLE}."
             )
         return found
     here = Path.cwd()
@@ -63,7 +63,7 @@ def require() -> Project:
 
 
 REMEDY = (
-    "Make one with `clip-assets new FOLDER`, change into one, or name it: "
+    "Create one with `clip-assets new FOLDER`, change into one, or name it: "
     "`clip-assets --project FOLDER …`."
 )
 
@@ -84,7 +84,7 @@ def read(folder: Path) -> Project | None:
 
 
 def _table(folder: Path) -> dict[str, Any]:
-    """What `dg` is told in that folder; empty if nothing."""
+    """The configuration of `dg` in that folder; empty if there is none."""
     for name, keys in (("dg.toml", ()), ("pyproject.toml", ("tool", "dg"))):
         path = folder / name
         try:

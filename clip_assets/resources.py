@@ -1,4 +1,4 @@
-"""Dagster resources that every collection brings along: data folder, database, local jobs."""
+"""Dagster resources that every collection brings: data folder, database, local jobs."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -40,7 +40,7 @@ class Installation(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 @cache  # collections may only be merged if they bring the very same objects
 def resources_of(project: Path) -> Mapping[str, object]:
-    """The resources of all collections in that project; the prefix keeps its own names free.
+    """The resources of all collections in that project; the prefix avoids clashes of names.
 
     Raises SettingsError if the deployment's machines could not all reach the data.
     """

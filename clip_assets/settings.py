@@ -18,7 +18,7 @@ from clip_assets.errors import SettingsError
 
 
 def env_files(root: Path | None) -> tuple[Path, ...]:
-    """`~/.env`, and the project's own, whose values win."""
+    """`~/.env`, and the project's `.env`, whose values take precedence."""
     return (Path.home() / ".env", *([root / ".env"] if root else []))
 
 
@@ -29,9 +29,9 @@ _PLATFORMS = (
 )
 """Variables that these platforms set in every container."""
 _APART = (
-    "The processes of this deployment do not share a disk, so an embedded Postgres and a local "
-    "data folder would be lost to the others: set DATABASE_URL to a Postgres and CLIP_ASSETS_DATA "
-    "to a bucket. If they do share CLIP_ASSETS_HOME, set CLIP_ASSETS_SHARED_DISK=true."
+    "The processes of this deployment do not share a disk, so they could not all reach an embedded "
+    "Postgres or a local data folder: set DATABASE_URL to a Postgres and CLIP_ASSETS_DATA to a "
+    "bucket. If they do share CLIP_ASSETS_HOME, set CLIP_ASSETS_SHARED_DISK=true."
 )
 
 
@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         return self._root
 
     def __init__(self, root: Path | None = None, **given: Any) -> None:
-        """`root` is the project's folder; by default it is looked for upward from here."""
+        """`root` is the project's folder; default: the project that the current folder is in."""
         if root is None and (found := project.find()):
             root = found.root
         super().__init__(**{"_env_file": env_files(root), **given})
@@ -81,9 +81,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def folder(self) -> Path:
-        """Where everything is that has no address of its own.
+        """The folder of everything that has no setting of its own.
 
-        Raises SettingsError if neither a project nor CLIP_ASSETS_HOME says where.
+        Raises SettingsError if there is neither a project nor CLIP_ASSETS_HOME.
         """
         if self.home is not None:
             return self.home.resolve()
@@ -96,7 +96,7 @@ class Settings(BaseSettings):
 
     @property
     def workplace(self) -> Path:
-        """Where what can be made again is kept; without a project, in the user's cache."""
+        """The folder of caches and other replaceable files; in `~/.cache` without a project."""
         if self.home is None and self._root is None:
             return Path.home() / ".cache" / "clip_assets"
         return self.folder
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     def data_uri(self) -> str:
         """URI under which catalogs and embeddings are written.
 
-        Raises SettingsError if it would be a folder of one machine among several.
+        Raises SettingsError if it would be a local folder that other machines cannot reach.
         """
         if not self.shared_disk and (self.data is None or "://" not in self.data):
             raise SettingsError(_APART)
@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     def postgres_folder(self) -> Path:
         """Data directory of the embedded Postgres; unused if `DATABASE_URL` is set.
 
-        Raises SettingsError if it would be a folder of one machine among several.
+        Raises SettingsError if it would be a local folder that other machines cannot reach.
         """
         if not self.shared_disk:
             raise SettingsError(_APART)

@@ -25,8 +25,8 @@ from clip_assets.store.objects import Objects, is_remote, local_path
 class ModelStatus:
     """Progress of one model in shards; `behind` lists the shards that are not embedded yet.
 
-    `rejected` counts the images of the indexed shards that could not be embedded. `damage` says in
-    words what the index has lost since it was loaded; None if nothing is seen. The next run reads
+    `rejected` counts the images of the indexed shards that could not be embedded. `damage` says
+    what the index has lost since it was loaded; None if no damage is visible. The next run reads
     `unreadable` images again.
     """
 
@@ -87,8 +87,8 @@ def is_live(
 ) -> bool:
     """Whether the model with this slug, stored as this type, is live for the collection.
 
-    It also is if an older index of it is live, unless a newer index was live before: then somebody
-    rolled that one back.
+    Also true if an older index of the model is live, unless a newer index was live before: then
+    somebody rolled the newer one back.
     """
     try:
         newest = tables.find(connection, collection, slug, vector_type)
@@ -102,9 +102,11 @@ def is_live(
 
 
 def left_behind(release: Release | None, collection: str, defined: Collection[str]) -> str | None:
-    """A sentence if no new images can be embedded for the live release, which goes on answering:
-    its model is none of those that the collection's YAML defines, or this version of clip_assets
-    decodes images otherwise than the one that made it."""
+    """A sentence if no new images can be embedded for the live release, which goes on answering.
+
+    Either the collection's YAML does not define its model, or this version of clip_assets decodes
+    images differently from the version that made it.
+    """
     if release is None or not defined:
         return None
     made_by = release.identity.decode
@@ -112,16 +114,16 @@ def left_behind(release: Release | None, collection: str, defined: Collection[st
         which = f" --model {release.spec.slug}" if len(defined) > 1 else ""
         return (
             f"{collection} answers from images of decode version {made_by}, and this version of "
-            f"clip_assets has {DECODE_VERSION}: new images are not added to them, and uploads are "
-            f"refused. Embed all again with `clip-assets backfill {collection}{which} --shards all "
-            "--again`; texts are answered meanwhile."
+            f"clip_assets has {DECODE_VERSION}: no new images are added, and uploads are refused. "
+            f"Embed all again with `clip-assets backfill {collection}{which} --shards all "
+            "--again`; until then, texts are answered."
         )
     if release.spec.slug in defined:
         return None
     which = f" --model {sorted(defined)[0]}" if len(defined) > 1 else ""
     return (
-        f"{collection} answers by the model {release.spec.slug}, which no defs.yaml has any more: "
-        "new images are not embedded for it. Either put its `model:` back, or switch to "
+        f"{collection} answers with the model {release.spec.slug}, which no defs.yaml defines any "
+        "more: new images are not embedded for it. Either restore its `model:`, or switch to "
         f"{' or '.join(sorted(defined))} with `clip-assets backfill {collection}{which}`."
     )
 
@@ -139,7 +141,7 @@ def collection_status(
 ) -> CollectionStatus | None:
     """Status of the collection, or None if it has no catalog yet.
 
-    Pass no connection if nothing was ever stored in the database: then nothing is indexed or
+    Pass None as connection if nothing was ever stored in the database: then nothing is indexed or
     released.
     """
     head = catalog.read(objects)
@@ -185,7 +187,7 @@ def _model(
         return ModelStatus(slug, embedded, tuple(behind), 0, False, False, unreadable=unreadable)
     ledger = tables.ledger(connection, index)
     current = [shard for shard in head.shards if shard.shard not in behind]
-    # By the ledger and not the commits: that would be one request to the bucket for each shard.
+    # From the ledger, because reading the commits would take one request to the bucket per shard.
     loaded = [s for s in current if s.shard in ledger and _is_loaded(ledger[s.shard], newest)]
     content = tables.content(connection, index.index_id)
     live = release is not None and release.index_id == index.index_id
@@ -207,7 +209,7 @@ def _is_loaded(row: LoadedShard, newest: Mapping[str, str]) -> bool:
 
 
 def _damage(connection: psycopg.Connection, index: Index, *, live: bool) -> str | None:
-    """Only counts rows: a judgement compares the rows themselves."""
+    """Only counts rows; a judgement compares the rows themselves."""
     built = live or index.judgement is not None
     damage = integrity.visible_damage(connection, index, built=built)
     missing = missing_relations(connection, index.collection) if live else []
@@ -219,7 +221,7 @@ def _damage(connection: psycopg.Connection, index: Index, *, live: bool) -> str 
 def _index(
     connection: psycopg.Connection, head: Catalog, slug: str, release: Release | None
 ) -> Index | None:
-    """Of several indexes of one model, the one that answers tells how far the model is."""
+    """The model's live index if it has one, or else its newest; it shows the model's progress."""
     if release and release.spec.slug == slug:
         return tables.by_id(connection, release.index_id)
     try:

@@ -53,7 +53,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
         if deleted or recorded:
             context.log.warning(
                 f"Dagster had lost {len(deleted)} partitions and {recorded} materializations of "
-                "shards that are committed. They are recorded again; nothing was embedded."
+                "committed shards. They are recorded again; nothing was embedded."
             )
         changed = [shard.shard for shard in head.shards if known.get(shard.shard) != shard]
         return dg.MaterializeResult(
@@ -77,7 +77,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
 def _deleted(
     instance: dg.DagsterInstance, collection: Collection, known: Iterable[str]
 ) -> list[str]:
-    """Shards of the previous catalog that are no partitions any more: somebody deleted them."""
+    """Shards of the previous catalog whose partitions somebody deleted."""
     there = set(instance.get_dynamic_partitions(collection.partitions_name))
     return [shard for shard in known if shard not in there]
 
@@ -85,9 +85,9 @@ def _deleted(
 def _record_committed(
     instance: dg.DagsterInstance, collection: Collection, objects: Objects, head: Catalog
 ) -> int:
-    """Record the committed shards that Dagster has no event of; returns how many.
+    """Record the committed shards that Dagster has no event for; returns how many.
 
-    Wiping an asset deletes its events and none of its files, which are searched as before. A shard
+    Wiping an asset deletes its events but not its files, which are searched as before. A shard
     that was embedded without Dagster has no event either.
     """
     recorded = 0

@@ -23,7 +23,7 @@ INK, QUIET, MARK = "#1b1f24", "#8a929a", "#fbdfb4"
 _GRID = "#e3e6e9"
 # Twice the displayed size, so that charts stay sharp on high-resolution screens.
 _WIDTH_INCHES, _DOTS_PER_INCH = 7.0, 160
-# Every materialization keeps its chart permanently; 64 colours take a third of the bytes.
+# Dagster keeps every chart forever; with 64 colours it takes a third of the bytes.
 _SHADES = 64
 
 

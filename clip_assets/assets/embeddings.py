@@ -27,15 +27,15 @@ from clip_assets.store.objects import Objects
 
 
 class EmbeddingsConfig(dg.Config):
-    """What one run may do otherwise than the YAML says."""
+    """What one run may do differently from the YAML."""
 
     again: bool = Field(
         False,
-        description="Embed committed shards again, from nothing. The present embeddings answer "
-        "until the new ones are committed. Other models of the collection follow.",
+        description="Embed committed shards again from scratch. The current embeddings answer "
+        "until the new ones are loaded. The collection's other models embed the shards again, too.",
     )
     batch_size: int | None = Field(
-        None, ge=1, description="Images per batch through the model; default: as the YAML says."
+        None, ge=1, description="Images per batch through the model; default: the YAML's setting."
     )
 
 
@@ -58,7 +58,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         clip_assets_installation: Installation,
         clip_assets_compute: dg.ResourceParam[EmbedClient],
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
-        # Should this process be killed, run monitoring frees the slot of the pool.
+        # If this process is killed, run monitoring frees its slot of the pool.
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = clip_assets_installation.objects(collection.name)
         with told():
@@ -97,7 +97,7 @@ def _renewed(
     }
     old = [key for key, commit in made.items() if commit and commit.run_id not in ours]
     if old:
-        context.log.info(f"embedding again, from nothing: {', '.join(old)}")
+        context.log.info(f"embedding again from scratch: {', '.join(old)}")
         head = catalog.renew(objects, head.collection, old)
     return head
 
@@ -109,7 +109,7 @@ def _runs(context: dg.AssetExecutionContext) -> set[str | None]:
 
 
 class _Clients(NamedTuple):
-    """Where jobs run, and where those run that need no GPU."""
+    """Where jobs run, and where jobs run that need no GPU."""
 
     jobs: EmbedClient
     here: EmbedClient
@@ -133,7 +133,7 @@ class _Run:
         self.unfinished = dict.fromkeys(keys, "the job ended before reaching this shard")
 
     def outcomes(self) -> Generator[ShardOutcome]:
-        """One outcome per shard. Committed shards start no job; their checks still read them.
+        """One outcome per shard. Committed shards need no job, but the checks still read them.
 
         A shard with images that could not be read is due again.
         """
@@ -148,13 +148,13 @@ class _Run:
         elsewhere = [shard for shard in due if shard not in here]
         if here:
             told = f"{len(here)} shards with new captions or columns need no GPU"
-            self.context.log.info(f"{told}: they are made on this machine")
+            self.context.log.info(f"{told}: this machine updates them")
             yield from self.clients.here.run(self.context, self.objects, self._job(here, here))
         if elsewhere:
             yield from self.clients.jobs.run(self.context, self.objects, self._job(elsewhere))
 
     def _needs_no_gpu(self, key: str) -> bool:
-        """Whether a job of SkyPilot would only take rows over, as this machine can, too."""
+        """Whether a SkyPilot job would only carry rows over, which this machine can do, too."""
         if self.collection.sky is None or find_spec("open_clip") is None:
             return False
         (shard,) = self.head.pick([key])
@@ -171,12 +171,12 @@ class _Run:
         short = brief(*about)
         ours = outcome.state == "committed" or short["made_by_run"] in _runs(self.context)
         if not ours:
-            self.recorded[outcome.shard] = short  # unchanged: the event of its maker has the rest
+            self.recorded[outcome.shard] = short  # the run that made it recorded the rest
             return
         self.recorded[outcome.shard] = full(*about)
         if self.unfinished and outcome.state == "committed":
-            # Report each shard when it commits, so that a lost worker loses no results. In few
-            # words: Dagster adds an event for each shard at the run's end, and keeps both for good.
+            # Report each shard when it commits, so that a lost worker loses no results. Briefly,
+            # because Dagster adds an event for each shard at the run's end, and keeps both forever.
             yield dg.AssetMaterialization(
                 self.collection.embeddings_key,
                 "Committed.",
@@ -185,7 +185,7 @@ class _Run:
             )
 
     def close(self) -> Iterator[dg.AssetMaterialization]:
-        """Give Dagster what its event for each shard shall have; if the run fails, it has none."""
+        """Record each shard's metadata: in Dagster's own event, or in ours if the run fails."""
         key = self.collection.embeddings_key
         for shard, metadata in self.recorded.items():
             if self.unfinished:
@@ -194,9 +194,9 @@ class _Run:
                 self.context.add_asset_metadata(metadata, partition_key=shard)
 
     def _job(self, due: list[str], named: list[str] | None = None) -> EmbedJob:
-        """The job for these shards, named after `named`, else after all that were asked for."""
+        """The job for these shards, named after `named`, or else after all requested shards."""
         context = self.context
-        # The id uses the requested shards: the due ones become fewer while a job runs.
+        # The id is of the requested shards, because fewer are due at each retry.
         job_id = jobs.id_of(
             self.collection.spec.slug,
             named or context.partition_keys,
@@ -208,16 +208,16 @@ class _Run:
 
 
 def _interrupted(context: dg.AssetExecutionContext) -> dg.Failure:
-    """A failure that the asset's own retry policy leaves alone: the process is about to end.
+    """A failure that the asset's retry policy must not retry, because the process is about to end.
 
-    If nobody cancelled the run, its machine or Dagster itself is shut down. Then Dagster's daemon
-    shall retry the run, though it failed in an asset.
+    If nobody cancelled the run, its machine or Dagster itself is shutting down. Then Dagster's
+    daemon must retry the run, although it failed in an asset.
     """
     if is_canceling(context.instance, context.run.run_id):
         sentence = "Terminated. Committed shards are kept; materialize the others again."
     else:
         context.instance.add_run_tags(context.run.run_id, retried_tags())
-        sentence = "Dagster was stopped. Committed shards are kept; the run's retry does the rest."
+        sentence = "Dagster was stopped. Committed shards are kept; the run's retry continues."
     return dg.Failure(sentence, allow_retries=False)
 
 
@@ -225,7 +225,7 @@ def _partial_failure(unfinished: dict[str, str], asked: int) -> dg.Failure:
     told = [f"shard {shard}: {message}" for shard, message in list(unfinished.items())[:5]]
     return dg.Failure(
         f"{len(unfinished)} of {asked} shards failed; the others are committed. "
-        "Re-execute the backfill's failed partitions after fixing the cause. " + "; ".join(told),
+        "Fix the cause, then retry the backfill's failed partitions. " + "; ".join(told),
         metadata={"failed_shards": dg.MetadataValue.json(unfinished)},
         allow_retries=False,
     )

@@ -1,4 +1,4 @@
-"""Errors that a user can mend as Dagster's failures, so that the UI shows their sentence first."""
+"""Errors that a user can fix, as Dagster failures, so that the UI shows their message first."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ from clip_assets.postgres import faults
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Raise each ClipAssetsError as a `dg.Failure` with its sentence as description, and so what
-    the operating system or Postgres refuses.
+    """Raise a ClipAssetsError, OSError or explainable Postgres error as a `dg.Failure`.
 
-    Otherwise the UI says "Error occurred while executing op" above a trace.
+    Its description is the error's message; otherwise the UI shows "Error occurred while executing
+    op" above a stack trace.
     """
     try:
         yield

@@ -1,7 +1,8 @@
-"""`live`: what answers searches, by whichever model; the asset for others to depend on.
+"""`live`: the release that answers searches, of whichever model; the asset to depend on.
 
-It is not materialized itself: whatever moves the live pointer reports it. So its key, like the SQL
-names, stays the same when the model changes, and assets downstream follow a switch and a rollback.
+No run materializes it: whatever moves the live pointer reports a materialization. So its key, like
+the SQL names, stays the same when the model changes, and assets downstream follow a switch and a
+rollback.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,20 +18,20 @@ def live_key(collection: str) -> dg.AssetKey:
 
 
 def live_spec(collection: Collection, releases: Iterable[dg.AssetKey]) -> dg.AssetSpec:
-    """The asset; `releases` are those of all models of the collection that are defined."""
+    """The asset; `releases` are the release assets of all defined models of the collection."""
     return dg.AssetSpec(
         live_key(collection.name),
         deps=[*releases],
-        description=f"What answers searches in `{collection.name}`: the newest release, of "
-        "whichever model. Build on this asset: its key stays when the model changes. It is "
-        "updated by each release and rollback.",
+        description=f"What answers searches in `{collection.name}`: the live release, of whichever "
+        "model. Make your own assets depend on this one: its key stays the same when the model "
+        "changes. Each release and rollback updates it.",
         kinds={"postgres"},
         metadata={"dagster/table_name": f"{collection.name}.images"},
     )
 
 
 def version_of(live: Release) -> str:
-    """Changes whenever searches may answer otherwise."""
+    """Changes whenever the answers to searches may change."""
     return f"{live.id}-{live.content[:12]}"
 
 

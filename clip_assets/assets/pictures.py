@@ -1,7 +1,6 @@
 """Contact sheets of thumbnails: a file beside the parquet, and a small strip for the Dagster UI.
 
-Dagster keeps each event for good, twice in sqlite; so an event only has what it can show at a
-glance.
+Dagster keeps each event forever, twice in sqlite, so an event only has a small strip.
 """
 
 import base64
@@ -75,7 +74,7 @@ def pair_sheet(pairs: Sequence[tuple[bytes, bytes]]) -> str:
 
 
 def _opened(thumbnail: bytes) -> Image.Image | None:
-    """None if it is no picture, which costs the sheet one place and the shard nothing."""
+    """The picture, or None if it cannot be decoded: then the sheet omits it and nothing fails."""
     try:
         return Image.open(io.BytesIO(thumbnail)).convert("RGB")
     except (OSError, SyntaxError, ValueError):

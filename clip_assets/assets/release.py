@@ -26,7 +26,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
         key=collection.release_key,
         deps=[collection.search_index_key],
         description=f"Makes the index by {collection.spec.title} the one that answers searches, if "
-        "it passed its checks. `clip-assets rollback` goes back.",
+        "it passed its checks. `clip-assets rollback` returns to the previous one.",
         config_schema={},  # a run config would be ignored, so it is refused
         kinds={"postgres"},
         output_required=False,

@@ -25,7 +25,7 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
     @dg.asset(
         key=collection.report_key,
         deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
-        description="Duplicate images, similar images, and shards that are unlike those before.",
+        description="Duplicate images, similar images, and shards that differ from earlier ones.",
         config_schema={},  # a run config would be ignored, so it is refused
         kinds={"parquet"},
         automation_condition=report_condition(collection),

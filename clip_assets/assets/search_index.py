@@ -20,7 +20,7 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
         key=collection.search_index_key,
         deps=[dg.AssetDep(collection.embeddings_key, partition_mapping=dg.AllPartitionMapping())],
         description=f"The vectors by {collection.spec.title} in Postgres, with an HNSW index. "
-        "Loads the shards that changed, then measures how well searches find what they should.",
+        "Loads the shards that changed, then measures recall.",
         config_schema={},  # a run config would be ignored, so it is refused
         kinds={"postgres"},
         pool=INDEX_POOL,
@@ -30,7 +30,7 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
     def build(
         context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        # Should this process be killed, run monitoring frees the slot of the pool.
+        # If this process is killed, run monitoring frees its slot of the pool.
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = clip_assets_installation.objects(collection.name)
         with clip_assets_installation.connect() as connection:
@@ -72,7 +72,7 @@ def _measured(judgement: Judgement) -> dict[str, Any]:
         "equal_vectors": judgement.equal_vectors,
         "recall_by_ef_search": dg.MetadataValue.md(_recall_by_ef_search(judgement)),
         "recall_under_filters": dg.MetadataValue.md(
-            f"| pass | plan | recall@10 text | recall@10 image |\n|---|---|---|---|\n{filtered}"
+            f"| match | plan | recall@10 text | recall@10 image |\n|---|---|---|---|\n{filtered}"
         ),
     }
 

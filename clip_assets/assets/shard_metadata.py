@@ -27,16 +27,16 @@ _COLUMNS = {
     "image_id": "the image's name within its collection",
     "uri": "where the image was read from",
     "caption": "caption from the source, if any",
-    "sha256": "hash of the image file; thumbnails are looked up by it",
+    "sha256": "hash of the image file, and the key of its thumbnail",
     "width": "pixels, after EXIF rotation",
     "height": "pixels, after EXIF rotation",
-    "thumbnail": "JPEG, or empty without thumbnails",
+    "thumbnail": "JPEG; empty if thumbnails are off",
     "embedding": "unit length, so a dot product is the cosine similarity",
 }
 
 
 def brief(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome) -> Metadata:
-    """All that the event of a shard without changes needs.
+    """The metadata for the event of an unchanged shard.
 
     Raises StoreError if the shard is not committed.
     """
@@ -44,7 +44,7 @@ def brief(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcom
 
 
 def full(objects: Objects, head: Catalog, spec: ModelSpec, outcome: ShardOutcome) -> Metadata:
-    """Everything about a shard that this run has made. Writes its pictures beside its parquet.
+    """All metadata of a shard that this run made. Writes its pictures beside its parquet.
 
     Raises StoreError if the shard is not committed.
     """
@@ -82,7 +82,7 @@ def _pictures(objects: Objects, spec: ModelSpec, commit: Commit) -> Metadata:
         return {}
     path = paths.picture(commits.path_of(spec.slug, commit), "contact-sheet")
     put_sheet(objects, path, pictures)
-    larger = f"Larger: `{path.rpartition('/')[2]}` beside the parquet."
+    larger = f"Full size: `{path.rpartition('/')[2]}` beside the parquet."
     return {"pictures": dg.MetadataValue.md(f"{strip(pictures)}\n\n{larger}")}
 
 
@@ -92,8 +92,8 @@ def committed(objects: Objects, head: Catalog, spec: ModelSpec, key: str) -> Com
     commit = commits.read(objects, spec.slug, shard.at)
     if commit is None:
         raise StoreError(
-            f"shard {shard.shard} was reported as done but has no commit: the catalog changed "
-            "during the run. Materialize the shard again."
+            f"shard {shard.shard} was reported as done but has no commit, because the catalog "
+            "changed during the run. Materialize the shard again."
         )
     return commit
 
@@ -112,7 +112,7 @@ def _of_rejects(objects: Objects, head: Catalog, spec: ModelSpec, commit: Commit
 
 
 def _of_stages(commit: Commit) -> Metadata:
-    """What to buy more of, and how busy each stage was; commits of earlier versions do not say."""
+    """The limiting stage, and how busy each stage was; commits of earlier versions lack this."""
     if not commit.stage_seconds or not commit.seconds:
         return {}
     busy = ", ".join(
@@ -145,7 +145,7 @@ def _of_machine(machine: Machine, outcome: ShardOutcome, commit: Commit) -> Meta
 
 
 def column_schema() -> dg.TableSchema:
-    """The columns of the parquet, which are the same for each shard and so belong to the asset."""
+    """The columns of the parquet; they are the same for each shard, so they are asset metadata."""
     return dg.TableSchema(
         [
             dg.TableColumn(

@@ -1,1 +1,1 @@
-"""Automation: conditions, sensors and schedules."""
+"""Conditions, sensors, schedules, jobs and alerts: what runs automatically."""

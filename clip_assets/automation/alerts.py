@@ -1,4 +1,4 @@
-"""A sensor that tells of failed checks and overdue assets, for whatever sends messages."""
+"""A sensor that reports failed checks and overdue assets to a function that sends messages."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,16 +11,16 @@ from clip_assets.dagster_private import FreshnessState, checks_of, freshness_sta
 def alert_sensor(
     collection: str, send: Callable[[Sequence[str]], None], every_seconds: int = 300
 ) -> dg.SensorDefinition:
-    """Calls `send` with a sentence for each check and asset of the collection that went bad.
+    """Calls `send` with a sentence for each newly failed check and overdue asset.
 
-    Each trouble is told once, until it is over. If `send` raises, the tick fails and the same is
-    told again.
+    Each is reported once while it lasts. If `send` raises, the tick fails and the next one reports
+    the same again.
     """
 
     @dg.sensor(
         name=f"{collection}_alerts",
         minimum_interval_seconds=every_seconds,
-        description=f"Tells of failed checks and overdue assets of {collection}.",
+        description=f"Reports failed checks and overdue assets of {collection}.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -40,14 +40,14 @@ def alert_sensor(
 def troubles(
     instance: dg.DagsterInstance, collection: str, checks: Sequence[dg.AssetCheckKey]
 ) -> dict[str, str]:
-    """A sentence for each failed check and overdue asset, by a name that stays while it lasts."""
+    """A sentence for each failed check and overdue asset, by a key that stays while it lasts."""
     keys = sorted(instance.get_asset_keys(prefix=[collection]))
     found = {}
     for check in checks:
         latest = latest_check(instance, check)
         if latest and not latest[1].passed:
             kind = "warns" if latest[1].severity == dg.AssetCheckSeverity.WARN else "failed"
-            blocks = " and blocks what follows" if latest[1].blocking else ""
+            blocks = " and blocks downstream assets" if latest[1].blocking else ""
             found[f"{check.asset_key.to_user_string()}:{check.name} {kind}"] = (
                 f"{check.asset_key.to_user_string()}: check {check.name} {kind}{blocks}. "
                 f"{latest[1].description or ''}".strip()

@@ -22,7 +22,7 @@ def catalog_condition(collection: Collection) -> Condition:
         _at(collection.reconcile_cron)
         # The first materialization is manual, so that a user notices a wrong `uri`.
         & ~dg.AutomationCondition.missing()
-        # A long listing that is still under way is not started twice.
+        # A long listing that is still in progress is not started twice.
         & ~dg.AutomationCondition.in_progress()
     ).with_label("listed once a day")
 
@@ -35,7 +35,7 @@ def report_condition(collection: Collection) -> Condition:
         & ~dg.AutomationCondition.any_deps_in_progress()
     )
     return (
-        # `newly_true`: a report that fails is tried again after the next embeddings, or next day.
+        # `newly_true`: a failed report is retried after the next embeddings, or the next day.
         (first.newly_true() | _at(collection.reconcile_cron))
         & dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
         & ~dg.AutomationCondition.in_progress()
@@ -67,7 +67,7 @@ def release_condition() -> Condition:
         # A failed check blocks the release, which stays pending until the check passes. Within
         # one run, Dagster itself stops before the release.
         & dg.AutomationCondition.all_deps_blocking_checks_passed()
-        # The index may be under judgement.
+        # The index may still be being judged.
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     ).with_label("follows the index")
@@ -83,8 +83,8 @@ def automation_sensor(
 ) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the conditions of this collection and model, and no others.
 
-    Dagster's `default_automation_condition_sensor` covers the whole code location and starts
-    stopped. This sensor exists once per YAML file and follows its `automate:`.
+    Dagster's `default_automation_condition_sensor` covers the whole code location and is stopped
+    by default. This sensor exists once per YAML file and obeys its `automate:`.
     """
     keys = [
         collection.embeddings_key,

@@ -1,7 +1,7 @@
-"""Named jobs of a collection, so that its runs can be told apart in the runs list and launched.
+"""Named jobs of a collection, which a user can launch and recognise in the list of runs.
 
-A backfill and an automation condition launch runs of Dagster's own unnamed job; everything else
-that is launched here has one of these names.
+Backfills and automation conditions launch runs of Dagster's own unnamed job; all other runs have
+one of these names.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Jobs:
 def jobs_of(collection: Collection) -> Jobs:
     """`photos_list`, `photos_embed` and `photos_publish`.
 
-    A model without the collection's `source:` has its own name in the names of its jobs, too: job
-    names are unique, and those of the first model stay as they are when a second one is added.
+    If a model's file has no `source:`, the names of its jobs also contain the model: job names
+    must be unique, and those of the first model must not change when a second one is added.
     """
     model = None if collection.source else collection.model_key
     prefix = f"{collection.name}_{model}" if model else collection.name
@@ -43,7 +43,7 @@ def jobs_of(collection: Collection) -> Jobs:
             description=description,
             tags={**collection.tags},
             run_tags={**collection.tags},
-            # A process for each step would spend three CPU-seconds on imports.
+            # With a process per step, each would spend three CPU-seconds on imports.
             executor_def=dg.in_process_executor,
         )
 

@@ -1,7 +1,7 @@
 """Lists a source in a thread, because Dagster ends a sensor's tick after a minute.
 
-The thread belongs to the code server, which outlives a tick. If the server is restarted, the next
-tick lists again.
+The thread belongs to the code server, which outlives ticks. If the server restarts, the next tick
+lists again.
 """
 
 import threading
@@ -12,11 +12,11 @@ from clip_assets import catalog
 from clip_assets.source import ImageRef
 
 PATIENCE_SECONDS = 20.0
-"""How long a tick waits: small sources are listed within it, so their changes show at once."""
+"""How long a tick waits for the listing: small sources take less, so they need no second tick."""
 
 
 class Lister:
-    """The digest of what a source lists. `open_listing` is called once for each look."""
+    """The digest of a source's listing. `open_listing` is called once for each listing."""
 
     def __init__(
         self, open_listing: Callable[[], Iterable[ImageRef]], patience: float = PATIENCE_SECONDS
@@ -41,15 +41,15 @@ class Lister:
 
     @property
     def progress(self) -> str:
-        """How far the listing is that goes on."""
+        """The progress of the current listing."""
         if self._look is None:
-            return "No listing is under way."
+            return "No listing is in progress."
         since = f"{self._look.began:%H:%M} UTC"
         return f"Listing the source since {since}: {self._look.count} images so far."
 
 
 class _Look(threading.Thread):
-    """One listing. A daemon thread, because nothing is lost if it ends with the process."""
+    """One listing. A daemon thread, because the process may end without waiting for it."""
 
     def __init__(self, open_listing: Callable[[], Iterable[ImageRef]]) -> None:
         super().__init__(name="list the source", daemon=True)

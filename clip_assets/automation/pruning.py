@@ -10,7 +10,7 @@ from clip_assets.runs.pruning import prune
 
 
 class Pruning(dg.Config):
-    """Which runs are old."""
+    """Which runs count as old."""
 
     older_than_days: int = Field(
         30, ge=1, description="Runs that ended longer ago are deleted, with their events and logs."
@@ -18,7 +18,7 @@ class Pruning(dg.Config):
 
 
 def prune_schedule(collection: Collection) -> dg.ScheduleDefinition:
-    """Sundays. Deletes nothing that is the newest of its kind, and no file of the collection."""
+    """On Sundays. Keeps the run of every newest materialization, and all files."""
     name = f"{collection.name}_prune"
 
     @dg.op(name=f"{name}_runs")
@@ -29,8 +29,8 @@ def prune_schedule(collection: Collection) -> dg.ScheduleDefinition:
 
     @dg.job(
         name=name,
-        description=f"Deletes old runs of {collection.name} from Dagster's storage: not the newest "
-        "of any shard or asset, and no file.",
+        description=f"Deletes old runs of {collection.name} from Dagster's storage, except those "
+        "that made the newest materialization of a shard or asset. Deletes no file.",
         executor_def=dg.in_process_executor,
         tags=collection.shared_tags,
     )

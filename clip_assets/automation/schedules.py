@@ -17,10 +17,10 @@ from clip_assets.store.objects import Objects
 
 
 def reconcile_schedule(collection: Collection, job: AssetJob) -> dg.ScheduleDefinition:
-    """Materialize missing shards, or else one that is committed.
+    """Materialize missing shards or, if there are none, one committed shard.
 
-    So something is materialized each day: a stopped daemon becomes visible, and index and release
-    reconcile too. Old files are verified by the check `oldest_shard`.
+    So something is materialized each day: a stopped daemon is noticed, and index and release
+    reconcile, too. The check `oldest_shard` verifies old files.
     """
 
     @dg.schedule(
@@ -48,7 +48,7 @@ def reconcile_schedule(collection: Collection, job: AssetJob) -> dg.ScheduleDefi
                 f"This model as {collection.vector_type} is not live, or was rolled back."
             )
             return
-        # After days without a daemon, Dagster makes up for up to five ticks at once.
+        # After days without a daemon, Dagster runs up to five missed ticks at once.
         if busy := what_is_at_work(context.instance, collection):
             yield dg.SkipReason(f"{busy}.")
             return

@@ -1,4 +1,4 @@
-"""Sensors for changes of the source and of the catalog, which Dagster cannot see."""
+"""Sensors for changes in the source and in the catalog, which Dagster cannot see."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -36,8 +36,8 @@ def new_images_sensor(
 ) -> dg.SensorDefinition:
     """Refresh the catalog when the source lists different images.
 
-    The listing may take hours: a tick starts it, waits `patience` seconds, and else leaves the
-    comparison to a later tick.
+    The listing may take hours: a tick starts it and waits `patience` seconds; if it takes longer, a
+    later tick compares the result.
     """
     source = collection.require_source()
     lister = Lister(lambda: open_source(source, collection.knowledge).list(), patience)
@@ -63,7 +63,7 @@ def new_images_sensor(
             yield dg.SkipReason("The source has not changed.")
         else:
             declared = Knowledge(columns=collection.columns).model_dump_json()
-            # Before and after, because a source may go back to what it was.
+            # The key has both listings, because a source may return to an earlier state.
             change = f"{head.listing} {listing} {declared}"
             key = hashlib.sha256(change.encode()).hexdigest()
             yield dg.RunRequest(run_key=key, asset_selection=[collection.catalog_key])
@@ -78,8 +78,8 @@ def missing_shards_sensor(collection: Collection, job: AssetJob) -> dg.SensorDef
         name=f"{collection.name_with_model}_missing_shards",
         job=job,
         minimum_interval_seconds=collection.follow_every_seconds,
-        description="Embeds new and changed shards, `shards_per_run` per run. Only for the live "
-        "model: backfill and release a new model manually.",
+        description="Embeds new and changed shards, `shards_per_run` per run, for the live model "
+        "only: backfill and release a new model manually.",
         default_status=sensor_status(collection),
     )
     def missing(
@@ -118,7 +118,7 @@ def missing_shards_sensor(collection: Collection, job: AssetJob) -> dg.SensorDef
 
 
 def what_is_at_work(instance: dg.DagsterInstance, collection: Collection) -> str:
-    """What is working on this collection, or was until just now; empty if nothing is."""
+    """The run or backfill that is working on this collection or just ended; empty if none."""
     keys = {collection.catalog_key, collection.embeddings_key}
     now = datetime.now(UTC)
     working = dg.RunsFilter(statuses=_UNFINISHED, updated_after=now - _ABANDONED)

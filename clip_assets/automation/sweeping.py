@@ -1,4 +1,4 @@
-"""A weekly schedule that deletes the files which newer versions of shards have replaced."""
+"""A weekly schedule that deletes the files of replaced shard versions."""
 
 from datetime import timedelta
 
@@ -12,15 +12,15 @@ from clip_assets.resources import Installation
 
 
 class Sweeping(dg.Config):
-    """Which files are old."""
+    """Which files count as old."""
 
     keep_days: int = Field(
-        KEEP.days, ge=0, description="Versions that were replaced fewer days ago stay."
+        KEEP.days, ge=0, description="Versions replaced less than this many days ago are kept."
     )
 
 
 def sweep_schedule(collection: Collection) -> dg.ScheduleDefinition:
-    """Saturdays, before the whole collection is verified. Skipped until an index is loaded."""
+    """On Saturdays, before the whole collection is verified. Skipped until an index is loaded."""
     name = f"{collection.name}_sweep"
 
     @dg.op(name=f"{name}_files")
@@ -40,7 +40,7 @@ def sweep_schedule(collection: Collection) -> dg.ScheduleDefinition:
 
     @dg.job(
         name=name,
-        description=f"Deletes files of {collection.name} that newer versions of shards replaced, "
+        description=f"Deletes files of {collection.name} that belong to replaced shard versions, "
         "unless an index has rows of them.",
         executor_def=dg.in_process_executor,
         tags=collection.shared_tags,

@@ -6,7 +6,7 @@ from clip_assets.collection import Collection
 
 
 def verify_schedule(collection: Collection, check: dg.AssetCheckKey) -> dg.ScheduleDefinition:
-    """Sundays. It downloads every file, where the check `oldest_shard` reads some each day."""
+    """On Sundays. It downloads every file, while the check `oldest_shard` reads some each day."""
     name = f"{collection.name}_verify"
     job = dg.define_asset_job(
         name,

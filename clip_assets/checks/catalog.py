@@ -18,12 +18,12 @@ from clip_assets.status import left_behind, live_release
 def catalog_checks(
     collection: Collection, defined: Callable[[], set[str]]
 ) -> Iterator[dg.AssetChecksDefinition]:
-    """`defined` gives the slugs of all models of the collection that the code location has."""
+    """`defined` returns the slugs of all models of the collection in the code location."""
 
     @dg.asset_check(
         asset=collection.catalog_key,
         blocking=True,
-        description="Image ids are unique, and each shard has as many rows as listed.",
+        description="Image ids are unique, and each shard has as many rows as the catalog says.",
     )
     def ids_unique(clip_assets_installation: Installation) -> dg.AssetCheckResult:
         objects = clip_assets_installation.objects(collection.name)
@@ -46,7 +46,7 @@ def catalog_checks(
 
     @dg.asset_check(
         asset=collection.catalog_key,
-        description="Images find a row in the tables that captions and columns come from, and the "
+        description="Images have a row in the tables that captions and columns come from, and the "
         "values are of the columns' types.",
     )
     def columns_joined(clip_assets_installation: Installation) -> dg.AssetCheckResult:
@@ -73,7 +73,7 @@ def catalog_checks(
             with connect_reader_if_migrated(settings) or nullcontext() as connection:
                 live = live_release(connection, collection.name) if connection else None
         except DatabaseError as error:  # listing images needs no database
-            return _warned(f"The live release is not known: {error}")
+            return _warned(f"The live release could not be read: {error}")
         told = left_behind(live, collection.name, defined())
         return _warned(told) if told else dg.AssetCheckResult(passed=True)
 

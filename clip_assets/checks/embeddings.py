@@ -1,4 +1,4 @@
-"""Checks of `embeddings`, over the partitions of the run that materialized them."""
+"""Checks of `embeddings`, on the partitions of the run that materialized them."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         asset=collection.embeddings_key,
         blocking=True,
         description="Rows plus rejects equal the catalog's images; files match the commit; "
-        "each image is there once; vectors are finite, of unit length and not all the same.",
+        "each image occurs once; vectors are finite, of unit length and not all the same.",
     )
     def complete_and_sound(
         context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
@@ -40,11 +40,11 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
             metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
         )
 
-    # Not blocking: what is sound is published, and deleted images stop answering.
+    # Not blocking: the sound images are published, and deleted images leave search results.
     @dg.asset_check(
         asset=collection.embeddings_key,
-        description="No shard rejects more than max_reject_share of its images, nor more than one "
-        "of a small shard; every image could be read.",
+        description="No shard rejects more than one image and more than max_reject_share of its "
+        "images; every image could be read.",
     )
     def few_rejects(
         context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
@@ -77,7 +77,7 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
 
 
 def fault_of(objects: Objects, slug: str, shard: Shard) -> str:
-    """What is wrong with the current version of the shard by this model; empty if nothing is."""
+    """What is wrong with the shard's current version by this model; empty if it is sound."""
     try:
         commit = commits.read(objects, slug, shard.at)
     except StoreError as error:
@@ -91,7 +91,7 @@ def fault_of(objects: Objects, slug: str, shard: Shard) -> str:
 
 
 def _record_verified(objects: Objects, slug: str, sound: set[str]) -> None:
-    """Note the time, so that the daily verification takes other shards first."""
+    """Record the time, so that the daily verification takes other shards first."""
     newest = commits.newest(objects, slug)
     known = [path for shard, path in newest.items() if shard in sound]
     verified.record(objects, slug, known, time.time(), newest)

@@ -1,7 +1,7 @@
-"""Verify the shards verified longest ago, once a day, and report how long ago the oldest was.
+"""Once a day, verify the shards verified longest ago, and report when the oldest was verified.
 
-A check, because verifying makes nothing: 10,000 shards would otherwise write hundreds of
-materializations a day that say `unchanged`.
+This is a check because verifying produces nothing: with 10,000 shards, an asset would write
+hundreds of materializations a day that say `unchanged`.
 """
 
 import math
@@ -20,9 +20,9 @@ from clip_assets.verify.files import verify_shard
 
 _WARN_SHARE = 0.75
 _DAY = timedelta(days=1).total_seconds()
-# Two looks within the same night do not read the same files twice.
+# Two checks within the same night do not read the same files twice.
 _LATELY = _DAY / 2
-# A run that is killed loses no more than this many shards' verification.
+# A killed run loses the verification of at most this many shards.
 _SAVE_EVERY = 50
 
 
@@ -32,8 +32,9 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.embeddings_key,
         description="Once a day, reads the files of the shards verified longest ago and compares "
-        f"them with their commits; each shard within {collection.verify_within_days} days, with a "
-        f"warning after {_WARN_SHARE:.0%} of that time. In a run of partitions it only reports.",
+        "them with their commits. Each shard must be verified every "
+        f"{collection.verify_within_days} days; the check warns after {_WARN_SHARE:.0%} of that "
+        "time. In a run of partitions it only reports.",
         automation_condition=check_condition(collection),
     )
     def oldest_shard(
@@ -45,10 +46,10 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
         if not newest:
             return _failed("No shard is embedded.")
         if context.has_partition_key or context.has_partition_key_range:
-            # `complete_and_sound` reads the files of this run's shards, maybe at the same time.
+            # `complete_and_sound` reads the files of this run's shards, perhaps at the same time.
             now = {newest.get(shard, ""): time.time() for shard in context.partition_keys}
             return _result(newest, verified.read(objects, slug) | now, {}, overdue)
-        # Twice per period, so that one missed night makes no shard overdue.
+        # Verify each shard twice per period, so that one missed night makes none overdue.
         share = math.ceil(2 * len(newest) / collection.verify_within_days)
         faults = _verify(objects, slug, newest, share)
         return _result(newest, verified.read(objects, slug), faults, overdue)
@@ -57,7 +58,7 @@ def oldest_shard_check(collection: Collection) -> dg.AssetChecksDefinition:
 
 
 def _verify(objects: Objects, slug: str, newest: dict[str, str], share: int) -> dict[str, str]:
-    """Verify so many shards, the longest unverified first; returns the faults by shard."""
+    """Verify up to `share` shards, those verified longest ago first; returns faults by shard."""
     times, now = verified.read(objects, slug), time.time()
     due = sorted(newest, key=lambda shard: (times.get(newest[shard], 0), shard))[:share]
     due = [shard for shard in due if times.get(newest[shard], 0) < now - _LATELY]
@@ -80,7 +81,7 @@ def _result(
     never = [shard for shard, path in newest.items() if path not in times and shard not in faults]
     known = {shard: times[path] for shard, path in newest.items() if path in times}
     oldest = min(known, key=lambda shard: known[shard], default=None)
-    # A machine whose clock was ahead may have noted a time that is still to come.
+    # A machine whose clock was ahead may have recorded a time in the future.
     age = max(0.0, time.time() - known[oldest]) if oldest is not None else 0.0
     sentences = [
         *(f"shard {shard}: {text}" for shard, text in list(faults.items())[:5]),

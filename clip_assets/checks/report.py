@@ -12,7 +12,7 @@ from clip_assets.resources import Installation
 def report_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
     @dg.asset_check(
         asset=collection.report_key,
-        description="No shard is unusually far from the shards before it.",
+        description="No shard is unusually far from earlier shards.",
     )
     def no_shard_drifted(clip_assets_installation: Installation) -> dg.AssetCheckResult:
         shards = drift_of(clip_assets_installation.objects(collection.name), collection.spec.slug)
@@ -20,7 +20,7 @@ def report_checks(collection: Collection) -> Iterator[dg.AssetChecksDefinition]:
         return dg.AssetCheckResult(
             passed=not drifted,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Unlike earlier shards: {', '.join(drifted)}." if drifted else None,
+            description=f"Differ from earlier shards: {', '.join(drifted)}." if drifted else None,
             metadata={"shards": len(shards), "drifted": dg.MetadataValue.json(drifted)},
         )
 

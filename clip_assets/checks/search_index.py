@@ -22,8 +22,8 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.search_index_key,
         blocking=True,
-        description="The index has loaded the newest commit of every shard and has its rows. "
-        "Needed because Dagster does not compute staleness for 100 or more partitions.",
+        description="The index has loaded the newest commit of every shard, and has all its rows. "
+        "Dagster itself does not compute staleness for 100 or more partitions.",
     )
     def matches_embeddings(
         context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation
@@ -45,7 +45,7 @@ def _matches_embeddings(collection: Collection) -> dg.AssetChecksDefinition:
             and damage is None,
             description=f"{len(newest) - len(behind)} of {len(newest)} shards match their commits."
             + (f" Damaged: {damage}; materialize `search_index` again." if damage else "")
-            + (f" Damaged rows of {repaired} shards were loaded again." if repaired else ""),
+            + (f" Damaged rows of {repaired} shards were reloaded." if repaired else ""),
             metadata={
                 "shards": len(newest),
                 "shards_repaired": repaired,
@@ -69,7 +69,7 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
         asset=collection.search_index_key,
         blocking=True,
         description="recall@10 against exact search reaches the target with 95 % confidence, for "
-        "text and for image queries, using the HNSW index; captions find their image.",
+        "text and for image queries; searches use the HNSW; captions find their image.",
     )
     def recall_reached(clip_assets_installation: Installation) -> dg.AssetCheckResult:
         with clip_assets_installation.connect_reader() as connection:
@@ -98,8 +98,8 @@ def _judged_quality_kept(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.search_index_key,
         blocking=True,
-        description="By people's judgements, nDCG@10 is not lower than that of the live release by "
-        "more than `max_judged_fall`; passes if nobody judged anything.",
+        description="nDCG@10, by people's judgements, is not below the live release's by more than "
+        "`max_judged_fall`; passes if there are no judgements.",
     )
     def judged_quality_kept(clip_assets_installation: Installation) -> dg.AssetCheckResult:
         with clip_assets_installation.connect_reader() as connection:
@@ -107,8 +107,8 @@ def _judged_quality_kept(collection: Collection) -> dg.AssetChecksDefinition:
         judgement = Judgement.model_validate(index.judgement)
         people = judgement.people
         if people is None:
-            return dg.AssetCheckResult(passed=True, description="Nobody judged any hit.")
-        left_out = f" Queries by text were left out: {people.problem}." if people.problem else ""
+            return dg.AssetCheckResult(passed=True, description="There are no judgements.")
+        left_out = f" Text queries were skipped: {people.problem}." if people.problem else ""
         told = "; ".join(judgement.judged_faults) or f"{people.queries} judged queries."
         return dg.AssetCheckResult(
             passed=not judgement.judged_faults,

@@ -1,4 +1,4 @@
-"""The whole collection verified as a check of `live`: what answers searches is what is there."""
+"""A check of `live` that verifies the whole collection, from the source to the live release."""
 
 from contextlib import nullcontext
 
@@ -16,13 +16,13 @@ _TOLD = 20
 
 
 def whole_check(collection: Collection) -> dg.AssetChecksDefinition:
-    """Of `live`, which no run materializes: so it runs only when it is asked for."""
+    """A check of `live`, which no run materializes, so the check runs only on request."""
 
     @dg.asset_check(
         asset=live_key(collection.name),
         name=NAME,
-        description="Source, catalog, files of every model, indexes and live release say the "
-        "same, as `clip-assets verify --sample 0` finds it; every file and row is read once.",
+        description="Source, catalog, files of every model, indexes and live release agree: the "
+        "same as `clip-assets verify --sample 0`, which reads every file and row once.",
     )
     def whole(
         context: dg.AssetCheckExecutionContext, clip_assets_installation: Installation

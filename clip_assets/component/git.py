@@ -1,4 +1,4 @@
-"""Where a file of the project is shown by the server of its git repository."""
+"""The web page that shows a file of the project in its git repository."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ _BLOB = {"github": "{0}/blob/{1}/{2}#L{3}", "gitlab": "{0}/-/blob/{1}/{2}#L{3}",
 
 
 def web_address(path: Path, line: int) -> str | None:
-    """The page of this line in the present commit.
+    """The page of this line in the current commit.
 
     None if the file is in no repository, git is not installed, or the server's pages are unknown.
     """
@@ -25,7 +25,7 @@ def web_address(path: Path, line: int) -> str | None:
 
 
 def _server(remote: str) -> str | None:
-    """The repository's pages, without the user and password that a remote's address may have."""
+    """The repository's web address, without the user and password that a remote may contain."""
     found = re.fullmatch(
         r"(?:(?:https?|ssh)://)?(?:[^@/]+@)?([\w.-]+)(?::\d+(?=/))?[:/](.+?)(?:\.git)?/?", remote
     )

@@ -65,8 +65,8 @@ def _resolved(kind: Any, name: str | None = None) -> dg.Resolver:
 class ImageCollection(dg.Component, dg.Resolvable, Collection):
     """Make a collection of images searchable with one CLIP model.
 
-    A second model of the same collection is a second file without `source:`; both share the
-    catalog, and both indexes exist until you release one.
+    To add a second model to a collection, write a second file without `source:`. Both models share
+    the catalog, and both indexes exist side by side; you choose which one to release.
 
     Secrets come from the environment: `"{{ env.NAME }}"` is the variable NAME, in any text, also
     below `source:` and `model:`. `"{{ project_root }}"` is the project's folder.
@@ -93,14 +93,14 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         None, description="where the images are; only in one file of the collection"
     )
     columns: Annotated[dict[str, Column], _resolved(dict[str, Column])] = Field(
-        {}, description="what is known of the images, to be searched by: a type and an origin each"
+        {}, description="values of each image to filter by: each column has a type and an origin"
     )
     captions: Annotated[CaptionsConfig | None, _resolved(CaptionsConfig)] = Field(
         None, description="a table with the images' captions, or a field of their metadata"
     )
     metadata: Annotated[TableConfig | None, _resolved(TableConfig)] = Field(
         None,
-        description="the table that metadata.FIELD means, if it is not metadata.csv or the like",
+        description="the table for metadata.FIELD, if it is not metadata.csv or the like",
     )
     sky: SkyPilotConfig | None = Field(
         None, description="how to run the embedding jobs on SkyPilot"
@@ -111,7 +111,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         TranslationFnResolver[dg.AssetSpec](template_vars_for_translation_fn=lambda _: {}),
         Field(
             description="attributes of every asset, such as tags, owners, group_name or metadata; "
-            '`"{{ spec }}"` in a template is the asset as it is otherwise'
+            '`"{{ spec }}"` in a template is the asset before translation'
         ),
     ] = None
 
@@ -140,7 +140,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
     def get_code_references_for_yaml(
         cls, yaml_path: Path, source_position: Any, context: dg.ComponentLoadContext
     ) -> Sequence[dg.UrlCodeReference | dg.LocalFileCodeReference]:
-        """The asset's YAML: on the server of the project's git repository, or else this file."""
+        """Links to the asset's YAML: in the project's git repository online, or else this file."""
         address = web_address(yaml_path, source_position.start.line)
         if address:
             return [dg.UrlCodeReference(url=address, label=yaml_path.name)]
@@ -191,22 +191,22 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         )
 
     def get_resources(self, context: dg.ComponentLoadContext) -> Mapping[str, object]:
-        """The resources of all collections of the project. Override it to run local jobs elsewhere.
+        """The resources of all collections of the project; override it to run local jobs elsewhere.
 
         Every collection of a project must return the same objects.
         """
         return resources_of(context.project_root)
 
     def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        """How an asset looks in Dagster: `spec` with the collection's defaults and `translation:`.
+        """The asset's spec for Dagster: `spec` with the collection's defaults and `translation:`.
 
-        Override it, and call `super().get_asset_spec(spec)`, to change more. An asset that sets a
+        To change more, override this and call `super().get_asset_spec(spec)`. An asset that sets a
         code version keeps it.
         """
         plain = spec.merge_attributes(
             tags=self._tags_of(spec), owners=[self.owner] if self.owner else []
         ).replace_attributes(group_name=self.name)
-        if spec.key != live_key(self.name):  # nothing makes it: it is as old as the newest release
+        if spec.key != live_key(self.name):  # no run materializes it, so it cannot be overdue
             plain = plain.replace_attributes(
                 code_version=spec.code_version or "1", freshness_policy=self.freshness_policy
             )
@@ -217,19 +217,19 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         kept = (spec.key, spec.partitions_def)
         if (translated.key, translated.partitions_def) != kept:
             raise SettingsError(
-                f"{spec.key.to_user_string()}: `translation` and `get_asset_spec` may change "
-                "neither its key nor its partitions, which checks and sensors name too."
+                f"{spec.key.to_user_string()}: `translation` and `get_asset_spec` must not change "
+                "its key or its partitions, because checks and sensors use them."
             )
         return translated
 
     def _tags_of(self, asset: dg.AssetSpec) -> dict[str, str]:
-        """The catalog and `live` are of all models."""
+        """The catalog and `live` belong to all models."""
         shared = asset.key in (self.catalog_key, live_key(self.name))
         return self.shared_tags if shared else self.tags
 
 
 def _all_models(context: dg.ComponentLoadContext, collection: Collection) -> list[Collection]:
-    """The collection as every file defines it, each with a model of its own."""
+    """The collection once for each file that defines it; each has its own model."""
     if context.defs_module_path == context.project_root:
         return [collection]  # loaded alone, as in a test: there are no other files
     found = context.component_tree.get_all_components(ImageCollection)

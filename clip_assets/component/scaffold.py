@@ -26,7 +26,7 @@ class ScaffoldParams(BaseModel):
     kind: str = Field("folder", description="folder, webdataset or huggingface")
     model: str = Field("ViT-B-32", description="open_clip model")
     pretrained: str | None = Field("laion2b_s34b_b79k", description="tag or weights file")
-    owner: str | None = Field(None, description="who answers for it: team:NAME or an e-mail")
+    owner: str | None = Field(None, description="its owner: team:NAME or an e-mail address")
 
 
 class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
@@ -48,14 +48,14 @@ class ImageCollectionScaffolder(dg.Scaffolder[ScaffoldParams]):
 def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, and where to
     project: Project, collection: str, uri: str, kind: str, model: str, pretrained: str | None
 ) -> tuple[Path, list[str]]:
-    """Write `defs/<collection>/defs.yaml`; returns its path, and what a look at the source found.
+    """Write `defs/<collection>/defs.yaml`; returns its path, and lines on what the source contains.
 
-    Raises SettingsError if it exists or is not valid, SourceError as `look`.
+    Raises SettingsError if the file exists or is not valid, and SourceError like `look`.
     """
     if project.root_module == CHECKOUT_MODULE:
         raise SettingsError(
             f"{project.root} is the checkout of clip_assets, whose only collection is the demo's. "
-            "Make a project for yours: clip-assets new FOLDER."
+            "Create a project for yours: clip-assets new FOLDER."
         )
     _require_folder(kind, uri)
     attributes = collection_attributes(collection, uri, kind, model, pretrained)
@@ -100,7 +100,7 @@ def _require_folder(kind: str, uri: str) -> None:
     if kind != "folder" or "://" in uri:
         return
     if not Deadline(SECONDS).call(Path(uri).expanduser().is_dir, uri):
-        raise SettingsError(f"{uri} is no folder on this machine. Check the path.")
+        raise SettingsError(f"{uri} is not a folder on this machine. Check the path.")
 
 
 def _absolute(name: str) -> str:

@@ -53,7 +53,7 @@ class Outcomes:
         return self._failed
 
     def require_any(self) -> None:
-        """Raises JobError if there was no report: silence is not evidence of success."""
+        """Raises JobError if the job reported nothing, whatever its exit status."""
         if not self._seen:
             raise JobError(
                 "The job ended without reporting any shard. See the run's stderr for what the node "

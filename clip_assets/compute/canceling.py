@@ -1,4 +1,4 @@
-"""Notices that a run is being cancelled, even if the signal that says so got lost."""
+"""Notices that a run is being cancelled, even if the signal was lost."""
 
 import time
 
@@ -10,10 +10,10 @@ _SECONDS = 3.0
 
 
 class Canceling:
-    """Asks Dagster now and then.
+    """Asks Dagster every few seconds.
 
-    Python ignores what a signal handler raises within a destructor or a weakref's callback; the run
-    would go on to its end.
+    Python ignores exceptions that a signal handler raises inside a destructor or a weakref
+    callback; without this, the run would go on.
     """
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:

@@ -62,7 +62,7 @@ class LocalEmbedClient(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 def stop_all() -> None:
-    """Stop every job of this process; a thread that waits for one goes on."""
+    """Stop every job of this process; threads that wait for one continue."""
     for process in tuple(_running):
         _stop(process)
 
@@ -78,7 +78,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator["subpr
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C reaches only the run, which decides what stops
+        start_new_session=True,  # Ctrl-C reaches only the run, which then stops the job
     ) as process:
         _running.add(process)
         try:
@@ -90,7 +90,7 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator["subpr
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
-    """A job has nothing to save: what it wrote is complete or does not count."""
+    """Kill after a short wait: a job has nothing to save, because incomplete files do not count."""
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)

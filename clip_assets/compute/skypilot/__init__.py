@@ -1,1 +1,1 @@
-"""Runs embedding jobs as SkyPilot managed jobs, by the library `dagster_skypilot`."""
+"""Runs embedding jobs as SkyPilot managed jobs, with the library `dagster_skypilot`."""

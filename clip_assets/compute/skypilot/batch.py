@@ -13,7 +13,7 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Launched:
-    """A managed job and its shards. `job_id` names its job file; None if it was running already."""
+    """A managed job and its shards. `job_id` names its job file; None if it was already running."""
 
     sky_job: int
     name: str
@@ -24,7 +24,7 @@ class Launched:
 def launch(
     config: SkyPilotConfig, objects: Objects, collection: str, asked: Iterable[EmbedJob]
 ) -> Iterator[Launched]:
-    """Submit the jobs of one collection; one that is running for the same shards is kept."""
+    """Submit the jobs of one collection; a running job for the same shards is kept instead."""
     prefix = f"clip-by-hand-{collection}-"
     document, secrets = task.document(config), task.secrets(config)
     running = {job.name: job.id for job in jobs.unfinished(prefix) if job.attachable}

@@ -46,14 +46,14 @@ class SkyPilotEmbedClient:
                     reported = sky_job.session.get_custom_messages()
                     yield from outcomes.new(reported, sky_job.machine)
             _write_cost(objects, job.collection, sky_job)
-            # A program that reported its failed shards did its work, although it exits with 1.
+            # A program that reported failed shards did its work, although it exits with status 1.
             if not (outcomes.any_failed and sky_job.state.status == "FAILED"):
                 sky_job.require_success()
         outcomes.require_any()
 
 
 def work_of(collection: str, batch: str = "") -> str:
-    """What SkyPilot's jobs are called that embed a batch, or any batch, of the collection."""
+    """The name of SkyPilot jobs for a batch of the collection; without a batch, their prefix."""
     return f"{collection}-{batch}"
 
 
@@ -68,5 +68,5 @@ def _write_cost(objects: Objects, collection: str, sky_job: PipesSkyPilotJob) ->
         gpu_seconds=round(seconds * machine.gpus, 1),
         dollars=machine.dollars(seconds),
     )
-    # The job may be one that an earlier run launched, under that run's id.
+    # An earlier run may have launched the job, under that run's id.
     costs.write(objects, sky_job.key.removeprefix(work_of(collection)), cost)

@@ -25,11 +25,10 @@ class SkyPilotConfig(BaseModel, dg.Resolvable):
 
     `resources` overrides those of the task file, key by key; null removes a key. `pool` sends
     jobs to a running `sky jobs pool` instead of to new machines. `secrets` names environment
-    variables; those that are set here are passed as SkyPilot secrets. `mounts` maps paths in the
-    job to buckets, for images that can only be read through a mount: an address, or SkyPilot's
-    own fields such as `name`, `store` and `mode`. A job that lost its machine
-    more than `max_recoveries` times is cancelled, and so is a job older than `orphan_minutes`
-    that no run waits for.
+    variables; those that are set are passed as SkyPilot secrets. `mounts` maps paths in the job to
+    buckets, for images that can only be read through a mount: an address, or SkyPilot's own fields
+    such as `name`, `store` and `mode`. A job that loses its machine more than `max_recoveries`
+    times is cancelled, and so is a job older than `orphan_minutes` that no run waits for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

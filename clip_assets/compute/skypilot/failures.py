@@ -1,4 +1,4 @@
-"""SkyPilot's errors as those of this package, with the remedy for a collection."""
+"""SkyPilot's errors as errors of this package, with the remedy for a collection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -32,12 +32,12 @@ def document(config: SkyPilotConfig) -> dict[str, Any]:
     if task.get("workdir") == ".":
         task["workdir"] = str(workdir(Settings().workplace / "sky"))
     for block in ("envs", "secrets"):
-        # A job file replaces them; SkyPilot would refuse a variable without a value.
+        # The job file replaces these values; SkyPilot refuses a variable without a value.
         given = task.get(block) or {}
         task[block] = {name: "" if value is None else value for name, value in given.items()}
     return task
 
 
 def secrets(config: SkyPilotConfig) -> dict[str, str]:
-    """Values of those variables of `sky.secrets` that are set here."""
+    """The variables of `sky.secrets` that are set in this environment, with their values."""
     return {name: os.environ[name] for name in config.secrets if os.environ.get(name)}

@@ -19,15 +19,15 @@ INSTALL = "node/install.sh"
 CONSTRAINTS = "node/constraints.txt"
 """The versions that this package was tested with; a link to the checkout's file."""
 
-# What pip and uv add to the files of a wheel.
+# Files that pip and uv add when they install a wheel.
 _OF_THE_INSTALLER = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "RECORD"}
 
 
 def workdir(folder: Path) -> Path:
-    """The checkout, whose files are the newest; from an installed package a folder below `folder`.
+    """The checkout if there is one; with an installed package, a folder below `folder`.
 
-    That has a wheel of the package, `clip_assets/node/install.sh`, which installs it, and the
-    versions of packages that it then installs, so that a new release of one breaks no job.
+    That folder has a wheel of the package, `clip_assets/node/install.sh`, which installs it, and
+    the pinned versions of other packages, so that a new release of one breaks no job.
     """
     if checkout := _checkout():
         return checkout
@@ -47,9 +47,9 @@ def workdir(folder: Path) -> Path:
 
 
 def write_files(folder: Path, bucket: str | None = None) -> list[Path]:
-    """Write the task files, and what their machines install, for `sky` itself.
+    """Write the task files, and what their machines install, for use with `sky` itself.
 
-    With the name of a bucket, SkyPilot makes it, and the tasks keep ImageNet's data there unless
+    If a bucket is named, SkyPilot creates it, and the tasks keep ImageNet's data there unless
     their variables say otherwise. Returns the task files. Raises SettingsError if the folder
     exists.
     """
@@ -70,7 +70,7 @@ def write_files(folder: Path, bucket: str | None = None) -> list[Path]:
 
 
 def bucket_name(user: str) -> str:
-    """A name that nobody else has: those of a cloud's buckets are shared by all its customers."""
+    """A unique name, because all customers of a cloud share one namespace of buckets."""
     return f"clip-assets-{re.sub('[^a-z0-9]+', '-', user.lower())[:20]}-{uuid4().hex[:8]}"
 
 
@@ -108,8 +108,8 @@ class _Wheel:
         }
         if not any(path.startswith("clip_assets/") for path in self._files):
             raise SettingsError(
-                "clip_assets is installed as a link to a checkout that is not complete. Install a "
-                "wheel, or use a whole checkout."
+                "clip_assets is installed as a link to an incomplete checkout. Install a wheel, or "
+                "use a complete checkout."
             )
         info = next(path for path in self._files if path.endswith(".dist-info/METADATA"))
         self._record_path = info.replace("METADATA", "RECORD")

@@ -56,7 +56,7 @@ def test_a_repair_is_in_metadata_and_check(connection: psycopg.Connection, photo
     metadata, check = _materialized(photos)
     assert (metadata["shards_repaired"], metadata["repaired"]) == (2, ["00000", "00001"])
     assert check.passed
-    assert str(check.description).endswith("Damaged rows of 2 shards were loaded again.")
+    assert str(check.description).endswith("Damaged rows of 2 shards were reloaded.")
     metadata, check = _materialized(photos)
     assert metadata["shards_repaired"] == 0
     assert check.description == "4 of 4 shards match their commits."

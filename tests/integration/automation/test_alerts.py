@@ -41,7 +41,7 @@ def test_a_blocked_release_is_told_once_until_it_is_over(monkeypatch: pytest.Mon
         assert look() == []
         materialize(passed=False)
         assert look() == [
-            "photos/search_index: check recall_reached failed and blocks what follows. "
+            "photos/search_index: check recall_reached failed and blocks downstream assets. "
             "recall@10 is 0.91, not 0.95"
         ]
         assert look() == []

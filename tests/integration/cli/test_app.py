@@ -236,7 +236,7 @@ def test_status_outside_any_project(
     """It is no error: the data folder may be named by a setting alone."""
     monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert "Make one with `clip-assets new FOLDER`" in run("status").stdout
+    assert "Create one with `clip-assets new FOLDER`" in run("status").stdout
 
 
 def test_status(live: search.Release, data: Path) -> None:
@@ -264,8 +264,8 @@ def test_status_of_a_model_that_was_edited_in_place(
     _write_defs(project, model)
     said = run("status").stdout
     sentence = (
-        f"photos answers by the model {tiny_spec.slug}, which no defs.yaml has any more: new "
-        "images are not embedded for it. Either put its `model:` back, or switch to "
+        f"photos answers with the model {tiny_spec.slug}, which no defs.yaml defines any more: new "
+        "images are not embedded for it. Either restore its `model:`, or switch to "
         f"{model.slug} with `clip-assets backfill photos`."
     )
     assert (sentence in said) == edited
@@ -523,7 +523,7 @@ def test_init_refuses_a_bad_name(project: Project, name: str) -> None:
 
 def test_init_refuses_a_folder_that_is_not_there(project: Project, tmp_path: Path) -> None:
     """A mistyped path is noticed now and not by an empty listing."""
-    assert "is no folder on this machine" in failed("init", "zoo", str(tmp_path / "typo"))
+    assert "is not a folder on this machine" in failed("init", "zoo", str(tmp_path / "typo"))
     assert not _collections(project)
 
 
@@ -563,7 +563,7 @@ def test_drop_lists_deletes_and_leaves_a_receipt(
     assert f"Receipt: {receipt}" in result.stdout
     told = json.loads(receipt.read_text())
     assert (told["collection"], told["releases"], told["files"] > 0) == (COLLECTION, 1, True)
-    assert "nothing of a collection photos to drop" in failed("drop", COLLECTION, "--yes")
+    assert "no data of a collection photos to drop" in failed("drop", COLLECTION, "--yes")
 
 
 def test_drop_asks_first(live: search.Release, data: Path, project: Project) -> None:
