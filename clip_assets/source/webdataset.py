@@ -114,6 +114,7 @@ class _Sample:
     images: list[tuple[str, Member]] = field(default_factory=list)
     captions: dict[str, str | None] = field(default_factory=dict)
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, str | None] = field(default_factory=dict)
 
     def add(self, extension: str, member: Member, wanted: Collection[str]) -> str:
         """Returns the kind of a member that is neither image nor caption, in words."""
@@ -125,6 +126,10 @@ class _Sample:
                 found = caption.json_object(member.data)
                 self.captions[extension] = caption.from_fields(found)
                 self.fields[extension] = {name: found[name] for name in wanted if name in found}
+            return ""
+        if _is_value(extension, wanted) and not image_format(member.data or b""):
+            told = member.data and caption.from_text(member.data)
+            self.values[_composed(extension)] = told or None
             return ""
         kind = of_name(member.name)
         if kind == "image" or (kind == "unknown" and image_format(member.data or b"")):
@@ -142,9 +147,12 @@ class _Sample:
         """The caption of the image with this name: `a.2.jpg` has `a.2.txt`, else `a.txt`."""
         return _first(self.captions, [one for kind in _TEXTS for one in _beside(name, kind)])
 
-    def fields_of(self, name: str) -> dict[str, Any] | None:
-        """The wanted fields of the image's .json, found in the same way."""
-        return _first(self.fields, _beside(name, "json"))
+    def fields_of(self, name: str, wanted: Collection[str]) -> dict[str, Any] | None:
+        """The wanted fields, found in the same way: of its .json, else its file of that type."""
+        of_json = _first(self.fields, _beside(name, "json"))
+        found = {one: _first(self.values, _beside(name, one.lower())) for one in wanted}
+        values = {one: value for one, value in found.items() if value is not None}
+        return {**values, **of_json} if of_json is not None else values or None
 
 
 def _refs(
@@ -164,16 +172,18 @@ def _refs(
 
 
 def _look(objects: Tree, within: Deadline, wanted: Collection[str], tar: Entry) -> Found:
-    found = _members(objects, within, tar)
+    found = _members(objects, within, wanted, tar)
     if objects.folder:  # each request to a store has a deadline of its own
         found = within.each(found, lambda: objects.uri(tar.path))
     return _found(objects, tar, found, wanted)
 
 
-def _members(objects: Tree, within: Deadline, tar: Entry) -> Iterator[Member]:
+def _members(
+    objects: Tree, within: Deadline, wanted: Collection[str], tar: Entry
+) -> Iterator[Member]:
     with _opened(objects, within, tar) as file:
         size = file.seek(0, io.SEEK_END)
-        yield from members(file, size, _wanted)
+        yield from members(file, size, partial(_bytes_wanted, wanted))
 
 
 def _fault(objects: Tree, tar: Entry, fault: str) -> ImageRef:
@@ -204,7 +214,7 @@ def _found(objects: Tree, tar: Entry, files: Iterable[Member], wanted: Collectio
             size=member.size,
             caption=sample.caption_of(member.name),
             fault=member.fault,
-            fields=sample.fields_of(member.name),
+            fields=sample.fields_of(member.name, wanted),
         )
         for sample in samples.values()
         for name, member in sample.named()
@@ -238,8 +248,15 @@ def _kind(extension: str) -> str:
     return extension.rpartition(".")[2]
 
 
-def _wanted(name: str, size: int) -> int:
-    if _kind(_split(name)[1]) in _TEXTS:
+def _is_value(extension: str, wanted: Collection[str]) -> bool:
+    """Whether the file has one value of each sample, such as the class in a `.cls`."""
+    kind = _kind(extension)
+    return kind in {one.lower() for one in wanted} and of_name(f"x.{kind}") != "image"
+
+
+def _bytes_wanted(wanted: Collection[str], name: str, size: int) -> int:
+    extension = _split(name)[1]
+    if _kind(extension) in _TEXTS or _is_value(extension, wanted):
         return size if size <= caption.LARGEST else 0
     return HEAD if of_name(name) == "unknown" else 0
 

@@ -187,6 +187,31 @@ def test_json_in_tars_and_what_is_kept_of_it(
     assert columns(source) == {"00000/0": {"label": "dog", "stock": 2}, "00000/1": None}
 
 
+def test_a_file_of_each_sample_may_have_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WebDataset has the class in a `.cls`; the sample's .json comes first."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path / "home"))
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in/00000.tar", "w") as tar:
+        for name, data in (("0.jpg", b"x"), ("0.cls", b"3\n"), ("1.cls", b"7"), ("1.jpg", b"x"),
+                           ("1.json", b'{"cls": 8}'), ("2.jpg", b"x"), ("3.a.jpg", b"x"),
+                           ("3.b.jpg", b"x"), ("3.a.cls", b"1"), ("3.cls", b"0")):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    config = WebDatasetConfig(type="webdataset", uri=str(tmp_path / "in"))
+    wanted = known(columns={"label": {"from": "metadata.cls", "type": "integer"}})
+    for _ in range(2):  # also from the index of the tar
+        source = open_source(config, wanted)
+        assert columns(source) == {
+            "00000/0": {"label": 3}, "00000/1": {"label": 8}, "00000/2": None,
+            "00000/3.a.jpg": {"label": 1}, "00000/3.b.jpg": {"label": 0},
+        }  # fmt: skip
+        assert not source.skipped
+    assert open_source(config).skipped == {} and len([*open_source(config).list()]) == 5
+
+
 def test_columns_of_a_hub_dataset(tmp_path: Path) -> None:
     """Any column of the dataset; a class is known by its name, not by its number."""
     features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
