@@ -4,8 +4,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +17,7 @@ from clip_assets.settings import Settings
 from . import log
 from .server import address, asks_for_keys, listen
 from .settings import ServingSettings, from_environment
+from .shared_folder import shared_folder
 
 EPILOG = """\b
 Examples:
@@ -101,12 +100,12 @@ def _serve_alone(settings: ServingSettings, listening: socket.socket) -> None:
 def _serve_with_workers(settings: ServingSettings, listening: socket.socket) -> None:
     if "encoder_threads" not in settings.model_fields_set:
         settings.encoder_threads = max(1, settings.encoder_threads // settings.workers)
-    with tempfile.TemporaryDirectory(prefix="clip-assets-serving-") as folder:
+    with shared_folder() as folder:
         # Read once, when prometheus_client is imported: counters are then files in this folder.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         from .supervisor import Supervisor
 
-        status = Supervisor(settings, listening, Path(folder)).run()
+        status = Supervisor(settings, listening, folder).run()
     raise typer.Exit(status)
 
 
