@@ -13,9 +13,11 @@ _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Declared:
-    """The patterns of one configuration's files, by split."""
+    """The patterns of one configuration's files, by split; without any, the folder that its files
+    are in, where their names tell the split."""
 
     splits: dict[str, tuple[str, ...]]
+    folder: str = ""
 
     def files(self, paths: list[str], split: str) -> list[str]:
         """The paths of the split, in order."""
@@ -33,8 +35,9 @@ def declared(readme: bytes, config: str) -> Declared | None:
         config = next((_name(one) for one in configs if one.get("default")), config)
     for one in configs:
         if _name(one) == config:
-            splits = _splits(one.get("data_files"), str(one.get("data_dir") or ""))
-            return Declared(splits) if splits else None
+            folder = _folder(one.get("data_dir"))
+            splits = _splits(one.get("data_files"), folder)
+            return Declared(splits, folder) if splits or folder else None
     return None
 
 
@@ -58,10 +61,16 @@ def _configs(readme: bytes) -> list[dict[str, Any]]:
     found = _FRONT.match(readme.decode("utf-8-sig", "replace").replace("\r\n", "\n"))
     try:
         card = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # such as a date that does not exist
         return []
     configs = card.get("configs") if isinstance(card, dict) else None
     return [one for one in configs if isinstance(one, dict)] if isinstance(configs, list) else []
+
+
+def _folder(declared: object) -> str:
+    """The folder with a slash at its end; empty if it is the dataset's own."""
+    parts = [part for part in str(declared or "").split("/") if part not in ("", ".")]
+    return "".join(f"{part}/" for part in parts)
 
 
 def _splits(files: Any, folder: str) -> dict[str, tuple[str, ...]]:
@@ -78,8 +87,7 @@ def _splits(files: Any, folder: str) -> dict[str, tuple[str, ...]]:
             (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
         )
         found = [path] if isinstance(path, str) else path if isinstance(path, list) else []
-        below = f"{folder.strip('/')}/" if folder.strip("/") else ""
-        patterns = tuple(below + str(pattern).removeprefix("./") for pattern in found)
+        patterns = tuple(folder + str(pattern).removeprefix("./") for pattern in found)
         splits[str(split)] = (*splits.get(str(split), ()), *patterns)
     return splits
 

@@ -1,5 +1,7 @@
 """Images in the parquet or Arrow files of a Hugging Face dataset."""
 
+import errno
+import posixpath
 from collections import Counter
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +22,22 @@ from clip_assets.source.config import NOTHING, HuggingFaceConfig, Knowledge
 from clip_assets.source.deadline import Deadline
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.kinds import of_name
+from clip_assets.source.named import Neighbours, fault_of, names
 from clip_assets.source.ordered import in_order
 from clip_assets.source.ranged import Ranged
-from clip_assets.source.reading import late, path_below
+from clip_assets.source.reading import LARGEST, late, path_below
 from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, leaf, stored
 from clip_assets.source.saved import ArrowFile
-from clip_assets.store.objects import Entry, local_path
+from clip_assets.store.objects import Entry, local_path, refuse_larger
 
 _MISSING = "missing, as the names of the others tell; copy it, or name the others in `files`"
 
 
 class HuggingFace:
     """One split of a dataset; each row is an image, or several if the image column holds lists.
+
+    The column holds images, or the names of files of the dataset, relative to the row's own file or
+    to the dataset.
 
     Its id is the value of the id column, or the file's path without `.parquet` plus the row number;
     of a list, plus the number in the list.
@@ -51,15 +57,17 @@ class HuggingFace:
         config = self._config
         entries = {entry.path: entry for entry in self._files.list(self.skipped)}
         chosen = self._within.call(lambda: self._chosen(entries), config.dataset)
-        self.skipped.update(_kind(path) for path in entries.keys() - set(chosen))
+        beside = _Beside(self._files, entries)
         for path in chosen:
             entry = entries.get(path) or Entry(path, 0, "", _MISSING)
-            found = self._images(entry)
+            found = self._images(entry, beside)
             yield from self._within.each(found, partial(self._files.uri, path))
+        others = entries.keys() - set(chosen) - beside.used
+        self.skipped.update(_kind(path) for path in others)
 
-    def _images(self, entry: Entry) -> Iterator[ImageRef]:
+    def _images(self, entry: Entry, beside: "_Beside") -> Iterator[ImageRef]:
         try:
-            yield from _refs(self._files, entry, self._config, self._wanted)
+            yield from _refs(self._files, entry, self._config, self._wanted, beside)
         except UnusableError as error:
             yield _fault(self._files, entry, str(error))
 
@@ -101,13 +109,36 @@ class HuggingFace:
         readers = local()
 
         def one(ref: ImageRef) -> bytes | OSError:
+            if ref.row is None:
+                return _whole(self._files, ref)
             if not hasattr(readers, "current"):  # a reader that hangs keeps its file
                 column = self._config.image_column
                 readers.current = _Current(self._files, column, one=len(refs) == 1)
             current: _Current = readers.current
             return current.read(ref)
 
-        return in_order(one, refs, threads=1, late=self._late)
+        # One reader of parquet reads on where it stopped; files of their own come in parallel.
+        threads = 16 if all(ref.row is None for ref in refs) else 1
+        return in_order(one, refs, threads=threads, late=self._late)
+
+
+class _Beside:
+    """The files of a dataset that its rows name; `used` are those that some row did name."""
+
+    def __init__(self, files: Files, entries: dict[str, Entry]) -> None:
+        self._files, self._entries = files, entries
+        self._neighbours = Neighbours(entries, files.uri("x")[:-1])
+        self.used: set[str] = set()
+
+    def named(self, ref: ImageRef, name: str | None, folder: str) -> ImageRef:
+        """The image that is in the file of that name."""
+        path = self._neighbours.path_of(name, folder) if name else None
+        if path is None:
+            return replace(ref, row=None, fault=fault_of(name))
+        self.used.add(path)
+        entry = self._entries[path]
+        uri = self._files.uri(path)
+        return replace(ref, uri=uri, etag=entry.etag, row=None, fault=entry.fault)
 
 
 class UnusableError(Exception):
@@ -159,6 +190,16 @@ class _Current:
             return DamagedError("damaged parquet file")
 
 
+def _whole(files: Files, ref: ImageRef) -> bytes | OSError:
+    """The bytes of an image that is a file of its own."""
+    try:
+        file, _ = files.fetch(path_below(files, ref.uri))
+        refuse_larger(file.stat().st_size, LARGEST)
+        return file.read_bytes()
+    except OSError as error:
+        return DamagedError(error.strerror) if error.errno == errno.EFBIG else error
+
+
 def files_of(config: HuggingFaceConfig) -> Files:
     """The dataset's files, on the hub or in a local folder."""
     folder = local_path(config.dataset)
@@ -183,13 +224,20 @@ def _fault(files: Files, entry: Entry, fault: str) -> ImageRef:
 
 
 def _refs(
-    files: Files, entry: Entry, config: HuggingFaceConfig, wanted: Sequence[str]
+    files: Files,
+    entry: Entry,
+    config: HuggingFaceConfig,
+    wanted: Sequence[str],
+    beside: _Beside,
 ) -> Iterator[ImageRef]:
     uri, prefix = files.uri(entry.path), _stem(entry.path)
     with opened(files, entry) as file:
+        named = names(file, config.image_column)
+        if named is None:
+            leaf(file.schema_arrow, config.image_column)
         _refuse_missing(file.schema_arrow, config, wanted)
         labels = _class_labels(file.schema_arrow, wanted)
-        counts = _counts(file, config.image_column)
+        counts = None if named else _counts(file, config.image_column)
         for row, (name, text, values) in enumerate(_values(file, config, wanted)):
             ref = ImageRef(
                 image_id=f"{prefix}/{row:08d}" if config.id_column is None else name,
@@ -199,7 +247,20 @@ def _refs(
                 caption=text,
                 fields=_named(values, labels) if wanted else None,
             )
-            yield from [ref] if counts is None else _several(ref, next(counts))
+            if named is not None:
+                yield from _of_names(ref, next(named), beside, posixpath.dirname(entry.path))
+            else:
+                yield from [ref] if counts is None else _several(ref, next(counts))
+
+
+def _of_names(
+    ref: ImageRef, told: str | list[str | None] | None, beside: _Beside, folder: str
+) -> Iterator[ImageRef]:
+    if not isinstance(told, list):
+        yield beside.named(ref, told, folder)
+        return
+    for one, name in zip(_several(ref, len(told)), told or [None], strict=True):
+        yield one if one.fault else beside.named(replace(one, offset=None), name, folder)
 
 
 def _several(ref: ImageRef, count: int) -> Iterator[ImageRef]:
@@ -248,7 +309,6 @@ def opened(files: Files, entry: Entry) -> "Iterator[pq.ParquetFile | ArrowFile]"
 
 
 def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig, wanted: Sequence[str]) -> None:
-    leaf(schema, config.image_column)
     for name in (config.id_column, config.caption_column, *wanted):
         if name is not None and name not in schema.names:
             raise ColumnError(f"no column {name!r}; it has {', '.join(schema.names)}")
@@ -268,10 +328,10 @@ def _class_labels(schema: pa.Schema, wanted: Sequence[str]) -> dict[str, list[st
 
 def _named(values: dict[str, Any], labels: dict[str, list[str]]) -> dict[str, Any]:
     found = dict(values)
-    for name, names in labels.items():
+    for name, classes in labels.items():
         number = found.get(name)
-        if isinstance(number, int) and 0 <= number < len(names):
-            found[name] = names[number]
+        if isinstance(number, int) and 0 <= number < len(classes):
+            found[name] = classes[number]
     return found
 
 

@@ -22,12 +22,13 @@ def shards(
     Else they are found by the hub's naming conventions: `train-00000-of-00002.parquet`,
     `train.parquet` and `train/0000.parquet`, in the root or in `data/`; a configuration other than
     `default` has its own folder. In the default configuration, if no file names a split, all files
-    are `train`.
+    are `train`. A folder that the card declares is searched as if it were the dataset.
 
     Raises SourceError listing the parquet files that exist.
     """
+    folder = declared.folder if declared and not declared.splits else ""
     parquet = sorted(path for path in paths if path.endswith(".parquet"))
-    if declared:
+    if declared and declared.splits:
         if split not in declared.splits:
             raise SourceError(
                 f"{where}: its README.md declares no split {split!r} of configuration {config!r}, "
@@ -39,6 +40,9 @@ def shards(
             f"{where}: {', '.join(declared.splits[split])} is declared as split {split!r}, in "
             f"README.md or `files`, and no parquet file matches. It has {_some(parquet)}."
         )
+    if folder:
+        inside = [path.removeprefix(folder) for path in parquet if path.startswith(folder)]
+        return [folder + path for path in shards(inside, "default", split, f"{where}/{folder}")]
     for prefix in _prefixes(config):
         below = [path for path in parquet if path.startswith(prefix)]
         found = [path for path in below if _in_split(path[len(prefix) :], split)]

@@ -1,5 +1,6 @@
 """Looks into a Hugging Face dataset, to fill in what its `source:` block needs."""
 
+import posixpath
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,12 @@ import pyarrow as pa
 
 from clip_assets.errors import SourceError
 from clip_assets.source import layout, saved
-from clip_assets.source.card import configurations, declared
+from clip_assets.source.card import Declared, configurations, declared
 from clip_assets.source.config import HuggingFaceConfig
 from clip_assets.source.deadline import SECONDS, Deadline
 from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.huggingface import files_of, opened
+from clip_assets.source.named import Neighbours, names
 from clip_assets.source.rows import ColumnError, leaf
 from clip_assets.store.objects import Entry
 
@@ -48,16 +50,27 @@ def look(dataset: str, seconds: float = SECONDS) -> Look:
     told = [f"configuration: {name} (of {', '.join(names)})"] if len(names) > 1 else []
     told += [f"split: {split} (of {', '.join(splits)})"] if splits else []
     first = entries[chosen[0]]
-    schema = within.call(lambda: _schema(files, first), files.uri(first.path))
-    given |= _columns(schema, told)
+    schema, naming = within.call(lambda: _schema(files, first, entries), files.uri(first.path))
+    given |= _columns(schema, naming, told)
     size = sum(entries[path].size for path in chosen) / 2**20
     told.append(f"{len(chosen)} files, {size:,.0f} MiB")
     return Look(given, told)
 
 
-def _schema(files: Files, entry: Entry) -> pa.Schema:
+def _schema(files: Files, entry: Entry, entries: dict[str, Entry]) -> tuple[pa.Schema, list[str]]:
+    """The schema, and the columns whose first row names a file of the dataset."""
+    beside = Neighbours(entries, files.uri("x")[:-1])
+    folder = posixpath.dirname(entry.path)
     with opened(files, entry) as file:
-        return file.schema_arrow
+        schema: pa.Schema = file.schema_arrow
+        candidates = [name for name in schema.names if _has_images(schema, name)] or schema.names
+        found = {name: next(names(file, name) or iter(()), None) for name in candidates}
+    first = {name: one[0] if isinstance(one, list) and one else one for name, one in found.items()}
+    return schema, [
+        name
+        for name, one in first.items()
+        if isinstance(one, str) and (path := beside.path_of(one, folder)) and layout.is_image(path)
+    ]
 
 
 def _split(
@@ -73,7 +86,7 @@ def _split(
     for name in names:
         card = declared(readme, name)
         splits = [*card.splits] if card else []
-        splits = splits or [one for one in layout.SPLITS if _found(entries, name, one, dataset)]
+        splits = splits or [one for one in layout.SPLITS if _found(entries, name, one, card)]
         if splits:
             split = _preferred(splits)
             chosen = layout.shards(entries, name, split, dataset, card)
@@ -87,9 +100,9 @@ def _folders(entries: Collection[str]) -> list[str]:
     return ["default", *sorted({path.split("/")[0] for path in parquet if "/" in path} - {"data"})]
 
 
-def _found(entries: Collection[str], config: str, split: str, dataset: str) -> bool:
+def _found(entries: Collection[str], config: str, split: str, card: Declared | None) -> bool:
     try:
-        return bool(layout.shards(entries, config, split, dataset))
+        return bool(layout.shards(entries, config, split, "", card))
     except SourceError:
         return False
 
@@ -98,9 +111,13 @@ def _preferred(splits: Sequence[str]) -> str:
     return "train" if "train" in splits or not splits else splits[0]
 
 
-def _columns(schema: pa.Schema, told: list[str]) -> dict[str, Any]:
-    """The columns of images and captions that are not the default; tells of all."""
+def _columns(schema: pa.Schema, naming: Sequence[str], told: list[str]) -> dict[str, Any]:
+    """The columns of images and captions that are not the default; tells of all.
+
+    `naming` are the columns that name files of the dataset.
+    """
     images = [name for name in schema.names if _has_images(schema, name)]
+    images = [name for name in images if name not in naming] or [*naming]
     if not images:
         raise SourceError(
             f"No column of the dataset has images; it has {', '.join(schema.names)}. Datasets of "

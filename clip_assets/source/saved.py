@@ -60,6 +60,11 @@ class ArrowFile:
         """As of `pyarrow.parquet.ParquetFile`."""
         yield from self._table.select(columns).to_batches(size)
 
+    def chunks(self, column: str) -> list[pa.Array]:
+        """The column as it is stored."""
+        found: list[pa.Array] = self._table.column(column).chunks
+        return found
+
     def image(self, row: int, place: int | None) -> bytes | None:
         """As of `rows.ImageColumn`."""
         return image_in(self._table.column(self._column)[row], place)

@@ -193,10 +193,20 @@ TAR: dict[str, Case] = {
     "a compressed tar that is damaged": _files("x.tar.gz", data=b"packed"),
     "a member stored as a sparse file": _sparse,
 }
+
+
+def _naming(folder: Path) -> None:
+    (folder / "b.jpg").write_bytes(_photo())
+    pq.write_table(pa.table({"image": ["b.jpg"], "id": ["b"]}), folder / "b.parquet")
+
+
 PARQUET: dict[str, Case] = {
     "a row with a list of images": lambda folder: _lists(folder, [[_photo()] * 2]),
     "a row with an empty list": lambda folder: _lists(folder, [[]]),
-    "a row without image bytes": lambda folder: _parquet(folder, "b.parquet", ["b"], empty=True),
+    "a row that names a file of the dataset instead of image bytes": _naming,
+    "a row without image bytes, and without the name of a file of the dataset": lambda folder: (
+        _parquet(folder, "b.parquet", ["b"], empty=True)
+    ),
     "a row without an id, or with the id of an earlier row": lambda folder: _parquet(
         folder, "x.parquet", [None, "a"]
     ),

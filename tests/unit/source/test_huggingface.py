@@ -375,3 +375,91 @@ def test_the_default_configuration_is_the_one_that_the_card_marks(tmp_path: Path
     configs = f"- config_name: q\n  {files.format('q')}- config_name: p\n  default: true\n"
     (tmp_path / "README.md").write_text(f"\ufeff---\nconfigs:\n{configs}  {files.format('p')}---\n")
     assert [ref.image_id for ref in _source(tmp_path).list()] == ["p/x/00000000"]
+
+
+def test_a_card_may_give_a_configuration_only_a_folder(tmp_path: Path) -> None:
+    """Below `data_dir`, the names of the files tell the split, as in the dataset itself."""
+    for number, name in enumerate(
+        ("en/train-00000-of-00001", "en/test-00000-of-00001", "train-00000-of-00001")
+    ):
+        _shard(tmp_path / f"{name}.parquet", [number])
+    card = "---\nconfigs:\n- config_name: english\n  data_dir: ./en/\n---\n"
+    (tmp_path / "README.md").write_text(card)
+
+    def listed(**options: str) -> list[str]:
+        return [ref.image_id for ref in _source(tmp_path, id_column="key", **options).list()]
+
+    assert listed(config="english") == ["0"]
+    assert listed(config="english", split="test") == ["1"]
+    assert listed() == ["2"]
+    with pytest.raises(SourceError, match="/en/ has no parquet files"):
+        listed(config="english", split="dev")
+
+
+@pytest.mark.parametrize("front", ["date: 2024-13-45", "a: " + "[" * 5_000, "configs: [1, null]"])
+def test_a_card_that_cannot_be_read_says_nothing(dataset: Path, front: str) -> None:
+    """The names of the files are then what counts."""
+    (dataset / "README.md").write_text(f"---\n{front}\n---\n")
+    assert len(list(_source(dataset).list())) == 207
+
+
+FILES = {"images/0.jpg": b"zero", "data/images/1.jpg": b"one", "data/caf\u00e9.jpg": b"two"}
+NAMED = ["images/0.jpg", "images/1.jpg", "cafe\u0301.jpg", "images/nine.jpg", None,
+         "https://example.com/1.jpg", "../outside.jpg", "/etc/hostname"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(NAMED, pa.string()),
+        pa.array(NAMED, pa.large_string()),
+        pa.array([{"bytes": None, "path": name} for name in NAMED], IMAGE),
+    ],
+)
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_rows_may_name_the_files_of_their_images(
+    tmp_path: Path, column: pa.Array, kind: str
+) -> None:
+    """A name counts from the row's own file or from the dataset, and never leads out of it."""
+    folder = tmp_path / "dataset"
+    for name, data in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (tmp_path / "outside.jpg").write_bytes(b"outside")
+    table = pa.table({"image": column, "key": [*range(len(NAMED))]})
+    if kind == "parquet":
+        pq.write_table(table, folder / "data/train.parquet", row_group_size=3)
+    else:
+        with pa.ipc.new_stream(folder / "data/train.arrow", table.schema) as file:
+            file.write_table(table)
+        state = {"_data_files": [{"filename": "data/train.arrow"}]}
+        (folder / "state.json").write_text(json.dumps(state))
+    source = _source(folder, id_column="key")
+    refs = list(source.list())
+    assert [ref.image_id for ref in refs] == [*"01234567"]
+    assert [ref.fault and ref.fault[:24] for ref in refs] == [
+        None, None, None, "the dataset has no file ", "the row names no image",
+        "the row has an address i", "the dataset has no file ", "the dataset has no file ",
+    ]  # fmt: skip
+    assert list(source.read(refs[:3])) == [b"zero", b"one", b"two"]
+    assert source.skipped["images outside parquet files"] == 0
+
+    (folder / "images/0.jpg").write_bytes(b"changed")
+    assert next(iter(source.list())).etag != refs[0].etag
+    (folder / "images/0.jpg").unlink()
+    (gone,) = source.read(refs[:1])
+    assert isinstance(gone, FileNotFoundError)
+
+
+def test_a_row_may_name_several_files(tmp_path: Path) -> None:
+    """Each is an image, named by its number in the list."""
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(name.encode())
+    column = pa.array([["a.png", "b.png"], [], ["c.png"]], pa.list_(pa.string()))
+    pq.write_table(pa.table({"image": column, "key": ["x", "y", "z"]}), tmp_path / "train.parquet")
+    source = _source(tmp_path, id_column="key")
+    refs = list(source.list())
+    assert [(ref.image_id, ref.fault) for ref in refs] == [
+        ("x/0", None), ("x/1", None), ("y", "the row has no images"), ("z/0", None),
+    ]  # fmt: skip
+    assert list(source.read([ref for ref in refs if not ref.fault])) == [b"a", b"b", b"c"]

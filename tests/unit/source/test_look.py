@@ -103,6 +103,17 @@ def test_tars_and_image_files(tmp_path: Path, jpeg: Any, write_tar: Any) -> None
     assert len([*_opened(found.source).list()]) == 2
 
 
+def test_a_column_that_names_files_has_the_images(tmp_path: Path, jpeg: Any) -> None:
+    """The column whose names lead to images of the dataset, where none has bytes."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").write_bytes(jpeg("red"))
+    table = pa.table({"title": ["a.jpg"], "photo_path": ["images/a.jpg"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    found = look(str(tmp_path))
+    assert found.source["image_column"] == "photo_path"
+    assert [ref.fault for ref in _opened(found.source).list()] == [None]
+
+
 def test_a_dataset_without_images(tmp_path: Path) -> None:
     """Addresses are no images, and an empty dataset has none."""
     (tmp_path / "README.md").write_text("# nothing")
