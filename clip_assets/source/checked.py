@@ -9,6 +9,9 @@ from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef, Source
 from clip_assets.source.described import Described, Told
 
+LONGEST = 2_600
+"""Bytes of an id or an address: a row of a Postgres index takes 2,704."""
+
 
 class Checked:
     """A source whose listing raises SourceError if it has no usable image.
@@ -58,6 +61,9 @@ def _storable(ref: ImageRef) -> ImageRef:
     if not image_id:
         image_id = _place(ref)
         fault = fault or "it has no id; give it one in the id column"
+    for what, text in (("name", image_id), ("address", uri)):
+        if len(text.encode()) > LONGEST:
+            fault = fault or f"its {what} is longer than {LONGEST:,} bytes; shorten it"
     if (image_id, uri, fault) == (ref.image_id, ref.uri, ref.fault):
         return ref
     return replace(ref, image_id=image_id, uri=uri, fault=fault)

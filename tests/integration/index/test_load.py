@@ -4,6 +4,7 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import psycopg
@@ -11,7 +12,9 @@ import pytest
 
 from clip_assets.errors import ModelError, StoreError
 from clip_assets.index import load, tables
+from clip_assets.index.filter_indexes import ensure_indexes
 from clip_assets.index.vector_type import VectorType
+from clip_assets.source.checked import LONGEST
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
@@ -65,6 +68,24 @@ def test_rows_equal_the_parquet(
     vectors = np.array([row[8] for row in found], np.float32)
     most = 2**-11 if vector_type is VectorType.HALFVEC else 0
     assert np.abs(vectors - matrix(made.rows())).max() <= most
+
+
+def test_the_longest_names_that_are_listed_fit_into_the_indexes(
+    connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Postgres refuses a row of an index that is longer than a third of a page."""
+    made = Made(Objects(str(tmp_path / "photos")))
+    names = [Random(number).randbytes(LONGEST).hex()[: LONGEST - len("/pictures/")]
+             for number in range(3)]  # fmt: skip
+    table = table_of(names, [None] * len(names), clustered(len(names), 1))
+    assert max(map(len, table.column("uri").to_pylist())) == LONGEST
+    made.add("00000", table=table)
+    index = reconcile(connection, made).index
+    ensure_indexes(connection, index)
+    found = connection.execute(
+        f"SELECT image_id FROM clip_assets.{tables.table_name(index.index_id)}"
+    )
+    assert sorted(name for (name,) in found) == sorted(names)
 
 
 def test_a_shard_of_many_batches(connection: psycopg.Connection, tmp_path: Path) -> None:

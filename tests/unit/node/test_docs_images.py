@@ -44,7 +44,7 @@ PHOTO = _photo(size=(640, 640))
 def _files(*names: str, data: bytes | None = None) -> Case:
     def write(folder: Path) -> None:
         for name in names:
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(_photo() if data is None else data)
 
     return write
@@ -168,6 +168,9 @@ FOLDER: dict[str, Case] = {
     "a JPEG of over 100 megapixels": _files("a.jpg", data=_photo(size=(1000, 1200))),
     "another image of over 100 megapixels": _files("a.png", data=_photo("PNG", size=(1000, 1200))),
     "a file whose name is not UTF-8": _files(os.fsdecode(b"caf\xe9.jpg")),
+    "a file whose path is longer than 2,600 bytes": _files(
+        "/".join(["d" * 250] * 11 + ["a.jpg"])
+    ),
     "a TIFF with samples of 64 bits, RGB in floats, or uncompressed planes of 16 bits": _tiffs,
     "a named pipe or a link to itself": _pipes,
     "a link whose target is missing now": lambda folder: (folder / "a.jpg").symlink_to("nowhere"),

@@ -5,7 +5,7 @@ import pytest
 
 from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef
-from clip_assets.source.checked import Checked
+from clip_assets.source.checked import LONGEST, Checked
 
 
 class _Listed:
@@ -38,6 +38,17 @@ def test_an_address_that_is_not_utf8_is_a_fault() -> None:
     _, ref = Checked(_Listed(GOOD, ImageRef("\udcff.jpg", "/\udcff.jpg", "t")), "x").list()
     assert (ref.image_id, ref.uri) == ("\\xff.jpg", "/\\xff.jpg")
     assert ref.fault == "its name is not UTF-8; rename it"
+
+
+def test_a_name_that_is_too_long_for_an_index_is_a_fault() -> None:
+    """It costs itself; Postgres would refuse to load the whole shard."""
+    longest = "é" * (LONGEST // 2)
+    listed = _Listed(GOOD, ImageRef(longest, "/x.tar", "t"), ImageRef(f"{longest}a", "/x.tar", "t"))
+    _, fits, longer = Checked(listed, "x").list()
+    assert fits.fault is None
+    assert longer.fault == "its name is longer than 2,600 bytes; shorten it"
+    (*_, deep) = Checked(_Listed(GOOD, ImageRef("a", "/" * (LONGEST + 1), "t")), "x").list()
+    assert deep.fault == "its address is longer than 2,600 bytes; shorten it"
 
 
 def test_a_missing_id_is_a_fault_that_names_the_place() -> None:

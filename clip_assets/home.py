@@ -1,0 +1,15 @@
+"""Home folders of users, which a container's user may not have."""
+
+from pathlib import Path
+
+from clip_assets.errors import SettingsError
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with the home folder that its `~` means. Raises SettingsError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"{path}: there is no such home folder. Write the whole path."
+        ) from error
