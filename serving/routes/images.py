@@ -1,11 +1,12 @@
 """The record of an image, its lineage and its file, and its thumbnail by content hash."""
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from clip_assets.search import search as index
-from clip_assets.search.search import Hit, Release
+from clip_assets.search.search import Hit, Origin, Release
 
 from ..errors import NotFound
 from ..image_path import IMAGE
@@ -18,26 +19,27 @@ from ..settings import ServingSettings
 router = APIRouter(tags=["images"], responses=REFUSALS)
 
 
+_ENCODED_SLASH = re.compile(rb"%2f[^/]*$", re.IGNORECASE)
+
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
 
 
 # Before the record: an id may contain slashes.
-@router.get(f"{IMAGE}/lineage")
+@router.get(f"{IMAGE}/lineage", response_model=OriginOut)
 async def lineage(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
+    request: Request,
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
-) -> OriginOut:
+) -> OriginOut | Response:
     """Why this image is in the answers: its file's hash, shard, commit, run, job, model and
     release."""
-    searched = (await context.snapshot(collection, release)).release
-    found = await context.ask(
-        searched, lambda connection: index.origin(connection, searched, image_id)
-    )
+    found = await _origin(image_id, context, request, collection, release)
     if found is None:
-        raise NotFound(f"Release {searched.id} has no image with this id.")
-    return OriginOut.of(found, searched, context.settings)
+        return await _record(f"{image_id}/lineage", context, collection, release)
+    origin, searched = found
+    return OriginOut.of(origin, searched, context.settings)
 
 
 @router.get(
@@ -48,23 +50,44 @@ async def lineage(
 async def original(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
     context: ContextDep,
+    request: Request,
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
 ) -> Response:
     """The image as it is in the source, where the operator allows it: a file, a member of a tar, a
     row of a dataset."""
-    searched = (await context.snapshot(collection, release)).release
-    origin = await context.ask(
-        searched, lambda connection: index.origin(connection, searched, image_id)
-    )
-    if origin is None:
-        raise NotFound(f"Release {searched.id} has no image with this id.")
+    known = await _origin(image_id, context, request, collection, release)
+    if known is None:
+        return await _record(f"{image_id}/original", context, collection, release)
+    origin, searched = known
     found = await context.originals.read(origin, searched.collection, context.deadline)
     headers = {"Cache-Control": "private, no-cache", "ETag": f'"{origin.sha256}"'}
     if found.media_type is None:
         headers["Content-Disposition"] = "attachment"
     media_type = found.media_type or "application/octet-stream"
     return Response(found.data, media_type=media_type, headers=headers)
+
+
+async def _origin(
+    image_id: str, context: Context, request: Request, collection: str | None, release: int | None
+) -> tuple[Origin, Release] | None:
+    """None if there is no such image, or if the last slash of the path is part of an id."""
+    if _ENCODED_SLASH.search(request.scope.get("raw_path", b"")):
+        return None
+    searched = (await context.snapshot(collection, release)).release
+    found = await context.ask(
+        searched, lambda connection: index.origin(connection, searched, image_id)
+    )
+    return None if found is None else (found, searched)
+
+
+async def _record(
+    image_id: str, context: Context, collection: str | None, release: int | None
+) -> Response:
+    """The record of an image whose id ends like the path of something about another image."""
+    searched, hit = await _hit(image_id, context, collection, release)
+    record = ImageOut.of(hit, searched, context.settings, release)
+    return Response(record.model_dump_json(), media_type="application/json")
 
 
 @router.get(IMAGE)

@@ -1,14 +1,25 @@
 """Image records and thumbnails."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 from PIL import Image
 
+from clip_assets.model import ModelSpec
+from clip_assets.node.encoder import Encoder
 from tests import web
-from tests.integration.serving.support import Searchable
+from tests.integration.serving.support import (
+    Searchable,
+    drawn,
+    publish,
+    running,
+    settings,
+    wait_until_ready,
+)
 
 
 def test_every_image_has_a_record_under_its_id(searchable: Searchable) -> None:
@@ -21,6 +32,33 @@ def test_every_image_has_a_record_under_its_id(searchable: Searchable) -> None:
         assert record["sha256"] == picture.sha256
         assert record["lineage"]["run_id"] == "run-embed"
         assert "score" not in record
+
+
+def test_an_id_may_end_like_what_is_asked_of_an_image(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """`x/original` has a record, also beside an image `x`; as in a tar with x/original.jpg."""
+    names = ("x", "x/original", "x/lineage", "y/original", "y/original/lineage")
+    pictures = [drawn(number, image_id=name) for number, name in enumerate(names)]
+    vectors = tiny.encode_images([picture.image for picture in pictures])
+    dsn = new_database()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        publish(connection, tiny_spec, tiny.identity, pictures, vectors)
+    with running(settings(dsn)) as url:
+        wait_until_ready(url)
+
+        def got(path: str) -> dict[str, Any]:
+            found: dict[str, Any] = web.get(f"{url}/v1/images/{path}").json()
+            return found
+
+        for picture in pictures:
+            record = got(quote(picture.image_id, safe=""))
+            assert (record["image_id"], record["sha256"]) == (picture.image_id, picture.sha256)
+            origin = got(f"{quote(picture.image_id, safe='')}/lineage")
+            assert (origin["image_id"], "commit" in str(origin)) == (picture.image_id, True)
+        assert got("y/original")["image_id"] == "y/original"  # a proxy may decode the slash
+        assert got("x/lineage")["image_id"] == "x"
+        assert got("x/original")["detail"].startswith("This service does not give")
 
 
 @pytest.mark.parametrize(("image_id", "status"), [("none", 404), ("a%00b", 422), ("%ff", 404)])
