@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_assets.errors import SettingsError
+from clip_assets.home import expanded
 
 VARIABLE = "CLIP_ASSETS_PROJECT"
 CHECKOUT_MODULE = "clip_assets"
@@ -43,14 +44,14 @@ def find() -> Project | None:
     Raises SettingsError if the named folder is not a project, or a configuration cannot be read.
     """
     if named := os.environ.get(VARIABLE):
-        found = read(Path(named).expanduser().resolve())
+        found = read(expanded(named).resolve())
         if found is None:
             raise SettingsError(
                 f"{named} is not a Dagster project: it has no pyproject.toml with a "
                 f"[tool.dg.project] table. Correct --project or {VARIABLE}."
             )
         return found
-    here = Path.cwd()
+    here = current_folder()
     return next((found for folder in (here, *here.parents) if (found := read(folder))), None)
 
 
@@ -58,8 +59,18 @@ def require() -> Project:
     """The project of this command. Raises SettingsError if there is none."""
     found = find()
     if found is None:
-        raise SettingsError(f"{Path.cwd()} is in no Dagster project. {REMEDY}")
+        raise SettingsError(f"{current_folder()} is in no Dagster project. {REMEDY}")
     return found
+
+
+def current_folder() -> Path:
+    """Raises SettingsError if it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise SettingsError(
+            "The current folder does not exist any more. Change into another one."
+        ) from error
 
 
 REMEDY = (

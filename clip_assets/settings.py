@@ -6,20 +6,25 @@ Postgres and Dagster's own storage. `DATABASE_URL` moves the database elsewhere,
 """
 
 import os
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clip_assets import project
 from clip_assets.errors import SettingsError
+from clip_assets.home import expanded
 
 
 def env_files(root: Path | None) -> tuple[Path, ...]:
     """`~/.env`, and the project's `.env`, whose values take precedence."""
-    return (Path.home() / ".env", *([root / ".env"] if root else []))
+    of_user: list[Path] = []
+    with suppress(RuntimeError):  # a container's user may have no home
+        of_user.append(Path.home() / ".env")
+    return (*of_user, *([root / ".env"] if root else []))
 
 
 _PLATFORMS = (
@@ -70,7 +75,14 @@ class Settings(BaseSettings):
         """`root` is the project's folder; default: the project that the current folder is in."""
         if root is None and (found := project.find()):
             root = found.root
-        super().__init__(**{"_env_file": env_files(root), **given})
+        try:
+            super().__init__(**{"_env_file": env_files(root), **given})
+        except ValidationError as error:
+            faults = [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+            raise SettingsError(f"Invalid settings: {'; '.join(faults)}.") from error
+        except UnicodeDecodeError as error:
+            files = " or ".join(str(file) for file in env_files(root))
+            raise SettingsError(f"{files} is not text in UTF-8. Save it as that.") from error
         self._root = root
 
     def require_reachable(self) -> None:
@@ -86,10 +98,11 @@ class Settings(BaseSettings):
         Raises SettingsError if there is neither a project nor CLIP_ASSETS_HOME.
         """
         if self.home is not None:
-            return self.home.resolve()
+            return expanded(self.home).resolve()
         if self._root is None:
             raise SettingsError(
-                f"{Path.cwd()} is in no Dagster project, so there is no folder for data. "
+                f"{project.current_folder()} is in no Dagster project, so there is no folder for "
+                "data. "
                 f"{project.REMEDY} Without a project, set CLIP_ASSETS_HOME to a folder."
             )
         return self._root.resolve() / ".clip_assets"
@@ -98,7 +111,7 @@ class Settings(BaseSettings):
     def workplace(self) -> Path:
         """The folder of caches and other replaceable files; in `~/.cache` without a project."""
         if self.home is None and self._root is None:
-            return Path.home() / ".cache" / "clip_assets"
+            return expanded("~/.cache/clip_assets")
         return self.folder
 
     @property
@@ -133,3 +146,9 @@ class Settings(BaseSettings):
     @property
     def dagster_home(self) -> Path:
         return self.folder / "dagster"
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable of the environment that a fault is about."""
+    name = str(place[0]).upper()
+    return name if name in ("DATABASE_URL", "HF_TOKEN") else f"CLIP_ASSETS_{name}"

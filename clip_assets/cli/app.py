@@ -29,6 +29,7 @@ from clip_assets.cli.judgements_app import judgements_app
 from clip_assets.cli.keys_app import keys_app
 from clip_assets.cli.sky_app import sky_app
 from clip_assets.errors import ClipAssetsError
+from clip_assets.home import expanded
 from clip_assets.model import Precision
 from clip_assets.settings import Settings
 
@@ -70,7 +71,7 @@ def _before_every_command(
 ) -> None:
     if in_project is not None:
         # Absolute, because processes that the command starts may run in another folder.
-        os.environ[project.VARIABLE] = str(in_project.expanduser().resolve())
+        os.environ[project.VARIABLE] = str(expanded(in_project).resolve())
     # By default these end a process at once, without removing its temporary folders or stopping
     # what it started.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -653,7 +654,10 @@ def verify(
 def main() -> None:
     """Run the command line. If a command's packages are not installed, name the extra."""
     try:
-        app()
+        with explained():
+            app()
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from clip_assets.cli import faults
 from clip_assets.errors import ClipAssetsError
 
 out = Console()
@@ -27,7 +28,8 @@ ModelOption = Annotated[
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Print our errors, and Postgres errors that a user can fix, as one sentence; exit 1.
+    """Print our errors, and those of Postgres or the system that a user can fix, as one sentence;
+    exit 1.
 
     Other errors keep their traceback.
     """
@@ -35,14 +37,21 @@ def explained() -> Iterator[None]:
         yield
     except ClipAssetsError as error:
         _fail(str(error), error)
+    except OSError as error:
+        sentence = faults.explained(error)
+        if sentence is None:
+            raise
+        _fail(sentence, error)
+    except UnicodeEncodeError as error:  # of an argument: files are named with care elsewhere
+        _fail(f"{error.object!r} is not text in UTF-8. Give it in UTF-8.", error)
     except Exception as error:
         if "psycopg" not in sys.modules:
             raise
         import psycopg
 
-        from clip_assets.postgres import faults
+        from clip_assets.postgres import faults as of_postgres
 
-        sentence = faults.explained(error) if isinstance(error, psycopg.Error) else None
+        sentence = of_postgres.explained(error) if isinstance(error, psycopg.Error) else None
         if sentence is None:
             raise
         _fail(sentence, error)
@@ -54,7 +63,8 @@ def _fail(sentence: str, error: Exception) -> NoReturn:
 
 
 def print_error(sentence: str) -> None:
-    text = f"[red]error:[/red] {escape(sentence)}"
+    printable = sentence.encode("utf-8", "backslashreplace").decode()
+    text = f"[red]error:[/red] {escape(printable)}"
     Console(stderr=True).print(text, highlight=False, soft_wrap=True)
 
 

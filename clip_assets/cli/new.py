@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clip_assets import project
 from clip_assets.errors import SettingsError
+from clip_assets.home import expanded
 from clip_assets.project import Project
 
 _PYPROJECT = """\
@@ -82,7 +83,7 @@ __pycache__/
 
 def write_project(folder: Path) -> Project:
     """Write the project. Raises SettingsError if the folder is in use or cannot name a package."""
-    root = folder.expanduser().resolve()
+    root = expanded(folder).resolve()
     name = root.name
     module = re.sub(r"\W+", "_", name.lower()).strip("_")
     if not module.isidentifier():

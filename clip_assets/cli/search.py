@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_assets.errors import SettingsError
+from clip_assets.home import expanded
 from clip_assets.model import require_same, require_same_texts
 from clip_assets.postgres.connect import connect_reader
 from clip_assets.search import search
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hits, Release
 from clip_assets.settings import Settings
+from clip_assets.store.objects import read_file
 
 
 def search_live(  # noqa: PLR0913, PLR0917 - those of `clip-assets search`
@@ -37,7 +39,7 @@ def search_live(  # noqa: PLR0913, PLR0917 - those of `clip-assets search`
 
 def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float32]:
     from clip_assets.node import encoder as encoders
-    from clip_assets.node.decode import Rejected, decode
+    from clip_assets.node.decode import PIPELINE, Rejected, decode
 
     encoder = encoders.load(release.spec)
     require = require_same_texts if image is None else require_same
@@ -50,7 +52,9 @@ def _vector(release: Release, text: str, image: Path | None) -> NDArray[np.float
     if image is None:
         return encoder.encode_text([text]).reshape(-1)
     try:
-        found = decode(image.read_bytes(), enough=encoder.enough)
+        data = read_file(expanded(image), PIPELINE.max_bytes)
+        found = decode(data, enough=encoder.enough)
         return encoder.encode_images([found.image]).reshape(-1)
     except (OSError, Rejected) as error:
-        raise SettingsError(f"{image} cannot be used as a query: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SettingsError(f"{image} cannot be used as a query: {reason}.") from error

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from clip_assets.collection import YAML_NAMES, Collection
 from clip_assets.errors import SettingsError
+from clip_assets.home import expanded
 from clip_assets.model import ModelSpec
 from clip_assets.project import CHECKOUT_MODULE, Project
 from clip_assets.source import source_config
@@ -99,11 +100,11 @@ def collection_attributes(
 def _require_folder(kind: str, uri: str) -> None:
     if kind != "folder" or "://" in uri:
         return
-    if not Deadline(SECONDS).call(Path(uri).expanduser().is_dir, uri):
+    if not Deadline(SECONDS).call(expanded(uri).is_dir, uri):
         raise SettingsError(f"{uri} is not a folder on this machine. Check the path.")
 
 
 def _absolute(name: str) -> str:
     """Absolute path of a local file or folder, because Dagster runs in another folder."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     return str(path.resolve()) if path.exists() else name

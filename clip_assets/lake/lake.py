@@ -9,12 +9,12 @@ tables of a Postgres.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from clip_assets.errors import DamageError, SettingsError, StoreError
+from clip_assets.home import expanded
 from clip_assets.model import require_same
 from clip_assets.processors import available
 from clip_assets.settings import Settings
@@ -22,7 +22,7 @@ from clip_assets.status import collections
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
-from clip_assets.store.objects import Objects, client_options, is_remote
+from clip_assets.store.objects import Objects, client_options, is_remote, read_file
 
 
 class Lake:
@@ -134,12 +134,12 @@ class Lake:
 
     def clip_image(self, file: str) -> list[float]:
         """The unit vector, float[dim], of an image file on this machine."""
-        from clip_assets.node.decode import Rejected, decode
+        from clip_assets.node.decode import PIPELINE, Rejected, decode
         from clip_assets.node.reload import require_same_images
 
         require_same_images(self._encoder, self._commits[0])
         try:
-            data = Path(file).expanduser().read_bytes()
+            data = read_file(expanded(file), PIPELINE.max_bytes)
             image = decode(data, enough=self._encoder.enough).image
         except (OSError, Rejected) as error:
             raise StoreError(f"{file} cannot be used as a query: {error}.") from error

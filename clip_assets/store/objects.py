@@ -30,6 +30,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from clip_assets.errors import ObjectRefusedError, StoreError, UnansweredError
+from clip_assets.home import expanded
 from clip_assets.store import aws, azure, credentials, odd_keys
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def is_remote(uri: str) -> bool:
 
 def local_path(uri: str) -> Path:
     """The folder that a `file://` URI or a plain path names."""
-    return Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser()
+    return expanded(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri)
 
 
 class Objects:
@@ -153,9 +154,7 @@ class Objects:
     def get(self, path: str, limit: int | None = None) -> bytes:
         """The whole object. Raises OSError before reading if it is larger than `limit` bytes."""
         if self.folder:
-            with _regular(self.folder / path) as file:
-                refuse_larger(os.fstat(file.fileno()).st_size, limit)
-                return file.read()
+            return read_file(self.folder / path, limit)
         with _explained(self.uri(path)):
             answer = obstore.get(self._store, path)
         refuse_larger(answer.meta["size"], limit)
@@ -320,6 +319,14 @@ class Objects:
                 status = _status(base / name)
                 if status:
                     yield local_entry(below + name, status)
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """The whole file. Raises OSError before reading if it is larger than `limit` bytes, or if it is
+    a pipe or a device, which may have no end."""
+    with _regular(path) as file:
+        refuse_larger(os.fstat(file.fileno()).st_size, limit)
+        return file.read()
 
 
 def client_options() -> "ClientConfig":

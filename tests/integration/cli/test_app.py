@@ -1,6 +1,7 @@
 """The command line: help that teaches, one sentence where something is missing, plain tables."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -176,8 +177,11 @@ def test_search_by_image(live: search.Release, embedded: Path) -> None:
 
 
 def test_search_by_what_is_no_image(live: search.Release, tmp_path: Path) -> None:
-    """A missing file and a file that is no image are named."""
+    """A missing file and a file that is no image are named; what may have no end is not read."""
     (tmp_path / "note.txt").write_text("hello")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not a regular file" in failed("search", "--image", str(tmp_path / "pipe.jpg"))
+    assert "not a regular file" in failed("search", "--image", "/dev/zero")
     assert "cannot be used as a query" in failed("search", "--image", str(tmp_path / "note.txt"))
     assert "No such file" in failed("search", "--image", str(tmp_path / "nothing.png"))
 
