@@ -40,7 +40,7 @@ def _failed(
         ("CLIP_ASSETS_PROJECT=~no-such-user/x", ["status"],
          "~no-such-user/x: there is no such home folder. Write the whole path."),
         ("CLIP_ASSETS_PROJECT=/nowhere", ["rollback", "photos"],
-         "/nowhere is no Dagster project"),
+         "/nowhere is not a Dagster project"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_one_sentence(
