@@ -7,12 +7,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.integration.serving.conftest import searchable, tiny
 from tests.integration.serving.support import Searchable
 
 __all__ = ["browser", "page", "searchable", "tiny"]
+
+PATIENT_MILLISECONDS = 120_000  # a busy machine takes its time
+expect.set_options(timeout=PATIENT_MILLISECONDS)
 
 _CONTEXTS: WeakKeyDictionary[Browser, dict[str, BrowserContext]] = WeakKeyDictionary()
 
@@ -47,7 +50,7 @@ def watched(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    page.set_default_timeout(120_000)  # a busy machine takes its time
+    page.set_default_timeout(PATIENT_MILLISECONDS)
     yield page
     for opened in context.pages[1:]:
         opened.close()

@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import PATIENT_MILLISECONDS
 from tests.integration.serving.support import Searchable
 
 pytestmark = pytest.mark.browser
@@ -34,7 +35,7 @@ def sized(
         reduced_motion="reduce",  # axe would measure colours in the middle of a transition
     )
     page = context.new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(PATIENT_MILLISECONDS)
     yield page
     context.close()
 

@@ -18,7 +18,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.release.release import restore_relations
 from tests import web
-from tests.browser.conftest import watched
+from tests.browser.conftest import PATIENT_MILLISECONDS, watched
 from tests.integration.serving.support import (
     COLORS,
     DRAWN,
@@ -369,7 +369,7 @@ def test_a_service_with_keys_asks_for_one(
         wait_until(lambda: web.get(f"{url}/readyz").status_code == 200, url)
         context = browser.new_context(base_url=url)
         page = context.new_page()
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(PATIENT_MILLISECONDS)
         page.goto("/?q=gold")
         page.get_by_label("API key").fill("clip_wrong_key")
         page.keyboard.press("Enter")
