@@ -144,7 +144,6 @@ def test_terminating_a_run_stops_its_job(workshop: Workshop, backfill: str) -> N
     dagster.wait(lambda: not _processes_of(run), "the job's process to end")
     stopped = dagster.finish(run)
     assert stopped.status == "CANCELED"
-    assert "Committed shards are kept" in stopped.failures
     assert not _processes_of(run)
     assert 0 < len(workshop.commits("large")) < 20
 
