@@ -1,0 +1,3 @@
+from tests.unit.source.conftest import jpeg, write_tar
+
+__all__ = ["jpeg", "write_tar"]
