@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 from clip_assets.node.png import missing_rows
 from clip_assets.node.rgb import on_white, stored, to_srgb
 from clip_assets.node.tiff import unread_planes
-from clip_assets.source.kinds import HEAD, image_format
+from clip_assets.source.kinds import HEAD, POINTER, image_format, is_pointer
 
 Pixels = NDArray[np.uint8]
 """RGB, uint8[height, width, 3]."""
@@ -272,6 +272,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _unidentified(data: bytes, limits: Limits) -> str:
+    if is_pointer(data):
+        return POINTER
     kind = _format(data)
     if kind == "TIFF" and kind in limits.formats:
         return "damaged TIFF, or one with samples of a kind that is not read"

@@ -84,7 +84,9 @@ def _splits(files: Any, folder: str) -> dict[str, tuple[str, ...]]:
     splits: dict[str, tuple[str, ...]] = {}
     for one in files:
         split, path = (
-            (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
+            (one.get("split") or "train", one.get("path"))
+            if isinstance(one, dict)
+            else ("train", one)
         )
         found = [path] if isinstance(path, str) else path if isinstance(path, list) else []
         patterns = tuple(folder + str(pattern).removeprefix("./") for pattern in found)

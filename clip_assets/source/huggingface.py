@@ -21,12 +21,20 @@ from clip_assets.source.card import Declared, declared
 from clip_assets.source.config import NOTHING, HuggingFaceConfig, Knowledge
 from clip_assets.source.deadline import Deadline
 from clip_assets.source.files import Files, LocalFiles
-from clip_assets.source.kinds import of_name
+from clip_assets.source.kinds import POINTER, POINTER_BYTES, is_pointer, of_name
 from clip_assets.source.named import Neighbours, fault_of, names
 from clip_assets.source.ordered import in_order
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import LARGEST, late, path_below
-from clip_assets.source.rows import BATCH, ColumnError, ImageColumn, is_list, leaf, stored
+from clip_assets.source.rows import (
+    BATCH,
+    ColumnError,
+    ImageColumn,
+    as_python,
+    is_list,
+    leaf,
+    stored,
+)
 from clip_assets.source.saved import ArrowFile
 from clip_assets.store.objects import Entry, local_path, refuse_larger
 
@@ -296,6 +304,8 @@ def opened(files: Files, entry: Entry) -> "Iterator[pq.ParquetFile | ArrowFile]"
     if entry.fault:
         raise UnusableError(entry.fault)
     try:
+        if entry.size < POINTER_BYTES and is_pointer(files.fetch(entry.path)[0].read_bytes()):
+            raise UnusableError(POINTER)
         if entry.path.endswith(".arrow"):
             yield ArrowFile(files.fetch(entry.path)[0])
             return
@@ -346,8 +356,8 @@ def _values(
         yield from (("", None, {}) for _ in range(count))
         return
     for batch in file.iter_batches(10_000, columns=columns, use_threads=False):
-        for values in batch.to_pylist():
-            name = values.get(config.id_column)
-            text = values.get(config.caption_column)
+        for values in as_python(batch):
+            name = values[config.id_column] if config.id_column else None
+            text = values[config.caption_column] if config.caption_column else None
             fields = {name: values[name] for name in wanted}
             yield "" if name is None else str(name), caption.from_value(text), fields

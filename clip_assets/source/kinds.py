@@ -57,6 +57,16 @@ _SIGNATURES = {
 _HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 
 
+POINTER = "a Git LFS pointer instead of the file; run `git lfs pull` in the clone it comes from"
+POINTER_BYTES = 1024
+"""A pointer is shorter, as Git LFS's specification says."""
+
+
+def is_pointer(data: bytes) -> bool:
+    """Whether Git left this in the place of a file that it keeps elsewhere."""
+    return len(data) < POINTER_BYTES and data.startswith(b"version https://git-lfs.github.com/")
+
+
 def hidden(name: str) -> bool:
     """Whether a file or folder of this name belongs to a system and not to its user."""
     return name.startswith(".") or name in _SYSTEM_FOLDERS or name.lower() in _SYSTEM_FILES

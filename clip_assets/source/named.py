@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clip_assets.source.rows import is_list, stored
+from clip_assets.source.rows import as_python, is_list, stored
 from clip_assets.source.saved import ArrowFile
 from clip_assets.store.objects import Entry
 
@@ -30,7 +30,7 @@ def names(file: "pq.ParquetFile | ArrowFile", column: str) -> Iterator[Name | li
     elif not _is_text(one):
         return None
     batches = file.iter_batches(_ROWS, columns=[read], use_threads=False)
-    return (_told(value) for batch in batches for value in batch.column(0).to_pylist())
+    return (_told(*row.values()) for batch in batches for row in as_python(batch))
 
 
 class Neighbours:

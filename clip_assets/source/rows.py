@@ -98,12 +98,50 @@ def leaf(schema: pa.Schema, column: str) -> pa.DataType:
     if column not in schema.names:
         raise ColumnError(f"no column {column!r}; it has {', '.join(schema.names)}")
     kind = schema.field(column).type
-    one = kind.value_type if is_list(kind) else kind
+    one = kind.value_type if is_list(kind) or pa.types.is_dictionary(kind) else kind
     if pa.types.is_struct(one) and one.get_field_index("bytes") >= 0:
         return one
     if pa.types.is_binary(one) or pa.types.is_large_binary(one) or pa.types.is_binary_view(one):
         return one
     raise ColumnError(f"column {column!r} holds {kind}, not image bytes")
+
+
+def as_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """The rows as Python objects.
+
+    A value that Python cannot hold, such as a date after the year 9999, is its text; bytes that are
+    not UTF-8 are replaced in a text. Either would otherwise cost all rows.
+    """
+    columns = [_values(column) for column in batch.columns]
+    names = batch.schema.names
+    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+
+
+_UNUSABLE = (ValueError, OverflowError, LookupError, pa.ArrowException)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        found: list[Any] = column.to_pylist()
+    except _UNUSABLE:
+        kind = column.type
+        if pa.types.is_timestamp(kind) and kind.tz:  # perhaps one that this machine does not know
+            column = column.cast(pa.timestamp(kind.unit, "UTC"))
+        found = [_value(column[number]) for number in range(len(column))]
+    return found
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        whole = isinstance(scalar, pa.StringScalar | pa.LargeStringScalar | pa.StringViewScalar)
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "replace") if whole else None
+    except _UNUSABLE:
+        try:
+            return scalar.cast(pa.string()).as_py()
+        except _UNUSABLE:
+            return None
 
 
 def is_list(kind: pa.DataType) -> bool:

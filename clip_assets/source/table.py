@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from clip_assets.errors import SourceError
 from clip_assets.source import caption
+from clip_assets.source.rows import as_python
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 LARGEST = 2 << 30  # bytes of a table that is held in memory
@@ -153,19 +154,26 @@ def _stem(name: str) -> str:
 def _rows(name: str, data: bytes) -> Iterator[Row]:
     if name.endswith(".parquet"):
         for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(10_000, use_threads=False):
-            yield from batch.to_pylist()
+            yield from as_python(batch)
         return
     text = caption.decoded(data)
     if name.endswith((".jsonl", ".ndjson")) and not text.lstrip().startswith("["):
-        for line in text.split("\n"):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
-                yield _object(json.loads(line))
+                yield _of_line(number, line)
     elif name.endswith((".jsonl", ".ndjson", ".json")):
         yield from _of_json(json.loads(text))
     elif data.startswith(_PACKED):
         raise ValueError("it is a spreadsheet or an archive; save it as CSV")
     else:
         yield from _of_csv(text)
+
+
+def _of_line(number: int, line: str) -> Row:
+    try:
+        return _object(json.loads(line))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {number}: {str(error).partition(': line 1')[0]}") from error
 
 
 def _object(value: object) -> Row:

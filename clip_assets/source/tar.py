@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import IO
 
+from clip_assets.source.kinds import POINTER, POINTER_BYTES, is_pointer
 from clip_assets.source.ranged import Ranged
 
 BLOCK = 512
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ def members(
     known: dict[str, Member] = {}
     links: list[tuple[str, str]] = []
     start: int | None = 0
+    head = file.read(POINTER_BYTES)
+    if is_pointer(head):
+        yield Member("", fault=POINTER)
+        return
+    if head.startswith(_PACKED):
+        yield Member("", fault="compressed, which its name does not say; name it .tar.gz or so")
+        return
     try:
         while start is not None:
             file.seek(start)

@@ -17,7 +17,7 @@ from clip_assets.store.objects import Entry, Objects
 
 Found = tuple[list[ImageRef], Counter[str]]
 
-_VERSION = "6"
+_VERSION = "7"
 """Increased when the same tar would be listed differently."""
 _SKIPPED = b"clip_assets.skipped"
 _SCHEMA = pa.schema(

@@ -183,6 +183,7 @@ def _members(
 ) -> Iterator[Member]:
     with _opened(objects, within, tar) as file:
         size = file.seek(0, io.SEEK_END)
+        file.seek(0)
         yield from members(file, size, partial(_bytes_wanted, wanted))
 
 

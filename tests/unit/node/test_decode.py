@@ -443,3 +443,9 @@ def test_what_the_frame_of_a_gif_does_not_cover_is_white() -> None:
     assert found.shape == (24, 32, 3)
     assert (found[8:] == 255).all() and (found[:, 8:] == 255).all()
     assert not (found[:8, :8] == 255).all()
+
+
+def test_a_pointer_of_git_lfs_says_what_to_do() -> None:
+    """A clone without Git LFS has one in the place of each image."""
+    with pytest.raises(Rejected, match="run `git lfs pull`"):
+        decode(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n")

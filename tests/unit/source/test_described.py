@@ -382,3 +382,44 @@ def test_names_and_captions_as_pandas_writes_them(folder: Path) -> None:
     (folder / "x.jsonl").write_text('{"image": "a.jpg", "caption": NaN}\n')
     source = open_source(FolderConfig(uri=str(folder)), known(captions={"from": "x.jsonl"}))
     assert listed(source)["a.jpg"].caption is None
+
+
+UNUSUAL = {
+    "unknown zone": (pa.array([0], pa.timestamp("us", "Mars/Base")), "1970-01-01 00:00:00+00:00"),
+    "beyond year 9999": (pa.array([2**31 - 1], pa.date32()), "<value out of range: 2147483647>"),
+    "not UTF-8": (
+        pa.Array.from_buffers(
+            pa.string(), 1, [None, *map(pa.py_buffer, (bytes([0, 0, 0, 0, 1, 0, 0, 0]), b"\xe9"))]
+        ),
+        "\ufffd",
+    ),
+    "dictionary": (pa.array(["dog"]).dictionary_encode(), "dog"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+@pytest.mark.parametrize("source", ["folder", "huggingface"])
+def test_a_value_that_python_cannot_hold_costs_no_row(
+    tmp_path: Path, kind: str, source: str
+) -> None:
+    """Neither of its own column nor of another that is wanted."""
+    values, text = UNUSUAL[kind]
+    table = pa.table({"file_name": ["a.jpg"], "label": values, "stock": [2]})
+    config: FolderConfig | HuggingFaceConfig = FolderConfig(uri=str(tmp_path))
+    if source == "folder":
+        (tmp_path / "a.jpg").write_bytes(b"x")
+        pq.write_table(table, tmp_path / "metadata.parquet")
+    else:
+        table = table.append_column("image", pa.array([b"x"], pa.binary()))
+        pq.write_table(table, tmp_path / "train.parquet")
+        config = HuggingFaceConfig(type="huggingface", dataset=str(tmp_path))
+    wanted = {"label": {"from": "metadata.label"}, "stock": KNOWN["stock"]}
+    found = columns(open_source(config, known(columns=wanted)))
+    assert [*found.values()] == [{"label": text, "stock": 2}]
+
+
+def test_a_line_that_is_no_json_is_named(folder: Path) -> None:
+    """The line of the table, not of the text within it."""
+    (folder / "metadata.jsonl").write_text('{"file_name": "a.jpg", "label": "x"}\n{"file_name": \n')
+    with pytest.raises(SourceError, match=r"cannot be read as a table \(line 2: Expecting value"):
+        list(open_source(FolderConfig(uri=str(folder)), known(columns=KNOWN)).list())

@@ -463,3 +463,20 @@ def test_a_row_may_name_several_files(tmp_path: Path) -> None:
         ("x/0", None), ("x/1", None), ("y", "the row has no images"), ("z/0", None),
     ]  # fmt: skip
     assert list(source.read([ref for ref in refs if not ref.fault])) == [b"a", b"b", b"c"]
+
+
+def test_a_clone_without_git_lfs_says_what_to_do(dataset: Path) -> None:
+    """Git leaves a pointer in the place of each file."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+    (dataset / "data/train-00001-of-00002.parquet").write_text(pointer)
+    *others, bad = _source(dataset).list()
+    assert len(others) == 7
+    assert bad.fault and "run `git lfs pull`" in bad.fault
+
+
+def test_an_image_column_may_be_encoded_by_a_dictionary(tmp_path: Path) -> None:
+    """As pandas writes a column of categories."""
+    column = pa.array([b"a", b"b", b"a"], pa.binary()).dictionary_encode()
+    pq.write_table(pa.table({"image": column}), tmp_path / "train.parquet")
+    source = _source(tmp_path)
+    assert list(source.read(list(source.list()))) == [b"a", b"b", b"a"]

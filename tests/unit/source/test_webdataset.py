@@ -242,7 +242,7 @@ def test_a_compressed_tar_is_read_like_a_plain_one(tmp_path: Path, write_tar: Wr
     assert bad.image_id == "c/"
     assert bad.fault and "cannot be read" in bad.fault
     assert [ref.image_id for ref in _listed(packed)] == ["b/0", "b/1"]
-    with pytest.raises(SourceError, match="not a tar"):
+    with pytest.raises(SourceError, match="compressed, which its name does not say"):
         _listed(packed.rename(tmp_path / "b.tar"))
 
 
@@ -317,3 +317,21 @@ def test_tars_that_the_address_names_and_that_are_missing_are_counted(
         with suppress(SourceError):  # of the second, none is there
             list(source.list())
         assert source.skipped["tars that the address names and that are missing"] == missing
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
+        (gzip.compress(b"x" * 9000), "compressed, which its name does not say"),
+    ],
+)
+def test_what_is_in_the_place_of_a_tar_is_named(
+    tmp_path: Path, write_tar: WriteTar, data: bytes, said: str
+) -> None:
+    """A clone without Git LFS, and a compressed tar under a plain name, say what to do."""
+    write_tar(tmp_path / "good.tar", {"1.jpg": b"one"})
+    (tmp_path / "bad.tar").write_bytes(data)
+    bad, good = open_source(WebDatasetConfig(type="webdataset", uri=str(tmp_path))).list()
+    assert bad.fault and said in bad.fault
+    assert good.fault is None
