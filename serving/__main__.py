@@ -23,19 +23,19 @@ EPILOG = """\b
 Examples:
   python -m clip_assets.serving                            on this machine only
   python -m clip_assets.serving --port 9000 --next-port    port 9000, or the next free port
-  python -m clip_assets.serving --host 0.0.0.0             for those with a key
+  python -m clip_assets.serving --host 0.0.0.0             for clients with an API key
   python -m clip_assets.serving --snapshot s3://bucket/clip/photos/snapshots
 """
 
 
 def serve(
     host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 picks any free port.", min=0, max=65535)] = 8000,
-    next_port: Annotated[bool, typer.Option(help="If busy, use the next free port.")] = False,
+    port: Annotated[int, typer.Option(help="0 chooses a free port.", min=0, max=65535)] = 8000,
+    next_port: Annotated[bool, typer.Option(help="If in use, try the next ports.")] = False,
     collection: Annotated[str | None, typer.Option(help="Default: the one released first.")] = None,
     auth: Annotated[
         bool | None,
-        typer.Option(help="Ask for API keys. Default: on every address but loopback."),
+        typer.Option(help="Require API keys. Default: on every address except loopback."),
     ] = None,
     snapshot: Annotated[
         str | None,
@@ -58,14 +58,14 @@ def serve(
             _require_processor(settings.device)
         else:
             log.to_stderr()
-        # uvicorn raises the signal again when it ends; by default that skips what is left to do.
+        # uvicorn raises the signal again when it ends; by default that would skip our cleanup.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         settings.auth = asks_for_keys(
             host, settings.auth or None if auth is None else auth, KeyFile(settings.keys)
         )
         if snapshot:
             settings.dsn = SecretStr(_replica(snapshot))
-            settings.read_only = True  # what is written into a copy is lost with it
+            settings.read_only = True  # writes to a copy would be lost with it
         listening = listen(host, port, next_port)
     except ClipAssetsError as error:
         typer.echo(str(error), err=True)
@@ -79,7 +79,7 @@ def serve(
 def _require_processor(device: str | None) -> None:
     if device not in (None, "cpu"):
         raise SettingsError(
-            f"Several workers share a model on the processor, not on {device}. Use one worker, or "
+            f"Several workers can share a model on the CPU, not on {device}. Use one worker, or "
             "unset CLIP_ASSETS_SERVING_DEVICE."
         )
 
@@ -101,7 +101,7 @@ def _serve_with_workers(settings: ServingSettings, listening: socket.socket) -> 
     if "encoder_threads" not in settings.model_fields_set:
         settings.encoder_threads = max(1, settings.encoder_threads // settings.workers)
     with shared_folder() as folder:
-        # Read once, when prometheus_client is imported: counters are then files in this folder.
+        # prometheus_client reads this when it is imported; counters are then files in this folder.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         from .supervisor import Supervisor
 

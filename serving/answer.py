@@ -1,4 +1,4 @@
-"""From what a request asks for to its answer: vectors, then hits, then what is said about them."""
+"""Answers a search: encodes its terms, finds the hits, and builds the response."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ Kind = Literal["text", "image"]
 
 @dataclass(frozen=True)
 class Found:
-    """A page of hits, their vectors by image id if they were asked for, and where they are from."""
+    """A page of hits, their vectors by image id if requested, and the release that was searched."""
 
     snapshot: Snapshot
     page: Page
@@ -44,7 +44,7 @@ class Found:
 
 
 async def answered(query: SearchRequest, context: Context) -> SearchAnswer:
-    """The answer. Raises a Refusal if there is none."""
+    """The answer to a search. Raises a Refusal if it cannot be answered."""
     name = digest(query)
     cursor = _cursor(query, name)
     snapshot = await _snapshot(query, cursor, context)
@@ -72,7 +72,7 @@ async def answered_to_upload(
 ) -> SearchAnswer:
     """The answer to an uploaded image, which is read and decoded in the encoder's thread.
 
-    `decoded` is given the short side, in pixels, that the model needs.
+    `decoded` gets the file's bytes and the short side, in pixels, that the model needs.
     """
     snapshot = await context.snapshot(options.collection, options.release)
     snapshot.require_images()

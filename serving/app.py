@@ -47,8 +47,8 @@ TAGS = [
         "name": "images",
         "description": "Image records, lineage and files, and thumbnails by content hash.",
     },
-    {"name": "releases", "description": "The live release, and those before it."},
-    {"name": "judgements", "description": "What people say of hits: right or wrong."},
+    {"name": "releases", "description": "The live release and earlier ones."},
+    {"name": "judgements", "description": "People's judgements of hits: right or wrong."},
     {"name": "service", "description": "Health, and the collections that are served."},
 ]
 
@@ -61,7 +61,7 @@ class Service(FastAPI):
     """
 
     def openapi(self) -> dict[str, Any]:
-        """The document with the problem that errors are: FastAPI adds models of JSON alone."""
+        """The document, with the schema of problems: FastAPI adds only models of JSON responses."""
         document = super().openapi()
         document["components"]["schemas"].setdefault("Problem", Problem.model_json_schema())
         return document
@@ -78,7 +78,7 @@ class Service(FastAPI):
                 allow_headers=["Authorization", "Content-Type"],
                 expose_headers=["Retry-After", "X-Request-ID"],
             )
-        # At its fastest level: answers repeat themselves, and the event loop waits meanwhile.
+        # Fastest level, because answers are repetitive and compressing blocks the event loop.
         smaller = GZipMiddleware(
             SecurityHeaders(TooLarge(inner), embeddable=bool(settings.cors_origins)),
             1000,
@@ -98,10 +98,10 @@ def create_app(
     folder: Path | None = None,
     patience: float = 0.0,
 ) -> FastAPI:
-    """The service. It answers `/` and `/livez` at once, and everything else when it is ready.
+    """The service. It answers `/` and `/livez` at once, and everything else once it is ready.
 
-    One of several workers keeps in `folder` what is counted over all of them. It starts up once it
-    is ready, or after `patience` seconds, so that the others answer meanwhile.
+    With several workers, each keeps shared counts in `folder`. A worker completes its startup once
+    it is ready, or after `patience` seconds, so that the others answer meanwhile.
     """
     app = Service(
         title="clip_assets search",

@@ -12,7 +12,7 @@ T = TypeVar("T")
 def daemon(name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
     """Run `work` in its own daemon thread, which does not delay the end of the process.
 
-    Executor threads are joined at exit: Ctrl-C would wait for a model to finish downloading.
+    An executor's threads are joined at exit, so Ctrl-C would wait for a model's download to finish.
     """
     result: Future[T] = Future()
     threading.Thread(target=_settle, args=(result, work), name=name, daemon=True).start()

@@ -1,9 +1,9 @@
-"""Calls that wait for the encoder at the same time run as one.
+"""Runs calls that wait for the encoder at the same time as one batch.
 
-A text alone spends most of its time on the model's weights, which are read for all texts of a call
-together: with ViT-B-32's text tower on a processor, sixteen texts in one call take a quarter of the
-time of sixteen calls. No call waits for others to come: a batch is what gathers while every thread
-of the bulkhead is busy.
+Most of the time of a single text goes into reading the model's weights, which a batch reads once:
+with ViT-B-32's text tower on a CPU, sixteen texts in one call take a quarter of the time of sixteen
+calls. No call waits for a batch to fill: a batch is what gathers while all threads of the bulkhead
+are busy.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 @dataclass(eq=False)
 class _Call(Generic[T, R]):
-    """What one request wants done. The outcome of each item is a result or an error."""
+    """The items of one request. The outcome of each item is a result or an error."""
 
     items: Sequence[T]
     deadline: Deadline
@@ -38,7 +38,7 @@ class _Call(Generic[T, R]):
 
 @dataclass(eq=False)
 class _Batch(Generic[T, R]):
-    """Calls that run together. `begun` is set at their turn, or when they are refused one."""
+    """Calls that run together. `begun` is set when the batch starts or is refused."""
 
     calls: list[_Call[T, R]] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -48,7 +48,7 @@ class _Batch(Generic[T, R]):
         return sum(len(call.items) for call in self.calls)
 
     def leave_out(self) -> None:
-        """Drop the calls that nobody waits for any more."""
+        """Drop the calls that nobody is waiting for any more."""
         for call in self.calls:
             if not call.outcomes.done() and call.deadline.gone():
                 call.settle([ClientGone("The client disconnected before its turn.")])
@@ -56,11 +56,11 @@ class _Batch(Generic[T, R]):
 
 
 class Batches(Generic[T, R]):
-    """Runs `work` on up to `most` items at once, in a thread of the bulkhead, of which a batch
-    takes one place. A call that brings more than `most` items is a batch of its own.
+    """Runs `work` on up to `most` items at once, in a thread of the bulkhead. A batch takes one
+    place in the bulkhead. A call with more than `most` items is its own batch.
 
     `work` returns a result for each item. If it raises, each item is tried alone, so that only the
-    call fails whose item is at fault.
+    call with the faulty item fails.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Batches(Generic[T, R]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, items: Sequence[T], deadline: Deadline) -> list[R]:
-        """The results of `items`, in their order.
+        """The results of `items`, in the same order.
 
-        Raises Busy, DeadlineExceeded or ClientGone as the bulkhead does, or what `work` raises for
-        one of the items. A call that is cancelled or expires while it waits leaves its batch.
+        Raises Busy, DeadlineExceeded or ClientGone like the bulkhead, or what `work` raises for one
+        of the items. A call that is cancelled or expires while it waits leaves its batch.
         """
         self._bulkhead.require_time(deadline)
         call = _Call[T, R](items, deadline, asyncio.get_running_loop().create_future())
@@ -114,18 +114,18 @@ class Batches(Generic[T, R]):
         batch = self._gathering
         if batch is None or batch.size + count > self._most:
             batch = self._gathering = _Batch()
-            # In no request's context: a batch belongs to the traces of all of its calls.
+            # In an empty context, because a batch does not belong to one request's trace.
             task = asyncio.get_running_loop().create_task(self._run(batch), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return batch
 
     async def _run(self, batch: _Batch[T, R]) -> None:
-        """Give the calls of the batch their outcomes, after its turn."""
+        """Run the batch when its turn comes, and settle its calls."""
         items: list[T] = []
 
         def nobody_waits() -> bool:
-            """Called at the batch's turn: no call can join it any more."""
+            """Called at the batch's turn: from now on, no call can join it."""
             self._close(batch)
             batch.leave_out()
             items.extend(item for call in batch.calls for item in call.items)
@@ -133,12 +133,12 @@ class Batches(Generic[T, R]):
             return not items
 
         try:
-            # Each call has a deadline of its own, also once it runs.
+            # The batch has no deadline: each call enforces its own, also while the batch runs.
             everyone = Deadline(math.inf, nobody_waits)
             outcomes = iter(await self._bulkhead.run(partial(self._tried, items), everyone))
             for call in batch.calls:
                 call.settle([next(outcomes) for _ in call.items])
-        except Exception as error:  # as of the bulkhead: it is raised in each call
+        except Exception as error:  # such as the bulkhead's; it is raised in each call
             for call in batch.calls:
                 call.settle([error])
         finally:
@@ -152,7 +152,7 @@ class Batches(Generic[T, R]):
     def _tried(self, items: list[T]) -> list[R | Exception]:
         try:
             return [*self._work(items)]
-        except Exception as error:  # it is raised in the call whose item it is
+        except Exception as error:  # it is raised in the call that the item belongs to
             if len(items) == 1:
                 return [error]
         return [outcome for item in items for outcome in self._tried([item])]

@@ -20,7 +20,7 @@ from .tracing import stage
 
 T = TypeVar("T")
 
-_OF_THE_LATEST = 0.1  # the weight of one call in how long calls usually take
+_OF_THE_LATEST = 0.1  # weight of the latest call in the moving average of durations
 
 
 def _never() -> bool:
@@ -57,7 +57,7 @@ class Deadline:
 class Bulkhead:
     """Runs `threads` calls at a time; up to `waiting` more may queue, any further are refused.
 
-    `nice` is how much its threads give way to the others of the process, as in nice(2).
+    `nice` lowers the priority of its threads against the process's other threads, as in nice(2).
     """
 
     def __init__(self, name: str, threads: int, waiting: int, nice: int = 0) -> None:
@@ -74,9 +74,9 @@ class Bulkhead:
     async def run(self, work: Callable[[], T], deadline: Deadline) -> T:
         """The result of `work`, run in a thread of this bulkhead.
 
-        Raises Busy, also if the calls before this one are likely to take until its deadline;
-        DeadlineExceeded or ClientGone. Work that outlives the deadline keeps running
-        and keeps its slot until it ends.
+        Raises Busy if the queue is full or the calls ahead are likely to take until the deadline,
+        DeadlineExceeded, or ClientGone. Work that outlives the deadline keeps running and keeps its
+        slot until it ends.
         """
         with stage(f"{self._name} wait"):
             await self._enter(deadline)
@@ -94,7 +94,7 @@ class Bulkhead:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def require_time(self, deadline: Deadline) -> None:
-        """Raises Busy if the calls inside are likely to take until the deadline."""
+        """Raises Busy if the calls already inside are likely to take until the deadline."""
         if self._expected_wait > deadline.left:
             raise self._busy
 
@@ -115,7 +115,7 @@ class Bulkhead:
 
     @property
     def _expected_wait(self) -> float:
-        """Seconds until a thread is free for the next call, if calls take as long as lately."""
+        """Estimated seconds until a thread is free for the next call."""
         ahead = max(0, self._inside - self._threads + 1)
         return ahead * self._usual_seconds / self._threads
 

@@ -1,4 +1,4 @@
-"""A search whose answer is known: it shows whether the live index still answers."""
+"""A search with a known answer, which shows whether the live index still answers."""
 
 import psycopg
 
@@ -9,20 +9,20 @@ from .encoder import Vector
 from .errors import IndexDamaged
 
 _EQUAL = 0.999  # cosine similarity of a stored vector to itself, rounded
-_TRIED = 8  # HNSW search may miss an image, but not so many
+_TRIED = 8  # an HNSW search may miss one image, but not this many
 
 
 class Canary:
-    """Searches for a stored vector, which must find its own image or one that equals it.
+    """Searches for a stored vector, which must find its own image or one with an equal vector.
 
-    If it no longer does, other images are tried, because that one may have been erased.
+    If it does not, other images are tried, because that one may have been erased.
     """
 
     def __init__(self) -> None:
         self._known: tuple[int, Vector] | None = None
 
     def check(self, connection: psycopg.Connection, release: Release) -> None:
-        """Raises IndexDamaged if searches of the release fail, or do not find what they must."""
+        """Raises IndexDamaged if searches of the release fail or do not find the known image."""
         try:
             whole = self._answers(connection, release)
         except psycopg.errors.InsufficientPrivilege:

@@ -1,10 +1,10 @@
-"""A typed client of the service, for programs in Python: `Client`, and `AsyncClient` for asyncio.
+"""A typed Python client of the service: `Client`, and `AsyncClient` for asyncio.
 
     with Client("https://search.example.com", key=KEY) as client:
         for hit in client.search(SearchRequest(text="a cloud", k=5)).hits:
             print(hit.score, hit.uri)
 
-Answers are the models that the service itself sends. Errors are raised as ProblemError.
+Answers are the service's own response models. Errors are raised as ProblemError.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class ProblemError(Exception):
-    """The service refused. `retry_after` is in seconds, if a later try may succeed."""
+    """The service refused. `retry_after` is in seconds; None if a retry cannot help."""
 
     def __init__(self, problem: Problem, retry_after: int | None) -> None:
         super().__init__(f"{problem.code}: {problem.detail}")
@@ -34,7 +34,7 @@ class ProblemError(Exception):
 
 @dataclass(frozen=True)
 class _Call(Generic[T]):
-    """A request, and what its answer is."""
+    """A request and the type of its answer."""
 
     method: str
     path: str
@@ -135,7 +135,7 @@ class Client:
         return self._send(_posted("/v1/judgements", judged, JudgementOut))
 
     def judgements(self, collection: str | None = None) -> list[JudgementOut]:
-        """The first 1,000 of the collection."""
+        """The collection's first 1,000 judgements."""
         found: list[JudgementOut] = self._send(
             _got("/v1/judgements", list[JudgementOut], collection)
         )

@@ -1,9 +1,8 @@
-"""uvicorn's HTTP protocol with bounds on what a client may hold before its request is complete.
+"""uvicorn's HTTP protocol, with limits on what a client may hold before its request is complete.
 
-uvicorn waits forever for a request's header and keeps however much of it arrives. hypercorn has the
-times but parses in Python, at twice the processor time; granian has them in Rust, but runs the
-application in processes of its own, which know nothing of our drain. So the bounds are here, in
-uvicorn's own hooks.
+uvicorn waits forever for a request's header and keeps any amount of it. hypercorn has timeouts but
+parses in Python, at twice the processor time; granian has them in Rust, but runs the application in
+its own processes, which cannot take part in our drain. So the limits are here, in uvicorn's hooks.
 """
 
 import json
@@ -32,16 +31,16 @@ access = logging.getLogger("serving.access")
 
 HEAD_BYTES = 64 * 2**10
 BACKLOG = 128
-"""Connections that the kernel accepts for us. All of them may arrive at once, beyond the limit."""
+"""Connections that the kernel accepts for us; all may arrive at once, in excess of the limit."""
 _SAY_SECONDS = 60.0
-_OTHER_FILES = 256  # of one process: the database's connections, weights, logs, the backlog above
+_OTHER_FILES = 256  # a process's other files: database connections, weights, logs, the backlog
 
 
 class Connections:
     """Makes and counts the connections of one server.
 
-    `waiting` are those whose client is to send something, the longest waiting first. At the limit a
-    new connection takes the place of the first of them.
+    `waiting` has the connections whose client must send something next, the longest waiting first.
+    At the limit, a new connection replaces the first of them.
     """
 
     def __init__(self, limit: int, head_seconds: float, read_seconds: float) -> None:
@@ -99,7 +98,8 @@ class Connection(HttpToolsProtocol):
         self._stop_unread()
         self._all.waiting.pop(self, None)
         if self._answering:
-            self._answering.disconnected = True  # uvicorn tells only the last of pipelined requests
+            # uvicorn notifies only the last of pipelined requests
+            self._answering.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -110,13 +110,13 @@ class Connection(HttpToolsProtocol):
         self._read = len(data)
         self._received += len(data)
         super().data_received(data)
-        # The body has a limit of its own. In chunks of one byte, six times as much is around it.
+        # The body has its own limit. A chunk of one byte takes six bytes.
         if self._received > HEAD_BYTES + 8 * self._of_body:
             self._refuse(431, "header_too_large", "The request's header is too large.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        # Behind another request in the same read, it begins somewhere in that.
+        # A pipelined request begins somewhere within the bytes of the same read.
         self._received = self._read if self._answered else 0
         self._of_body = 0
 
@@ -146,7 +146,7 @@ class Connection(HttpToolsProtocol):
             self._all.waiting[self] = None
 
     def pause_writing(self) -> None:
-        """The client does not read: what answers it waits, in a place that others could have."""
+        """The client has stopped reading, so its answer waits and keeps a place from others."""
         super().pause_writing()
         self._stop_unread()
         self._unread = self.loop.call_later(self._all.read_seconds, self._cut)
@@ -187,7 +187,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer in the place of the application, unless it is answering, and close."""
+        """Answer instead of the application, unless it is already answering, and close."""
         if not self._answered or self.transport.is_closing():
             self.transport.abort()
             return
@@ -206,7 +206,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _disconnected(answering: "ref[RequestResponseCycle]") -> bool:
-    # By a weak reference: the request's state is part of what it refers to.
+    # A weak reference, because the cycle itself refers to the request's state.
     cycle = answering()
     return cycle is None or cycle.disconnected
 

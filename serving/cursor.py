@@ -1,4 +1,4 @@
-"""Where a page of hits ended, as text that a client hands back to get the next one."""
+"""Where a page of hits ended, as text that a client sends back to get the next page."""
 
 import base64
 import binascii
@@ -10,19 +10,19 @@ from pydantic import BaseModel
 
 from .errors import Unanswerable
 
-INVALID = "cursor: not one that this service gave."
+INVALID = "cursor: not a cursor of this service."
 
 _NOT_THE_QUERY = {"k", "cursor", "include", "release", "collection"}
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The last hit that was given: `ties` hits of exactly its score were, and `given` in all.
+    """The last hit returned. `ties` hits had exactly its score; `given` were returned in all.
 
-    A position by score stays right when the next search looks deeper into the graph and finds more
-    images before it: no hit is given twice. `vector` is what was searched for, as the index stores
-    vectors: encoded once more, in another batch or by another machine, a text's vector would differ
-    by rounding, and so would the scores.
+    A position by score stays valid if the next search looks deeper into the graph and finds more
+    images before it: no hit is returned twice. `vector` is the vector that was searched for, as the
+    index stores vectors: encoding a text again, in another batch or on another machine, would
+    change its vector by rounding, and so the scores.
     """
 
     release_id: int
@@ -38,7 +38,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str, query: str) -> "Cursor":
-        """The cursor of that query. Raises Unanswerable if it is another query's, or none."""
+        """The query's cursor. Raises Unanswerable if it belongs to another query or is invalid."""
         try:
             head, _, vector = text.partition(".")
             release_id, of, score, ties, given = json.loads(_from_ascii(head))
@@ -55,7 +55,7 @@ class Cursor:
 
 
 def digest(query: BaseModel, upload: bytes = b"") -> str:
-    """The same for queries whose hits are the same, in every process of the service."""
+    """Equal for queries with the same hits, in every process of the service."""
     asked = query.model_dump_json(exclude=_NOT_THE_QUERY, exclude_defaults=True)
     return hashlib.sha256(asked.encode() + b"\0" + upload).hexdigest()[:16]
 

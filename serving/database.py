@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # After giving up, the pool reconnects at the next request or probe. With a longer timeout it would
-# back off, and stay disconnected for as long as the outage lasted.
+# back off, and stay disconnected for as long again as the outage lasted.
 RECONNECT_SECONDS = 1.0
 # Without keepalives, a peer that vanishes silently would block a thread forever.
 CONNECTION = {
@@ -76,7 +76,7 @@ class Lease:
 class Database:
     """A pool of connections of one kind, each used in a thread of one bulkhead.
 
-    `fault` says why connections open but cannot be used; None if they can, or if none opened.
+    `fault` says why connections open but cannot be used; None if they can, or if none ever opened.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Database:
         return result
 
     async def glance(self, work: Callable[[Connection[TupleRow]], T]) -> T:
-        """`probe` without replacing anything."""
+        """Like `probe`, but replaces no connections."""
         within = Deadline.within(self._settings.probe_seconds)
         return await self._leased(self._watch, work, within)
 
@@ -164,6 +164,6 @@ class Database:
             self._said = True
             logger.warning(
                 "the database user %s may not act as clip_reader, or there is no such role: only "
-                "read-only transactions guard the database from this service",
+                "read-only transactions keep this service from writing to the database",
                 connection.info.user,
             )

@@ -34,8 +34,8 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class EncodedText:
-    """Unit vector float32[dim] of a text. `read` is the start of the text that the model reads, or
-    None if it reads all of it."""
+    """Unit vector float32[dim] of a text. `read` is the beginning of the text, as far as the model
+    reads it; None if it reads all of it."""
 
     vector: Vector
     read: str | None = None
@@ -65,7 +65,7 @@ class QueryEncoder:
         self._model = model
         self._uploads = lanes.uploads
         self._batches = Batches("encoder", lanes.texts, self._encoded_texts, lanes.together)
-        # Used on the event loop alone, so it needs no lock.
+        # Used only on the event loop, so it needs no lock.
         self._texts: LRUCache[str, EncodedText] = LRUCache(cache_size)
 
     @property
@@ -79,10 +79,9 @@ class QueryEncoder:
         self._encoded_image(Image.new("RGB", (64, 64)))
 
     async def texts(self, texts: Sequence[str], deadline: Deadline) -> list[EncodedText]:
-        """The vector of each text, and how much of the text it stands for.
+        """The vector of each text, and how much of the text the model reads.
 
-        A text that is encoded with others has a vector that differs by rounding from the one that
-        it has alone, below 1e-6 at fp32.
+        Encoding a text in a batch changes its vector by rounding, below 1e-6 at fp32.
         """
         found = {text: self._texts.get(text) for text in texts}
         missing = [text for text, encoded in found.items() if encoded is None]
@@ -96,7 +95,7 @@ class QueryEncoder:
         return [one for text in texts if (one := found[text])]
 
     async def image(self, decode: Callable[[], Image.Image], deadline: Deadline) -> Vector:
-        """Unit vector float32[dim] of an image, which is decoded in the encoder's thread.
+        """Unit vector float32[dim] of an image, which `decode` returns in the encoder's thread.
 
         Decoding costs as much as encoding, so the same bulkhead limits both.
         """
@@ -105,7 +104,7 @@ class QueryEncoder:
     def _encoded_texts(self, texts: list[str]) -> list[EncodedText]:
         vectors = self._checked(self._model.encode_text(texts), len(texts))
         reads = [self._model.within_context(text) for text in texts]
-        # A copy, or one cached vector would keep all of its batch in memory.
+        # A copy, because a view would keep the whole batch in memory while it is cached.
         return [
             EncodedText(vector.copy(), None if read == text else read)
             for vector, text, read in zip(vectors, texts, reads, strict=True)
@@ -116,7 +115,7 @@ class QueryEncoder:
         return vector
 
     def _checked(self, vectors: Vector, count: int) -> Vector:
-        """The vectors, checked: of this model's dimension, finite and of unit length."""
+        """The vectors. Raises ModelError unless float[count, dim], finite and of unit length."""
         if vectors.shape != (count, self.identity.dim) or not np.isfinite(vectors).all():
             raise ModelError(f"{self.identity.short} returned no usable vector for this query.")
         if (np.abs(np.linalg.norm(vectors, axis=1) - 1) > NORM_TOLERANCE).any():

@@ -1,4 +1,4 @@
-"""Erases an image for an administrator, as `clip-assets erase` does, beside the requests."""
+"""Erases an image for an administrator, as `clip-assets erase` does, in the background."""
 
 import asyncio
 from threading import Lock
@@ -17,13 +17,13 @@ from .settings import ServingSettings
 
 _Name = tuple[str, str]
 
-_one_at_a_time = Lock()  # two of one collection would both rewrite its catalog
+_one_at_a_time = Lock()  # two erasures in a collection would both rewrite its catalog
 
 
 class Erasing:
-    """Erasures that run in this process, each in a thread of its own.
+    """Erasures that run in this process, each in its own thread.
 
-    One that this process does not finish is completed by the next call, or by `clip-assets erase`.
+    If the process ends first, the next call or `clip-assets erase` completes the erasure.
     """
 
     def __init__(self, settings: ServingSettings) -> None:
@@ -31,24 +31,24 @@ class Erasing:
         self._running: dict[_Name, asyncio.Future[Receipt]] = {}
 
     def require(self, collection: str) -> None:
-        """Raises ReadOnly if this service was not told where the collection's files are."""
+        """Raises ReadOnly if this service does not know where the collection's files are."""
         if self._settings.read_only or self._settings.dsn:
             raise ReadOnly(
-                "This service knows only a database, but an erasure also changes the collection's "
-                f"files. Run `clip-assets erase {collection}` where both are known."
+                "This service can reach only a database, but an erasure also changes the "
+                f"collection's files. Run `clip-assets erase {collection}` where both are set up."
             )
 
     async def begun(self, collection: str, image_id: str) -> bool:
-        """Whether somebody asked for this erasure already."""
+        """Whether this erasure was requested before."""
         if (collection, image_id) in self._running:
             return True
         return await daemon("erasure", lambda: _asked_for(collection, image_id))
 
     async def receipt(self, collection: str, image_id: str, asked_by: str) -> Receipt | None:
-        """The receipt of the image's erasure, which this call begins unless it runs or is done;
-        None if it takes longer than `erase_seconds`.
+        """The receipt of the image's erasure; None if it takes longer than `erase_seconds`.
 
-        Raises ReadOnly if this service cannot reach all that an erasure changes.
+        Starts the erasure unless it is running or complete. Raises ReadOnly if this service cannot
+        reach everything that an erasure changes.
         """
         name = (collection, image_id)
         if name not in self._running:
@@ -75,7 +75,7 @@ def _erase(collection: str, image_id: str, asked_by: str) -> Receipt:
             if image_id in receipt.request.image_ids:
                 return receipt
         with connect_owner(Settings()) as connection:
-            reason = f"asked of the search service with the API key {asked_by}"
+            reason = f"requested from the search service with the API key {asked_by}"
             receipts = erase(connection, objects, [image_id], reason, _unheard)
     return next(one for one in receipts if image_id in one.request.image_ids)
 
@@ -85,4 +85,4 @@ def _objects(collection: str) -> Objects:
 
 
 def _unheard(_: str) -> None:
-    """The receipt says all."""
+    """Discards progress messages; the receipt has the result."""

@@ -19,7 +19,7 @@ from .problem import MEDIA_TYPE, problem
 logger = logging.getLogger(__name__)
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
+class Refusal(Exception):  # noqa: N818 - an answer, not a bug
     """An intentional response other than 200."""
 
     status = 400
@@ -56,7 +56,7 @@ class Unanswerable(Refusal):
 
 
 class ReadOnly(Refusal):
-    """This service, or its user of the database, may only read."""
+    """This service, or its database user, may only read."""
 
     status = 409
     code = "read_only"
@@ -85,7 +85,7 @@ class NotReady(Unavailable):
 
 
 class IndexDamaged(NotReady):
-    """The live release's index does not hold what was loaded into it."""
+    """The live release's index lacks rows that were loaded into it."""
 
     def __init__(self, release: Release) -> None:
         super().__init__(
@@ -148,7 +148,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allowed(request: Request) -> str:
-    """The methods of every route of the path: the router knows only those of the first."""
+    """The methods of all routes with this path: the router reports only those of the first."""
     methods = [
         method
         for method in ("GET", "POST", "DELETE")
@@ -170,7 +170,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 def _told(fault: dict[str, Any]) -> str:
-    if fault["type"] == "json_invalid":  # its place is a number of characters, not a field
+    if fault["type"] == "json_invalid":  # its location is a character offset, not a field
         return f"The body is not valid JSON: {fault['ctx']['error']}, character {fault['loc'][1]}."
     field = ".".join(str(part) for part in fault["loc"][1:])
     message: str = fault["msg"].removeprefix("Value error, ")
@@ -178,8 +178,8 @@ def _told(fault: dict[str, Any]) -> str:
 
 
 def _own(fault: dict[str, Any], faults: Sequence[dict[str, Any]]) -> bool:
-    """Whether it is more than the end of others: a list is also called too short if the items that
-    it has are invalid."""
+    """Whether the fault does not follow from another one: a list whose items are invalid is also
+    reported as too short."""
     place = fault["loc"]
     inner = (one["loc"] for one in faults if len(one["loc"]) > len(place))
     return fault["type"] != "too_short" or all(loc[: len(place)] != place for loc in inner)

@@ -1,16 +1,16 @@
-"""Keeps what stays in memory out of garbage collections.
+"""Keeps permanent objects out of garbage collections.
 
-A model, its libraries and the routes are half a million objects. A full collection looks at each of
-them, which takes 280 ms in which nothing is answered; of what stays, it finds nothing to free.
+A model, its libraries and the routes are half a million objects. A full collection visits all of
+them, which blocks the service for 280 ms and frees none of them.
 """
 
 import gc
 
 
 def settle(*, again: bool) -> None:
-    """Call it when all that stays is loaded; `again` if something before it was settled, too, and
-    may be garbage now. That reads and writes all of it: a forked worker must not, since the memory
-    would no longer be shared."""
+    """Call this once everything permanent is loaded. `again` also collects what an earlier call
+    froze and may now be garbage; this writes to all of it, so a forked worker must not use it,
+    because its memory would no longer be shared."""
     if again:
         gc.unfreeze()
     gc.collect()
@@ -18,5 +18,5 @@ def settle(*, again: bool) -> None:
 
 
 def unsettle() -> None:
-    """For a process that goes on after its service has ended."""
+    """Undo `settle`, for a process that continues after its service has ended."""
     gc.unfreeze()

@@ -1,4 +1,4 @@
-"""What a client says of a hit, and what it is told was said."""
+"""Request and response models for judgements of hits."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -24,8 +24,8 @@ Verdict = Literal["right", "wrong"]
 def _without_vectors(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     if any(term.vector is not None for term in terms):
         raise ValueError(
-            "a vector cannot be judged, because no later model could search for it; to judge hits "
-            "of an uploaded picture, add it to the collection and search by its image_id"
+            "a search by a vector cannot be judged, because no later model could repeat it; to "
+            "judge hits of an uploaded picture, add it to the collection and search by its image_id"
         )
     return terms
 
@@ -47,7 +47,7 @@ def _query(text: str | None, image: str | None, terms: tuple[Term, ...] | None) 
 
 
 class Judged(BaseModel):
-    """A hit of a query, and whether it is right; the query is a text, a stored image, or several
+    """A hit of a query, and whether it is right. The query is a text, a stored image, or several
     terms."""
 
     model_config = ConfigDict(extra="forbid")
@@ -56,7 +56,7 @@ class Judged(BaseModel):
     query_image: ImageId | None = None
     query_terms: _Terms | None = Field(None, description="texts and stored images, no vectors")
     image_id: ImageId
-    verdict: Verdict | None = Field(description="null withdraws what was said before")
+    verdict: Verdict | None = Field(description="null withdraws the earlier verdict")
     collection: InCollection = None
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class Judged(BaseModel):
 
 
 class Wanted(BaseModel):
-    """Which judgements are listed."""
+    """Which judgements to list."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,7 +85,7 @@ class Wanted(BaseModel):
         None, max_length=16_384, description="only those of this query; the terms as JSON"
     )
     after: int = Field(
-        0, ge=0, le=2**63 - 1, description="`judgement_id` of the last one of the page before"
+        0, ge=0, le=2**63 - 1, description="`judgement_id` of the previous page's last judgement"
     )
     limit: int = Field(1_000, ge=1, le=1_000)
 
@@ -96,7 +96,7 @@ class Wanted(BaseModel):
 
     @property
     def query(self) -> Query | None:
-        """What was searched for; None for all queries."""
+        """The query whose judgements to list; None for all queries."""
         asked = (self.query_text, self.query_image, self.query_terms)
         if not any(asked):
             return None
@@ -108,7 +108,7 @@ class Wanted(BaseModel):
 
 
 class JudgementOut(BaseModel):
-    """A person's word on an image for a query, which names no model."""
+    """A person's verdict on an image for a query, independent of the model."""
 
     collection: str
     query_text: str | None
@@ -116,7 +116,7 @@ class JudgementOut(BaseModel):
     query_terms: list[JudgedTerm] | None
     image_id: str
     verdict: Verdict | None = Field(description="null if it was withdrawn")
-    judged_by: str | None = Field(description="name of the key; null if none is known")
+    judged_by: str | None = Field(description="name of the key; null if there was none")
     judged_at: datetime
     judgement_id: int | None = Field(description="null in the answer to POST")
 

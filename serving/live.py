@@ -25,7 +25,7 @@ class Snapshot:
 
     @property
     def same_images(self) -> bool:
-        """False also if a version of clip_assets that decodes otherwise made the release."""
+        """Also false if a version of clip_assets with another image decoder made the release."""
         return self.release.identity.key == self.encoder.identity.key
 
     def require_texts(self) -> None:
@@ -42,8 +42,8 @@ class Snapshot:
         if not self.same_images:
             raise Unanswerable(
                 f"Release {self.release.id} was made by {self.release.identity.short} with other "
-                "preprocessing of images than this service has: search it by text, `image_id` or "
-                f"`vector`, until `clip-assets backfill {self.release.collection} --shards all "
+                "image preprocessing than this service's: search it by text, `image_id` or "
+                f"`vector` until `clip-assets backfill {self.release.collection} --shards all "
                 "--again` has embedded its images with this version."
             )
 
@@ -52,8 +52,8 @@ class Snapshot:
 class Live:
     """The service's shared state. Only the watcher changes it, each field in one assignment.
 
-    `snapshot` is of the collection that the service follows; `others` are the releases of further
-    collections, by name. Those of the same model are searched too, with the encoder that is loaded.
+    `snapshot` is of the collection that the service follows; `others` are the live releases of
+    other collections, by name. Those of the same model can be searched with the loaded encoder.
     """
 
     silence_seconds: float
@@ -70,10 +70,10 @@ class Live:
     draining: bool = False
 
     def require(self, collection: str | None = None) -> Snapshot:
-        """The current snapshot of this collection; of the one that is followed if None.
+        """The current snapshot of this collection, or of the followed one if None.
 
-        Raises NotReady while there is none that can be searched, and NotFound if the service does
-        not answer for the collection.
+        Raises NotReady while it cannot be searched, and NotFound if the service does not serve the
+        collection.
         """
         if self.snapshot and collection not in (None, self.snapshot.release.collection):
             return self._other(self.snapshot, str(collection))
@@ -91,7 +91,7 @@ class Live:
         other = Snapshot(release, snapshot.encoder)
         if not other.same_texts:
             raise NotFound(
-                "This collection was made by another model than the one this service has loaded. "
+                "This collection was made by another model than the one that this service loaded. "
                 f"Start a service for it with `--collection {collection}`."
             )
         return other

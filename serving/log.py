@@ -1,4 +1,4 @@
-"""Logging that never waits: lines go to stderr from a thread of their own.
+"""Logging that never blocks: a separate thread writes the lines to stderr.
 
 A reader of stderr that stalls, such as a stuck log shipper, would otherwise stop the event loop at
 the next line.
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TextIO
 
 LINES = 10_000
-"""Lines kept while the reader of stderr stalls; further ones are dropped, and counted."""
+"""Lines buffered while the reader of stderr stalls; further lines are dropped and counted."""
 _END_SECONDS = 2.0
 
 
@@ -25,7 +25,7 @@ class Unblocked(logging.Handler):
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(lines)
         self._dropped = 0
-        # At exit a daemon thread is not waited for, even if it is stuck in a write.
+        # The process does not wait for a daemon thread at exit, even if it is stuck in a write.
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
 
@@ -49,7 +49,7 @@ class Unblocked(logging.Handler):
         ended = False
         while not ended:
             lines = [self._lines.get()]
-            # All that wait in one write: each takes the interpreter from the event loop.
+            # All waiting lines in one write, because each write takes the GIL from the event loop.
             with suppress(queue.Empty):
                 while True:
                     lines.append(self._lines.get_nowait())
@@ -65,12 +65,15 @@ class Unblocked(logging.Handler):
         try:
             self._stream.write(lines)
             self._stream.flush()
-        except (OSError, ValueError):  # the reader is gone, or stderr is closed: nowhere to say so
+        except (
+            OSError,
+            ValueError,
+        ):  # the reader is gone or stderr is closed: nowhere to report it
             pass
 
 
 class IfReady(logging.StreamHandler[TextIO]):
-    """Drops a record if nothing reads the stream: for a process that may have no threads."""
+    """Drops a record if nothing reads the stream; for a process that must not have threads."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError, ValueError):  # stderr is closed
@@ -84,12 +87,12 @@ def to_stderr() -> None:
 
 
 def to_stderr_without_thread() -> None:
-    """The same from a process that forks: its children call `to_stderr` themselves."""
+    """The same for a process that forks; its children call `to_stderr` themselves."""
     _log_by(IfReady(sys.stderr))
 
 
 def _log_by(handler: logging.Handler) -> None:
-    # No line has these, and to find them takes longer than the rest of a line
+    # No line uses these fields, and computing them takes longer than the rest of a line
     # (https://docs.python.org/3/howto/logging.html#optimization).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -16,15 +16,15 @@ _PARTS = ("database", "model", "release", "index", "service")
 
 
 class Metrics:
-    """The metrics of a service. Its workers keep theirs in files of `folder`, and each of them
-    reports the sum of the counters and the worst of the states."""
+    """The metrics of a service. Workers keep theirs in files in `folder`; any worker reports the
+    sum of the counters and the worst of the states."""
 
     def __init__(self, live: Live, folder: Path | None = None) -> None:
         self._live = live
         registry = CollectorRegistry()
         self._requests = Counter(
             "clip_assets_requests",
-            "Requests by route, method and status; the route of refused ones is empty.",
+            "Requests by route, method and status; refused requests have an empty route.",
             ("route", "method", "status"),
             registry=registry,
         )
@@ -63,7 +63,7 @@ class Metrics:
         self._seconds.labels(route).observe(line["ms"] / 1000)
 
     def note(self) -> None:
-        """Set the gauges to what the watcher last saw; each worker does it once a second."""
+        """Set the gauges to what the watcher last saw; each worker calls this once a second."""
         problems = self._live.problems()
         self._ready.set(not problems)
         for part in _PARTS:

@@ -1,4 +1,4 @@
-"""The images nearest to what a request asks for, on one connection."""
+"""Finds the images nearest to a request's terms, on one connection."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from .cursor import INVALID, Cursor
 from .encoder import Vector
 
 DEEPEST = 10_000
-"""Hits that all pages of an answer may have together."""
+"""The most hits that all pages of an answer have together."""
 
 DEEPEST_SIMILAR = 1_000
-"""The same if near-duplicates are left out: each hit is then compared with all before it."""
+"""The same if near-duplicates are omitted, because each hit is then compared with all before it."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Up to `k` hits that pass the filter, score at least `min_score`, are not excluded, come
-    after the cursor, with `collapse` are of different content, and with `similar` have a lower
-    cosine similarity than that to each hit before them.
+    """Which hits to return: up to `k` that match the filter, score at least `min_score`, are not
+    excluded, and come after the cursor.
 
-    `query` names the query in the cursor of the next page.
+    With `collapse`, no two hits have the same file; with `similar`, each has a lower cosine
+    similarity than this to all hits before it. `query` identifies the query in the next page's
+    cursor.
     """
 
     k: int
@@ -52,11 +53,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Page:
-    """Hits, best first, and the vector that they are near to, float32[dim] of unit length.
+    """Hits, best first, and the query vector, float32[dim] of unit length.
 
-    `depth` is how many of the nearest images were looked at, among them those that are left out.
-    `complete` is false if the search used up its budget before it found k; `following` is where
-    the next page begins, or None if there is none.
+    `depth` is how many of the nearest images were examined, including omitted ones. `complete` is
+    false if the search reached its limit before it found k; `following` is where the next page
+    begins, or None if there is none.
     """
 
     hits: tuple[Hit, ...]
@@ -72,8 +73,8 @@ def nearest(
     """The hits, or None if the release lacks one of the images.
 
     Images that are searched for are not among the hits. Raises TermsError if a vector is not of
-    the release's dimension, if the parts cancel each other out, or if the cursor's vector is not
-    one that this service gave.
+    the release's dimension, if the parts cancel each other out, or if the cursor's vector is
+    invalid.
     """
     vectors: list[Vector] = []
     for part in parts:
@@ -108,7 +109,7 @@ def nearest(
             more = len(kept) > wanted.k
             following = _following(release, wanted, query, hits) if more else None
             return Page(hits, query, count, complete, following)
-        count *= 2  # to fill the places of duplicates
+        count *= 2  # omitted images took places, so look deeper
 
 
 def _vector_of(cursor: Cursor, release: Release) -> Vector:
@@ -149,7 +150,7 @@ def _kept(hits: Sequence[Hit], excluded: frozenset[str], wanted: Wanted) -> Iter
 def _unlike(
     connection: Connection[TupleRow], release: Release, hits: list[Hit], similar: float
 ) -> list[Hit]:
-    """The hits without those that are similar to an earlier one, which stands for them."""
+    """The hits, without those that are similar to an earlier hit."""
     vectors = index.vectors_of(connection, release, [hit.image_id for hit in hits])
     shown = np.empty((len(hits), release.identity.dim), np.float32)
     found: list[Hit] = []
@@ -164,7 +165,7 @@ def _unlike(
 
 
 def _after(cursor: Cursor | None, hits: Iterator[Hit]) -> Iterator[Hit]:
-    """The hits after the cursor; those of equal score are in the order of their ids."""
+    """The hits after the cursor. Hits with equal scores are ordered by id."""
     ties = cursor.ties if cursor else 0
     for hit in hits:
         if cursor and hit.score > cursor.score:

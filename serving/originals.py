@@ -1,8 +1,8 @@
-"""Gives an image as it is in the source, where the operator allows it.
+"""Serves an image as it is in the source, if the operator allows it.
 
-The address is the catalog's, never one that a client gave. The bytes are compared with the hash
-that they were embedded with, so a client gets the image that it found, or nothing. What is inside a
-tar or a parquet file is found by its row in the catalog, so the service must reach the data folder.
+The address is the catalog's, never one from a client. The bytes must have the hash that was
+embedded, so a client gets exactly the image it found, or nothing. Images inside a tar or a parquet
+file are located by their row in the catalog, so the service must be able to read the data folder.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from .settings import ServingSettings
 THREADS = 4
 WAITING = 16
 SHOWN = {"JPEG", "PNG", "WEBP", "GIF", "AVIF"}
-"""Formats that browsers show; anything else is downloaded."""
+"""Formats that browsers can show; all others are downloaded."""
 
 
 @dataclass(frozen=True)
@@ -38,31 +38,31 @@ class Original:
 
 
 class Originals:
-    """Reads images from their source in a bulkhead of its own."""
+    """Reads images from their source, in its own bulkhead."""
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
         self._bulkhead = Bulkhead("originals", THREADS, WAITING)
 
     async def read(self, origin: Origin, collection: str, deadline: Deadline) -> Original:
-        """Raises NotFound if the operator does not give it, or if it is no longer there."""
+        """The image. Raises NotFound if the operator does not allow it or it no longer exists."""
         if not self._settings.gives(origin.uri):
-            raise NotFound("This service does not give the images of this source.")
+            raise NotFound("This service does not serve the images of this source.")
         return await self._bulkhead.run(lambda: self._read(origin, collection), deadline)
 
     def _read(self, origin: Origin, collection: str) -> Original:
         if not is_remote(origin.uri) and not self._settings.gives(str(Path(origin.uri).resolve())):
-            raise NotFound("This image is a link to a place that this service does not give.")
+            raise NotFound("This image is a link to a place that this service does not serve.")
         try:
             data = self._bytes(origin, collection)
         except ClipAssetsError as error:
             raise Unavailable("The source of this image cannot be reached.") from error
         except OSError as error:
-            raise NotFound("The source has no such file, or it is too large to give.") from error
+            raise NotFound("The source has no such file, or it is too large to serve.") from error
         if len(data) > self._settings.original_bytes:
-            raise NotFound("This image is too large to give.")
+            raise NotFound("This image is too large to serve.")
         if hashlib.sha256(data).hexdigest() != origin.sha256:
-            raise NotFound("The file in the source is not the image of the index any more.")
+            raise NotFound("The file in the source is no longer the image that was indexed.")
         return Original(data, _media_type(data))
 
     def _bytes(self, origin: Origin, collection: str) -> bytes:
@@ -80,6 +80,6 @@ class Originals:
 def _media_type(data: bytes) -> str | None:
     try:
         kind = Image.open(io.BytesIO(data)).format
-    except Exception:  # any class; the file is given as it is
+    except Exception:  # Pillow raises many classes; the file is then sent without a media type
         return None
     return Image.MIME[kind] if kind in SHOWN else None

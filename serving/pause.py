@@ -1,4 +1,4 @@
-"""Between attempts at what keeps failing: a pause that grows."""
+"""A growing pause between attempts that keep failing."""
 
 import time
 
@@ -6,7 +6,7 @@ LONGEST = 30.0
 
 
 class Pause:
-    """Doubles from one second to half a minute; it starts anew after a minute without attempt."""
+    """Doubles from one second to half a minute; resets after a minute without an attempt."""
 
     def __init__(self) -> None:
         self._began = float("-inf")
@@ -23,7 +23,7 @@ class Pause:
         return time.monotonic() - self._began >= self._seconds
 
     def begin(self) -> None:
-        """An attempt begins."""
+        """Record that an attempt begins, and lengthen the pause after it."""
         now = time.monotonic()
         if now - self._began > 2 * LONGEST:
             self._seconds = 0.0

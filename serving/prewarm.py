@@ -1,4 +1,4 @@
-"""Reads a release's HNSW into Postgres' memory before searches do, page by page, from disk."""
+"""Reads a release's HNSW into Postgres' cache, so that searches need not read it from disk."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ from .errors import Unavailable
 logger = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 8_192
-"""64 MB: a connection is held no longer than a search holds one, even where the disk is slow."""
+"""64 MB: even with a slow disk, this holds a connection no longer than a search does."""
 
 _statement = statements(__package__, "prewarm.sql")
 
 
 @dataclass(frozen=True)
 class _Graph:
-    """Where the extension's function is, and the graph's size; `fits` into shared_buffers."""
+    """The extension's function, the graph's size, and whether it fits into shared_buffers."""
 
     function: str
     blocks: int
@@ -34,19 +34,19 @@ class _Graph:
 
 
 class Prewarm:
-    """Once for each index, and again after an outage, because a restart empties the memory.
+    """Prewarms once for each index, and again after an outage, because a restart empties the cache.
 
-    Needs the extension pg_prewarm; without it, and without the right to use it, nothing happens.
+    Does nothing without the extension pg_prewarm or without the right to use it.
     """
 
     def __init__(self, seconds: float) -> None:
-        """`seconds` is how long one of many reads may take."""
+        """`seconds` is how long each of the many reads may take."""
         self._seconds = seconds
         self._index_id: int | None = None
         self._reading: asyncio.Task[None] | None = None
 
     def begin(self, database: Database, release: Release) -> None:
-        """Start reading the release's graph in the background, unless that has been done."""
+        """Start reading the release's graph in the background, unless it was read before."""
         if release.index_id == self._index_id:
             return
         self.forget()
@@ -54,7 +54,7 @@ class Prewarm:
         self._reading = asyncio.create_task(self._read(database, release))
 
     def forget(self) -> None:
-        """Stop reading; the next `begin` starts anew."""
+        """Stop reading; the next `begin` starts over."""
         self._index_id = None
         if self._reading:
             self._reading.cancel()
@@ -73,12 +73,12 @@ class Prewarm:
                 last = min(first + _BLOCKS_AT_ONCE, graph.blocks) - 1
                 await self._read_part(database, graph, {"hnsw": hnsw, "first": first, "last": last})
         except (psycopg.Error, Unavailable) as error:
-            logger.info("the graph of release %s is not read ahead: %s", release.id, error)
+            logger.info("the graph of release %s was not prewarmed: %s", release.id, error)
 
     async def _read_part(
         self, database: Database, graph: _Graph, part: dict[str, str | int]
     ) -> None:
-        # A graph larger than shared_buffers would evict its own pages: the system's cache holds it.
+        # A graph larger than shared_buffers would evict its own pages; read it into the OS cache.
         mode = "buffer" if graph.fits else "read"
         read = _statement("read", function=sql.SQL(graph.function))
         await database.run(

@@ -7,7 +7,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def problem(status: int, code: str, detail: str) -> dict[str, Any]:
-    """`code` never changes for a kind of error; `detail` is for people and may."""
+    """The body of an error. `code` is stable for programs; the wording of `detail` may change."""
     names = {known.value: known.phrase for known in HTTPStatus}
     title = names.get(status, "Client Closed Request")
     return {"title": title, "status": status, "code": code, "detail": detail}

@@ -44,15 +44,13 @@ MinScore = Annotated[
 ]
 CursorText = Annotated[
     str | None,
-    Field(
-        max_length=24_000, description="`cursor` of the page before; only `k` may differ from it"
-    ),
+    Field(max_length=24_000, description="`cursor` of the previous page; only `k` may differ"),
 ]
 HowAccurate = Annotated[
     Accuracy,
     Field(
-        description="`balanced` searches as the release was judged, `fast` keeps a measured recall "
-        "of 0.9, `exact` compares all images"
+        description="`balanced` searches as the release was judged, `fast` has a measured recall "
+        "of at least 0.9, `exact` compares all images"
     ),
 ]
 Inclusion = Literal["lineage", "original", "vector", "query_vector"]
@@ -60,8 +58,8 @@ Included = Annotated[
     tuple[Inclusion, ...],
     Field(
         max_length=4,
-        description="what each hit has besides: `original` is its address; `query_vector` is what "
-        "`query` has besides",
+        description="further fields of each hit: `original` is its address; `query_vector` adds "
+        "`vector` to `query`",
     ),
 ]
 ReleaseId = Annotated[
@@ -71,7 +69,7 @@ ReleaseId = Annotated[
 CollectionName = Annotated[str, Field(max_length=200), AfterValidator(_without_nul)]
 InCollection = Annotated[
     CollectionName | None,
-    Field(description="default: the collection that this service follows"),
+    Field(description="default: the collection that this service serves"),
 ]
 
 
@@ -88,8 +86,8 @@ Similar = Annotated[
     Field(
         ge=0.8,
         le=1,
-        description="return only the nearest of images whose vectors have at least this cosine "
-        "similarity, such as 0.97; then all pages have at most 1,000 hits together",
+        description="of images whose vectors have at least this cosine similarity, such as 0.97, "
+        "return only the nearest; all pages together then have at most 1,000 hits",
     ),
 ]
 
@@ -102,9 +100,11 @@ class Term(BaseModel):
     text: Text | None = None
     image_id: ImageId | None = None
     vector: tuple[FiniteFloat, ...] | None = Field(
-        None, min_length=1, max_length=4_096, description="of the release's model, of any length"
+        None, min_length=1, max_length=4_096, description="by the release's model; of any norm"
     )
-    weight: FiniteFloat = Field(1.0, ge=-10, le=10, description="negative: away from it; not 0")
+    weight: FiniteFloat = Field(
+        1.0, ge=-10, le=10, description="a negative weight searches away from the term; not 0"
+    )
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Self:
@@ -123,10 +123,10 @@ class SearchOptions(BaseModel):
     k: Count = 24
     min_score: MinScore = None
     exclude_ids: tuple[ImageId, ...] = Field(
-        (), max_length=100, description="images that are not to be among the hits"
+        (), max_length=100, description="images to omit from the hits"
     )
     collapse_duplicates: bool = Field(
-        False, description="return only one image of those whose files are equal"
+        False, description="return only one of the images with identical files"
     )
     collapse_similar: Similar = None
     filter: Filter | None = Field(None, description="return only images that match")
@@ -146,7 +146,7 @@ class SearchRequest(SearchOptions):
         None,
         min_length=1,
         max_length=MAX_TERMS,
-        description="searched together: the sum of their unit vectors, each times its weight",
+        description="searched for together, as the weighted sum of their unit vectors",
     )
 
     @model_validator(mode="after")
@@ -161,10 +161,10 @@ class SearchRequest(SearchOptions):
 
 
 class AddressQuery(Conditions):
-    """The same in an address, for links and for curl: the filter's fields stand beside the text."""
+    """The same search in an address, for links and curl; the filter's fields are parameters."""
 
     q: Text | None = Field(None, description="the text to search for")
-    image_id: ImageId | None = Field(None, description="or the image to find similar ones for")
+    image_id: ImageId | None = Field(None, description="or the image to find similar images for")
     k: Count = 24
     min_score: MinScore = None
     collapse_duplicates: bool = False
@@ -201,7 +201,7 @@ class AddressQuery(Conditions):
 
 
 class BatchRequest(BaseModel):
-    """Several searches in one request; they share its deadline."""
+    """Several searches in one request, which share its deadline."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -229,5 +229,5 @@ class CompareRequest(BaseModel):
 
 
 def filter_of_form(text: str) -> Filter | None:
-    """The filter of a form, whose field holds JSON. Raises ValueError if it is invalid."""
+    """The filter in a form's field, as JSON. Raises ValueError if it is invalid."""
     return Filter.model_validate_json(text) if text else None

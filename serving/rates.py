@@ -20,8 +20,8 @@ ON CONFLICT DO UPDATE SET count = count + excluded.count RETURNING count
 class SharedStorage(MemoryStorage):
     """limits' storage in memory, with its counters in a SQLite file.
 
-    limits has no storage of its own that processes of one machine share without a server. The file
-    survives a worker that is killed in the middle of a write.
+    limits itself has no storage that processes of one machine can share without a server. The file
+    survives a worker that is killed during a write.
     """
 
     STORAGE_SCHEME: list[str] = []  # noqa: RUF012 - as in the class above
@@ -32,7 +32,7 @@ class SharedStorage(MemoryStorage):
         self._file.executescript(_TABLE)
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add to a window's counter and return it; a new window removes those that have ended."""
+        """Add to a window's counter and return it; a new window deletes expired ones."""
         now = time.time()
         ((count,),) = self._file.execute(_ADD, (key, amount, now + expiry)).fetchall()
         if count == amount:

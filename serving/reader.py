@@ -1,4 +1,4 @@
-"""What the service may do on a connection: only read, and never for long."""
+"""Restricts the service's connections: they only read, and every statement has a time limit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +15,20 @@ _statement = statements(__package__, "reader.sql")
 
 
 class Reader(Connection[TupleRow]):
-    """A connection that is guarded once, or in every transaction if a pooler shares its session.
+    """A connection that is restricted once, or in every transaction if a pooler shares its session.
 
-    It acts as clip_reader if that role can read and its user may act as it. Otherwise nothing but
-    read-only transactions guards the database from the service.
+    It acts as clip_reader if that role can read and the connection's user may act as it. Otherwise
+    only read-only transactions keep the service from writing.
     """
 
     acts_as_reader = False
     _each_time: sql.Composed | None = None
 
     def guard(self, seconds: float) -> None:
-        """Let no statement run longer than `seconds`. Raises DatabaseError if this program does not
-        fit the schema, or if the user may not read it."""
+        """Make the session read-only and limit statements to `seconds`.
+
+        Raises DatabaseError if the schema is of another version, or if the user may not read it.
+        """
         pooled = behind_pooler(self)
         if pooled:
             self.prepare_threshold = None
@@ -51,7 +53,7 @@ class Reader(Connection[TupleRow]):
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Statements are run within this. Behind a pooler, it is a transaction."""
+        """Run statements within this block. Behind a pooler, it is a transaction."""
         if self._each_time is None:
             yield
             return
@@ -61,7 +63,7 @@ class Reader(Connection[TupleRow]):
 
 
 def may_not_read(connection: Connection[TupleRow]) -> DatabaseError:
-    """The error for a user who may not read the index, with what an administrator should run."""
+    """The error for a user who may not read the index, with the GRANT for an administrator."""
     user = sql.Identifier(connection.info.user)
     if _says(connection, "reader_can_read"):
         remedy = sql.SQL("GRANT clip_reader TO {}").format(user)

@@ -1,4 +1,4 @@
-"""Starts an embedded Postgres again that ended under the running service."""
+"""Restarts an embedded Postgres that ended while the service is running."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class Revival:
-    """One attempt at a time, with a growing pause between two of them."""
+    """Makes one attempt at a time, with a growing pause between attempts."""
 
     def __init__(self) -> None:
         self._attempt: asyncio.Future[None] | None = None
@@ -23,7 +23,7 @@ class Revival:
         return self._attempt is not None and not self._attempt.done()
 
     def attend(self) -> str | None:
-        """Begin an attempt if a server has ended and it is time; returns what is going on."""
+        """Begin an attempt if a server has ended and the pause is over; returns the state."""
         if self.busy:
             return "the embedded Postgres ended and is being started again"
         failure = self._attempt.exception() if self._attempt else None

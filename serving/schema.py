@@ -44,10 +44,10 @@ class ImageOut(BaseModel):
     sha256: str
     thumbnail: str
     columns: dict[str, str | int | float | bool | None] = Field(
-        description="the value of each declared column; null where nothing is known"
+        description="the value of each declared column; null if it has none"
     )
     original: str | None = Field(
-        None, description="address of the image itself; null if the service does not give it"
+        None, description="address of the image itself; null if the service does not serve it"
     )
     lineage: LineageOut
 
@@ -57,7 +57,7 @@ class ImageOut(BaseModel):
     ) -> Self:
         """The record of a hit of `release`; called on `HitOut`, it returns a `HitOut`.
 
-        `asked` is the release that the request names, if it does: a later one may lack the image.
+        `asked` is the release that the request names, if any: a later one may lack the image.
         """
         run_url = _run_url(settings.dagster_url, hit.lineage.run_id)
         fields = {
@@ -73,11 +73,11 @@ class ImageOut(BaseModel):
 
 
 class HitOut(ImageOut):
-    """One image and its similarity to the query; some fields are there only if asked for."""
+    """One image and its similarity to the query; some fields are null unless `include` has them."""
 
     score: float = Field(description="cosine similarity, -1 to 1")
     lineage: LineageOut | None = None  # type: ignore[assignment]
-    vector: list[float] | None = Field(None, description="its unit vector, of the release's model")
+    vector: list[float] | None = Field(None, description="its unit vector by the release's model")
 
     @classmethod
     def with_only(
@@ -88,7 +88,7 @@ class HitOut(ImageOut):
         options: SearchOptions,
         vector: NDArray[np.float32] | None,
     ) -> Self:
-        """The hit with what was asked for."""
+        """The hit with the fields that were asked for."""
         found = cls.of(hit, release, settings, options.release)
         if "lineage" not in options.include:
             found.lineage = None
@@ -100,16 +100,16 @@ class HitOut(ImageOut):
 
 
 class OriginOut(BaseModel):
-    """Why an image is in the answers: the file, the shard, the commit, the run and the release."""
+    """Where an image in the answers comes from: file, shard, commit, run and release."""
 
     image_id: str
     uri: str
     sha256: str
     shard: str
-    row: int = Field(description="of the shard's parquet")
-    version: int = Field(description="of the shard")
-    digest: str = Field(description="of the shard's commit")
-    commit_path: str = Field(description="below the collection's files")
+    row: int = Field(description="its row in the shard's parquet")
+    version: int = Field(description="the shard's version")
+    digest: str = Field(description="the digest of the shard's commit")
+    commit_path: str = Field(description="the commit's path below the collection's files")
     run_id: str
     run_url: str | None
     job_id: str
@@ -171,10 +171,12 @@ class PublishedOut(BaseModel):
     live: bool
     searchable: bool = Field(description="false once its index is dropped")
     model: str
-    same_model: bool = Field(description="as the live release's: only then texts can be compared")
+    same_model: bool = Field(
+        description="whether the live release's model made it; if not, texts cannot be searched for"
+    )
     rows: int
     published_at: datetime
-    taken_back_at: datetime | None = Field(description="when a rollback left it")
+    taken_back_at: datetime | None = Field(description="when it was rolled back")
     run_id: str
     run_url: str | None
 
@@ -196,7 +198,7 @@ class PublishedOut(BaseModel):
 
 
 class ColumnOut(BaseModel):
-    """A declared column, and what a filter on it can ask for."""
+    """A declared column, and the values that a filter can ask for."""
 
     name: str
     type: ColumnType
@@ -225,7 +227,7 @@ class TermOut(BaseModel):
 
     text: str | None = None
     read: str | None = Field(
-        None, description="the start of the text that fits the model; null if all of it does"
+        None, description="the beginning of the text that fits the model; null if all of it fits"
     )
     image_id: str | None = None
     weight: float = 1.0
@@ -237,7 +239,7 @@ class Query(BaseModel):
     kind: Literal["text", "image_id", "upload", "terms"]
     text: str | None = None
     read: str | None = Field(
-        None, description="the start of the text that fits the model; null if all of it does"
+        None, description="the beginning of the text that fits the model; null if all of it fits"
     )
     image_id: str | None = None
     terms: list[TermOut] | None = None
@@ -249,10 +251,10 @@ class Query(BaseModel):
 class Timings(BaseModel):
     """Milliseconds."""
 
-    waited: float = Field(description="in queues")
+    waited: float = Field(description="time in queues")
     encode: float
     search: float
-    total: float = Field(description="since the whole request had arrived")
+    total: float = Field(description="time since the whole request arrived")
 
 
 class SearchAnswer(BaseModel):
@@ -265,16 +267,16 @@ class SearchAnswer(BaseModel):
     accuracy: Accuracy
     measured_recall: Recall | None = Field(
         description="recall@10 of such searches, measured before the release was published, with "
-        "its lower bound at 95 % confidence; under a filter the lowest that was measured"
+        "its lower bound at 95 % confidence; with a filter, the lowest that was measured"
     )
     timings_ms: Timings
     complete: bool = Field(
-        description="false if search stopped at its limit with fewer than k hits; more images may "
-        "match"
+        description="false if the search stopped at its limit with fewer than k hits; more images "
+        "may match"
     )
     depth: int = Field(
-        description="how many of the nearest images were looked at for these hits: also those of "
-        "earlier pages, and those that are left out"
+        description="how many of the nearest images were examined for these hits, including those "
+        "of earlier pages and those that were omitted"
     )
     cursor: str | None = Field(description="for the next page; null if this is the last")
     hits: list[HitOut]
@@ -288,13 +290,13 @@ class BatchItem(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """An item for each search, in their order."""
+    """An item for each search, in the order of the request."""
 
     items: list[BatchItem]
 
 
 class Embeddings(BaseModel):
-    """Unit vectors of the live release's model, one for each text or image, in their order."""
+    """Unit vectors by the live release's model, one for each text or image, in the same order."""
 
     collection: str
     model: str
@@ -307,7 +309,7 @@ class Comparison(BaseModel):
     """The answers of two releases to one query."""
 
     overlap: float | None = Field(
-        description="the share of hits that both have; null if neither has any"
+        description="the share of hits that both answers have; null if neither has any"
     )
     answers: tuple[SearchAnswer, SearchAnswer]
 
@@ -317,7 +319,7 @@ class Problem(BaseModel):
 
     title: str
     status: int
-    code: str = Field(description="what went wrong, for programs; the codes never change")
+    code: str = Field(description="what went wrong, for programs; codes never change")
     detail: str = Field(description="what went wrong and what to do, for people")
 
 

@@ -1,4 +1,4 @@
-"""uvicorn with a graceful shutdown, on a port that is known to be free."""
+"""uvicorn with a graceful shutdown, on a socket that is already bound."""
 
 import asyncio
 import errno
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10
 _LINGER_SECONDS = 0.5
-"""Between the last new connection and the end: a request that is on its way still arrives."""
+"""Between the last new connection and the shutdown, so that requests in flight still arrive."""
 _OPENING_SECONDS = 0.25
-"""For connections that are being opened when the port begins to close: a round trip or two."""
+"""For connections that are being opened when the port starts to close: a round trip or two."""
 _RETIRED_SECONDS = 2.0
-"""For clients of a worker that is replaced to ask once more, and to be told to connect anew."""
+"""So that clients of a replaced worker can send one more request and be told to reconnect."""
 _CLOSE = (b"connection", b"close")
 
 
 def config_of(app: FastAPI, settings: ServingSettings) -> uvicorn.Config:
-    """uvicorn as this service needs it; its own log lines go where ours go."""
+    """uvicorn's configuration for this service; its log lines go to our handlers."""
     return uvicorn.Config(
         app,
         http=Connections(  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ def config_of(app: FastAPI, settings: ServingSettings) -> uvicorn.Config:
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM, reports unready first and closes a little later, so that a load balancer notices.
+    """On SIGTERM, reports unready and closes `drain_seconds` later, so that load balancers notice.
 
     Ctrl-C or a second signal closes it at once.
     """
@@ -82,13 +82,13 @@ class DrainingServer(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._close_after, self._drain_seconds)
 
     def retire(self) -> None:
-        """Leave new connections to the other workers, and end a little later."""
+        """Leave new connections to the other workers, and end soon after."""
         self._stop_accepting()
-        self._listening = []  # it is theirs, too
+        self._listening = []  # the other workers use the socket, too
         self._close_after(_RETIRED_SECONDS)
 
     def _close_after(self, seconds: float) -> None:
-        # Clients that go on asking open another connection, so that none is closed under a request.
+        # Tell clients to reconnect, so that no connection is closed during a request.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers.append(_CLOSE)
         self._loop.call_later(seconds, self._close)
@@ -106,7 +106,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def listen(host: str, port: int, step_over: bool) -> socket.socket:
-    """A listening socket; with `step_over`, on the first free one of twenty ports from `port` on.
+    """A bound socket; with `step_over`, on the first free one of twenty ports from `port` on.
 
     Raises SettingsError if the address is not available.
     """
@@ -123,13 +123,13 @@ def listen(host: str, port: int, step_over: bool) -> socket.socket:
 def asks_for_keys(host: str, auth: bool | None, keys: KeyFile) -> bool:
     """Whether requests need a key: on every address but loopback, unless `auth` says otherwise.
 
-    Raises SettingsError if they would, and there are none: nobody could use the service.
+    Raises SettingsError if they need one but there are none, because nobody could use the service.
     """
     needed = not _is_loopback(host) if auth is None else auth
     if needed and not keys.keys():
         raise SettingsError(
-            f"{host} can be reached by other machines, and there are no API keys. Make one with "
-            "`clip-assets keys add NAME`, or let everybody in with --no-auth."
+            f"{host} can be reached by other machines, and there are no API keys. Create one with "
+            "`clip-assets keys add NAME`, or allow everybody with --no-auth."
         )
     return needed
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Context:
-    """What one request sees of the service: settings, live state and the request's deadline."""
+    """The parts of the service that a request uses, with the request's deadline and key."""
 
     settings: ServingSettings
     live: Live
@@ -38,7 +38,7 @@ class Context:
     key: Key | None
 
     async def snapshot(self, collection: str | None, release_id: int | None) -> Snapshot:
-        """The collection's live release, or an earlier one, with the encoder that is loaded.
+        """The collection's live release, or an earlier one, with the loaded encoder.
 
         Raises NotFound if there is no such release, or if its index is dropped.
         """
@@ -56,13 +56,13 @@ class Context:
 
     @property
     def passed_ms(self) -> float:
-        """Milliseconds since the whole request had arrived."""
+        """Milliseconds since the whole request arrived."""
         return round((self.settings.deadline_seconds - self.deadline.left) * 1000, 2)
 
     async def ask(self, release: Release, work: Callable[[Connection[TupleRow]], T]) -> T:
         """The result of `work` on a connection: a page of hits, an image, or None.
 
-        Raises IndexDamaged rather than return nothing because the index lost its rows.
+        Raises IndexDamaged if the result is empty because the index lost its rows.
         """
 
         def checked(connection: Connection[TupleRow]) -> T:
@@ -78,8 +78,8 @@ class Context:
 
 
 async def _context(request: Request) -> Context:
-    """The deadline starts once the whole body has arrived: a slow upload does not count, the time
-    that the event loop took to get here does."""
+    """The deadline starts once the whole body has arrived: a slow upload does not count, but time
+    spent waiting for the event loop does."""
     settings: ServingSettings = request.app.state.settings
     left = settings.deadline_seconds - since_arrival(request.scope)
     gone = partial(client_gone, request.scope)

@@ -33,9 +33,9 @@ class ServingSettings(BaseSettings):
 
     collection: str | None = Field(None, description="default: the one released first")
     dsn: SecretStr | None = Field(None, description="default: DATABASE_URL, or embedded Postgres")
-    read_only: bool = Field(False, description="take no judgements and erase nothing")
+    read_only: bool = Field(False, description="refuse judgements and erasures")
     device: str | None = Field(None, description="default: CUDA if available, else CPU")
-    dagster_url: AnyHttpUrl | None = Field(None, description="turns run ids into links")
+    dagster_url: AnyHttpUrl | None = Field(None, description="address of the UI, to link run ids")
     examples: tuple[str, ...] = (
         "a photo of a cloud",
         "a red fruit",
@@ -50,37 +50,37 @@ class ServingSettings(BaseSettings):
 
     workers: int = Field(1, ge=1, description="processes that share the port and the model")
 
-    auth: bool = Field(False, description="ask for API keys, as on any address but loopback")
+    auth: bool = Field(False, description="require API keys, as on any address but loopback")
     keys: Path = Field(
         default_factory=lambda: Settings().keys_file, description="default: CLIP_ASSETS_KEYS"
     )
-    rate_per_key: Rate = Field(None, description="such as 600/minute; more get 429")
-    rate_per_address: Rate = Field(None, description="the same without keys")
+    rate_per_key: Rate = Field(None, description="requests, such as 600/minute; more get 429")
+    rate_per_address: Rate = Field(None, description="the same, for a service without keys")
     cors_origins: tuple[str, ...] = Field(
         (), description="other sites whose scripts may use the API, such as https://example.com"
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="addresses or networks whose X-Forwarded-For and -Proto are believed"
+        (), description="addresses or networks whose X-Forwarded-For and -Proto are trusted"
     )
 
     originals: tuple[str, ...] = Field(
         (),
-        description="give images whose URI is below one of these folders, bucket prefixes or "
-        "datasets of the hub",
+        description="serve original images whose URI is below one of these folders, bucket "
+        "prefixes or datasets of the hub",
     )
-    original_bytes: int = Field(64 * 2**20, ge=1, description="larger images are not given")
+    original_bytes: int = Field(64 * 2**20, ge=1, description="larger originals are not served")
 
     path_prefix: Annotated[str, BeforeValidator(lambda prefix: prefix.rstrip("/"))] = Field(
-        "", pattern="^(/[^/?#]+)*$", description="such as /clip, below which a proxy shows it all"
+        "", pattern="^(/[^/?#]+)*$", description="path of the service behind a proxy, such as /clip"
     )
     deadline_seconds: float = Field(3.0, gt=0, description="from a complete request to its answer")
-    connections: int = Field(1_000, ge=1, description="fewer if fewer files may be open")
+    connections: int = Field(1_000, ge=1, description="fewer if the process may open fewer files")
     head_seconds: float = Field(10.0, gt=0, description="time for a client to send its header")
-    read_seconds: float = Field(30.0, gt=0, description="for a client to go on reading its answer")
+    read_seconds: float = Field(30.0, gt=0, description="how long a client may stop reading")
     admitted_searches: int = Field(32, ge=1, description="answered at once; more get 503")
     admitted_uploads: int = Field(8, ge=1, description="the same for searches by an upload")
     admitted_reads: int = Field(128, ge=1, description="the same for records and thumbnails")
-    erase_seconds: float = Field(20.0, gt=0, description="then DELETE answers 202, and goes on")
+    erase_seconds: float = Field(20.0, gt=0, description="then DELETE answers 202 and continues")
     body_seconds: float = Field(30.0, gt=0, description="time for a client to send its body")
     upload_bytes: int = Field(8 * 2**20, ge=1)
     upload_pixels: int = Field(4_000_000, ge=1, description="to decode, at 13 bytes each")
@@ -88,36 +88,36 @@ class ServingSettings(BaseSettings):
         50_000_000, ge=1, description="of a JPEG, which is decoded at a fraction of its size"
     )
 
-    # The others are for the event loop and for Postgres: with a thread for each, batches are
-    # smaller, and everything waits for the processor.
+    # The other processors are for the event loop and Postgres. With a thread for each processor,
+    # batches are smaller and everything waits for a processor.
     encoder_threads: int = Field(
-        default_factory=lambda: max(1, available() // 2), ge=1, description="that encode texts"
+        default_factory=lambda: max(1, available() // 2), ge=1, description="threads for texts"
     )
-    # At 5, the event loop gets three times the share of a processor that both compete for: else
-    # refusals and `/livez` wait behind encodings.
-    encoder_nice: int = Field(5, ge=0, le=19, description="how much its threads give way")
+    # At 5, the event loop gets three times the encoder's share of a processor that both compete
+    # for; otherwise refusals and `/livez` wait behind encodings.
+    encoder_nice: int = Field(5, ge=0, le=19, description="nice value of the encoder's threads")
     encoder_batch: int = Field(16, ge=1, description="texts that a thread encodes together")
     encoder_waiting: int = Field(16, ge=0, description="texts, rounded up to whole batches")
-    upload_threads: int = Field(1, ge=1, description="so that uploads leave texts their threads")
+    upload_threads: int = Field(1, ge=1, description="separate from the threads for texts")
     upload_waiting: int = Field(4, ge=0)
     text_cache: int = Field(1_000, ge=0, description="text vectors cached per model")
 
     pool_size: int = Field(8, ge=1)
     database_waiting: int = Field(64, ge=0)
     acquire_seconds: float = Field(0.5, gt=0, description="wait for a connection of the pool")
-    probe_seconds: float = Field(0.2, gt=0, description="a healthy database answers a probe within")
+    probe_seconds: float = Field(0.2, gt=0, description="a healthy database's time for a probe")
     # One slow answer is not an outage, but two failed probes a second apart are.
-    silence_seconds: float = Field(2.0, gt=0, description="reported unready after so long without")
+    silence_seconds: float = Field(2.0, gt=0, description="without a probe, reported unready")
 
-    refresh_seconds: float = Field(1.0, gt=0, description="between two polls of the live release")
+    refresh_seconds: float = Field(1.0, gt=0, description="between polls of the live release")
     load_retry_seconds: float = Field(30.0, gt=0, description="before loading a model again")
-    drain_seconds: float = Field(2.0, ge=0, description="reported unready before shutting down")
+    drain_seconds: float = Field(2.0, ge=0, description="reported unready before shutdown")
     private: bool = Field(False, description="keep thumbnails out of shared caches")
 
     def gives(self, uri: str) -> bool:
-        """Whether the image at this address of the catalog may be given to clients.
+        """Whether clients may get the original image at this address of the catalog.
 
-        A dataset of the hub may be named with a revision, or without for each.
+        `originals` may name a dataset of the hub with a revision or, for all revisions, without.
         """
         plain = re.sub(r"^(hf://datasets/[^/@]+/[^/@]+)@[^/]+", r"\1", uri)
         below = [f"{one.rstrip('/')}/" for one in self.originals]

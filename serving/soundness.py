@@ -1,4 +1,4 @@
-"""Whether searches of a release find what they must, noted in `live` at every poll."""
+"""Checks at every poll whether searches of a release find a known image."""
 
 import logging
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 async def look_into(live: Live, database: Database, release: Release) -> None:
-    """Search for what is known to be there, in the time of a probe."""
+    """Search for a known image within the time of a probe, and record the result in `live`."""
     fast: list[bool] = []
 
     def searched(connection: psycopg.Connection) -> None:
@@ -31,7 +31,7 @@ async def look_into(live: Live, database: Database, release: Release) -> None:
     except (IndexDamaged, DatabaseError) as error:
         problem = str(error)
     except (psycopg.OperationalError, Unavailable):
-        # The database is busy, so nothing is known; only without its HNSW is it slow for good.
+        # A busy database tells nothing new; but without an HNSW, searches stay slow.
         problem = live.index_problem if all(fast) else str(IndexDamaged(release))
     if problem and problem != live.index_problem:
         logger.error("index: %s", problem)

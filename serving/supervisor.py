@@ -1,8 +1,8 @@
 """Keeps several workers serving one port, with one copy of the model's weights in memory.
 
-Forked after a model is loaded, workers share its pages. The supervisors of uvicorn and granian
-start workers anew, so each loads weights of its own. gunicorn forks, but what it loads before that
-is settled when it starts; here the live release says which model, and a later one may change it.
+Workers are forked after a model is loaded, so they share its pages. The supervisors of uvicorn and
+granian spawn fresh processes, so each would load its own weights. gunicorn forks, but loads only at
+its start; here the live release determines the model, and a later release may change it.
 """
 
 import gc
@@ -34,7 +34,7 @@ from .worker import STARTED, Link, Loaded, work
 
 logger = logging.getLogger(__name__)
 
-_YOUNG_SECONDS = 10.0  # a worker that ends sooner may do so again and again
+_YOUNG_SECONDS = 10.0  # a worker that ends sooner may keep failing
 _BLOCKED = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -47,7 +47,7 @@ class _Worker:
     process: ForkProcess
     link: Connection
     loaded: Loaded | None
-    """What it was forked with; it is replaced once the supervisor holds something else."""
+    """The model it was forked with; it is replaced once the supervisor has another one."""
     since: float = field(default_factory=time.monotonic)
     retired: bool = False
 
@@ -60,7 +60,7 @@ class _Worker:
 class Supervisor:
     """Forks workers, replaces those that end, and loads the model for all of them.
 
-    It has no threads of its own, since a fork copies only the one that calls it.
+    It starts no threads, because a fork copies only the calling thread.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Supervisor:
         return 128 + self._stopping
 
     def _attend(self) -> None:
-        """Wait for something to happen, at most until a pause is over, and do what it asks for."""
+        """Wait for messages and ended workers, at most until the pause is over, and handle them."""
         heard = [worker for worker in self._workers if not worker.link.closed]
         happened = wait(
             [*(worker.link for worker in heard), *(one.process.sentinel for one in self._workers)],
@@ -127,10 +127,10 @@ class Supervisor:
         ours, theirs = self._context.Pipe()
         link = Link(theirs, self._loaded)
         process = self._context.Process(target=self._become, args=(link, ours))
-        # The children's garbage collections do not write to what is frozen, so it stays shared.
+        # The children's garbage collections do not write to frozen objects, so they stay shared.
         gc.collect()
         gc.freeze()
-        # Until it has its own handlers, a signal to the child would be handled by the supervisor's.
+        # Until the child has its own handlers, a signal to it would run the supervisor's.
         signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         process.start()
         self._workers.append(_Worker(process, ours, self._loaded))
@@ -162,7 +162,7 @@ class Supervisor:
         if worker.retired or self._stopping:
             return
         logger.warning(
-            "worker %s ended with %s; another one takes its place",
+            "worker %s ended with %s; starting another",
             worker.process.pid,
             worker.process.exitcode,
         )
@@ -170,8 +170,8 @@ class Supervisor:
             self._pause.begin()
 
     def _replace(self) -> None:
-        """A worker with the model answers, so one with another model is not needed any more, nor
-        are those that have none and cannot answer."""
+        """Retire one worker with an older model, now that one with the new model answers, or all
+        workers without a model, which cannot answer."""
         old = [one for one in self._workers if one.loaded is not self._loaded and not one.retired]
         bare = [worker for worker in old if worker.loaded is None]
         for worker in bare or old[:1]:
@@ -179,7 +179,7 @@ class Supervisor:
             worker.send_signal(signal.SIGUSR1)
 
     def _provide(self, spec: ModelSpec) -> str | None:
-        """Load the model for the workers to come. Returns what is wrong if it cannot be."""
+        """Load the model for the next workers. Returns the problem if it cannot be loaded."""
         if self._loaded and self._loaded.spec == spec:
             return None  # the worker that asks is about to be replaced
         if self._failed and self._failed[0] == spec:
@@ -189,7 +189,7 @@ class Supervisor:
         self._loading = True
         try:
             model = self._load(spec, "cpu")
-            # What the first calls allocate is shared, too.
+            # Encode once, so that what the first calls allocate is shared, too.
             model.encode_text(["a photo of a cloud"])
             model.encode_images([Image.new("RGB", (64, 64))])
             self._loaded, self._failed = Loaded(spec, model), None
@@ -207,7 +207,7 @@ class Supervisor:
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         self._stopping = signal.Signals(number)
-        self._listening.close()  # the workers' own stay open until they close them
+        self._listening.close()  # the workers' copies stay open until they close them
         for worker in self._workers:
             worker.send_signal(self._stopping)
         if self._loading:

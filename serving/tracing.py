@@ -1,7 +1,7 @@
 """OpenTelemetry traces of requests and of their stages, if the extra `otel` is installed.
 
-The attributes name the route, the method and the status. A path may contain an image's name and a
-query what somebody looks for, so neither is sent.
+The attributes are route, method and status. Neither the path, which may contain an image's name,
+nor the query is sent.
 """
 
 import os
@@ -28,10 +28,10 @@ _of_this_request: "ContextVar[Tracer | None]" = ContextVar("tracer", default=Non
 
 
 def provider() -> "TracerProvider | None":
-    """Sends spans to the endpoint that OpenTelemetry's environment variables name, from a thread of
-    its own; None if they name none.
+    """A provider that sends spans, in its own thread, to the endpoint in OpenTelemetry's variables;
+    None if they name no endpoint.
 
-    Raises SettingsError if one is named and the packages are missing.
+    Raises SettingsError if they name one but the packages are missing.
     """
     if not any(map(os.environ.get, _ENDPOINTS)):
         return None
@@ -54,14 +54,14 @@ def provider() -> "TracerProvider | None":
 
 
 def stage(name: str) -> AbstractContextManager[Any]:
-    """A span of the request that is being answered; nothing if it is not traced."""
+    """A child span of the current request; does nothing if the request is not traced."""
     tracer = _of_this_request.get()
     return tracer.start_as_current_span(name) if tracer else nullcontext()
 
 
 class Traced:
-    """Makes each request a span, the child of the one that its `traceparent` names, from the moment
-    it had arrived."""
+    """Makes each request a span that starts when the request arrived, a child of the span in its
+    `traceparent`."""
 
     def __init__(self, app: ASGIApp, spans: "TracerProvider") -> None:
         self._app = app

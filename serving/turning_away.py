@@ -1,8 +1,8 @@
-"""Ends the opening of connections to a port before the port closes.
+"""Stops new connections to a port before the port closes.
 
-Closing a listening socket resets the connections that the kernel has opened and the program has not
-accepted yet, though their clients may have sent a request. So new ones are kept out first, and the
-port closes once the others are accepted.
+Closing a listening socket resets the connections that the kernel has opened but the program has not
+accepted yet, although their clients may already have sent a request. So new connections are
+prevented first, and the port closes once the others are accepted.
 """
 
 import ctypes
@@ -26,10 +26,10 @@ _FILTER = b"".join(
 
 
 def turn_away(listening: socket.socket) -> None:
-    """Make the kernel drop what asks to open a connection. A client asks again after a second; by
-    then the port is closed, and it is refused.
+    """Make the kernel drop new connection requests (SYN). A client retries after a second; by then
+    the port is closed and refuses it.
 
-    Does nothing where there are no such filters; then a few connections may be reset.
+    Does nothing on systems without such filters; then a few connections may be reset.
     """
     program = ctypes.create_string_buffer(_FILTER, len(_FILTER))
     count = len(_FILTER) // _INSTRUCTION.size

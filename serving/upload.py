@@ -1,7 +1,7 @@
 """Decodes an uploaded file with the same decoder that made the index, in little memory.
 
-The model sees a few hundred pixels a side, so a query needs no more than a few million, whatever a
-small file may expand to.
+The model sees a few hundred pixels a side, so a query needs no more than a few million pixels, even
+if a small file expands to many more.
 """
 
 import io
@@ -13,7 +13,7 @@ from clip_assets.node.decode import QUERY, Rejected, decode
 
 from .errors import UnusableImage
 
-_PROGRESSIVE_PIXELS = 10_000_000  # its coefficients are held whole: 6 bytes a pixel
+_PROGRESSIVE_PIXELS = 10_000_000  # all coefficients are held in memory: 6 bytes a pixel
 _SMALLEST_FRACTION = 8  # of a JPEG's sides
 
 
@@ -26,8 +26,8 @@ class Budget:
 
 
 def decoded(data: bytes, budget: Budget, enough: int | None = None) -> Image.Image:
-    """The RGB image in `data`; of a large JPEG, smaller, with sides of at least `enough` pixels
-    where the budget has room for them. Raises UnusableImage with the reason."""
+    """The RGB image in `data`. A large JPEG is decoded smaller, with sides of at least `enough`
+    pixels if the budget allows. Raises UnusableImage with the reason."""
     try:
         _refuse_large(data, budget)
         limits = replace(
@@ -45,10 +45,10 @@ def decoded(data: bytes, budget: Budget, enough: int | None = None) -> Image.Ima
 
 
 def _refuse_large(data: bytes, budget: Budget) -> None:
-    """Refuse a JPEG by its header. Raises Rejected."""
+    """Raises Rejected if a JPEG's header says that it is too large."""
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
-    except Exception:  # any class, as in `decode`, which says what is wrong
+    except Exception:  # Pillow raises many classes; `decode` then reports the fault
         return
     pixels = image.width * image.height
     if pixels <= budget.pixels:

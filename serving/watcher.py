@@ -67,7 +67,7 @@ class Watcher:
                 math.ceil(settings.encoder_waiting / settings.encoder_batch),
                 settings.encoder_nice,
             ),
-            # Under the same name in the log: to a request it is the encoder.
+            # The same name in logs and messages, because to a client both are the encoder.
             Bulkhead(
                 "encoder", settings.upload_threads, settings.upload_waiting, settings.encoder_nice
             ),
@@ -124,7 +124,7 @@ class Watcher:
         return reader_dsn(Settings())
 
     async def _released(self, database: Database) -> Release | None:
-        """The live release, or None; then the reason is noted in `live`."""
+        """The live release; or None, with the reason recorded in `live`."""
         try:
             releases = await database.probe(lambda conn: _live(conn, self._settings.collection))
             release = self._followed(releases)
@@ -150,8 +150,8 @@ class Watcher:
         return release
 
     def _followed(self, releases: list[Release]) -> Release:
-        """The release of the collection that is served. If none is named, that is the one released
-        first, and it stays: publishing another collection must not change what is answered."""
+        """The release of the served collection. If none is named, this is the collection released
+        first, and it stays: publishing another collection must not change the answers."""
         self._following = self._following or (releases[0].collection if releases else None)
         for release in releases:
             if release.collection == self._following:
@@ -162,14 +162,14 @@ class Watcher:
         others = {release.collection: release for release in releases if release is not followed}
         if new := ", ".join(sorted(others.keys() - self._live.others)):
             logger.info(
-                "requests that name no collection search %s; also released: %s",
+                "requests without a collection search %s; also released: %s",
                 followed.collection,
                 new,
             )
         self._live.others = others
 
     def _report_database(self, problem: str, error: Exception | None = None) -> None:
-        """Note the problem, and log it with its cause if it is a new one."""
+        """Record the problem, and log it with its cause if it is new."""
         self._prewarm.forget()
         if problem != self._told:
             logger.warning("database: %s", f"{problem} ({error})" if error else problem)
@@ -197,8 +197,8 @@ class Watcher:
             logger.info("answering from release %s, %s", release.id, release.identity.short)
             if not self._live.snapshot.same_images:
                 logger.warning(
-                    "release %s was made with other preprocessing of images than this service has: "
-                    "it answers texts, and refuses uploads",
+                    "release %s was made with other image preprocessing than this service's: it "
+                    "answers texts, and refuses uploads",
                     release.id,
                 )
 
@@ -227,8 +227,8 @@ class Watcher:
     def _encoder_of(self, release: Release) -> QueryEncoder:
         """The model that made the release's vectors, loaded, verified and warmed up.
 
-        It may decode images otherwise, as another version of clip_assets does: the collection is
-        then embedded again while its old release answers texts.
+        Its image decoding may differ, if another version of clip_assets made the release: the old
+        release then answers texts until the collection is embedded again.
         """
         model = self._load(release.spec, self._settings.device)
         require_same_texts(
@@ -252,8 +252,8 @@ class Watcher:
 
 
 def _live(connection: psycopg.Connection, collection: str | None) -> list[Release]:
-    """Raises DatabaseError if the schema was migrated past this program since it connected, or if
-    the user may no longer read it."""
+    """The live releases. Raises DatabaseError if the schema was migrated past this program since it
+    connected, or if the user may no longer read it."""
     try:
         with connection.transaction():
             return search.all_live(connection, collection)

@@ -1,4 +1,4 @@
-"""One of several processes that serve a port: forked, with the model's weights shared."""
+"""One of several forked processes that serve a port and share the model's weights."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ from .settings import ServingSettings
 
 STARTED = "started"
 PATIENCE_SECONDS = 10.0
-"""A worker with a model accepts connections once it is ready; if that takes longer, it says why."""
+"""A worker with a model accepts connections once it is ready, or after this time in any case."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, and what it was loaded by."""
+    """A model and the spec it was loaded from."""
 
     spec: ModelSpec
     model: Model
@@ -47,8 +47,8 @@ class Link:
     def load(self, spec: ModelSpec, _: str | None) -> Model:
         """The model that was loaded before the fork.
 
-        If another one is wanted, the supervisor loads it and replaces this worker by one that has
-        it, so this call does not return. Raises ModelError if it could not be loaded.
+        If another model is needed, the supervisor loads it and replaces this worker, so this call
+        does not return. Raises ModelError if the model could not be loaded.
         """
         if self.loaded and self.loaded.spec == spec:
             return self.loaded.model
@@ -60,9 +60,8 @@ class Link:
 def work(
     settings: ServingSettings, listening: socket.socket, link: Link, folder: Path, alive: int
 ) -> None:
-    """Serve until a signal says to end, or until the supervisor has ended, which closes the pipe
-    `alive`."""
-    os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on
+    """Serve until a signal arrives, or until the supervisor ends, which closes the pipe `alive`."""
+    os.setpgid(0, 0)  # Ctrl-C reaches only the supervisor, which passes it on
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda ended, _: sys.exit(128 + ended))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -84,7 +83,7 @@ def work(
     try:
         DrainingServer(config, app.state.live, settings.drain_seconds, started).run([listening])
     finally:
-        logging.shutdown()  # a forked process skips what Python runs at exit
+        logging.shutdown()  # a forked process skips Python's exit handlers
 
 
 def _ended(loop: asyncio.AbstractEventLoop, alive: int, server: DrainingServer) -> None:

@@ -1,4 +1,4 @@
-"""The service's only way to write: connections of their own, opened for the first judgement."""
+"""The service's only way to write: separate connections, opened for the first judgement."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -25,12 +25,12 @@ _AT_ONCE = 2
 
 
 class Writer(Reader):
-    """A connection that may do what its user may, and never for long."""
+    """A connection with its user's rights and a time limit for each statement."""
 
-    acts_as_reader = True  # or the pool would warn that nothing but its user's rights guards it
+    acts_as_reader = True  # so that the pool does not warn
 
     def guard(self, seconds: float) -> None:
-        """Let no statement run longer than `seconds`."""
+        """Limit statements to `seconds`."""
         if behind_pooler(self):
             self.prepare_threshold = None
             return
@@ -39,7 +39,7 @@ class Writer(Reader):
 
 
 class Writing:
-    """Writes on connections that are not those of searches."""
+    """Writes on other connections than those of searches."""
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
@@ -48,12 +48,12 @@ class Writing:
     def require(self) -> None:
         """Raises ReadOnly if this service must not write."""
         if self._settings.read_only:
-            raise ReadOnly("This service serves a copy and only reads. Ask the one it was made of.")
+            raise ReadOnly("This service only reads. Use the service that it is a copy of.")
 
     async def run(self, work: Callable[[Connection[TupleRow]], T], deadline: Deadline) -> T:
         """The result of `work`, by the deadline.
 
-        Raises ReadOnly if this service, its database or its user of the database may only read.
+        Raises ReadOnly if this service, its database or its database user may only read.
         """
         self.require()
         if self._database is None:
@@ -66,8 +66,8 @@ class Writing:
             return await self._database.run(work, deadline)
         except errors.InsufficientPrivilege as error:
             raise ReadOnly(
-                "This service's user of the database may not write judgements. Ask an "
-                "administrator to run GRANT INSERT, UPDATE, DELETE ON clip_assets.human_judgement."
+                "This service's database user may not write judgements. Ask an administrator to "
+                "run GRANT INSERT, UPDATE, DELETE ON clip_assets.human_judgement."
             ) from error
         except errors.ReadOnlySqlTransaction as error:
             raise ReadOnly("The database is a standby, which only reads.") from error

@@ -1,4 +1,4 @@
-"""Who may do what: an API key in each request, and a limit on its requests."""
+"""API keys, roles and rate limits."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from ..settings import ServingSettings
 
 COOKIE = "clip_assets_key"
 OPEN = frozenset({"/", "/livez", "/readyz", "/openapi.json", "/v1/session"})
-"""Answered without a key: the page, its files, health, and where the page hands over a key."""
+"""Answered without a key: the page, health, the API's document, and the page's login."""
 
 _KEY = "clip_assets.key"
 _NEVER = {"detail": "Give an API key: `Authorization: Bearer …`."}
@@ -30,7 +30,7 @@ _NEVER = {"detail": "Give an API key: `Authorization: Bearer …`."}
 class Access:
     """Refuses requests without a key whose role suffices (401, 403) and those over the rate (429).
 
-    Without a file of keys there is no authentication, and the rate counts by address.
+    Without a key file there is no authentication, and the rate limit is per address.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Access:
                 return await _refuse(send, 403, "forbidden", told)
         wait = self._wait(scope, key)
         if wait is not None:
-            told = "More requests than this client may send. Try again later."
+            told = "This client sent more requests than it may. Try again later."
             return await _refuse(send, 429, "rate_limited", told, {"Retry-After": str(wait)})
         scope[_KEY] = key
         return await self._app(scope, receive, send)
@@ -85,7 +85,7 @@ def needed(method: str, path: str) -> Role:
 
 
 def key_of(scope: Scope) -> Key | None:
-    """The key of a request; None if the service asks for none."""
+    """The request's key; None if the service requires none."""
     key: Key | None = scope.get(_KEY)
     return key
 
@@ -95,7 +95,7 @@ def _rate(text: str | None) -> RateLimitItem | None:
 
 
 def given(headers: Headers) -> str:
-    """The text of the key that a request brings, in its header or cookie; or nothing."""
+    """The key in the request's header or cookie; empty if there is none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return key.strip()

@@ -27,8 +27,8 @@ class AccessLog:
     def __init__(self, app: ASGIApp, count: Callable[[dict[str, Any]], None]) -> None:
         self._app = app
         self._count = count
-        # Ids need no secret, and `uuid4` asks the system each time, which may cost the event loop
-        # its turn at the interpreter.
+        # Ids need not be secret, and `uuid4` makes a system call each time, during which another
+        # thread may take the GIL from the event loop.
         self._chance = random.Random()  # noqa: S311
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,8 +1,8 @@
-"""Refuses a request before anything of it is parsed, while as many as can be in time are answered.
+"""Refuses requests before they are parsed, if they cannot be answered in time.
 
-One event loop parses, validates and answers. If it also takes in what it must refuse later, that
-work delays the answers: at five times its capacity the service answers a third of what it could,
-seconds late.
+One event loop parses, validates and answers. If it also parsed requests that it must refuse later,
+that work would delay the answers: at five times its capacity, the service would answer a third of
+what it can, seconds late.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from ..problem import MEDIA_TYPE, problem
 from ..settings import ServingSettings
 
 ARRIVED = "serving.arrived"
-"""The key in a request's `state` for when all of it had arrived, in the event loop's time."""
+"""The key in a request's `state` for the time, by the event loop, when all of it had arrived."""
 
 GONE = "serving.gone"
 """The key in a request's `state` for a function that says whether its client has disconnected."""
@@ -45,22 +45,22 @@ START: Message = {
 
 
 def since_arrival(scope: Scope) -> float:
-    """Seconds since the whole request had arrived; 0 if it has not."""
+    """Seconds since the whole request arrived; 0 if it has not yet."""
     now = asyncio.get_running_loop().time()
     waited: float = now - scope.get("state", {}).get(ARRIVED, now)
     return waited
 
 
 def client_gone(scope: Scope) -> bool:
-    """Whether the client has disconnected. Asking the server by `receive`, as Starlette does, takes
-    a tenth of the event loop's time of a search."""
+    """Whether the client has disconnected. Calling `receive` to find out, as Starlette does, takes
+    a tenth of a search's time on the event loop."""
     gone: Callable[[], bool] | None = scope.get("state", {}).get(GONE)
     return gone is not None and gone()
 
 
 @dataclass
 class Lane:
-    """Requests of one kind: how many may be answered at once, and how many are."""
+    """Requests of one kind: the limit on concurrent requests, and how many there are now."""
 
     bound: int
     inside: int = 0
@@ -71,8 +71,8 @@ class Lane:
 
 
 class Admission:
-    """The outermost layer. A request takes its place when all of it has arrived, so that a client
-    that sends its body slowly takes none from others."""
+    """The outermost layer. A request takes a place once all of it has arrived, so that a client
+    that sends its body slowly takes no place from others."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Admission:
             lane.inside -= entered
 
     def _lane(self, scope: Scope) -> Lane | None:
-        """Where the request counts; the page, its files and the health of the service do not."""
+        """The lane of a request; None for the page, its files and health, which have no limit."""
         path = route_path(scope)
         if path.startswith(("/v1/search/image", "/v1/embed/image")):
             return self._uploads

@@ -1,4 +1,4 @@
-"""Keeps a client that sends its body byte by byte from holding a connection forever."""
+"""Keeps clients that send their body very slowly from holding a connection forever."""
 
 import asyncio
 

@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:
-    """Treats HEAD as GET and leaves out the body, as HTTP asks of every server."""
+    """Treats HEAD as GET and omits the body, as HTTP requires."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

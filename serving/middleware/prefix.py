@@ -1,4 +1,4 @@
-"""Serves everything below a path such as `/clip`, behind a proxy that removes it or does not."""
+"""Serves everything below a path such as `/clip`, whether or not a proxy removes the path."""
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,7 +21,7 @@ class Prefix:
         if not self._prefix or scope["type"] != "http":
             return await self._app(scope, receive, send)
         path = scope["path"]
-        if path == self._prefix:  # the page's own addresses are relative to what ends in a slash
+        if path == self._prefix:  # the page's relative addresses need the final slash
             return await RedirectResponse(f"{path}/")(scope, receive, send)
         if not path.startswith(f"{self._prefix}/"):
             path = self._prefix + path

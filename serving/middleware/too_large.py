@@ -1,4 +1,4 @@
-"""Gives 413, which the framework sends as plain text, the shape of all other errors."""
+"""Turns 413, which the framework sends as plain text, into a problem like all other errors."""
 
 import json
 
@@ -15,7 +15,7 @@ HEADERS = [
 
 
 class TooLarge:
-    """Rewrite 413 responses. The body limit sends them past every exception handler."""
+    """Rewrites 413 responses, because the body limit bypasses all exception handlers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Vectors of texts and images by the live release's model, for searches elsewhere."""
+"""Vectors of texts and images by the live release's model, for use elsewhere."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -29,7 +29,7 @@ def router(settings: ServingSettings) -> APIRouter:
 
 
 async def embed(query: EmbedRequest, context: ContextDep) -> Embeddings:
-    """Unit vectors of up to 16 texts, as searches use them."""
+    """Unit vectors of up to 16 texts, the same that searches use."""
     snapshot = context.live.require(query.collection)
     encoded = await snapshot.encoder.texts(query.texts, context.deadline)
     return _embeddings(snapshot, [one.vector for one in encoded])
@@ -40,7 +40,7 @@ async def embed_upload(
     file: Annotated[UploadFile, File(description="JPEG, PNG or WebP")],
     collection: Annotated[InCollection, Form()] = None,
 ) -> Embeddings:
-    """Unit vector of an uploaded image, for searches that combine it with other terms."""
+    """The unit vector of an uploaded image, for searches that combine it with other terms."""
     snapshot = context.live.require(collection)
     snapshot.require_images()
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)

@@ -1,4 +1,4 @@
-"""Erasing an image, from answers at once and then from every file."""
+"""Erases an image: from answers at once, then from every file."""
 
 from typing import Annotated
 
@@ -19,9 +19,9 @@ router = APIRouter(tags=["images"], responses={**REFUSALS, 409: READ_ONLY})
 
 
 class Erasure(BaseModel):
-    """What became of an erasure."""
+    """The state of an erasure."""
 
-    receipt: Receipt | None = Field(description="null while it is not complete; ask again")
+    receipt: Receipt | None = Field(description="null until the erasure is complete; ask again")
 
 
 @router.delete(IMAGE, responses={202: {"model": Erasure}})
@@ -32,8 +32,8 @@ async def erase(
     response: Response,
     collection: Annotated[InCollection, Query()] = None,
 ) -> Erasure:
-    """Erase an image for good: rows, files, older versions, snapshots and judgements. It needs an
-    admin key. The same request, sent again, waits for the erasure or returns its receipt."""
+    """Erase an image permanently: rows, files, older versions, snapshots and judgements. Needs an
+    admin key. Send the same request again to wait for the erasure or to get its receipt."""
     if context.key is None:
         raise Forbidden("Only an admin key may erase. Start the service with --auth.")
     release = context.live.require(collection).release

@@ -1,4 +1,4 @@
-"""Liveness, readiness, and the collections that are served."""
+"""Liveness, readiness, metrics, and the collections that are served."""
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -19,7 +19,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether searches are answered; if not, why, by component."""
+    """Whether searches are answered and, if not, the reason for each component."""
 
     ready: bool
     problems: dict[str, str] = Field(examples=[{"database": "the database does not answer"}])
@@ -33,7 +33,7 @@ class CollectionOut(BaseModel):
     collection: str
     release: int
     model: str
-    searchable: bool = Field(description="false if another model than the loaded one made it")
+    searchable: bool = Field(description="false if the loaded model did not make it")
     columns: dict[str, ColumnType] = Field(description="the declared columns; see /v1/columns")
 
 
@@ -45,9 +45,9 @@ async def livez() -> Alive:
 
 @router.get("/readyz", responses={503: {"model": Ready}})
 async def readyz(context: ContextDep, response: Response) -> Ready:
-    """200 if the model is warm, the database answers within 200 ms, a release of that model is live
-    and a search of it whose answer is known finds that. Reports what the watcher last saw, so it is
-    cheap and never waits."""
+    """200 if the model is warm, the database answers within 200 ms, a release of that model is
+    live, and a search for a stored vector finds its image. Reports what the watcher last saw, so it
+    is cheap and never waits."""
     problems = context.live.problems()
     response.status_code = 503 if problems else 200
     live = context.live
@@ -58,7 +58,7 @@ async def readyz(context: ContextDep, response: Response) -> Ready:
 
 @router.get("/v1/collections", responses={503: REFUSALS[503]})
 async def collections(context: ContextDep) -> list[CollectionOut]:
-    """The collections that this service knows; the first answers requests that name none."""
+    """The collections that this service knows; requests that name none search the first."""
     snapshot = context.live.require()
     key = snapshot.encoder.identity.text_key
     return [
@@ -82,6 +82,6 @@ async def collections(context: ContextDep) -> list[CollectionOut]:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Metrics of this process in Prometheus' text format."""
+    """Metrics of all workers of this service, in Prometheus' text format."""
     counted: Metrics = request.app.state.metrics
     return Response(counted.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,4 +1,4 @@
-"""The record of an image, its lineage and its file, and its thumbnail by content hash."""
+"""An image's record, its lineage, its file, and its thumbnail by content hash."""
 
 import re
 from typing import Annotated
@@ -24,7 +24,7 @@ _ENCODED_SLASH = re.compile(rb"%2f[^/]*$", re.IGNORECASE)
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="of the image file")]
 
 
-# Before the record: an id may contain slashes.
+# Registered before the record's route, because an id may contain slashes.
 @router.get(f"{IMAGE}/lineage", response_model=OriginOut)
 async def lineage(
     image_id: Annotated[ImageId, Path(examples=["clouds/0001.jpg"])],
@@ -33,8 +33,7 @@ async def lineage(
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
 ) -> OriginOut | Response:
-    """Why this image is in the answers: its file's hash, shard, commit, run, job, model and
-    release."""
+    """Where this image comes from: its file's hash, shard, commit, run, job, model and release."""
     found = await _origin(image_id, context, request, collection, release)
     if found is None:
         return await _record(f"{image_id}/lineage", context, collection, release)
@@ -54,8 +53,8 @@ async def original(
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
 ) -> Response:
-    """The image as it is in the source, where the operator allows it: a file, a member of a tar, a
-    row of a dataset."""
+    """The image as it is in the source, if the operator allows it: a file, a tar member, or a row
+    of a dataset."""
     known = await _origin(image_id, context, request, collection, release)
     if known is None:
         return await _record(f"{image_id}/original", context, collection, release)
@@ -97,7 +96,7 @@ async def image(
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
 ) -> ImageOut:
-    """An image of the live release, or of another one: caption, source and lineage."""
+    """An image of the live release, or of the given one: caption, source and lineage."""
     searched, hit = await _hit(image_id, context, collection, release)
     return ImageOut.of(hit, searched, context.settings, release)
 
@@ -129,7 +128,7 @@ async def thumbnail(
     context: ContextDep,
     if_none_match: Annotated[str, Header()] = "",
 ) -> Response:
-    """A small JPEG of the image with this content hash (WebP, if an earlier version made it)."""
+    """A small JPEG of the image with this content hash (or WebP, if an earlier version made it)."""
     headers = _forever(sha256, context.settings)
     if headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)

@@ -1,4 +1,4 @@
-"""What people say of hits: recorded by those who may judge, and listed."""
+"""People's judgements of hits: recorded and listed."""
 
 from typing import Annotated
 
@@ -23,8 +23,8 @@ router = APIRouter(
 
 @router.post("")
 async def judge(judged: Judged, context: ContextDep) -> JudgementOut:
-    """Say that an image is right, or wrong, for a query. It replaces what the same key said of it
-    before; null withdraws that."""
+    """Judge an image as right or wrong for a query. This replaces the same key's earlier judgement
+    of the image for the query; null withdraws it."""
     release = context.live.require(judged.collection).release
     context.writing.require()
     await context.ask(release, lambda connection: _require_known(connection, release, judged))
@@ -43,7 +43,7 @@ async def judge(judged: Judged, context: ContextDep) -> JudgementOut:
 
 @router.get("")
 async def judgements(wanted: Annotated[Wanted, Query()], context: ContextDep) -> list[JudgementOut]:
-    """The judgements of a collection, in the order of being recorded."""
+    """The judgements of a collection, in the order in which they were recorded."""
     name = context.live.require(wanted.collection).release.collection
     found = await context.live.database.run(
         lambda connection: rows.listed(

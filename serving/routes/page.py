@@ -1,4 +1,4 @@
-"""The search page. It needs neither model nor database: its script fetches everything else."""
+"""The search page. It needs no model or database, because its script fetches everything else."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The live release, and those before it."""
+"""The live release, earlier ones, and the declared columns."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["releases"], responses=REFUSALS)
 async def release(
     context: ContextDep, collection: Annotated[InCollection, Query()] = None
 ) -> ReleaseOut:
-    """The live release: its model, its size and when it was published."""
+    """The live release: its model, size and time of publication."""
     return ReleaseOut.of(context.live.require(collection).release)
 
 
@@ -27,7 +27,7 @@ async def release(
 async def releases(
     context: ContextDep, collection: Annotated[InCollection, Query()] = None
 ) -> list[PublishedOut]:
-    """Every release of the collection, the newest first."""
+    """All releases of the collection, newest first."""
     live = context.live.require(collection).release
     found = await context.live.database.run(
         lambda connection: index.published(connection, live.collection), context.deadline
@@ -41,7 +41,7 @@ async def columns(
     collection: Annotated[InCollection, Query()] = None,
     release: Annotated[ReleaseId, Query()] = None,
 ) -> list[ColumnOut]:
-    """The declared columns of the collection, each with its values or bounds, for filters."""
+    """The declared columns of the collection with their values or bounds, for filters."""
     searched = (await context.snapshot(collection, release)).release
     found = await context.ask(searched, lambda connection: declared_columns(connection, searched))
     return [ColumnOut.of(column) for column in found]

@@ -100,28 +100,28 @@ def router(settings: ServingSettings) -> APIRouter:
 async def search(
     query: Annotated[SearchRequest, Body(openapi_examples=EXAMPLES)], context: ContextDep
 ) -> SearchAnswer:
-    """Images nearest to a text, to a stored image, or to several terms, some of them to be far
-    from; images that are searched for are not among the hits."""
+    """Images nearest to a text, to a stored image, or to several weighted terms. Images that are
+    searched for are not among the hits."""
     return await answered(query, context)
 
 
 async def search_by_address(
     query: Annotated[AddressQuery, QueryParameters()], context: ContextDep
 ) -> SearchAnswer:
-    """The same for links, browsers and curl: `/v1/search?q=a+cloud&k=5&words=sky`."""
+    """The same search for links, browsers and curl: `/v1/search?q=a+cloud&k=5&words=sky`."""
     return await answered(query.request, context)
 
 
 async def search_batch(query: BatchRequest, context: ContextDep) -> BatchAnswer:
-    """Up to 16 searches, answered one after another by the deadline of one request. A search that
-    means nothing has a problem in the place of its answer."""
+    """Up to 16 searches, answered one after another within the deadline of one request. A search
+    that cannot be answered has a problem instead of an answer."""
     return BatchAnswer(items=[await _item(one, context) for one in query.searches])
 
 
 async def compare(query: CompareRequest, context: ContextDep) -> Comparison:
     """The answers of two releases of a collection to one query, and the share of hits that both
-    have. A release of another model than the live one's can be searched by image ids and vectors
-    only."""
+    have. If another model than the live one's made a release, it can only be searched by image ids
+    and vectors."""
     asked = query.query.model_copy(update={"cursor": None})
     first, second = [
         await answered(asked.model_copy(update={"release": release}), context)
@@ -140,7 +140,7 @@ async def search_by_upload(
     """Images nearest to an uploaded image. The file is neither stored nor logged."""
     options = form.options
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
-    # Read in its turn: until then a large file is on disk.
+    # Read only when its turn comes; until then a large file stays on disk.
     return await answered_to_upload(
         options, file.file.read, lambda data, enough: decoded(data, budget, enough), context
     )

@@ -1,4 +1,4 @@
-"""Where the page hands over an API key: pictures in a page cannot send a header, but a cookie."""
+"""Stores the page's API key in a cookie, because a page's pictures cannot send a header."""
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1/session", tags=["service"], responses=REFUSALS)
 
 
 class WrongKey(Refusal):
-    """The key is not, or no longer, one of this service's."""
+    """The key is invalid or was revoked."""
 
     status = 401
     code = "unauthenticated"
@@ -28,10 +28,12 @@ class Login(BaseModel):
 
 
 class Session(BaseModel):
-    """Whether this service asks for keys, and what the one that was given may do."""
+    """Whether this service requires keys, and the role of the key that was sent."""
 
     needs_key: bool
-    role: Role | None = Field(description="of the key; null if there is none, or if none is needed")
+    role: Role | None = Field(
+        description="the key's role; null without a key, or if none is needed"
+    )
 
 
 @router.get("")
@@ -44,10 +46,10 @@ async def session(request: Request) -> Session:
 
 @router.post("", status_code=204)
 async def log_in(login: Login, request: Request) -> Response:
-    """Keeps the key in a cookie that scripts cannot read and other sites cannot use."""
+    """Store the key in a cookie that scripts cannot read and other sites cannot use."""
     keys: KeyFile | None = request.app.state.keys
     if keys is not None and keys.find(login.key) is None:
-        raise WrongKey("This key is not, or no longer, valid.")
+        raise WrongKey("This key is invalid or was revoked.")
     response = Response(status_code=204)
     response.set_cookie(
         COOKIE,

@@ -1,4 +1,4 @@
-// The line about what is searched: collection, release, and the choice of others.
+// The line that names the searched collection and release, and offers others.
 
 import { here, link } from "./address.js";
 import { collections, release, releases } from "./api.js";
@@ -6,7 +6,7 @@ import { count, make } from "./elements.js";
 
 const when = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 
-// Fills the line and returns the live release; undefined if the service cannot say. Waits until it is ready.
+// Fills the line and returns the live release, once the service is ready.
 export async function showAbout(at) {
   const { collection, compare } = here();
   const live = await release(collection).catch((error) => ({ error }));

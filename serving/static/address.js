@@ -1,6 +1,6 @@
 // The state of the page, kept in its address: `?q=` or `?like=`, `&term=` for each chip, filters (those on
 // declared columns as one JSON object, as in the API),
-// `&collection=`, `&compare=` for a second release, and `&show=` for an open picture, so that links and "back"
+// `&collection=`, `&compare=` for a second release, and `&show=` for an open picture, so that links and the browser's "back"
 // work. An uploaded picture does not fit in an address: it is kept here until the page is left, under a number
 // stored in its history entry.
 

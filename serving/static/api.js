@@ -22,7 +22,7 @@ function posted(path, body, signal) {
 
 const of = (id) => `v1/images/${encodeURIComponent(id)}`;
 
-// A proxy may show the service below a path it does not know; the page knows where it is itself.
+// A proxy may serve the page below a path that the service does not know; the page's own address has it.
 function here(image, collection, release) {
   const original = image.original && `${of(image.image_id)}/original${within(collection, release)}`;
   return { ...image, original, thumbnail: `thumbnails/${image.sha256}` };
@@ -59,7 +59,7 @@ export const judge = (said) => posted("v1/judgements", said);
 
 export const logIn = (key) => posted("v1/session", { key });
 
-// The first page brings the vector that was searched for.
+// The first page of hits includes the query's vector.
 export async function search(place, page, signal) {
   const query = { ...await asking(place, signal), ...wanted(place, page), ...page };
   if (!place.compare) return posted("v1/search", query, signal).then((answer) => allHere(answer));
@@ -69,7 +69,7 @@ export async function search(place, page, signal) {
   return { ...allHere(answer), cursor: null, overlap: both.overlap, other: allHere(other, other.release.id) };
 }
 
-// What is searched for: the short form of the API if there is one term only.
+// The query; in the API's short form if there is only one term.
 async function asking({ q, like, file, terms = [] }, signal) {
   if (!terms.length && !file) return like ? { image_id: like } : { text: q };
   const first = file ? { vector: await embedded(file, signal) } : like ? { image_id: like } : { text: q };
@@ -86,14 +86,14 @@ function wanted({ filter = {}, min_score, fold, collection }, { cursor }) {
   };
 }
 
-export const NEAR = 0.97; // the cosine similarity from which the asset `report`, too, takes pictures for the same
+export const NEAR = 0.97; // from this cosine similarity on, pictures are near-duplicates, as in the asset `report`
 
 function folded(fold) {
   if (fold === "near") return { collapse_similar: NEAR };
   return fold ? { collapse_duplicates: true } : {};
 }
 
-const vectors = new WeakMap(); // of uploaded pictures, which are sent once
+const vectors = new WeakMap(); // of uploaded pictures, so that each is sent only once
 
 async function embedded(file, signal) {
   if (!vectors.has(file)) {

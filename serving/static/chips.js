@@ -1,10 +1,10 @@
-// Chips: further texts and pictures of a search, each towards it or away from it.
+// Chips: further terms of a search, each a text or picture to search for or away from.
 
 import { make } from "./elements.js";
 
-const STEPS = [0.25, 0.5, 1, 2]; // what a click on a chip's weight goes through
+const STEPS = [0.25, 0.5, 1, 2]; // the weights that clicking a chip's weight cycles through
 
-// `change` gets the new list of terms.
+// `change` is called with the new list of terms.
 export function showChips(list, terms, change) {
   list.replaceChildren(...terms.map((term, at) => {
     const without = terms.filter((_, other) => other !== at);
@@ -12,7 +12,7 @@ export function showChips(list, terms, change) {
     const name = term.text ?? `like ${term.image_id.split("/").pop()}`;
     const away = term.weight < 0;
     return make("li", { class: away ? "chip away" : "chip" },
-      button(away ? "−" : "+", `Turn round “${name}”`, () => instead(-term.weight)),
+      button(away ? "−" : "+", `Reverse “${name}”`, () => instead(-term.weight)),
       make("span", {}, name),
       button(`× ${Math.abs(term.weight)}`, `Weight of “${name}”: ${Math.abs(term.weight)}`, () => instead(next(term.weight))),
       button("✕", `Remove “${name}”`, () => change(without)));

@@ -1,11 +1,11 @@
-// Filters on the columns that the collection declares, offered with their values or bounds.
+// Filters on the collection's declared columns, with their values or bounds.
 
 import { make } from "./elements.js";
 
 const INPUTS = { bigint: "number", double: "number", date: "date", timestamp: "datetime-local" };
 const UNKNOWN = "unknown";
 
-let shown = ""; // what the controls say; they are left alone, with the focus, while it is the same
+let shown = ""; // what the controls show; they and their focus stay as they are while it is unchanged
 
 // Fills `box` with a control for each column; `change` is called with the conditions, by column.
 export function showColumns(box, columns, conditions, change) {

@@ -4,8 +4,7 @@ import { asks, link } from "./address.js";
 import { lineage } from "./api.js";
 import { make, title } from "./elements.js";
 
-// `around`: the places of the pictures before and after it, if there are any; `release`: that it is of, if not the
-// live one.
+// `around`: the places of the pictures before and after it, if any; `release`: its release, if not the live one.
 export function fill(dialog, image, place, around, release) {
   const { width, height } = image;
   const { collection, filter } = place;
@@ -21,7 +20,7 @@ export function fill(dialog, image, place, around, release) {
       make("h2", { id: "detail-title" }, title(image)),
       make("div", { class: "actions" },
         make("a", { class: "primary", href: link({ like: image.image_id, filter, collection }) }, "More like this"),
-        asked ? make("a", { href: also(0.5), "data-refine": "", title: "Search towards this picture, too" }, "+ this") : null,
+        asked ? make("a", { href: also(0.5), "data-refine": "", title: "Also search for this picture" }, "+ this") : null,
         asked ? make("a", { href: also(-0.5), "data-refine": "", title: "Search away from this picture" }, "− this") : null,
         image.original ? make("a", { href: image.original, target: "_blank", rel: "noreferrer" }, "Original") : null,
         copyButton(new URL(link(place), location).href)),
@@ -53,7 +52,7 @@ function made({ run_id, run_url, job_id, shard, version, model, device }) {
   ];
 }
 
-// Everything that the picture's place in the answers follows from; fetched when it is opened.
+// Where the picture comes from; fetched when the section is opened.
 function why(image, collection, release) {
   const details = make("details", { class: "why" }, make("summary", {}, "Why is this here?"));
   details.addEventListener("toggle", async () => {
@@ -62,7 +61,7 @@ function why(image, collection, release) {
     if (found instanceof Error) return details.append(make("p", {}, found.message));
     const { identity } = found;
     details.append(
-      make("p", {}, `Its vector is among the nearest to the query in release ${found.release}. It was made of this file:`),
+      make("p", {}, `Its vector is among the nearest to the query in release ${found.release}. It was made from this file:`),
       facts([
         ["File hash", found.sha256],
         ["Row", `${found.row} of shard ${found.shard}, version ${found.version}`],
@@ -86,7 +85,7 @@ function facts(rows) {
 function copyButton(address) {
   const button = make("button", { type: "button" }, "Copy link");
   button.addEventListener("click", async () => {
-    // Browsers deny the clipboard to pages loaded without TLS from another machine.
+    // Browsers allow the clipboard only over TLS or on this machine.
     const copied = await navigator.clipboard?.writeText(address).then(() => true, () => false);
     button.textContent = copied ? "Copied" : "Copy the link below";
     if (copied || button.nextSibling) return;

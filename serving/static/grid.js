@@ -1,4 +1,4 @@
-// Rows of pictures in their own aspect ratios, or placeholders while they load.
+// Rows of pictures in their own aspect ratios, and placeholders while they load.
 
 import { make, title } from "./elements.js";
 import { choose, isChosen } from "./selection.js";
@@ -9,7 +9,7 @@ export function skeletons(grid) {
   grid.replaceChildren(...SHAPES.map((shape) => tile(shape, "tile skeleton")));
 }
 
-// `chosen` is called when a picture is selected or no longer is; `more` gives what else stands on a hit.
+// `chosen` is called when the selection changes; `more` returns a further element for a hit.
 export function append(grid, hits, link, chosen, more = () => null) {
   grid.append(...hits.map((hit) => picture(hit, link(hit), chosen, more(hit))));
 }
@@ -27,7 +27,7 @@ export function uncheck() {
 
 const links = () => [...document.querySelectorAll("#grid > li > a")];
 
-// Arrow keys go from picture to picture: left and right in order, up and down to the nearest of the next row.
+// Arrow keys move the focus: left and right in order, up and down to the nearest picture in the next row.
 export function move(key) {
   const all = links();
   const from = all.indexOf(document.activeElement);
@@ -75,7 +75,7 @@ function box(hit, chosen) {
   return make("label", { class: "choose" }, input);
 }
 
-let last = null; // the box that was clicked last: with Shift, all from there are selected
+let last = null; // the last clicked box: Shift-click selects the range from there
 
 function set(input, checked) {
   if (input.checked === checked) return;

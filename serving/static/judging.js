@@ -1,4 +1,4 @@
-// "Right" and "wrong": what a person says of a hit, for a query of texts and stored pictures.
+// "Right" and "wrong": a person's verdict on a hit, for a query of texts and stored pictures.
 
 import { judge, judgements, session } from "./api.js";
 import { make, title } from "./elements.js";
@@ -6,7 +6,7 @@ import { make, title } from "./elements.js";
 const SIGNS = { right: "✓", wrong: "✗" };
 let verdicts = null; // by image id; null if nothing can be judged here
 
-// Before the first hits of a search are shown.
+// Called before the first hits of a search are shown.
 export async function begin(place) {
   verdicts = null;
   const query = queried(place);
@@ -17,7 +17,7 @@ export async function begin(place) {
   if (said) verdicts = new Map(said.map(({ image_id, verdict }) => [image_id, verdict]));
 }
 
-// The query as it is judged. An uploaded picture cannot be: it is kept nowhere, to be searched for again.
+// The query to judge. One with an uploaded picture cannot be judged, because uploads are not stored.
 function queried({ q, like, file, terms, compare }) {
   if (file || compare) return null;
   if (!terms.length) return like ? { query_image: like } : { query_text: q };
@@ -25,7 +25,7 @@ function queried({ q, like, file, terms, compare }) {
   return { query_terms: [...first, ...terms] };
 }
 
-// The two buttons of a hit, or null. `failed` gets the error if the service does not take a verdict.
+// The two buttons of a hit, or null. `failed` gets the error if the service refuses a verdict.
 export function buttons(hit, place, failed) {
   if (!verdicts) return null;
   const both = Object.entries(SIGNS).map(([verdict, sign]) => {

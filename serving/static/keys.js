@@ -1,11 +1,11 @@
-// What the keyboard does; the dialog `keys` in page.html lists it.
+// Keyboard shortcuts; the dialog `keys` in page.html lists them.
 
 import { move } from "./grid.js";
 
 const CLICKED = { x: ".choose input", r: ".judge [value=right]", w: ".judge [value=wrong]" };
 const TURNED = { ArrowLeft: "Previous picture", ArrowRight: "Next picture" };
 
-// `search` goes to the search box, `clear` ends the selection.
+// `search` focuses the search box, `clear` clears the selection.
 export function onKeys({ detail, keys }, { search, clear }) {
   const others = { "/": search, "?": () => keys.showModal(), Escape: clear };
   document.addEventListener("keydown", (event) => {

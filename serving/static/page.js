@@ -1,4 +1,4 @@
-// The page: renders what the address says, and changes the address on every search.
+// The page: renders the state in its address, and changes the address on every search.
 
 import { showAbout } from "./about.js";
 import { FILTERS, asks, closeShown, go, goUpload, here, link, placeIn, results, turnTo } from "./address.js";
@@ -21,7 +21,7 @@ let asking = new AbortController();
 let opened = -1; // the picture in the dialog, by its number among the hits
 let declared = []; // columns of the collection
 
-// Near the end of the page the next hits come by themselves.
+// Near the end of the page, the next hits load automatically.
 const nearEnd = new IntersectionObserver((seen) => {
   if (seen.at(-1).isIntersecting && !at.more.hidden && !at.more.disabled) at.more.click();
 }, { rootMargin: "600px" });
@@ -86,7 +86,7 @@ function visit(place) {
   return show();
 }
 
-// The first page of hits, or with a cursor the next one.
+// Shows the first page of hits or, with a cursor, the next one.
 async function ask(place) {
   const { cursor } = shown;
   asking = new AbortController();
@@ -131,11 +131,11 @@ function showAnswer(place, { query, hits, timings_ms, warning, complete, other, 
   else say(`No pictures found${rest}.`, "empty");
   at.more.hidden = !shown.cursor;
   at.more.onclick = () => ask(place);
-  nearEnd.unobserve(at.more); // observing it again tells whether it is still near
+  nearEnd.unobserve(at.more); // observing it again reports whether it is still near
   nearEnd.observe(at.more);
 }
 
-// What stands on a hit that is not among those of the other release.
+// The mark on a hit that the other release did not find.
 function onlyIn(others) {
   const ids = new Set(others.map(({ image_id }) => image_id));
   return ({ image_id }) => (ids.has(image_id) ? null : make("span", { class: "only" }, "only here"));

@@ -1,4 +1,4 @@
-// Selected pictures, and the files they are exported to.
+// The selected pictures, and their export to files.
 
 import { statement } from "./sql.js";
 
@@ -13,7 +13,7 @@ export function choose(hit, on) {
   else chosen.delete(hit.image_id);
 }
 
-// Downloads the selected hits, or all that are shown. `shown` has them, and the answer that they are of.
+// Downloads the selected hits, or all shown hits. `shown` has the hits and their answer.
 export function save(kind, shown, place) {
   const hits = chosen.size ? [...chosen.values()] : shown.hits;
   const texts = {
@@ -37,7 +37,7 @@ function csv(hits) {
   return [[...COLUMNS, "run_id", "shard"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
 }
 
-// Spreadsheets run a cell that begins like a formula; an apostrophe makes it text.
+// Spreadsheets execute cells that begin like a formula; an apostrophe makes them text.
 function cell(value) {
   const text = String(value ?? "");
   const plain = typeof value !== "number" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;

@@ -1,6 +1,6 @@
-// The statement that gives the pictures which the page shows, in their order; see docs/sql.md. It does in
-// Postgres what the service does after the search: leaves out what was searched for and what scores too
-// little, and folds.
+// The statement that returns the pictures that the page shows, in the same order; see docs/sql.md. It does in
+// Postgres what the service does after the search: omits the pictures searched for and those that score too
+// low, and collapses duplicates.
 
 import { NEAR } from "./api.js";
 
@@ -10,7 +10,7 @@ const literal = (text) => `'${text.replaceAll("'", "''")}'`;
 const name = (text) => `"${text.replaceAll('"', '""')}"`;
 const oneOf = (ids) => `(${ids.map(literal).join(", ")})`;
 
-// `answer`: of the first page. `shown`: how many pictures, and from how many of the nearest they were chosen.
+// `answer`: of the first page. `shown`: how many pictures, and how many of the nearest were examined for them.
 // `chosen`: only these ids.
 export function statement(place, { query, collection, release }, shown, chosen) {
   const schema = name(collection);
@@ -52,7 +52,7 @@ const EQUAL = `folded AS (
   ) AS numbered WHERE copy = 1
 )`;
 
-// From picture to picture: each that is not near one that was kept before is kept.
+// Keeps each picture that is not near one kept before.
 const nearFolded = (schema, count) => [`placed AS MATERIALIZED (
   SELECT passed.*, embedding, row_number() OVER (ORDER BY ordinality) AS place
   FROM passed JOIN ${schema}.embeddings USING (image_id)
@@ -74,4 +74,4 @@ function described({ q, like, file, terms }) {
   return [first, ...others].filter(Boolean).join(" ");
 }
 
-const oneLine = (text) => text.replaceAll(/\s+/g, " "); // the rest of a comment's line is no statement
+const oneLine = (text) => text.replaceAll(/\s+/g, " "); // a line break would end the comment

@@ -23,9 +23,9 @@ export function onPicture(input, take) {
   });
 }
 
-const SIDE = 1024; // the model sees a few hundred pixels a side, and the service accepts few millions
+const SIDE = 1024; // the model sees a few hundred pixels a side, and the service accepts a few million
 
-// The picture no larger than a query needs; what the browser cannot decode is left to the service.
+// The picture, scaled down to what a query needs; the service decodes what the browser cannot.
 export async function shrunk(file) {
   const image = await createImageBitmap(file).catch(() => null);
   const scale = image && SIDE / Math.max(image.width, image.height);
@@ -33,7 +33,7 @@ export async function shrunk(file) {
   const canvas = make("canvas", { width: Math.round(image.width * scale), height: Math.round(image.height * scale) });
   const on = canvas.getContext("2d");
   on.imageSmoothingQuality = "high";
-  on.fillStyle = "white"; // what the service puts behind transparency
+  on.fillStyle = "white"; // as the service does for transparency
   on.fillRect(0, 0, canvas.width, canvas.height);
   on.drawImage(image, 0, 0, canvas.width, canvas.height);
   image.close();

@@ -104,7 +104,7 @@ def test_chips_search_towards_and_away(on_many: Page, many: Searchable) -> None:
     assert _query(on_many)["term"] == ["-0.5 people, + all"]
     on_many.get_by_role("button", name="Weight of “people, + all”: 0.5").click()
     expect(on_many.get_by_role("button", name="Weight of “people, + all”: 1")).to_be_visible()
-    on_many.get_by_role("button", name="Turn round “people, + all”").click()
+    on_many.get_by_role("button", name="Reverse “people, + all”").click()
     expect(on_many.locator(".chip:not(.away)")).to_have_count(1)
     on_many.reload()
     expect(on_many.locator(".chip")).to_contain_text("people, + all")
@@ -373,7 +373,7 @@ def test_a_service_with_keys_asks_for_one(
         page.goto("/?q=gold")
         page.get_by_label("API key").fill("clip_wrong_key")
         page.keyboard.press("Enter")
-        expect(page.locator("#status")).to_contain_text("not, or no longer, valid")
+        expect(page.locator("#status")).to_contain_text("invalid or was revoked")
         page.get_by_label("API key").fill(key)
         page.keyboard.press("Enter")
         page.wait_for_selector(f"{GRID} img.seen")

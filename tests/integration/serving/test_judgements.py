@@ -100,7 +100,7 @@ def test_judging_needs_a_key_that_may_and_a_database_that_can_be_written(
         asks(searcher)
     assert refused.value.problem.status == 403
     reader = psycopg.conninfo.make_conninfo(dsn, user="only_reads")
-    for values, said in (({"read_only": True}, "serves a copy"), ({"dsn": reader}, "GRANT INSERT")):
+    for values, said in (({"read_only": True}, "is a copy of"), ({"dsn": reader}, "GRANT INSERT")):
         with pytest.raises(ProblemError, match=said) as refused:
             asks(judge, **values)
         assert (refused.value.problem.status, refused.value.problem.code) == (409, "read_only")

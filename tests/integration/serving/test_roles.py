@@ -24,7 +24,7 @@ from tests.integration.serving.support import (
 from tests.provider import PASSWORD, Provider
 
 PICTURES = [drawn(number) for number in range(4)]
-SAID = "only read-only transactions guard the database"
+SAID = "only read-only transactions keep this service from writing"
 
 
 @pytest.fixture
