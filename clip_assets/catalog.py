@@ -3,7 +3,7 @@
 A shard never changes silently. If a file changes or disappears, its shard gets a new version with
 a new digest; a missing image stays as a tombstone, so row numbers never change. New images go
 into new shards and leave existing shards unchanged. An image that the listing shows to be unusable
-has a row too, with its fault; the node makes it a reject.
+also has a row, with its fault; the node makes it a reject.
 """
 
 import hashlib
@@ -40,21 +40,21 @@ SELECT k.image_id,
        CASE WHEN gone.image_id IS NULL THEN k.columns END AS columns
 FROM known AS k LEFT JOIN gone USING (image_id) ORDER BY k.n
 """
-# An image below a folder or in a tar that cannot be read now is not gone.
+# An image below a folder or in a tar that cannot be read at present is not gone.
 _UNSEEN = """EXISTS (
     FROM listing AS below WHERE below.fault IS NOT NULL AND below.image_id LIKE '%/'
     AND starts_with(k.image_id, below.image_id)
 )"""
 _TRIES = 10
 _Versions = dict[str, ShardVersion]
-"""The newest version of each shard that was ever written, by shard key; digests are cut short."""
+"""The newest version ever written of each shard, by shard key; digests are abbreviated."""
 _LISTED = pa.schema([field for field in parquet.CATALOG if field.name != "tombstone"])
 
 
 class Shard(BaseModel):
     """The current version of one shard; `live` counts the rows that are not tombstones.
 
-    `renewed` is true of a version that exists to be embedded from nothing; no row is carried over.
+    `renewed` is true if the version is to be embedded from scratch: no row is carried over.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,8 +75,8 @@ class Catalog(BaseModel):
     """The head of the catalog: the current version of each shard, and a digest of the listing.
 
     It includes the source, so that a node needs only the data URI to read the images. `skipped`
-    counts the files that were not listed on purpose, by kind. `columns` are the declared columns,
-    `told` what was found for them.
+    counts the files that were deliberately not listed, by kind. `columns` are the declared columns,
+    and `told` reports what was found for them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -160,7 +160,7 @@ def read_shard(objects: Objects, at: ShardVersion) -> pa.Table:
 
 
 def read_verified(objects: Objects, shard: Shard) -> pa.Table:
-    """The rows of a shard's current version, as `read_shard`.
+    """The rows of a shard's current version, like `read_shard`.
 
     Raises StoreError if they are not the rows that the head names, or the file is missing.
     """
@@ -170,14 +170,14 @@ def read_verified(objects: Objects, shard: Shard) -> pa.Table:
     except FileNotFoundError as error:
         raise StoreError(f"{where} is missing.") from error
     if _digest(rows) != shard.digest or len(rows) != shard.rows or _live(rows) != shard.live:
-        raise StoreError(f"{where} does not hold the rows that were listed.")
+        raise StoreError(f"{where} does not have the rows that were listed.")
     return rows
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How many images are listed now, and how many of them the catalog lacks or has otherwise;
-    `gone` are those it has that are not listed any more."""
+    """How many images are listed now, how many of them are new to the catalog or changed, and how
+    many of the catalog's are no longer listed (`gone`)."""
 
     listed: int
     new: int = 0
@@ -219,8 +219,8 @@ def refresh(  # noqa: PLR0913 - the last ones are options
 
     Memory holds the listing and the previous rows as Arrow columns, not as Python objects.
     `skipped` and `told` are read after `listed`. If the declared columns change, every shard gets a
-    new version. Raises SourceError, and changes nothing, if more than
-    `max_vanished_share` of the images that were listed before are not listed any more.
+    new version. Raises SourceError, and changes nothing, if more than `max_vanished_share` of the
+    images that were listed before are no longer listed.
     """
     found = _table(listed)
 
@@ -239,7 +239,7 @@ def refresh(  # noqa: PLR0913 - the last ones are options
         return wanted.model_copy(update={"shards": shards})
 
     head = _change(objects, listed_now)
-    data_id(objects)  # made here, so that who only indexes need not write to the store
+    data_id(objects)  # created here, so that indexing needs no right to write to the store
     return head
 
 
@@ -312,7 +312,7 @@ def change(
 def renew(objects: Objects, collection: str, keys: Collection[str]) -> Catalog:
     """A new version of each of these shards with the same images, so that they are embedded again.
 
-    Their present embeddings stay until the new ones are committed. All models of the collection
+    Their current embeddings stay until the new ones are committed. All models of the collection
     share the version. Writes the new head and returns it.
     """
 
@@ -329,7 +329,7 @@ def renew(objects: Objects, collection: str, keys: Collection[str]) -> Catalog:
 
 
 def _change(objects: Objects, changed: Callable[[Catalog | None], Catalog]) -> Catalog:
-    """Replace the head, and nothing that another process has written since it was read."""
+    """Replace the head, unless another process changed it since it was read; then try again."""
     for _ in range(_TRIES):
         data = _head(objects)
         try:
@@ -341,8 +341,8 @@ def _change(objects: Objects, changed: Callable[[Catalog | None], Catalog]) -> C
         if objects.replace(paths.CATALOG, data, head.model_dump_json(indent=1).encode()):
             return head
     raise StoreError(
-        f"{objects.uri(paths.CATALOG)} was changed by other processes {_TRIES} times while it was "
-        "to be changed. Run again when fewer of them work on this collection."
+        f"{objects.uri(paths.CATALOG)} was changed by other processes during each of {_TRIES} "
+        "attempts. Run again when fewer of them work on this collection."
     )
 
 
@@ -372,7 +372,7 @@ def _table(listed: Iterable[ImageRef]) -> pa.Table:
 
 
 def _unique(listing: pa.Table) -> pa.Table:
-    """The listing with another id, and a fault, for each image that repeats an id."""
+    """The listing, with a new id and a fault for each image whose id occurred before."""
     if len(pc.unique(listing.column("image_id"))) == len(listing):
         return listing
     named = _query(
@@ -415,10 +415,10 @@ def _refuse_vanished(
         return
     moved = " The address of the source has changed." if source != before.source else ""
     raise SourceError(
-        f"{gone} of {live} images ({gone / live:.0%}) of {before.collection} are not in the source "
-        f"any more, more than max_vanished_share {allowed:g} allows.{moved} Nothing was changed. "
-        "Check the address and whether the copy is complete; if this is meant, set "
-        "`max_vanished_share: 1` in the collection's YAML and materialize the catalog again."
+        f"{gone} of {live} images ({gone / live:.0%}) of {before.collection} are no longer in the "
+        f"source, more than max_vanished_share {allowed:g} allows.{moved} Nothing was changed. "
+        "Check the address and whether the copy is complete; if the images are gone on purpose, "
+        "set `max_vanished_share: 1` in the collection's YAML and materialize the catalog again."
     )
 
 
@@ -440,7 +440,7 @@ def _known(objects: Objects, before: Catalog) -> pa.Table:
 def _updated(
     before: Catalog, known: pa.Table, listing: pa.Table, *, renewed: bool
 ) -> Iterator[tuple[Shard, pa.Table | None]]:
-    """Each shard with its new rows, or with None if nothing changed; with `renewed`, all have."""
+    """Each shard with its new rows, or with None if nothing changed; with `renewed`, never None."""
     now = _query(
         f"""
         SELECT k.image_id,
@@ -468,7 +468,7 @@ def _updated(
 
 
 def _query(sql: str, **tables: pa.Table) -> pa.Table:
-    import duckdb  # 0.1 s, which every command that only reads the catalog would spend
+    import duckdb  # takes 0.1 s, which commands that only read the catalog need not spend
 
     with duckdb.connect(config={"threads": available()}) as database:
         for name, table in tables.items():
@@ -505,9 +505,9 @@ def _versions(objects: Objects) -> _Versions:
 def _write(objects: Objects, shard: str, version: int, rows: pa.Table, given: _Versions) -> Shard:
     """Write at least this version of the shard.
 
-    After the head was lost, or restored from an older copy, there may be newer ones. The newest is
-    taken up again if its rows are the same, so that its embeddings are; else a number after it is
-    given, so that no two versions have the same.
+    After the head was lost or restored from an older copy, newer versions may exist. The newest is
+    reused with its embeddings if its rows are the same; otherwise the new version gets the next
+    number, so that numbers stay unique.
     """
     digest, newest = _digest(rows), given.get(shard)
     if newest and newest.version >= version:
@@ -524,8 +524,7 @@ def _live(rows: pa.Table) -> int:
 def _digest(rows: pa.Table) -> str:
     """sha256 over the rows' values, independent of their layout in memory.
 
-    A row without columns, or without a fault either, gives the digest that it had before catalogs
-    had these.
+    A row without columns and fault has the same digest as before catalogs had these fields.
     """
     digest = hashlib.sha256()
     for batch in rows.to_batches(max_chunksize=10_000):
@@ -550,7 +549,7 @@ def select(head: Catalog, shards: str) -> list[str]:
 
 
 def require_selection(shards: str) -> None:
-    """Raises StoreError unless this may select shards, whichever there are."""
+    """Raises StoreError unless this is a valid selection, whichever shards exist."""
     if shards not in ("all", "missing"):
         for item in shards.split(","):
             _numbers(item)

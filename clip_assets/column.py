@@ -1,7 +1,7 @@
-"""Columns that a collection declares: what people know of their images, each of one type.
+"""Columns that a collection declares: typed values of its images.
 
-A value is null where nothing is known. Texts are cut at 500 characters, because Postgres cannot
-index longer ones; a timestamp has no time zone: one that is given with a zone is stored in UTC.
+A value is null if it is unknown. Texts are cut to 500 characters, because Postgres cannot index
+longer ones. A timestamp has no time zone; one with a zone is converted to UTC.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
-"""A column's name is also a name in SQL, parquet and addresses."""
+"""A column's name must be valid in SQL, parquet and addresses."""
 
 LONGEST_TEXT = 500  # characters, up to 2,000 bytes: a btree of Postgres takes 2,704
 
@@ -25,7 +25,7 @@ RESERVED = frozenset(
     | {"shard", "row", "version", "file", "filename", "shard_version", "run_id", "job_id"}
     | {"device", "model", "release_id", "loaded_at", "score", "distance", "columns"}
 )
-"""Names that parquet and views use for what every image has."""
+"""Names of the columns that every image has in parquet and views."""
 
 
 class ColumnType(StrEnum):
@@ -40,7 +40,7 @@ class ColumnType(StrEnum):
 
     @property
     def ordered(self) -> bool:
-        """Whether ranges of it are searched."""
+        """Whether filters may be ranges."""
         return self not in (ColumnType.TEXT, ColumnType.BOOLEAN)
 
 
@@ -50,7 +50,7 @@ class Originated(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     def __getitem__(self, key: str) -> object:
-        """The value of a key: Dagster follows the YAML's keys to say where a fault is."""
+        """The value of a key, because Dagster follows the YAML's keys to locate a fault."""
         return getattr(self, "origin" if key == "from" else key)
 
 
@@ -89,7 +89,7 @@ _EXIF_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d)")
 
 
 def require_declarable(name: str, column: Column) -> None:
-    """Raises ValueError if no column can have this name, or no file has this tag."""
+    """Raises ValueError if no column can have this name, or if there is no such EXIF tag."""
     if not NAME.fullmatch(name) or name in RESERVED:
         raise ValueError(
             f"`{name}` cannot name a column: use at most 30 lower-case letters, digits and _, and "

@@ -1,8 +1,8 @@
-"""API keys: 32 random bytes each, of which only the hash is kept, in a file beside the data.
+"""API keys: 32 random bytes each, of which only the hash is stored, in a file beside the data.
 
-A file works without a database, which replicas of a snapshot do not share, and a secret store can
-mount it. Several keys of one name are live at once, so that a new one can be handed out before the
-old one is revoked.
+A file needs no database, which replicas of a snapshot do not share, and a secret store can mount
+it. Two keys with one name can be live at once, so that a new one can be handed out before the old
+one is revoked.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from clip_assets.errors import SettingsError
 
 Role = Literal["search", "judge", "admin"]
 RANK: dict[Role, int] = {"search": 0, "judge": 1, "admin": 2}
-"""A role may do all that those before it may."""
+"""Each role includes the rights of the roles before it."""
 
 LIVE_AT_ONCE = 2
 _PREFIX = "clip"
 
 
 class Key(BaseModel):
-    """What is kept of a key. `id` is the part of it that may be shown."""
+    """What is stored of a key. `id` is the part that may be shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class KeyFile:
         self._keys: dict[str, Key] = {}
 
     def keys(self) -> list[Key]:
-        """Every key that is live, in the order of being added; none if there is no file.
+        """All live keys, in the order in which they were added; none if there is no file.
 
         Raises SettingsError if the file cannot be read.
         """
@@ -62,7 +62,7 @@ class KeyFile:
         return list(self._keys.values())
 
     def find(self, text: str) -> Key | None:
-        """The key, if it is one of these. Takes as long for a wrong secret as for the right one."""
+        """The live key with this text, or None. Takes the same time for a wrong secret."""
         self._refresh()
         _, _, rest = text.partition("_")
         key_id, _, _ = rest.partition("_")
@@ -72,8 +72,8 @@ class KeyFile:
         return key if equal else None
 
     def add(self, name: str, role: Role) -> str:
-        """A new key, which can be shown only now. Raises SettingsError if two of that name are
-        live already."""
+        """Add a key and return its text, which is not stored. Raises SettingsError if two keys with
+        that name are already live."""
         kept = self.keys()
         if sum(key.name == name for key in kept) >= LIVE_AT_ONCE:
             raise SettingsError(
@@ -93,7 +93,7 @@ class KeyFile:
             if key.id == key_id:
                 self._write([other for other in kept if other is not key])
                 return key
-        raise SettingsError(f"There is no key {key_id}. `clip-assets keys list` shows their ids.")
+        raise SettingsError(f"There is no key {key_id}. `clip-assets keys list` shows the ids.")
 
     def _refresh(self) -> None:
         try:
@@ -106,7 +106,7 @@ class KeyFile:
         except FileNotFoundError:
             self._keys, self._read_at = {}, None
         except (OSError, ValidationError) as error:
-            raise SettingsError(f"{self.path} cannot be read as a file of API keys.") from error
+            raise SettingsError(f"{self.path} is not a valid file of API keys.") from error
 
     def _write(self, keys: list[Key]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

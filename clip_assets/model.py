@@ -67,8 +67,8 @@ class ModelSpec(BaseModel):
 class ModelIdentity(BaseModel):
     """What a loaded model is, however it was requested.
 
-    `weights` is the sha256 of all parameters and buffers as float32 (names, shapes, values), so
-    it depends neither on the file format nor on the precision that a device computes in.
+    `weights` is the sha256 of all parameters and buffers as float32 (names, shapes, values), so it
+    depends on neither the file format nor the precision of the computation.
     `preprocess` is the sha256 of the image transform and of `decode`, the version of the code that
     turns a file into pixels; identities written before it was recorded have None. Vectors of images
     may be compared only if their identities have the same `key`; a text's vector may be compared
@@ -114,8 +114,8 @@ def require_same_texts(
     otherwise: str,
     error: type[ClipAssetsError] = ModelError,
 ) -> None:
-    """Raise as `require_same`, but only if a text's vector by `found` may not be compared with the
-    images' by `expected`. How images are decoded makes no difference to it."""
+    """Like `require_same`, but raises only if a text's vector by `found` may not be compared with
+    images' vectors by `expected`. Image decoding does not matter for this."""
     if found.text_key != expected.text_key:
         require_same(found, expected, claim, otherwise, error)
 
@@ -129,15 +129,15 @@ def require_same(
 ) -> None:
     """Raise `error` unless vectors of the two models may be compared.
 
-    The message continues `claim`, "The loaded model differs from that of release 3", with each
-    part that differs and its two values. It ends with the remedy for these parts and `otherwise`,
-    ", or release an index of the new model".
+    The message is `claim` ("The loaded model differs from that of release 3"), each part that
+    differs with its two values, the remedy for these parts, and `otherwise` (", or release an
+    index of the new model").
     """
     if found.key == expected.key:
         return
     differences = _differences(found, expected)
     parts = " and ".join(str(difference) for difference in differences)
-    # A model of another name has weights and preprocessing of its own.
+    # If the names differ, different weights and preprocessing follow from that.
     causes = differences[:1] if differences[0].part == "name" else differences
     remedies = " and ".join(difference.remedy for difference in causes)
     raise error(
@@ -169,7 +169,7 @@ def _differences(found: ModelIdentity, expected: ModelIdentity) -> list[_Differe
 
 
 def _weights(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
-    """Whole hashes, since one of them is to be pinned."""
+    """The difference in weights, with full hashes, because the user may pin one."""
     ours, theirs = f"sha256 {found.weights}", f"sha256 {expected.weights}"
     if found.dim != expected.dim:
         ours, theirs = f"{ours}, {found.dim} dimensions", f"{theirs}, {expected.dim}"
@@ -183,7 +183,7 @@ def _weights(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
 
 
 def _preprocessing(found: ModelIdentity, expected: ModelIdentity) -> _Difference:
-    """The version of decoding, where it differs: the hash, which covers it too, then must."""
+    """The difference in decode versions if there is one, or else in the preprocessing hash."""
     if None not in (found.decode, expected.decode) and found.decode != expected.decode:
         return _Difference(
             "decode version",

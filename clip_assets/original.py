@@ -1,4 +1,4 @@
-"""One image as it is in its source, wherever that keeps it: in a tar, a parquet file, the hub."""
+"""One image as it is in its source: a file, a tar member, a parquet row, or on the hub."""
 
 from pyarrow import compute
 
@@ -10,7 +10,7 @@ from clip_assets.store.paths import ShardVersion
 
 
 def is_inside(uri: str) -> bool:
-    """Whether the bytes at this address of a catalog are not, alone, those of the image."""
+    """Whether the image is only a part of the file at this address."""
     return uri.startswith("hf://") or is_tar(uri) or uri.endswith((".parquet", ".arrow"))
 
 

@@ -1,7 +1,7 @@
 """How many processors this process may use, which is often fewer than the machine has.
 
-Libraries start a thread for each processor of the machine. In a container with a quota of one on a
-machine of sixteen, those threads wait for each other, and most of the quota is spent on that.
+Libraries start a thread for each processor of the machine. In a container with a quota of one
+processor on a machine with sixteen, those threads spend most of the quota waiting for each other.
 """
 
 import os
@@ -11,17 +11,16 @@ _SYSTEM = Path("/")
 
 
 def available(system: Path = _SYSTEM) -> int:
-    """Processors that the affinity mask and the quotas of the control groups allow, at least 1."""
+    """The number of processors that the affinity mask and cgroup quotas allow, at least 1."""
     return max(1, min([_in_mask(), *_quotas(system)]))
 
 
 def limit_threads(threads: int | None = None) -> None:
-    """Let torch and numpy use so many threads, by default one for each available processor, and let
-    waiting threads sleep. Only has an effect before they are imported; what the environment already
-    says stays."""
+    """Let torch and numpy use this many threads, by default one per available processor, and let
+    waiting threads sleep. Call this before importing them. Variables that are already set stay."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads or available()))
-    # By default a thread of OpenMP that waits for the others spins: on two busy cores, embedding
-    # took one and a half times the processor time and three times as long.
+    # By default, OpenMP threads spin while they wait for others: on two busy cores, embedding took
+    # one and a half times the processor time and three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -32,7 +31,7 @@ def _in_mask() -> int:
 
 
 def _quotas(system: Path) -> list[int]:
-    """Whole processors of each control group that this process is in and that has a quota."""
+    """Whole processors in the quota of each cgroup of this process that has one."""
     groups = system / "sys/fs/cgroup"
     found = []
     for line in _lines(system / "proc/self/cgroup"):
@@ -43,7 +42,7 @@ def _quotas(system: Path) -> list[int]:
             read, top = _quota_of_version_1, groups / controllers
         else:
             continue
-        # In a container, the path may be that of the host; then only the top is there.
+        # In a container, the path may be the host's; then only the top group exists.
         group = top / path.lstrip("/")
         found += [
             read(folder) for folder in (group, *group.parents) if top in (folder, *folder.parents)

@@ -3,7 +3,7 @@
     python -m clip_assets.node.catalog --data s3://bucket/clip --collection photos \\
         --type folder --uri s3://bucket/photos
 
-The ready collections `imagenet` and `beans` need no address:
+The predefined collections `imagenet` and `beans` need no address:
 
     HF_TOKEN=… python -m clip_assets.node.catalog --data s3://bucket/clip --collection imagenet
 
@@ -43,7 +43,7 @@ def main(  # noqa: PLR0913 - one parameter an option
         typer.Option(help="YAML with `columns:`, `captions:` and `metadata:` as in a defs.yaml."),
     ] = None,
     max_vanished_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Refuse a listing that lacks more of the images.")
+        float, typer.Option(min=0, max=1, help="Refuse a listing that lacks a larger share.")
     ] = 0.5,
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing if there is a catalog already.")
@@ -76,7 +76,7 @@ def main(  # noqa: PLR0913 - one parameter an option
 
 
 def _knowledge(file: Path | None) -> Knowledge:
-    """Raises SettingsError if the file is not what it should be."""
+    """The declarations in the file. Raises SettingsError if they are invalid."""
     if file is None:
         return NOTHING
     try:
@@ -84,7 +84,7 @@ def _knowledge(file: Path | None) -> Knowledge:
         for name, column in knowledge.columns.items():
             require_declarable(name, column)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file} declares no columns that can be used: {error}.") from error
+        raise SettingsError(f"The declarations in {file} are invalid: {error}.") from error
     return knowledge
 
 

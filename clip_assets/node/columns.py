@@ -17,7 +17,7 @@ def of_file(column: Column) -> bool:
 
 
 def exif_tags(columns: Mapping[str, Column]) -> frozenset[str]:
-    """The EXIF tags that are wanted."""
+    """The EXIF tags that the columns need."""
     return frozenset(
         column.origin.removeprefix(_EXIF) for column in columns.values() if of_file(column)
     )
@@ -26,7 +26,7 @@ def exif_tags(columns: Mapping[str, Column]) -> frozenset[str]:
 def known(
     columns: Mapping[str, Column], ref: ImageRef, exif: Mapping[str, Any]
 ) -> dict[str, Value | None]:
-    """The value of each declared column; None of a tag that is not of the column's type."""
+    """The value of each declared column; None for an EXIF tag that is not of the column's type."""
     found = declared(columns, ref.columns)
     for name, column in columns.items():
         if of_file(column):

@@ -1,8 +1,8 @@
 """Decodes a file into upright RGB pixels, within limits.
 
 The bytes are untrusted. Whatever the decoders do with them, `decode` returns pixels or raises
-Rejected. Pillow reads every header, and decides about every file. The pixels of most JPEGs come
-from simplejpeg, which gives the same ones in half of Pillow's time.
+Rejected. Pillow reads every header and decides whether a file is usable. simplejpeg decodes most
+JPEGs, because it returns the same pixels in half of Pillow's time.
 """
 
 import io
@@ -38,7 +38,7 @@ _UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _FRACTIONS = (8, 4, 2)
-"""Of a JPEG's sides: what the decoder gets from fewer coefficients, with vector instructions."""
+"""Divisors of a JPEG's sides at which the decoder reads fewer coefficients, with SIMD code."""
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000")
 _NEEDED = {"HEIF": "heif", "JXL": "jxl"}  # extras of this package, by the format they decode
 _MISSING_ROWS = 0.05
@@ -50,8 +50,8 @@ class Limits:
     """What `decode` accepts: size in bytes, pixels, long side over short side, formats.
 
     The sides of a JPEG may be up to `max_reduction` times as long as `max_pixels` allows; it is
-    then decoded at a fraction of its size, which needs no more memory. `remedy` is said with the
-    limit on pixels.
+    then decoded at a fraction of its size, which needs no more memory. `remedy` is appended to the
+    message about too many pixels.
     """
 
     max_bytes: int = 128 << 20
@@ -72,19 +72,19 @@ QUERY = Limits(
 
 
 def pipeline_limits(max_megapixels: float) -> Limits:
-    """The limits of the pipeline, for images of up to so many million pixels."""
+    """The limits of the pipeline, for images of up to `max_megapixels` million pixels."""
     limits = Limits(max_pixels=int(max_megapixels * 1e6), remedy="; raise max_megapixels")
     _allow(limits)
     return limits
 
 
 def readable_formats(limits: Limits) -> list[str]:
-    """Those of the formats that have a decoder here."""
+    """The formats in `limits` whose decoder is installed."""
     return [name for name in limits.formats if name in Image.OPEN]
 
 
 def _allow(limits: Limits) -> None:
-    """Raise Pillow's own limit: it warns above it, and raises above twice as many pixels."""
+    """Increase Pillow's own limit, above which it warns, and above twice which it raises."""
     largest = limits.max_pixels * limits.max_reduction**2
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, largest)
 
@@ -110,9 +110,9 @@ class Rejected(Exception):  # noqa: N818 - a verdict on the input, not a fault o
 
 @dataclass(frozen=True)
 class Decoded:
-    """Upright RGB `pixels`, uint8[h, w, 3]; `width` and `height` are those a viewer shows.
+    """Upright RGB `pixels`, uint8[h, w, 3], and the image's full `width` and `height`.
 
-    They are larger than `pixels` if a JPEG was decoded at a fraction of its size.
+    `pixels` is smaller than these if a JPEG was decoded at a fraction of its size.
     """
 
     pixels: Pixels
@@ -125,10 +125,10 @@ class Decoded:
 
 
 def decode(data: bytes, limits: Limits = PIPELINE, enough: int | None = None) -> Decoded:
-    """The first frame, upright, transparency on white. Raises Rejected and nothing else.
+    """The first frame, upright, with transparency on white. Raises Rejected and nothing else.
 
-    A JPEG whose sides stay at least `enough` pixels long is decoded at a half, a quarter or an
-    eighth of its size, which takes a fraction of the time and the memory.
+    A JPEG is decoded at a half, a quarter or an eighth of its size, in a fraction of the time and
+    memory, if its sides are then still at least `enough` pixels long.
     """
     if not data:
         raise Rejected("empty file")
@@ -143,7 +143,7 @@ def decode(data: bytes, limits: Limits = PIPELINE, enough: int | None = None) ->
         raise
     except Exception as error:  # any class: the input decides which code runs
         raise Rejected(_damage(data, error)) from error
-    # A copy, because numpy calls one row or column contiguous in any direction, and torch does not.
+    # A copy, because torch, unlike numpy, does not treat a single row or column as contiguous.
     upright = _UPRIGHT[turn](pixels).copy() if turn in _UPRIGHT else pixels
     return Decoded(upright, *((height, width) if turn in _SIDEWAYS else (width, height)))
 
@@ -151,7 +151,7 @@ def decode(data: bytes, limits: Limits = PIPELINE, enough: int | None = None) ->
 def _of_jpeg(data: bytes, image: Image.Image, fraction: int) -> tuple[Pixels, int] | None:
     """Pixels and orientation of a sound JPEG in RGB or grey.
 
-    None for any other: Pillow then decodes it or says what is wrong.
+    None for anything else, which Pillow then decodes or rejects.
     """
     if not isinstance(image, JpegImageFile) or image.mode not in ("RGB", "L"):
         return None
@@ -276,7 +276,7 @@ def _unidentified(data: bytes, limits: Limits) -> str:
         return POINTER
     kind = _format(data)
     if kind == "TIFF" and kind in limits.formats:
-        return "damaged TIFF, or one with samples of a kind that is not read"
+        return "damaged TIFF, or one with an unsupported kind of samples"
     if kind in limits.formats:
         return f"damaged {kind}"
     *others, last = limits.formats

@@ -1,4 +1,4 @@
-"""The rows of a shard's earlier commit: of a new version only what changed is computed."""
+"""The rows of a shard's earlier commit, so that only what changed in a new version is computed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ _Place = tuple[str, str, int | None, int | None, int | None]
 class Earlier:
     """The rows of the commit at `path`, held in memory: about 80 MB for 10,000 images.
 
-    If it lacks a column that comes from the files themselves, these are read again.
+    If it lacks a column that comes from the files themselves, the files are read again.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Earlier:
         )
 
     def row_of(self, ref: ImageRef) -> int | None:
-        """The row of an image that is listed as it was: neither address nor version differ."""
+        """The row of an image whose address and version tag are unchanged."""
         return self._by_place.get((ref.image_id, _place(ref)))
 
     def row_of_content(self, sha256: str) -> int | None:
@@ -64,8 +64,10 @@ class Earlier:
         schema: pa.Schema,
         exif: Mapping[str, Mapping[str, Any]],
     ) -> pa.Table:
-        """These rows, under the names, addresses and captions that the images have now, and with
-        what is known of them now. `exif` has the tags of those that were read, by id."""
+        """These rows, with the images' current names, addresses, captions and column values.
+
+        `exif` has the tags of the files that were read, by image id.
+        """
         taken = self._rows.take(pa.array(rows, pa.int64()))
         told = [known(self._columns, ref, exif.get(ref.image_id, {})) for ref in refs]
         columns = []
@@ -114,8 +116,10 @@ def earlier(  # noqa: PLR0913 - what the rows must agree with
 
 
 def same_images(objects: Objects, slug: str, shard: Shard, columns: Mapping[str, Column]) -> bool:
-    """Whether the shard's newest commit has every image of its present version, so that only
-    captions or columns differ: then no image is read, and none goes through the model."""
+    """Whether only captions or columns differ from the shard's newest commit.
+
+    Then no image is read, and none goes through the model.
+    """
     path = commits.newest_of(objects, slug, shard.shard)
     if path is None or shard.renewed:
         return False

@@ -57,8 +57,8 @@ from clip_assets.store.rejects import rejects_told, too_many
 def run(objects: Objects, job: EmbedJob, model: Encoder | None = None) -> int:
     """Embed every shard of the job; returns how many reject more images than the job allows.
 
-    These are committed like the others. An error ends the job, because it would affect the next
-    shard too. `model` is the job's, if it is loaded already. Raises ClipAssetsError.
+    Such shards are committed like the others. An error ends the job, because it would affect the
+    next shard, too. `model` is the job's model, if it is already loaded. Raises ClipAssetsError.
     """
     head = catalog.require(objects, job.collection)
     shards = head.pick(job.shards)
@@ -78,7 +78,7 @@ def run(objects: Objects, job: EmbedJob, model: Encoder | None = None) -> int:
 
 
 class _Clock:
-    """Seconds between the ends of shards, which overlap."""
+    """Measures seconds between the ends of shards, because shards overlap."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
@@ -90,7 +90,7 @@ class _Clock:
 
 @dataclass(frozen=True)
 class _BegunShard:
-    """A shard whose parts are being read, or are there already; or its commit if that is done."""
+    """A shard whose parts are being read or already exist, or its commit if it has one."""
 
     shard: Shard
     commit: Commit | None
@@ -115,24 +115,24 @@ class _Work:
     clock: _Clock
 
     def embed(self, shards: Sequence[Shard]) -> int:
-        """Commit each shard unless that is done; returns how many reject too many images.
+        """Commit each shard that is not committed; returns how many reject too many images.
 
-        A shard is read while the one before is encoded, and that is written while this one is.
+        While a shard is encoded, the next one is read; while it is written, the next is encoded.
         """
         endings = []
         begun: _BegunShard | None = None
         for shard in (*shards, None):
             try:
                 following = self._begin(shard) if shard else None
-            finally:  # an error of one shard does not cost the one before
+            finally:  # if this shard fails, the previous one is still committed
                 if begun:
                     endings.append(self._encode(begun))
             begun = following
         return sum(not ending.result() for ending in endings)
 
     def _begin(self, shard: Shard) -> _BegunShard:
-        """A commit that lacks images which could not be read is made again once one of them can
-        be."""
+        """Begin to read a shard's parts. A commit that lacks unreadable images is made again once
+        one of them can be read."""
         commit = commits.read(self.objects, self.job.model.slug, shard.at)
         if commit:
             self._require_same_model(commit)
@@ -161,7 +161,7 @@ class _Work:
         return _BegunShard(shard, None, attempt, refs, before, begun)
 
     def _encode(self, begun: _BegunShard) -> Future[bool]:
-        """The future is whether the shard rejects few enough images."""
+        """Returns a future that is true if the shard rejects few enough images."""
         parts_made: list[Future[FinishedPart] | FinishedPart] = []
         for part in begun.parts:
             if isinstance(part, BegunPart):
@@ -223,8 +223,11 @@ class _Work:
         return written
 
     def _withdraw_if_erased(self, begun: _BegunShard, commit: Commit) -> None:
-        """An erasure writes its request and then looks for commits, so it finds this commit, or
-        this finds its request."""
+        """Delete the commit if one of its images was erased meanwhile.
+
+        An erasure writes its request before it looks for commits, so either it finds this commit,
+        or this finds its request.
+        """
         names = {ref.image_id for ref in begun.refs}
         gone = erased(self.objects).image_ids & names
         if not gone:
@@ -310,7 +313,7 @@ class _Work:
 def main(  # noqa: PLR0913 - one parameter an option
     *,
     job: Annotated[
-        str | None, typer.Option(help="URI of a job.json; the other options are then not needed.")
+        str | None, typer.Option(help="URI of a job.json, instead of the other options.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="URI of the data folder or bucket prefix.")
@@ -321,14 +324,14 @@ def main(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(help="open_clip name, hf-hub:org/repo or local-dir:/path.")
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="Tag of open_clip or a checkpoint file.")
+        str | None, typer.Option(help="open_clip tag or checkpoint file.")
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Of the model's arithmetic.")] = "fp32",
+    precision: Annotated[Precision, typer.Option(help="Precision of the model.")] = "fp32",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at once; by default the device decides.")
+        int | None, typer.Option(min=1, help="Images per batch; default: by the device.")
     ] = None,
     max_reject_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Report a larger share of rejects.")
+        float, typer.Option(min=0, max=1, help="Exit with 1 if a shard rejects more.")
     ] = 0.01,
 ) -> None:
     with explained():
@@ -351,7 +354,7 @@ def main(  # noqa: PLR0913 - one parameter an option
         else:
             raise typer.BadParameter("give --job, or --data, --collection and --model")
         too_many_rejects = run(objects, asked)
-    # Under Dagster, a check says so.
+    # Under Dagster, a check reports too many rejects.
     raise typer.Exit(1 if too_many_rejects and not job else 0)
 
 

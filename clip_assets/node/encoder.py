@@ -41,7 +41,7 @@ class Encoder:
         self.device = devices[0]
         self.identity = _identity(spec, model)
         self.dim = self.identity.dim
-        # Convolutions are faster on images whose channels are side by side, as they are decoded.
+        # Convolutions are faster on interleaved channels, which is how images are decoded.
         self._model = (
             _at_precision(spec, model)
             .to(self.device, memory_format=torch.channels_last)
@@ -106,7 +106,7 @@ class Encoder:
         return self.encode_pixels(images, gpu)
 
     def _encode_batch(self, images: Sequence[Pixels], replica: "_Replica") -> NDArray[np.float32]:
-        # From pinned memory, the copy to the device does not hold up this thread.
+        # From pinned memory, the copy to the device does not block this thread.
         pinned = replica.device.startswith("cuda")
         batch = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=pinned)
         np.stack(list(images), out=batch.numpy())
@@ -126,7 +126,7 @@ class Encoder:
             return _unit(text_tower.encode_text(self._model, tokens))
 
     def within_context(self, text: str) -> str:
-        """The start of a text that is not truncated: all of it, or what fits the context."""
+        """The beginning of the text that fits the model's context; all of it if it fits."""
         if self._fits(text):
             return text
         over = bisect_left(range(len(text)), True, key=lambda n: not self._fits(text[:n]))
@@ -136,7 +136,7 @@ class Encoder:
         size = self._tokenize.context_length
         most = (
             len(text.encode()) + 2
-        )  # a token is at least a byte; one begins and one ends the text
+        )  # a token is at least one byte; a start and an end token are added
         if most <= size:
             return True
         whole = self._tokenize([text], context_length=most)
@@ -144,7 +144,7 @@ class Encoder:
 
 
 class Normalise:
-    """uint8[n, h, w, 3] to float32[n, 3, h, w]: by 255, minus the mean, by the deviation."""
+    """uint8[n, h, w, 3] to float32[n, 3, h, w]: (value / 255 - mean) / deviation."""
 
     def __init__(self, config: PreprocessCfg, device: str) -> None:
         mean, deviation = (
@@ -220,14 +220,14 @@ def _tokenizer(spec: ModelSpec) -> Any:
         raise ModelError(
             f"{spec.name}: its tokenizer could not be loaded; the weights could. Check that the "
             "hub is reachable (HF_HOME, HF_TOKEN, a proxy), or put the tokenizer's files "
-            f"({_TOKENIZER} and the others of its folder on the hub) beside the checkpoint. "
+            f"({_TOKENIZER} and the others in its folder on the hub) beside the checkpoint. "
             f"({str(error).strip().splitlines()[0][:300]})"
         ) from error
 
 
 def _tokenizer_beside(spec: ModelSpec) -> Any:
-    """The tokenizer whose files are beside a checkpoint file; None if there are none, or if the
-    architecture has open_clip's own. open_clip looks for them on the hub alone."""
+    """The tokenizer whose files are beside a checkpoint file, because open_clip looks for them only
+    on the hub. None if there are none, or if the architecture uses open_clip's own tokenizer."""
     folder = Path(spec.pretrained).parent if spec.pretrained else None
     text = (open_clip.get_model_config(spec.name) or {}).get("text_cfg", {}) if folder else {}
     if folder is None or "hf_tokenizer_name" not in text or not (folder / _TOKENIZER).is_file():
@@ -241,7 +241,8 @@ def _tokenizer_beside(spec: ModelSpec) -> Any:
 
 
 def _require_preprocessing(config: Path) -> None:
-    """open_clip would silently scale the images by the mean and deviation of its own models."""
+    """Raises ModelError if the export lacks its preprocessing, because open_clip would silently use
+    the mean and deviation of its own models."""
     try:
         found = json.loads(config.read_text())
     except (OSError, ValueError) as error:

@@ -13,10 +13,10 @@ _GPS_BY_NAME = {name: number for number, name in ExifTags.GPSTAGS.items()}
 
 
 def exif(data: bytes, tags: Collection[str]) -> dict[str, Any]:
-    """The values of these tags, by name, as far as the file has them.
+    """The values of those of these tags that the file has, by name.
 
     Fractions are floats; GPSLatitude and GPSLongitude are degrees, negative in the south and the
-    west. A damaged tag is left out, as is everything of a file whose tags cannot be read.
+    west. Damaged tags are omitted, and all tags of a file whose EXIF cannot be read.
     """
     if not tags:
         return {}
@@ -31,7 +31,7 @@ def exif(data: bytes, tags: Collection[str]) -> dict[str, Any]:
 
 
 def _blocks(image: Image.Image) -> tuple[dict[int, Any], dict[int, Any]]:
-    """What is not about the place, and what is, by the tags' numbers."""
+    """The tags other than GPS, and the GPS tags, by number."""
     written = image.getexif()
     return {**written, **written.get_ifd(_IFDS[0])}, dict(written.get_ifd(_IFDS[1]))
 

@@ -15,16 +15,16 @@ from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
 CODE_VERSION = "3"
-"""Increased when the same images and weights would give different parquet."""
+"""Increased when the same images and weights would result in different parquet."""
 
 
 class EmbedJob(BaseModel):
     """Embed `shards` of one collection with one model.
 
     `part_rows` is the number of catalog rows per part, the unit of resuming: about a minute of
-    work on the slowest device. More rejects than `max_reject_share` of a shard's images are
-    reported. `max_megapixels` is the limit of decoding, in millions of pixels.
-    Without a `batch_size` the device decides: 512 on a GPU, less if its memory is too small.
+    work on the slowest device. A shard that rejects more than `max_reject_share` of its images is
+    reported. `max_megapixels` limits decoding, in millions of pixels. The default `batch_size`
+    depends on the device: 512 on a GPU, less if its memory is too small.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,7 +42,7 @@ class EmbedJob(BaseModel):
 
     @property
     def batch(self) -> str:
-        """Equal for all jobs that were given the same shards and the same model."""
+        """Equal for all jobs with the same shards and model."""
         return self.job_id.split("-")[0]
 
 
@@ -56,7 +56,7 @@ def id_of(slug: str, shards: Sequence[str], run_id: str, attempt: int = 0) -> st
 
 
 def ids_by_hand(slug: str, shards: Sequence[str]) -> tuple[str, str]:
-    """Ids of a new job and of its run, where no run of Dagster gives one."""
+    """Ids of a new job and of its run, for a job without a Dagster run."""
     run = uuid.uuid4().hex
     return id_of(slug, shards, run), f"by-hand-{run[:8]}"
 

@@ -1,14 +1,13 @@
-"""The stages from the source to the store, which all work at once, in bounded memory:
+"""The stages from the source to the store, which run concurrently in bounded memory:
 
     fetch    one thread, ahead of the others; the source keeps several connections busy
-    decode   a thread per processor: hash, decode, resize, thumbnail; of small images, several
-             before it hands over
+    decode   a thread per processor: hash, decode, resize, thumbnail; small images in groups
     encode   two threads per GPU, so that one copies while the other computes; one on a CPU
     write    one thread: parquet, upload, commit
 
-Threads, because what takes time here (hashlib, the decoders, torch) runs without the interpreter's
-lock; processes would have to copy every image. Images leave in the order in which they were asked
-for, so the same input gives the same batches.
+Threads, because the expensive parts (hashlib, the decoders, torch) release the interpreter's lock;
+processes would have to copy every image. Images leave in the order in which they were requested, so
+the same input gives the same batches.
 """
 
 from collections import deque
@@ -35,14 +34,14 @@ _BATCHES_AHEAD = 4
 _BYTES_AHEAD = 256 << 20
 _PARTS_TO_WRITE = 2
 _IMAGES_AT_ONCE, _BYTES_AT_ONCE = 16, 1 << 20
-"""What a thread decodes before it hands over: a small image takes less than a millisecond, of which
-handing over each by itself would be a fifth."""
+"""What a thread decodes at a time: a small image takes less than a millisecond, and passing on each
+by itself would be a fifth of that."""
 _TASKS_AHEAD = 4
-"""Of each decoding thread, so that none waits for images while there is room for more."""
+"""Tasks queued for each decoding thread, so that none waits for images while there is room."""
 
 
 class Pipeline:
-    """The threads of one job. Leaving it ends what is begun, and begins nothing more."""
+    """The threads of one job. Leaving the context finishes started work and starts no more."""
 
     def __init__(self, encoder: Encoder, batch_size: int | None = None) -> None:
         self.batch_size = batch_size or encoder.batch_size
@@ -73,20 +72,20 @@ class Pipeline:
             pool.shutdown()
 
     def prepared(self, refs: Sequence[ImageRef], source: Source, recipe: Recipe) -> Iterator[Item]:
-        """What becomes of each image, in order. They are read from now on, after those of earlier
+        """The outcome of each image, in order. Reading starts now, after the images of earlier
         calls, as far as there is room."""
         decoding: SimpleQueue[Future[list[Item]] | BaseException | None] = SimpleQueue()
         self._fetch.submit(self._read, refs, source, recipe, decoding)
         return self._in_order(decoding)
 
     def encode(self, images: Sequence[Pixels]) -> Future[NDArray[np.float32]]:
-        """Unit vectors float32[n, dim] of transformed images. Waits while the devices have enough
-        to do."""
+        """Unit vectors float32[n, dim] of transformed images. Blocks while the devices have enough
+        work."""
         self._encoding.acquire()
         return self._encode.submit(self._encoded, images)
 
     def write(self, task: Callable[[], _Result]) -> Future[_Result]:
-        """Do `task` after those given before. Waits while there are many, and raises the error of
+        """Run `task` after all earlier ones. Blocks while many are waiting, and raises the error of
         one that failed."""
         future = self._write.submit(task)
         self._unwritten.append(future)
@@ -139,7 +138,7 @@ class Pipeline:
 
 
 def _groups(images: Iterable[_Read], most: int) -> Iterator[list[_Read]]:
-    """So many images at once, fewer if they are large, and those before an error before it."""
+    """Groups of up to `most` images, fewer if they are large; an error ends the last group."""
     group: list[_Read] = []
     try:
         for image in images:
@@ -168,8 +167,7 @@ class _Room:
         self._closed = False
 
     def take(self, images: int, size: int) -> None:
-        """Wait until there is room for one more image and any byte: the last ones taken may exceed
-        it."""
+        """Wait until there is any room left; the images taken last may exceed it."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (self._images > 0 and self._size > 0))
             if self._closed:

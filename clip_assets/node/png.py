@@ -1,4 +1,4 @@
-"""What Pillow does not tell of a PNG: which rows it lacks, and where it is transparent."""
+"""What Pillow does not report of a PNG: which rows are missing, and where it is transparent."""
 
 import io
 import struct
@@ -10,13 +10,13 @@ from PIL import Image
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MOST = 1 << 20
-"""Bytes that are inflated at once."""
+"""Bytes to inflate at a time."""
 
 
 def missing_rows(data: bytes, image: Image.Image) -> int:
-    """Rows that a decoded PNG, the `image`, has no data for; 0 if it is interlaced.
+    """The number of rows of the decoded PNG `image` that have no data; 0 if it is interlaced.
 
-    Inflates the pixels again, but only if the last row is of the value that Pillow fills up with.
+    Inflates the pixels again, but only if the last row has the value that Pillow fills in.
     """
     depth, colour, *_, interlaced = data[24:29]
     last = image.crop((0, image.height - 1, image.width, image.height))
@@ -27,7 +27,7 @@ def missing_rows(data: bytes, image: Image.Image) -> int:
 
 
 def lower_bytes(data: bytes) -> Image.Image:
-    """The lower 8 bits of the samples of a PNG in RGB with 16 bits a sample: Pillow drops them."""
+    """The lower 8 bits of the samples of an RGB PNG with 16 bits a sample, which Pillow drops."""
     image = Image.open(io.BytesIO(data), formats=("PNG",))
     image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]  # the other byte of two
     image.load()
@@ -35,10 +35,11 @@ def lower_bytes(data: bytes) -> Image.Image:
 
 
 def opacity(image: Image.Image, depth: int, lower: Image.Image | None) -> Image.Image:
-    """0 where a PNG without alpha or palette has its one transparent colour, else 255; as L.
+    """An image in mode L: 0 where a PNG without alpha or palette has its transparent colour, else
+    255.
 
-    The colour is stored like a pixel, with `depth` bits a sample. `lower` are the `lower_bytes` of
-    RGB with 16.
+    The colour is stored like a pixel, with `depth` bits a sample. `lower` is the result of
+    `lower_bytes` for RGB with 16 bits.
     """
     colour = np.array(image.info["transparency"])
     if image.mode.startswith("I;16"):
@@ -55,7 +56,7 @@ def opacity(image: Image.Image, depth: int, lower: Image.Image | None) -> Image.
 
 
 def _inflated(data: bytes, enough: int) -> int:
-    """Bytes of pixels, counted up to `enough`."""
+    """The number of inflated bytes of pixels, counted up to `enough`."""
     stream, size = zlib.decompressobj(), 0
     for chunk in _pixel_chunks(data):
         rest = chunk

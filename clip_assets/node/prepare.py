@@ -15,7 +15,7 @@ from clip_assets.store.parquet import RejectKind
 
 @dataclass(frozen=True)
 class Prepared:
-    """One decoded image: `pixels` are those the model sees, `sha256` of the file's bytes."""
+    """One decoded image: `pixels` is what the model sees, `sha256` is of the file's bytes."""
 
     ref: ImageRef
     sha256: str
@@ -46,8 +46,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images become pixels; files whose sha256 is `known` need none. `tags` are the EXIF tags
-    that are wanted."""
+    """How images become pixels; files whose sha256 is `known` are not decoded. `tags` are the EXIF
+    tags to read."""
 
     transform: Transform
     limits: Limits
@@ -57,7 +57,7 @@ class Recipe:
 
 
 def prepare(ref: ImageRef, data: bytes | OSError, recipe: Recipe) -> Prepared | Reject | Known:
-    """What becomes of one image."""
+    """The outcome of one image, from its bytes or the error of reading it."""
     if isinstance(data, DamagedError):
         return Reject(ref, str(data), RejectKind.DAMAGED)
     if isinstance(data, OSError):

@@ -1,4 +1,4 @@
-"""What the programs of the command line share that run without Dagster: `python -m …`."""
+"""What the command-line programs `python -m clip_assets.…` share; they run without Dagster."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def program(main: Callable[..., None], help_text: str) -> typer.Typer:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Errors of ours are one line on stderr and status 2; others keep their trace."""
+    """Print a ClipAssetsError as one line on stderr and exit with 2; others keep their trace."""
     try:
         yield
     except ClipAssetsError as error:
@@ -30,6 +30,6 @@ def explained() -> Iterator[None]:
 
 
 def _unwrapped(text: str) -> str:
-    """The text with its indented paragraphs, which are commands, marked to be left as they are."""
+    """The text, with indented paragraphs (commands) marked so that click does not rewrap them."""
     paragraphs = text.strip().split("\n\n")
     return "\n\n".join(f"\b\n{one}" if one.startswith(" ") else one for one in paragraphs)

@@ -20,7 +20,7 @@ _EVERY_SECONDS = 1.0
 
 
 class Progress(BaseModel):
-    """What the progress file holds; it is replaced about once a second under the data URI."""
+    """The content of the progress file, which is replaced about once a second."""
 
     shards: int
     shards_done: int = 0
@@ -31,7 +31,7 @@ class Progress(BaseModel):
 
 
 def read_progress(objects: Objects, job_id: str) -> Progress | None:
-    """How far the job is, or None if it has not started."""
+    """The job's progress, or None if it has not started."""
     try:
         return Progress.model_validate_json(objects.get(paths.progress(job_id)))
     except FileNotFoundError:
@@ -39,7 +39,7 @@ def read_progress(objects: Objects, job_id: str) -> Progress | None:
 
 
 class ProgressWriter:
-    """Tells how far one job is. Dagster hears of it only if it launched the job."""
+    """Reports the progress of one job; to Dagster only if Dagster launched it."""
 
     def __init__(self, objects: Objects, job: EmbedJob, images: int) -> None:
         self._objects, self._job = objects, job
@@ -54,7 +54,7 @@ class ProgressWriter:
             self._pipes = open_dagster_pipes(message_writer=writer)
 
     def watch(self, stages: Stages) -> None:
-        """Tell from now on which stage limits the job."""
+        """From now on, also report which stage limits the job."""
         self._stages = stages
 
     def images(self, count: int, *, encoded: bool) -> None:

@@ -29,7 +29,7 @@ PROMPTS = [
 
 
 def _first_line(caption: str | None) -> str:
-    """Of several captions of an image, each on a line, the first."""
+    """The first of an image's captions, which are one per line."""
     return (caption or "").split("\n", 1)[0]
 
 

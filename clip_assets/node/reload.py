@@ -14,9 +14,10 @@ _OTHERWISE = ", or materialize `embeddings` again with the loaded model"
 
 def encoder_of(objects: Objects, commit: Commit) -> Encoder:
     """The model of the commit's job. Texts that it encodes may be compared with the commit's
-    images; see `require_same_images`.
+    images; for images, see `require_same_images`.
 
-    Raises StoreError if the loaded model is another or the job's file is gone, and as `load`.
+    Raises StoreError if the loaded model is another one or the job file is missing, and the errors
+    of `load`.
     """
     path = paths.job(commit.job_id)
     try:
@@ -32,6 +33,6 @@ def encoder_of(objects: Objects, commit: Commit) -> Encoder:
 
 
 def require_same_images(encoder: Encoder, commit: Commit) -> None:
-    """Raise StoreError unless images that it encodes may be compared with the commit's, too: they
-    may not if this version decodes them otherwise."""
+    """Raise StoreError unless images that it encodes may be compared with the commit's: they may
+    not if this version decodes images differently."""
     require_same(encoder.identity, commit.identity, _CLAIM, _OTHERWISE, StoreError)

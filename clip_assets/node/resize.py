@@ -12,16 +12,16 @@ _QUALITY = 75
 
 
 def resized(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic") -> Pixels:
-    """The image at another size, as Pillow's `resize` gives it: of a photo made smaller, no sample
-    differs by more than 1.
+    """The image at another size, like Pillow's `resize`: when a photo is reduced, no sample differs
+    by more than 1.
 
-    torch needs a sixth of Pillow's time for it, because its wheels use the processor's vectors.
+    torch takes a sixth of Pillow's time, because its wheels use SIMD instructions.
     """
     if pixels.shape[:2] == (height, width):
         return pixels
-    # torch leaves the three samples of a pixel side by side only if the strides say so, that of the
-    # batch's one image too: its result then needs no copy, which takes longer than the resize. The
-    # views are numpy's, because each step of torch hands over the interpreter's lock.
+    # With these strides, also of the batch's single image, torch's result keeps the three samples
+    # of a pixel side by side and needs no copy, which would take longer than the resize. The views
+    # are numpy's, because each torch call releases the interpreter's lock to other threads.
     planes = pixels.reshape(1, *pixels.shape).transpose(0, 3, 1, 2)
     size = (height, width)
     small = interpolate(torch.from_numpy(planes), size=size, mode=interpolation, antialias=True)
@@ -32,7 +32,7 @@ def resized(pixels: Pixels, height: int, width: int, interpolation: str = "bicub
 def thumbnail(pixels: Pixels, side: int = THUMBNAIL_SIDE) -> bytes:
     """JPEG of at most `side` pixels a side, without EXIF, colour profile or comment.
 
-    Encoding it as WebP takes ten to thirty times as long, for an eighth less of size.
+    Encoding it as WebP would take ten to thirty times as long and save an eighth of the size.
     """
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))

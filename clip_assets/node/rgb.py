@@ -1,4 +1,4 @@
-"""A loaded image as RGB in sRGB, with what is transparent on white."""
+"""Converts a loaded image to RGB in sRGB, with transparency on white."""
 
 import io
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ _SRGB = ImageCms.createProfile("sRGB")
 _SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _NEARLY = 2
-"""Levels of 255 by which a profile may change colours and count as sRGB's own: different writers
-round the same curve differently, and a file in sRGB keeps its pixels."""
+"""Levels of 255 by which a profile may change colours and still count as sRGB, because writers
+round the same curve differently. A file in sRGB keeps its pixels."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What Pillow forgets of a file once its pixels are loaded.
+    """Facts about a file that Pillow forgets once its pixels are loaded.
 
-    `frame` is the part of a GIF that its first frame covers, if that is not all of it: left, upper,
-    right and lower. `depth` is a PNG's bits a sample; `lower` has the lower 8 of 16 bits, if they
-    are needed, which Pillow drops.
+    `frame` is the part of a GIF that its first frame covers, if not all of it: left, upper, right
+    and lower. `depth` is a PNG's bits a sample; `lower` has the lower 8 of 16 bits, which Pillow
+    drops, if they are needed.
     """
 
     frame: tuple[int, int, int, int] | None = None
@@ -35,7 +35,7 @@ class Stored:
 
 
 def stored(image: Image.Image, data: bytes) -> Stored:
-    """Of an image that is not loaded yet, and its file."""
+    """These facts about an image that is not loaded yet, from its file's bytes."""
     if isinstance(image, GifImageFile) and image.tile:
         frame = image.tile[0].extents
         return Stored(frame=None if frame == (0, 0, *image.size) else frame)
@@ -62,10 +62,10 @@ def on_white(image: Image.Image, of: Stored) -> Image.Image:
 
 
 def _parted(image: Image.Image, of: Stored) -> tuple[Image.Image, Image.Image | None]:
-    """The colours, with 8 bits a sample, and how opaque they are, L; None if entirely.
+    """The colours, with 8 bits a sample, and their opacity in mode L; None if opaque.
 
-    They are parted first: a profile is of the colours, and a colour that is transparent is one of
-    the file's.
+    They are separated before the profile is applied: the profile concerns only the colours, and a
+    transparent colour is given in the file's own colours.
     """
     tiff.correct_palette(image)
     if image.mode in _PREMULTIPLIED:
@@ -136,7 +136,7 @@ def to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _changes_little(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """By its effect: names say little, as `Linear sRGB` has sRGB in its name."""
+    """Whether a profile is sRGB, by its effect, because names mislead: see `Linear sRGB`."""
     levels = np.linspace(0, 255, 18).astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
     before = Image.fromarray(cube if mode == "RGB" else levels[None])

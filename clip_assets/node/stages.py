@@ -32,7 +32,7 @@ class Stages:
                 self._seconds[stage] += seconds
 
     def each(self, stage: str, items: Iterable[_Item]) -> Iterator[_Item]:
-        """The items; the time that the iterator takes for them is the stage's."""
+        """The items; the time that the iterator takes is counted for the stage."""
         iterator = iter(items)
         while True:
             with self.busy(stage):

@@ -1,8 +1,8 @@
-"""Texts without their padding: half of the time of a short one.
+"""Encodes texts without their padding, which halves the time of a short text.
 
 open_clip pads each text to the model's context, 77 tokens. In a causal text tower, no token sees
-those after it, and the vector is taken from the token that ends the text; so what follows that can
-be left out. The vectors differ by rounding alone, below 1e-6.
+later tokens, and the vector is taken from the token that ends the text, so everything after it can
+be omitted. The vectors differ only by rounding, below 1e-6.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 
 def lay_out_for_one(model: Any) -> None:
-    """Keep the weights of the text tower in memory as a multiplication of a few rows reads them,
-    from input to output: on a processor one text then takes two thirds of the time."""
+    """Store the text tower's weights in the order in which a multiplication of a few rows reads
+    them, from input to output: on a CPU, one text then takes two thirds of the time."""
     if not isinstance(model, CLIP):
         return
     for part in model.transformer.modules():
@@ -36,7 +36,7 @@ def encode_text(model: Any, tokens: Tensor) -> Tensor:
     if ends is None:
         return _whole(model, tokens)
     used = int(ends.max()) + 1
-    # The lines of CLIP.encode_text, which does not take fewer tokens.
+    # As in CLIP.encode_text, which does not accept fewer tokens.
     kind = model.transformer.get_cast_dtype()
     features: Tensor = model.token_embedding(tokens[:, :used]).to(kind)
     features = features + model.positional_embedding[:used].to(kind)
@@ -55,7 +55,7 @@ def _whole(model: Any, tokens: Tensor) -> Tensor:
 
 
 def _ends(model: Any, tokens: Tensor) -> Tensor | None:
-    """The place of the token whose feature stands for each text; None if it is not one token."""
+    """The position of the token whose feature represents each text; None if it is not one token."""
     if model.text_pool_type == "argmax":
         return tokens.argmax(dim=-1)
     if model.text_pool_type == "eos":

@@ -17,7 +17,7 @@ _BATCH = 64
 
 
 def main() -> None:
-    """Read what is asked, and write the vectors."""
+    """Read the job from stdin, and write the vectors to stdout."""
     asked = TextJob.model_validate_json(sys.stdin.buffer.read())
     with explained():
         model = encoder.load(asked.spec)
@@ -31,7 +31,7 @@ def main() -> None:
         model.encode_text(asked.texts[start : start + _BATCH])
         for start in range(0, len(asked.texts), _BATCH)
     ]
-    # To stdout itself, numpy writes through a copy of the descriptor, which a pipe may refuse.
+    # Through a buffer, because numpy writes to files by a copied descriptor, which fails on pipes.
     file = io.BytesIO()
     np.save(file, np.concatenate(parts))
     sys.stdout.buffer.write(file.getbuffer())

@@ -1,4 +1,4 @@
-"""What Pillow does not tell, or tells wrongly, of the samples of a TIFF."""
+"""What Pillow does not report, or reports wrongly, about the samples of a TIFF."""
 
 import numpy as np
 from PIL import Image
@@ -15,9 +15,9 @@ _SIGNED = 2
 
 
 def unread_planes(image: Image.Image) -> str:
-    """Why the file cannot be used if it has a plane for each colour, of more than 8 bits, and is
-    not compressed; else empty. Pillow's own reader takes them for planes of 8 bits, which gives
-    noise; compressed ones are read by libtiff."""
+    """Why the file cannot be used, if it has uncompressed separate planes of more than 8 bits; else
+    empty. Pillow's own reader would read them as planes of 8 bits, which gives noise; libtiff reads
+    compressed planes correctly."""
     if not isinstance(image, TiffImageFile) or image.tag_v2.get(PLANAR_CONFIGURATION) != 2:
         return ""
     if any(tile.codec_name != "raw" for tile in image.tile):
@@ -34,7 +34,7 @@ def white_is_zero(image: Image.Image) -> bool:
 
 
 def white(image: Image.Image) -> float | None:
-    """The value of white in samples of 9 to 16 bits; None if the file does not tell."""
+    """The value of white in samples of 9 to 16 bits; None if the file does not say."""
     if not isinstance(image, TiffImageFile):
         return None
     bits = image.tag_v2.get(BITSPERSAMPLE, (0,))[0] - _signed(image)
@@ -42,7 +42,7 @@ def white(image: Image.Image) -> float | None:
 
 
 def unsigned(image: Image.Image) -> Image.Image:
-    """32-bit samples, which Pillow takes for signed, as floats if they are not."""
+    """32-bit samples as floats if they are unsigned, because Pillow reads them as signed."""
     if image.mode != "I" or not isinstance(image, TiffImageFile) or _signed(image):
         return image
     samples = np.asarray(image)
@@ -52,7 +52,7 @@ def unsigned(image: Image.Image) -> Image.Image:
 
 
 def correct_palette(image: Image.Image) -> None:
-    """Some writers store a palette's colours with 8 bits instead of 16: Pillow takes them for
+    """Some writers store a palette's colours with 8 bits instead of 16; Pillow reads these as
     almost black."""
     if isinstance(image, TiffImageFile) and image.mode == "P":
         stored = np.array(image.tag_v2.get(COLORMAP, ()))

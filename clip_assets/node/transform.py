@@ -1,7 +1,7 @@
 """The image transform of a model: open_clip's own, on bytes instead of floats.
 
-The division by 255 and the normalisation are left to the device, which then gets a quarter of the
-bytes. See `Encoder.encode_pixels`.
+The device divides by 255 and normalises, so that only a quarter of the bytes is copied to it. See
+`Encoder.encode_pixels`.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from clip_assets.node.decode import Pixels
 from clip_assets.node.resize import THUMBNAIL_SIDE, resized
 
 _MARGIN = 3
-"""A photo decoded at a fraction of its size keeps so many times the pixels a side that the model
-sees. Measured with a model that sees 64 pixels, which suffers most: of 168 photos, the worst is
-then 1.1e-3 from the whole photo (1 - cosine), with twice as many 4e-3. That model keeps four times
-as many, because a thumbnail needs them."""
+"""A photo decoded at a fraction of its size keeps this many times the pixels a side that the model
+sees. Measured with a model that sees 64 pixels, which suffers most: of 168 photos, the worst has
+1 - cosine of 1.1e-3 from the full photo, and 4e-3 with 2 instead of 3. That model itself keeps four
+times as many, because a thumbnail needs them."""
 
 
 class Transform:
     """Turns RGB pixels uint8[h, w, 3] into those that the model sees, uint8[size, size, 3].
 
-    `enough` is the short side, in pixels, at which a large photo may be decoded instead.
+    `enough` is the short side, in pixels, to which a large photo may be reduced while decoding.
     """
 
     def __init__(self, config: PreprocessCfg) -> None:

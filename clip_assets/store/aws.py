@@ -1,4 +1,4 @@
-"""What obstore does not do on S3: credentials from ~/.aws, and keys that are no paths."""
+"""What obstore lacks for S3: credentials from ~/.aws, and keys that are not valid paths."""
 
 import os
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ def is_s3(root: str) -> bool:
 
 
 def profile_credentials() -> "Boto3CredentialProvider | None":
-    """Credentials of the profile in ~/.aws, such as one of SSO; None if there is none.
+    """Credentials of the profile in ~/.aws, such as an SSO profile; None if there is none.
 
-    Variables of the environment come first and obstore reads them itself, as it does the
-    credentials of a machine's role.
+    obstore itself reads environment variables, which take precedence, and the credentials of a
+    machine's role.
     """
     if "AWS_ACCESS_KEY_ID" in os.environ or not _has_profiles():
         return None
@@ -40,7 +40,7 @@ def profile_credentials() -> "Boto3CredentialProvider | None":
 
 
 def profile_told() -> str:
-    """Which profile of ~/.aws was looked for, in words, and how to renew one that does not work."""
+    """Which profile in ~/.aws was tried, in words, and how to renew it if it does not work."""
     name = os.environ.get("AWS_PROFILE", "default")
     if not _has_profiles():
         return f"profile `{name}` (there is no ~/.aws)"
@@ -49,11 +49,11 @@ def profile_told() -> str:
     profiles = botocore.session.Session().full_config["profiles"]
     if name not in profiles:
         return f"profile `{name}` in ~/.aws (it is not there; set AWS_PROFILE)"
-    return f"profile `{name}` in ~/.aws (`aws sso login --profile {name}` renews one of SSO)"
+    return f"profile `{name}` in ~/.aws (`aws sso login --profile {name}` renews an SSO login)"
 
 
 def keys(root: str, after: str) -> Iterator[Key]:
-    """The objects below `root` whose key sorts after `after`, with keys as they are.
+    """The objects below `root` whose key sorts after `after`, with their exact keys.
 
     Raises botocore's BotoCoreError or ClientError.
     """
@@ -64,7 +64,7 @@ def keys(root: str, after: str) -> Iterator[Key]:
 
 
 def listed(client: Any, root: str, after: str) -> Iterator[Key]:
-    """What `keys` yields, from a client of boto3 for any store that lists as S3 does."""
+    """The objects as `keys` yields them, from a boto3 client of any store with S3's listing."""
     bucket, _, prefix = root.partition("://")[2].partition("/")
     prefix = f"{prefix}/" if prefix else ""
     pages = client.get_paginator("list_objects_v2").paginate(

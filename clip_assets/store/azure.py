@@ -1,4 +1,4 @@
-"""What obstore does not do on Azure: the login of `az login`, and keys that are no paths."""
+"""What obstore lacks for Azure: the login of `az login`, and keys that are not valid paths."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def is_azure(root: str) -> bool:
 
 
 def logged_in() -> bool:
-    """Whether `az login` was called on this machine and not taken back."""
+    """Whether somebody is logged in with `az login` on this machine."""
     folder = Path(os.environ.get("AZURE_CONFIG_DIR", "~/.azure")).expanduser()
     try:
         # The tool writes a byte order mark.
@@ -31,7 +31,7 @@ def logged_in() -> bool:
 
 
 def keys(root: str, after: str) -> Iterator[Key]:
-    """The objects below `root` that are listed after `after`, with keys as they are.
+    """The objects below `root` that are listed after `after`, with their exact keys.
 
     Raises ImportError without azure-storage-blob, or its AzureError.
     """
@@ -43,7 +43,7 @@ def keys(root: str, after: str) -> Iterator[Key]:
         container, host = host, ""
     account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     endpoint = _first(_ENDPOINTS) or f"https://{account}.blob.core.windows.net"
-    # Not of `address`: what URLs give a meaning is a part of a key.
+    # From `root`, not from `address`: characters that are special in URLs are part of a key.
     prefix = root.partition("://")[2].partition("/")[2]
     prefix = f"{prefix}/" if prefix else ""
     client = ContainerClient(endpoint, container, _credential(account))
@@ -58,7 +58,7 @@ def keys(root: str, after: str) -> Iterator[Key]:
 
 
 def _credential(account: str) -> Any:
-    """Those that obstore takes, in its order."""
+    """The credentials that obstore would use, in its order."""
     if os.environ.get("AZURE_SKIP_SIGNATURE", "").lower() in ("1", "true"):
         return None
     if key := _first(_KEYS):

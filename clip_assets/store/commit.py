@@ -30,19 +30,19 @@ class Part(BaseModel):
 class Commit(BaseModel):
     """What one job wrote for one version of one shard.
 
-    `rows` + `rejected` equals the shard's live catalog rows. `unreadable` and `erased` count those
-    of the rejected that could not be read, and that came back after their erasure. `seconds` is the
-    wall time of the attempt that committed; it excludes parts that an earlier attempt finished.
-    Of the rows, `images_encoded` went through the model in that attempt, and `images_carried` have
-    the same content as in the commit at `carried_from`, whose run and device made their vectors
-    unless it carried them over too.
+    `rows` + `rejected` equals the shard's live catalog rows. Of the rejected images, `unreadable`
+    could not be read, and `erased` came back after their erasure. `seconds` is the wall time of the
+    attempt that committed; it excludes parts that an earlier attempt finished. Of the rows,
+    `images_encoded` went through the model in that attempt, and `images_carried` have the same
+    content as in the commit at `carried_from`, whose run and device made their vectors unless it
+    carried them over, too.
 
-    A job embeds the next shard while it writes this one, so `seconds` begin where those of the
-    job's commit before end. `stage_seconds` are the busy seconds of each stage meanwhile, summed
-    over its threads, `workers`; `limited_by` is the stage that was busy for the largest share.
+    A job embeds the next shard while it writes this one, so `seconds` starts when the job's
+    previous commit ends. `stage_seconds` are the busy seconds of each stage in that time, summed
+    over its threads (`workers`); `limited_by` is the stage that was busy for the largest share.
 
-    `seal` is the sha256 of all other fields, so that an edited commit is noticed. Commits of older
-    versions have none.
+    `seal` is the sha256 of all other fields, which reveals edits. Commits of older versions have
+    none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,12 +81,12 @@ class Commit(BaseModel):
 
     @property
     def damaged(self) -> int:
-        """Images that are rejected for good, until they change."""
+        """Images that are rejected until their file changes."""
         return self.rejected - self.unreadable - self.erased
 
     @property
     def digest(self) -> str:
-        """sha256 over the hashes of all files: identifies the content, whichever job wrote it."""
+        """sha256 over the hashes of all files: identifies the content, independent of the job."""
         hashes = [part.sha256 for part in (*self.parts, self.rejects, self.queries)]
         return hashlib.sha256("\n".join([self.identity.weights, *hashes]).encode()).hexdigest()
 
@@ -106,7 +106,7 @@ def seal(commit: Commit) -> Commit:
 
 
 def _seal_of(text: str | bytes) -> str:
-    # Of the file's own fields, because a later version's defaults are not among them.
+    # Over the fields in the file, because it lacks fields that later versions added.
     fields = {name: value for name, value in json.loads(text).items() if name != "seal"}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
@@ -166,8 +166,8 @@ def _newest(objects: Objects, folder: str) -> dict[str, str]:
 def read_path(objects: Objects, path: str) -> Commit:
     """The commit at a path returned by `newest`.
 
-    Raises DamageError if it was edited, or is that of another shard or version;
-    FileNotFoundError also for the empty path, by which a ledger tells of a commit that was lost.
+    Raises DamageError if it was edited, or belongs to another shard or version, and
+    FileNotFoundError if it is missing. A ledger has an empty path for a commit that was lost.
     """
     if not path:
         raise FileNotFoundError("the commit was lost")

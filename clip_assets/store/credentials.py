@@ -1,4 +1,4 @@
-"""Where credentials of a cloud are looked for, for those who have none that work."""
+"""Where credentials of a cloud were looked for, for the error if none work."""
 
 import os
 
@@ -15,7 +15,7 @@ _OF_AZURE = (
 
 
 def looked_for(uri: str) -> str:
-    """All that was tried for this address, each with what was found of it."""
+    """Every place that was tried for this address, with what was found there."""
     if gcs.is_gcs(uri):
         return _OF_GOOGLE
     if not aws.is_s3(uri):

@@ -15,7 +15,7 @@ FOLDER = "erasures"
 
 
 class Request(BaseModel):
-    """Which images to erase, who asked and why; written before anything changes."""
+    """Which images to erase, who asked for it and why; written before anything changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class RewrittenFile(BaseModel):
 
 
 class Receipt(BaseModel):
-    """Everything that was done; holds hashes of what was erased, none of its content.
+    """Everything that was done; contains hashes of what was erased, but none of its content.
 
     `vacuumed` names the tables whose dead rows were removed from heap and HNSW.
     """
@@ -87,7 +87,7 @@ def receipt_path(erasure: str) -> str:
 
 
 def journal_path(erasure: str) -> str:
-    """Path of what the receipt will say about files, kept while they are being removed."""
+    """Path of the journal of removed files, from which the receipt is written."""
     return f"{FOLDER}/{erasure}/journal.json"
 
 

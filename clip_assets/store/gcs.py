@@ -1,4 +1,4 @@
-"""Keys in Google Cloud Storage that are no paths, which obstore cannot list."""
+"""Lists keys in Google Cloud Storage that are not valid paths, which obstore cannot."""
 
 import json
 import os
@@ -15,7 +15,7 @@ def is_gcs(root: str) -> bool:
 
 
 def keys(root: str, after: str) -> Iterator[aws.Key]:
-    """The objects below `root` whose key sorts after `after`, with keys as they are.
+    """The objects below `root` whose key sorts after `after`, with their exact keys.
 
     Raises ImportError without google-auth, its GoogleAuthError, or an error of botocore.
     """
@@ -29,7 +29,7 @@ def keys(root: str, after: str) -> Iterator[aws.Key]:
     def sign(request: Any, **_: object) -> None:
         credentials.before_request(transport, request.method, request.url, request.headers)
 
-    # The store's XML interface lists as S3 does, and gives the etags that obstore gives.
+    # The store's XML API lists like S3, and returns the same etags as obstore.
     client = boto3.client(
         "s3",
         region_name="auto",
@@ -41,7 +41,7 @@ def keys(root: str, after: str) -> Iterator[aws.Key]:
 
 
 def _credentials() -> Any:
-    """Those that obstore takes, in its order."""
+    """The credentials that obstore would use, in its order."""
     import google.auth
     from google.auth.credentials import AnonymousCredentials
     from google.oauth2 import service_account

@@ -15,7 +15,7 @@ from clip_assets.store.objects import Objects
 
 
 class DataIdentity(BaseModel):
-    """A random id, and when it was given."""
+    """A random id, and when it was created."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,7 +24,7 @@ class DataIdentity(BaseModel):
 
 
 def data_id(objects: Objects) -> str:
-    """The id of this data; made by whoever asks first.
+    """The id of this data; the first call creates it.
 
     Raises StoreError if the file cannot be read or written.
     """

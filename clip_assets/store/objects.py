@@ -59,7 +59,7 @@ _REFUSALS = {
     "BlobArchived": "archived; rehydrate it first",
     _DENIED: "access denied; change the bucket's policy, or use other credentials",
 }
-# What a file system answers that lacks links, or cannot sync a folder.
+# Errors of file systems that lack hard links or cannot sync a folder.
 _NOT_SUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _CLOUDS = {"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"}
 
@@ -69,7 +69,7 @@ class Entry:
     """One listed object: path below the root, size in bytes, version tag of the store.
 
     `fault` says why the object cannot be read, if the listing already shows it. `modified` is when
-    it was written, in seconds since the epoch by the store's clock; 0 if that is not known.
+    it was written, in seconds since the epoch by the store's clock; 0 if unknown.
     """
 
     path: str
@@ -91,9 +91,9 @@ def local_path(uri: str) -> Path:
 class Objects:
     """The objects below one root URI.
 
-    Raises FileNotFoundError for a missing object, and StoreError for anything else that goes
-    wrong: an unknown scheme, missing credentials, a missing bucket, an error of the store. Of these
-    ObjectRefusedError and UnansweredError are about one object.
+    Methods raise FileNotFoundError for a missing object, and StoreError for any other failure: an
+    unknown scheme, missing credentials, a missing bucket, an error of the store. Its subclasses
+    ObjectRefusedError and UnansweredError concern one object.
     """
 
     def __init__(self, root: str) -> None:
@@ -222,7 +222,7 @@ class Objects:
                 except OSError as error:
                     if error.errno not in _NOT_SUPPORTED:
                         raise
-                    # A bucket's mount has no links: of two writers at the same moment one wins.
+                    # A bucket's mount has no links: of two simultaneous writers, one wins.
                     if (self.folder / path).exists():
                         return False
                     temporary.replace(self.folder / path)
@@ -237,8 +237,8 @@ class Objects:
     def replace(self, path: str, before: bytes | None, data: bytes) -> bool:
         """Write `path` if it still holds `before`; returns False if another writer was first.
 
-        None for `before` means that there was no such object. In a store that cannot write on a
-        condition, of two writers in the same moment the later one wins.
+        None for `before` means that there was no such object. In a store without conditional
+        writes, the later of two simultaneous writers wins.
         """
         if before is None:
             return self.create(path, data)
@@ -251,7 +251,7 @@ class Objects:
         with _explained(self.uri(path)):
             answer = obstore.get(self._store, path)
             version: UpdateVersion = {"e_tag": answer.meta["e_tag"]}
-            if answer.meta["version"]:  # Google's stores go by this, and the others have none
+            if answer.meta["version"]:  # Google's store needs this; others have none
                 version["version"] = answer.meta["version"]
             if bytes(answer.bytes()) != before:
                 return False
@@ -283,7 +283,7 @@ class Objects:
         return True
 
     def now(self) -> float:
-        """Seconds since the epoch by the clock that `Entry.modified` is of."""
+        """Seconds since the epoch by the store's clock, as in `Entry.modified`."""
         path = f"{TEMPORARY}clock-{secrets.token_hex(8)}"
         self.put(path, b"")
         try:
@@ -292,13 +292,13 @@ class Objects:
             self.delete(path)
 
     def unfinished(self) -> Iterator[Entry]:
-        """Temporary files of a folder, most of them of writers at work; a bucket has none."""
+        """Temporary files in a folder, most of them of active writers; a bucket has none."""
         for path in self.folder.rglob(f"{TEMPORARY}*") if self.folder else ():
             if status := _status(path):
                 yield local_entry(path.relative_to(self.folder or "").as_posix(), status)
 
     def answers(self) -> bool:
-        """Whether the store answers at all, if only that there is no such object."""
+        """Whether the store answers at all, even if only that there is no such object."""
         try:
             self.exists(f"{TEMPORARY}answer")
         except UnansweredError:
@@ -330,14 +330,14 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
 
 
 def client_options() -> "ClientConfig":
-    """Client options for a store. Only a server of one's own at http:// is unencrypted."""
+    """Client options for a store. Plain HTTP is allowed only for your own server at http://."""
     own = ("AWS_ENDPOINT_URL", "GOOGLE_BASE_URL", "AZURE_STORAGE_ENDPOINT")
     plain = any(os.environ.get(name, "").startswith("http://") for name in own)
     return {"allow_http": plain, "timeout": f"{TIMEOUT}s"}
 
 
 def _quoted(root: str) -> str:
-    """The address as a URL: what URLs give a meaning, such as `%`, means itself in a key."""
+    """The address as a URL, with characters quoted that are special in URLs but not in keys."""
     scheme, _, rest = root.partition("://")
     bucket, slash, prefix = rest.partition("/")
     return f"{scheme}://{bucket}{slash}{quote(prefix)}"
@@ -352,7 +352,7 @@ def _credentials(root: str) -> dict[str, Any]:
 
 
 def _regular(path: Path) -> IO[bytes]:
-    """The file, opened; a named pipe or a device is refused instead of waited for."""
+    """Open the file. Refuses a named pipe or a device, which could block forever."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     file = os.fdopen(handle, "rb")
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -362,14 +362,14 @@ def _regular(path: Path) -> IO[bytes]:
 
 
 def refuse_larger(size: int, limit: int | None) -> None:
-    """Raises OSError (EFBIG) if an object of this size in bytes is not to be read."""
+    """Raises OSError (EFBIG) if `size` is over `limit`, both in bytes."""
     if limit is not None and size > limit:
         told = f"file too large ({size >> 20} MiB, at most {limit >> 20})"
         raise OSError(errno.EFBIG, told)
 
 
 def local_entry(path: str, status: os.stat_result) -> Entry:
-    """A local file as `list` returns it: its version tag is made of size and time of change."""
+    """A local file as `list` returns it; its version tag is its size and modification time."""
     etag = f"{status.st_size:x}-{status.st_mtime_ns:x}"
     return Entry(path, status.st_size, etag, modified=status.st_mtime)
 
@@ -380,7 +380,7 @@ def _entry(path: str, meta: "ObjectMeta") -> Entry:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """None if the file is gone by now. A dangling link is listed, so that reading it fails."""
+    """None if the file no longer exists. A dangling link is listed, so that reading it fails."""
     for look in (path.stat, path.lstat):
         try:
             return look()
@@ -420,7 +420,7 @@ def _whole_file(target: Path, data: bytes) -> Iterator[Path]:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """One writer at a time, if the file system has locks; the system frees a killed writer's."""
+    """Admit one writer at a time, if the file system has locks; a killed writer's lock is freed."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

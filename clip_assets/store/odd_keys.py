@@ -1,4 +1,4 @@
-"""Lists what obstore cannot: keys that are no usable paths, by each cloud's own library."""
+"""Lists keys that are not valid paths, which obstore cannot, with each cloud's own library."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from clip_assets.store import aws, azure, gcs
 
 
 def keys(root: str, after: str) -> Iterator[aws.Key]:
-    """Each object below `root` that is listed after the key `after`, also those with odd keys.
+    """All objects below `root` that are listed after the key `after`, including odd keys.
 
     Raises StoreError.
     """
@@ -20,18 +20,18 @@ def keys(root: str, after: str) -> Iterator[aws.Key]:
         yield from listing(root, after)
     except ImportError as error:
         raise StoreError(
-            f"{root}: it has keys that are no usable paths. To have the others listed: "
+            f"{root}: it has keys that are not valid paths. To list the others: "
             f"pip install 'clip-assets[{extra}]'"
         ) from error
     except Exception as error:  # of four libraries, which share no class
         raise StoreError(
-            f"{root}: it has keys that are no usable paths, and listing them failed "
+            f"{root}: it has keys that are not valid paths, and listing them failed "
             f"({error}). Run again, or give a prefix without them."
         ) from error
 
 
 def oddity(name: str) -> str:
-    """What makes the key unusable as a path, in words; empty if nothing does."""
+    """What makes the key invalid as a path, in words; empty if it is valid."""
     segments = name.split("/")
     if "" in segments:
         return "an empty segment"

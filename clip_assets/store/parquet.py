@@ -39,7 +39,7 @@ CATALOG = pa.schema(
         pa.field("columns", pa.string()),
     ]
 )
-"""`columns` is a JSON object of what is known of the declared columns."""
+"""`columns` is a JSON object with the known values of the declared columns."""
 
 REJECTS = pa.schema(
     [
@@ -64,7 +64,7 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
 
 
 class RejectKind(StrEnum):
-    """Why an image has no vector: what could not be read is read again at the next run."""
+    """Why an image has no vector. UNREADABLE images are read again at the next run."""
 
     DAMAGED = "damaged"
     UNREADABLE = "unreadable"
@@ -73,7 +73,7 @@ class RejectKind(StrEnum):
 
 
 def queries(dim: int) -> pa.Schema:
-    """Texts and their vectors, for measuring recall; a caption has the `image_id` it describes."""
+    """Texts and their vectors, for measuring recall; `image_id` is the image of a caption."""
     return pa.schema(
         [
             pa.field("image_id", pa.string()),

@@ -61,7 +61,7 @@ def queries(slug: str, at: ShardVersion) -> str:
 
 
 def picture(commit_path: str, name: str) -> str:
-    """Path of a picture about a shard, in the folder of its commit; erased with the folder."""
+    """Path of a shard's picture for the UI, in its commit's folder, with which it is erased."""
     return f"{commit_path.rpartition('/')[0]}/{name}.jpg"
 
 
@@ -71,7 +71,7 @@ def verified(slug: str) -> str:
 
 
 def commit(slug: str, at: ShardVersion, *, complete: bool = True) -> str:
-    """Path of a commit; one that lacks images which could not be read has another name."""
+    """Path of a commit; a commit that lacks unreadable images has another name."""
     name = _COMMIT if complete else _INCOMPLETE
     return f"{embeddings(slug, at.shard)}/{at.folder}/{name}"
 
@@ -81,24 +81,24 @@ def is_commit(path: str) -> bool:
 
 
 def is_complete(path: str) -> bool:
-    """Whether a commit at this path lacks no image that could not be read."""
+    """Whether the commit at this path lacks no unreadable image."""
     return path.endswith(f"/{_COMMIT}")
 
 
 def age(path: str) -> tuple[int, int]:
-    """Version and attempt of the commit at this path: the newest has the largest."""
+    """Version and attempt of the commit at this path; the newest commit has the largest."""
     folder = path.split("/")[-2]
     return int(folder[1:].split("-")[0]), int(folder.partition(".")[2] or 0)
 
 
 def version(name: str) -> int | None:
-    """The version that a folder or a catalog file is of, by its name; None if it is of none."""
+    """The version in the name of a folder or catalog file; None if the name has none."""
     found = re.match(r"v(\d+)-", name)
     return int(found[1]) if found else None
 
 
 def is_of(path: str, at: ShardVersion) -> bool:
-    """Whether the commit at this path is of this version of the shard, by any attempt."""
+    """Whether the commit at this path is of this version of the shard, whatever the attempt."""
     return path.split("/")[-2].partition(".")[0] == at._replace(attempt=0).folder
 
 

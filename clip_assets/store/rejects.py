@@ -1,4 +1,4 @@
-"""When a shard rejects too many images, and how that is said."""
+"""Whether a shard rejects too many images, and the sentence that reports it."""
 
 from clip_assets.store import commit as commits
 from clip_assets.store.commit import Commit
@@ -6,9 +6,9 @@ from clip_assets.store.objects import Objects
 
 
 def too_many(commit: Commit, allowed_share: float) -> bool:
-    """Whether damaged and unreadable images are more than the share, and more than one.
+    """Whether more than one image, and more than the share, is damaged or unreadable.
 
-    One image of a small shard is more than any small share. An erased file that came back is
+    In a small shard, a single image would exceed any small share. An erased file that came back is
     rejected on purpose and does not count.
     """
     bad = commit.damaged + commit.unreadable

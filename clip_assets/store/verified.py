@@ -1,7 +1,7 @@
 """When each shard's files were last read and compared with their commit.
 
-One small file per model, which is rewritten as a whole. Two writers at once may lose an entry; then
-a shard is verified earlier than it need be.
+One small file per model, which is rewritten as a whole. Two simultaneous writers may lose an entry;
+then a shard is verified earlier than necessary.
 """
 
 import json
@@ -12,7 +12,7 @@ from clip_assets.store.objects import Objects
 
 
 def read(objects: Objects, slug: str) -> dict[str, float]:
-    """Seconds since the epoch, by path of the commit; commits never verified are left out."""
+    """Times in seconds since the epoch, by path of the commit; only of verified commits."""
     try:
         found: dict[str, float] = json.loads(objects.get(paths.verified(slug)))
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def read(objects: Objects, slug: str) -> dict[str, float]:
 def record(
     objects: Objects, slug: str, sound: Iterable[str], now: float, newest: Mapping[str, str]
 ) -> dict[str, float]:
-    """Note that these commits were verified at `now`; returns the updated entries.
+    """Record that these commits were verified at `now`; returns the updated entries.
 
     Entries of commits that are not the newest of their shard are dropped.
     """

@@ -236,7 +236,7 @@ BROKEN = [
     (commit_another_model, "Its model is", EMBED),
     (commit_another_shard, "is the commit of another shard", EMBED),
     (scale_the_vectors, "vectors are not of unit length", EMBED),
-    (change_the_catalog, "does not hold the rows that were listed", RESTORE),
+    (change_the_catalog, "does not have the rows that were listed", RESTORE),
     (remove_a_catalog_shard, "is missing", RESTORE),
     (list_a_shard_twice, "more than once", RESTORE),
     (restore_an_older_catalog, "The catalog is older than these embeddings", "backfill"),

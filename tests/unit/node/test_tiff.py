@@ -118,7 +118,7 @@ def test_planes_of_8_bits_are_read_and_deeper_ones_rejected() -> None:
 def test_samples_that_are_not_read_are_rejected_as_such() -> None:
     """RGB in floats is not damaged."""
     floats = (COLOURS / 255).astype(np.float32)
-    with pytest.raises(Rejected, match="samples of a kind that is not read"):
+    with pytest.raises(Rejected, match="unsupported kind of samples"):
         decode(tiff(floats, RGB, kind=[FLOAT] * 3))
 
 
