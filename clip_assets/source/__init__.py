@@ -35,8 +35,8 @@ class ImageRef:
     `fault` says why the image cannot be used, if the listing already shows it; it is never read.
     If `image_id` then ends with a slash, everything below that name could not be listed.
 
-    `columns` are the declared columns that come from metadata, as a JSON object of what is known;
-    `fields` is the metadata that they are taken from, and is not stored.
+    `columns` is a JSON object with the known values of the declared columns that come from
+    metadata; `fields` is the metadata that they are taken from, which is not stored.
     """
 
     image_id: str
@@ -52,18 +52,18 @@ class ImageRef:
 
     @property
     def below(self) -> str | None:
-        """The beginning of the ids that could not be listed, if the image stands for several."""
+        """The prefix of the ids that could not be listed, if this stands for several images."""
         return self.image_id if self.fault and self.image_id.endswith("/") else None
 
 
 class DamagedError(OSError):
-    """The bytes of an image can be read, and cannot be used; reading them again does not help."""
+    """The bytes of an image can be read but not used; reading them again does not help."""
 
 
 class Source(Protocol):
     """One collection's images.
 
-    `skipped` counts the files that the last listing passed over on purpose, by kind.
+    `skipped` counts the files that the last listing deliberately skipped, by kind.
     """
 
     @property
@@ -76,6 +76,6 @@ class Source(Protocol):
     def read(self, refs: Sequence[ImageRef]) -> Iterator[bytes | OSError]:
         """The bytes of each image in order, or the error that made it unreadable.
 
-        A DamagedError is final; any other error may be gone at the next read.
+        A DamagedError is final; after any other error, the next read may succeed.
         """
         ...

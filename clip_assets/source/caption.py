@@ -16,7 +16,7 @@ def clean(text: str) -> str | None:
 
 
 def decoded(data: bytes) -> str:
-    """The text of a file as systems write it: UTF-8, UTF-16 with its mark, or else Windows-1252."""
+    """The text of a file in UTF-8, UTF-16 with a byte order mark, or else Windows-1252."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
     try:
@@ -30,7 +30,7 @@ def from_text(data: bytes) -> str | None:
 
 
 def json_object(data: bytes) -> dict[str, Any]:
-    """The JSON object, or an empty one if it is none."""
+    """The JSON object, or an empty one if the text is not a JSON object."""
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):

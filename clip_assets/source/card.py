@@ -1,4 +1,4 @@
-"""What a dataset's card, its README.md, says about configurations, splits and files."""
+"""Reads configurations, splits and files from a dataset's card, its README.md."""
 
 import re
 import unicodedata
@@ -26,7 +26,7 @@ class Declared:
 
 
 def declared(readme: bytes, config: str) -> Declared | None:
-    """What `configs:` says of this configuration; None if it says nothing of its files.
+    """The files that `configs:` declares for this configuration; None if it declares none.
 
     `default` is the one that is marked as such, if none has this name.
     """
@@ -49,7 +49,7 @@ def configurations(readme: bytes) -> list[str]:
 
 
 def _nfc(text: str) -> str:
-    """Systems write the same name in either form of Unicode."""
+    """The name in one Unicode form, because systems write the same name in different forms."""
     return unicodedata.normalize("NFC", text)
 
 

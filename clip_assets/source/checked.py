@@ -29,7 +29,7 @@ class Checked:
 
     @property
     def told(self) -> Told:
-        """What the last listing found of what is known of the images."""
+        """What the last listing found for captions and declared columns."""
         return self._source.told if isinstance(self._source, Described) else Told()
 
     def list(self) -> Iterator[ImageRef]:
@@ -70,7 +70,7 @@ def _storable(ref: ImageRef) -> ImageRef:
 
 
 def _escaped(text: str) -> str:
-    """The text with what is not UTF-8 as \\xNN or \\uNNNN, and NUL as \\x00."""
+    """The text, with characters that are not UTF-8 as \\xNN or \\uNNNN, and NUL as \\x00."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -8,7 +8,7 @@ from clip_assets.column import Column, Originated
 from clip_assets.source.deadline import SECONDS
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
-"""Tables that are looked for beside the images."""
+"""Names of tables that are read if they are beside the images."""
 
 
 class _Config(BaseModel):
@@ -68,7 +68,7 @@ class HuggingFaceConfig(_SourceConfig):
 
 
 class TableConfig(Originated):
-    """The table that `metadata.FIELD` means, if it is not metadata.csv, .jsonl or .parquet."""
+    """The table for `metadata.FIELD`, if it is not metadata.csv, .jsonl or .parquet."""
 
     origin: str = Field(alias="from", description="its path below the source, or its address")
     image: str | None = Field(
@@ -91,7 +91,7 @@ class CaptionsConfig(TableConfig):
 
 
 class Knowledge(_Config):
-    """What a collection declares to know of its images."""
+    """A collection's declarations about its images: columns, captions and tables."""
 
     columns: dict[str, Column] = {}
     captions: CaptionsConfig | None = None

@@ -1,4 +1,4 @@
-"""Ends a listing that gets no answer: a mount or a server may never give one."""
+"""Ends a listing if a mount or a server does not answer."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from clip_assets.errors import SourceError
 from clip_assets.source.ordered import Late, in_order
 
 SECONDS = 300.0
-"""By default. A store's client gives up earlier."""
+"""The default deadline. A store's client gives up earlier."""
 
 _STEP = 500
-"""Items that are waited for together: to pass on each alone would cost as much as listing it."""
+"""Items passed on at a time, because passing on each by itself would cost as much as listing it."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,8 +20,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Deadline:
-    """The seconds that each step of a listing may take; None if it takes as long as it needs, as
-    with the Hugging Face hub, whose client has deadlines of its own and waits when it is asked to.
+    """The seconds that each step of a listing may take; None for no limit, as with the Hugging Face
+    hub, whose client has its own deadlines and waits when the hub asks it to.
     """
 
     seconds: float | None
@@ -29,10 +29,11 @@ class Deadline:
     def each(
         self, items: Iterable[Item | None], where: Callable[[], str], step: int = _STEP
     ) -> Iterator[Item]:
-        """The items that are not None, which only show that the listing goes on.
+        """The items that are not None; a None only shows that the listing is making progress.
 
-        Raises SourceError if the next `step` items take longer than the deadline; it names
-        `where()`. The thread that waits for them is then left behind: nothing ends its call.
+        Raises SourceError, which names `where()`, if the next `step` items take longer than the
+        deadline. The thread that waits for them is then abandoned, because nothing can end its
+        call.
         """
         going = iter(items)
         if self.seconds is None:
@@ -48,7 +49,7 @@ class Deadline:
             yield from (item for item in found if item is not None)
 
     def call(self, work: Callable[[], Result], where: str) -> Result:
-        """What `work` returns. Raises SourceError as `each`, or what it raises."""
+        """The result of `work`. Raises SourceError like `each`, or what `work` raises."""
         if self.seconds is None:
             return work()
         late: Late[None, Result] = Late(self.seconds, lambda _: self._raise(where))

@@ -1,4 +1,4 @@
-"""Adds to each listed image what the collection declares to know of it."""
+"""Adds captions and declared columns to each listed image."""
 
 import json
 from collections import Counter
@@ -14,13 +14,13 @@ from clip_assets.source.config import CaptionsConfig, Knowledge, TableConfig
 from clip_assets.source.table import Table, texts
 
 ENOUGH = 0.9
-"""Of the images; if fewer find a row in a table, a check says so."""
+"""Share of the images; if fewer have a row in a table, a check warns."""
 
 
 class Join(BaseModel):
-    """How many images found something in one table or in the source's own metadata.
+    """How many images have a row in one table or in the source's own metadata.
 
-    `rows` counts what a table has, `used` what images found; `missed` is a name that no image has.
+    `rows` counts a table's names, `used` those that match an image; `missed` is one that does not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,13 +40,13 @@ class Join(BaseModel):
     def sentence(self) -> str:
         told = f"{self.table}: {self.matched} of {self.images} images have a row"
         if self.rows > self.used:
-            told += f"; {self.rows - self.used} of {self.rows} names in it are of no image"
+            told += f"; {self.rows - self.used} of {self.rows} names in it match no image"
             told += f", such as {self.missed!r}"
         return told
 
 
 class Misfit(BaseModel):
-    """Values of a column that are not of its type and not stored; `example` says why of one."""
+    """Values of a column that are not of its type and so are not stored; `example` explains one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +79,7 @@ class Told(BaseModel):
 
 
 class _Joined:
-    """A table, and which of its rows the listed images used."""
+    """A table, and which of its rows the listed images use."""
 
     def __init__(self, table: Table, folder: str = "") -> None:
         self._table, self._folder = table, folder
@@ -110,7 +110,7 @@ class _Joined:
 class Described:
     """A source whose images have captions and columns as declared.
 
-    `open_table` gives a table by its address, with the folder that its names count from.
+    `open_table` opens a table by its address; it returns the folder that its names are relative to.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Described:
     def _captions(
         self, config: CaptionsConfig | None, joined: MutableSequence[_Joined]
     ) -> Callable[[ImageRef, Mapping[str, Any] | None], str | None]:
-        """Gives an image's captions, one a line, or None."""
+        """A function that returns an image's captions, one per line, or None."""
         if config is None:
             return lambda ref, known: None
         if field := config.field:
@@ -201,7 +201,7 @@ class Described:
 
 
 def declared(columns: Mapping[str, Column], of: str | None) -> dict[str, Any]:
-    """The values of the columns that a catalog's row has, as Python objects of their types."""
+    """The column values in a catalog's row, as Python objects of their types."""
     known = json.loads(of) if of else {}
     return {name: parsed(column.type, known.get(name)) for name, column in columns.items()}
 

@@ -1,4 +1,4 @@
-"""The files below a root: what a source looks at, and what it passes over."""
+"""The files below a root: which a source examines, and which it skips."""
 
 import os
 import stat
@@ -31,8 +31,8 @@ def entries(
 ) -> Iterator[Entry]:
     """Every file that is not hidden, in no particular order; `skipped` counts the others.
 
-    What cannot be read has a fault; a folder that cannot be listed is an entry whose path ends with
-    a slash. With `follow_links`, folders behind symbolic links are listed too, each once.
+    An unreadable file has a fault; a folder that cannot be listed is an entry whose path ends with
+    a slash. With `follow_links`, folders behind symbolic links are listed, too, each once.
     Raises SourceError if nothing at all can be listed, or something gives no answer in time.
     """
     try:
@@ -68,9 +68,9 @@ _DOTS = (".", "..")
 
 
 class _Walk:
-    """The folders still to be listed: links to folders come last.
+    """The folders still to be listed, links to folders last.
 
-    So a file has the name of its own folder, and the links that follow lead to nothing new.
+    So a file gets the name in its own folder, and links to that folder add nothing.
     """
 
     def __init__(self, root: Path, skipped: Counter[str]) -> None:
@@ -85,9 +85,9 @@ class _Walk:
         chosen.append((Path(child.path), f"{below}{child.name}/"))
 
     def __iter__(self) -> Iterator[tuple[str, list["os.DirEntry[str]"] | OSError]]:
-        """Each folder's path below the root with its children, or why it cannot be listed.
+        """Each folder's path below the root, with its children or why it cannot be listed.
 
-        `at` is then the folder that is looked at.
+        `at` is then the current folder.
         """
         while self._folders or self._links:
             self.at, below = (self._folders or self._links).pop()
@@ -141,7 +141,7 @@ def _leads_to_folder(child: "os.DirEntry[str]") -> bool:
 
 
 def _entry(child: "os.DirEntry[str]", below: str) -> Iterator[Entry]:
-    """Nothing if the file is gone by now. A dangling link is listed, so that reading it fails."""
+    """None if the file no longer exists. A dangling link is listed, so that reading it fails."""
     path = below + child.name
     try:
         status = child.stat()

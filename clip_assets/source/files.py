@@ -30,7 +30,7 @@ class Files(Protocol):
         ...
 
     def for_one(self, path: str) -> tuple[Path | Ranged, str]:
-        """The file, to read one image of it, and its version tag: it is not fetched for that."""
+        """The file, opened to read one image without fetching all of it, and its version tag."""
         ...
 
 

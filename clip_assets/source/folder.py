@@ -24,8 +24,8 @@ class Folder:
     The metadata of an image comes from a `metadata.csv`, `.tsv`, `.jsonl` or `.parquet` in its
     folder or one above, else from a .json beside it; the table names images relative to its folder.
 
-    Without `extensions`, a file whose name does not tell what it is counts as an image if it begins
-    like one. Hidden files and folders are skipped.
+    Without `extensions`, a file whose name does not tell its kind is an image if its first bytes
+    are those of one. Hidden files and folders are skipped.
     """
 
     def __init__(self, config: FolderConfig, knowledge: Knowledge = NOTHING) -> None:
@@ -99,7 +99,7 @@ class Folder:
     def _ref(
         self, read: Callable[[str], str | None], fields: Metadata | None, entry: Entry
     ) -> ImageRef | None:
-        """None if the file turns out to be no image."""
+        """None if the file turns out not to be an image."""
         if not entry.fault and self._kind(entry) == "unknown" and not self._begins_like_one(entry):
             return None
         ref = self._bare(entry)
@@ -113,7 +113,7 @@ class Folder:
         return ImageRef(image_id=entry.path, uri=uri, etag=entry.etag, fault=entry.fault)
 
     def _without_text(self, unread: set[str]) -> Late[Entry, ImageRef | None] | None:
-        """What becomes of an image whose texts or first bytes are not there in time."""
+        """The entry of an image whose texts or first bytes do not arrive in time."""
 
         def bare(entry: Entry) -> ImageRef:
             unread.add(_caption(entry.path))
@@ -123,7 +123,7 @@ class Folder:
         return None if seconds is None else Late(seconds, bare)
 
     def _fields(self, listed: Sequence[Entry], texts: Texts) -> Metadata | None:
-        """None if no metadata is declared, or it is in a table of its own."""
+        """None if no metadata is declared, or if it is in a separate table."""
         used = {name for name in self._knowledge.tables if not is_remote(name)}
         found = None
         if self._knowledge.fields and self._knowledge.metadata is None:
@@ -168,5 +168,5 @@ def _lower_extension(path: str) -> str:
 
 
 def _caption(path: str) -> str:
-    """The path of the caption in one form of Unicode: the two files may come from two systems."""
+    """The caption's path in one Unicode form, because the two files may come from two systems."""
     return unicodedata.normalize("NFC", path.rpartition(".")[0] + ".txt")

@@ -86,12 +86,12 @@ class HuggingFace:
             return saved.shards(self._files, known, config.split, config.dataset)
         card = self._card(entries)
         found = layout.shards(entries, config.config, config.split, config.dataset, card)
-        # Who names files in the YAML may mean some of them.
+        # Files named in the YAML may be a deliberate selection.
         missing = set() if config.files else layout.missing(found) - set(entries)
         return sorted({*found, *missing})
 
     def _card(self, entries: Container[str]) -> Declared | None:
-        """What says which files are the split's: the collection's YAML, else the dataset's card."""
+        """The split's declared files: from the collection's YAML, or else the dataset's card."""
         if self._config.files is not None:
             return Declared({self._config.split: tuple(self._config.files)})
         if "README.md" not in entries:
@@ -150,7 +150,7 @@ class _Beside:
 
 
 class UnusableError(Exception):
-    """One parquet file cannot be listed."""
+    """A parquet file that cannot be listed."""
 
 
 class _Current:
@@ -226,7 +226,7 @@ def _kind(path: str) -> str:
 
 
 def _fault(files: Files, entry: Entry, fault: str) -> ImageRef:
-    """Stands for all rows of a file that cannot be listed."""
+    """The entry that stands for all rows of a file that cannot be listed."""
     name = f"{_stem(entry.path)}/"
     return ImageRef(name, files.uri(entry.path), entry.etag, fault=fault)
 
@@ -281,9 +281,9 @@ def _several(ref: ImageRef, count: int) -> Iterator[ImageRef]:
 
 
 def _counts(file: "pq.ParquetFile | ArrowFile", column: str) -> Iterator[int] | None:
-    """How many images each row has; None if it is not a list.
+    """How many images each row has; None if the column is not a list.
 
-    The images are not read if they have names, which are.
+    If the images have names, only the names are read.
     """
     if not is_list(file.schema_arrow.field(column).type):
         return None
@@ -325,7 +325,7 @@ def _refuse_missing(schema: pa.Schema, config: HuggingFaceConfig, wanted: Sequen
 
 
 def _class_labels(schema: pa.Schema, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """The names of those columns' classes, which are stored as numbers, by column."""
+    """The class names of the columns whose classes are stored as numbers, by column."""
     metadata = caption.json_object((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = (metadata.get("info") or {}).get("features") or {}
     kinds = {name: features.get(name) for name in wanted}

@@ -1,4 +1,4 @@
-"""What a file is: by its name where that tells, else by its first bytes."""
+"""The kind of a file: by its name or, if that does not tell, by its first bytes."""
 
 from collections.abc import Collection
 from typing import Literal

@@ -59,8 +59,8 @@ def shards(
 
 
 def missing(paths: Collection[str]) -> set[str]:
-    """The files that `train-00000-of-00003.parquet` and the like say there are, and are not there,
-    as in a dataset that is copied by half."""
+    """The missing files of a series such as `train-00000-of-00003.parquet`, as in a dataset that
+    was copied incompletely."""
     told: dict[tuple[str, str], list[int]] = {}
     for path in paths:
         if found := _NUMBERED.fullmatch(path):
@@ -88,7 +88,7 @@ def _names_a_split(path: str) -> bool:
 
 
 def _other(paths: Collection[str], where: str) -> str:
-    """How to read a dataset whose images are in tars or files of their own."""
+    """How to read a dataset whose images are in tars or separate files."""
     uri = where if where.startswith(("/", ".", "~")) else f"hf://datasets/{where}"
     for kind, found in (("webdataset", tar_like), ("folder", is_image)):
         if any(map(found, paths)):

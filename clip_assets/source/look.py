@@ -1,4 +1,4 @@
-"""Looks into a Hugging Face dataset, to fill in what its `source:` block needs."""
+"""Inspects a Hugging Face dataset, to fill in its `source:` block."""
 
 import posixpath
 from collections import Counter
@@ -25,17 +25,17 @@ _CAPTIONS = ("caption", "captions", "text", "sentence", "sentences", "descriptio
 
 @dataclass(frozen=True)
 class Look:
-    """The `source:` block without what is the default, and what was found, a line each."""
+    """The `source:` block without defaults, and what was found, one line each."""
 
     source: dict[str, Any]
     told: list[str] = field(default_factory=list)
 
 
 def look(dataset: str, seconds: float = SECONDS) -> Look:
-    """What the dataset, a hub id or a local folder, has.
+    """Inspect the dataset, which is a hub id or a local folder.
 
-    Raises SourceError if it cannot be reached, or has no images that can be read, or if a folder
-    gives no answer for so many `seconds`.
+    Raises SourceError if it cannot be reached or has no readable images, or if a folder does not
+    answer within `seconds`.
     """
     config = HuggingFaceConfig(type="huggingface", dataset=dataset, deadline_seconds=seconds)
     files = Deadline(seconds).call(lambda: files_of(config), dataset)
@@ -95,7 +95,7 @@ def _split(
 
 
 def _folders(entries: Collection[str]) -> list[str]:
-    """Configurations that have a folder each, the default one first."""
+    """Configurations with their own folders, the default one first."""
     parquet = [path for path in entries if path.endswith(".parquet")]
     return ["default", *sorted({path.split("/")[0] for path in parquet if "/" in path} - {"data"})]
 
@@ -112,7 +112,7 @@ def _preferred(splits: Sequence[str]) -> str:
 
 
 def _columns(schema: pa.Schema, naming: Sequence[str], told: list[str]) -> dict[str, Any]:
-    """The columns of images and captions that are not the default; tells of all.
+    """The columns of images and captions that are not the default; reports all columns.
 
     `naming` are the columns that name files of the dataset.
     """

@@ -1,4 +1,4 @@
-"""What a folder's own files say of its images, as imagefolder and img2dataset have it."""
+"""Metadata in files beside the images, in the layouts of imagefolder and img2dataset."""
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence

@@ -23,7 +23,7 @@ from clip_assets.store.objects import is_remote
 
 
 def open_source(config: SourceConfig, knowledge: Knowledge = NOTHING) -> Checked:
-    """The source that `config` describes, with what is known of its images.
+    """The source that `config` describes, with captions and columns as declared.
 
     Raises SourceError or StoreError, each with a remedy, if it is missing or unreachable; a
     bucket is contacted only when it is listed or read.
@@ -52,7 +52,7 @@ def _opened(
 def _table(
     source: Folder | WebDataset | HuggingFace, seconds: float, config: TableConfig
 ) -> tuple[Table, str]:
-    """A table by its path below the source or its address, and the folder its names count from."""
+    """A table, by its path below the source or its address, and the folder for relative names."""
     address = config.origin.removeprefix("./")
     try:
         if is_remote(address) or address.startswith(("/", "~")):

@@ -1,4 +1,4 @@
-"""Does slow work on many items in parallel, and gives the results in order."""
+"""Does slow work on many items in parallel, and yields the results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Late(Generic[Item, Result]):
-    """What becomes of an item that takes longer than `after` seconds."""
+    """The result of an item that takes longer than `after` seconds."""
 
     after: float
     result: Callable[[Item], Result]
@@ -78,7 +78,7 @@ class _Readers(Generic[Item, Result]):
         return task
 
     def result(self, task: "_Task[Item, Result]") -> Result:
-        """The oldest task's, which has begun unless every thread hangs."""
+        """The result of the oldest task, which has started unless every thread hangs."""
         if self._late is None:
             return task.future.result()
         while (left := task.left(self._late)) or task.future.done():

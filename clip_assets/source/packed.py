@@ -43,8 +43,8 @@ def without_suffix(path: str) -> str:
 def unpacked(objects: Tree, tar: Entry, within: Deadline) -> Path:
     """The plain tar, made now unless it is in the cache. Raises OSError if it is damaged.
 
-    Members are then read one by one, at the price of the disk space. Raises SourceError if it is
-    not there in time.
+    Members can then be read one by one, at the cost of disk space. Raises SourceError if it does
+    not arrive in time.
     """
     told = "\n".join([objects.root, tar.path, str(tar.size), tar.etag])
     folder = Settings().workplace / "cache" / "unpacked"

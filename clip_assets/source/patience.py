@@ -16,10 +16,10 @@ Answer = TypeVar("Answer")
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """The answer, asked for again while the hub is busy or says that there were too many requests.
+    """The answer of `ask`, repeated while the hub is busy or reports too many requests.
 
-    Waits as long as `Retry-After` or `RateLimit` says, at most `LONGEST` seconds in all, and else
-    three times. Raises what `ask` raises.
+    Waits as long as `Retry-After` or `RateLimit` says, at most `LONGEST` seconds in all; without
+    them, tries three times. Raises what `ask` raises.
     """
     pauses = iter(_PAUSES)
     left = LONGEST

@@ -32,8 +32,8 @@ def path_below(files: Rooted, uri: str) -> str:
 def readable(objects: Tree, error: OSError) -> OSError:
     """The error reduced to a short reason for a reject.
 
-    Raises instead, because no single image is at fault, SourceError if the whole folder is gone,
-    and UnansweredError if the store answers nothing at all.
+    Raises SourceError if the whole folder is gone, and UnansweredError if the store does not answer
+    at all, because then no single image is at fault.
     """
     if isinstance(error, UnansweredError):
         if not objects.answers():

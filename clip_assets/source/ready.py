@@ -12,10 +12,10 @@ READY = {
 
 
 def ready(collection: str) -> HuggingFaceConfig:
-    """The source of a ready collection. Raises SourceError for any other."""
+    """The source of a predefined collection. Raises SourceError for any other."""
     if collection not in READY:
         raise SourceError(
             f"{collection} has no catalog yet, and nothing says where its images are. Give --uri "
-            f"(SOURCE of sky/compute_vectors.yaml), or use a ready collection: {', '.join(READY)}."
+            f"(SOURCE of sky/compute_vectors.yaml), or use a predefined one: {', '.join(READY)}."
         )
     return READY[collection]

@@ -46,7 +46,7 @@ class ImageColumn:
         self._file.close()
 
     def image(self, row: int, place: int | None = None) -> bytes | None:
-        """Bytes of one image, of a list that at `place`; None if there are none.
+        """Bytes of one image, or of the image at `place` in a list; None if there are none.
 
         Raises OSError if they cannot be read.
         """
@@ -79,7 +79,7 @@ class ImageColumn:
 
 
 def image_in(value: Any, place: int | None) -> bytes | None:
-    """The bytes in a value of an image column; of a list, those of its item at `place`."""
+    """The bytes in a value of an image column; in a list, those of the item at `place`."""
     if place is not None:
         items = value.values
         if items is None or place >= len(items):
@@ -153,7 +153,7 @@ def is_list(kind: pa.DataType) -> bool:
 def stored(file: pq.ParquetFile, column: str, field: str) -> str:
     """The name of the parquet column that stores `field` of the images, or else the images.
 
-    Writers name the level of a list's items differently.
+    Writers use different names for the items of a list.
     """
     schema = file.schema
     paths: list[str] = [schema.column(number).path for number in range(len(schema))]

@@ -57,7 +57,7 @@ class ArrowFile:
             leaf(self.schema_arrow, column)
 
     def iter_batches(self, size: int, columns: Sequence[str], **_: object) -> Iterator[Any]:
-        """As of `pyarrow.parquet.ParquetFile`."""
+        """Like that of `pyarrow.parquet.ParquetFile`."""
         yield from self._table.select(columns).to_batches(size)
 
     def chunks(self, column: str) -> list[pa.Array]:
@@ -66,7 +66,7 @@ class ArrowFile:
         return found
 
     def image(self, row: int, place: int | None) -> bytes | None:
-        """As of `rows.ImageColumn`."""
+        """Like that of `rows.ImageColumn`."""
         return image_in(self._table.column(self._column)[row], place)
 
     def close(self) -> None:

@@ -69,16 +69,16 @@ class Table:
         return field in self._fields
 
     def keep_texts(self, text: str | None) -> str:
-        """The field with the captions; images without one have no row any more."""
+        """The field with the captions. Drops the rows of images without one."""
         field = self._chosen(text, _TEXT, "text", "with the captions")
         self.rows = {key: rows for key, rows in self.rows.items() if texts(rows, field)}
         return field
 
     def key_of(self, image_id: str, folder: str = "") -> str | None:
-        """The key of the rows about an image; names count from `folder`, which has the table.
+        """The key of the rows about an image. Names are relative to `folder`, which has the table.
 
-        A name may lack the extension, and in a table without folders, the folders too. The names in
-        the table may begin with a folder that all of them share, as on the machine of its writer.
+        A name may omit the extension and, in a table without folders, the folders, too. All names
+        in the table may begin with the same folder, such as one of the machine that wrote it.
         """
         name = unicodedata.normalize("NFC", image_id)
         names = [name.removeprefix(folder), name] if name.startswith(folder) else [name]
@@ -124,8 +124,8 @@ def _key(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """The value as a text; empty for null and NaN, and a number without `.0`: tables that lack some
-    numbers have them all as fractions."""
+    """The value as a text: empty for null and NaN, whole numbers without `.0`, because a column
+    with missing numbers is read as floats."""
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -211,7 +211,7 @@ def _of_coco(value: dict[str, Any]) -> Iterator[Row]:
 
 
 def _of_csv(text: str) -> Iterator[Row]:
-    # A file of old Macs ends its lines with CR alone.
+    # Files of old Macs end lines with CR alone.
     text = text.lstrip("\r\n") if "\n" in text else text.replace("\r", "\n").lstrip("\n")
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t|", key=header.count)

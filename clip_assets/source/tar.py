@@ -15,7 +15,7 @@ _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzi
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a tar: `size` bytes from `offset`; `data` holds those that were wanted.
+    """A file inside a tar: `size` bytes at `offset`; `data` has the bytes that were requested.
 
     `fault` says why it cannot be read. Without a name, it stands for the rest of the tar.
     """
@@ -32,8 +32,8 @@ def members(
 ) -> Iterator[Member]:
     """Files and links in stored order, with their first `wanted(name, size)` bytes.
 
-    Reads on after the end of an archive, because `cat a.tar b.tar` makes a file of two. If the tar
-    is truncated or damaged, the last member is one without a name. `size` is that of the tar.
+    Continues after the end of an archive, because `cat a.tar b.tar` makes one file of two. If the
+    tar is truncated or damaged, the last member has no name. `size` is the tar's size in bytes.
     """
     known: dict[str, Member] = {}
     links: list[tuple[str, str]] = []
@@ -100,7 +100,7 @@ def _linked(known: dict[str, Member], links: list[tuple[str, str]]) -> Iterator[
 
 
 def _next_archive(file: IO[bytes] | Ranged, end: int) -> int | None:
-    """Where another archive begins behind this one; None at the end of the file.
+    """Where another archive begins after this one; None at the end of the file.
 
     tarfile treats a damaged or missing header as the end; only a block of zeros is one.
     """

@@ -1,4 +1,4 @@
-"""What was found in each tar, kept on this machine, so that its headers are read only once."""
+"""Caches the listing of each tar on this machine, so that its headers are read only once."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ _SCHEMA = pa.schema(
 
 
 class TarIndex:
-    """The listings of the tars below one root; those of tars that are gone are removed."""
+    """The listings of the tars below one root; listings of deleted tars are removed."""
 
     def __init__(self, root: str, fields: Collection[str] = ()) -> None:
         told = "\n".join([root, *sorted(fields)])
@@ -45,7 +45,7 @@ class TarIndex:
         self._used: set[str] = set()
 
     def found(self, tar: Entry, look: Callable[[], Found]) -> Found:
-        """What `look` finds in this version of the tar; looks only if that is not known yet."""
+        """The result of `look` for this version of the tar, from the cache if it is there."""
         name = _name(tar)
         self._used.add(name)
         known = self._read(name)
@@ -62,7 +62,7 @@ class TarIndex:
         return refs, skipped
 
     def forget_others(self) -> None:
-        """Remove what was not asked for since this index was opened."""
+        """Remove entries that were not requested since this index was opened."""
         with suppress(OSError):
             for entry in [*self._files.list()]:
                 if entry.path not in self._used:

@@ -1,4 +1,4 @@
-"""The small texts beside images: those of a bucket are fetched once for each version."""
+"""The small texts beside images; in a bucket, each version is fetched only once."""
 
 import hashlib
 from contextlib import suppress
@@ -23,7 +23,7 @@ _SCHEMA = pa.schema(
 
 
 class Texts:
-    """The texts below a root. Those of a bucket are kept in the cache of this machine."""
+    """The texts below a root. Texts in a bucket are cached on this machine."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -41,7 +41,7 @@ class Texts:
         return known[1]
 
     def keep(self) -> None:
-        """Keep what was asked for since this was opened, and nothing else."""
+        """Remove cached texts that were not requested since this was opened."""
         if self._tree.folder or self._used == self._known:
             return
         rows = [

@@ -14,7 +14,7 @@ from clip_assets.store.objects import Entry, Objects, refuse_larger
 
 
 class Tree(Protocol):
-    """What a source needs of `Objects`."""
+    """The part of `Objects` that a source needs."""
 
     @property
     def root(self) -> str: ...
@@ -40,7 +40,7 @@ class Tree(Protocol):
 
 
 def open_tree(uri: str) -> Tree:
-    """Raises SourceError or StoreError if it cannot be an address."""
+    """The files at an address. Raises SourceError or StoreError if the address is invalid."""
     return HubTree(uri) if uri.startswith("hf://") else Objects(uri)
 
 

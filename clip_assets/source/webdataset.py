@@ -35,8 +35,8 @@ class WebDataset:
     """Images in tars, each read with one range request.
 
     An image's id is the tar's path without `.tar`, then the sample's key, then the extension if
-    the sample has several images. A member whose name does not tell what it is counts as an image
-    if it begins like one.
+    the sample has several images. A member whose name does not tell its kind is an image if its
+    first bytes are those of one.
     """
 
     def __init__(self, config: WebDatasetConfig, knowledge: Knowledge = NOTHING) -> None:
@@ -117,7 +117,7 @@ class _Sample:
     values: dict[str, str | None] = field(default_factory=dict)
 
     def add(self, extension: str, member: Member, wanted: Collection[str]) -> str:
-        """Returns the kind of a member that is neither image nor caption, in words."""
+        """The kind of a member that is neither image nor caption, in words."""
         if _kind(extension) in _TEXTS:
             extension = _composed(extension)
             if member.data is not None and _kind(extension) == "txt":
@@ -158,7 +158,7 @@ class _Sample:
 def _refs(
     objects: Tree, index: TarIndex, within: Deadline, wanted: Collection[str], tar: Entry
 ) -> Found:
-    """The tar's images, and how many members are none, by kind.
+    """The tar's images, and the number of other members by kind.
 
     If it cannot be read to its end, the last image has a fault and stands for the rest of the tar.
     """
@@ -236,7 +236,7 @@ def _beside(name: str, kind: str) -> list[str]:
 
 
 def _composed(text: str) -> str:
-    """In one form of Unicode: an image and its caption may come from two systems."""
+    """The name in one Unicode form, because an image and its caption may come from two systems."""
     return unicodedata.normalize("NFC", text)
 
 

@@ -118,7 +118,7 @@ def test_labels_by_id_without_extension(folder: Path) -> None:
     assert columns(source)["b/d.e.jpg"] == {"breed": "husky"}
     (join,) = source.told.joins
     assert join.sentence == (
-        "labels.csv: 2 of 3 images have a row; 1 of 3 names in it are of no image, such as 'zzz'"
+        "labels.csv: 2 of 3 images have a row; 1 of 3 names in it match no image, such as 'zzz'"
     )
 
 
