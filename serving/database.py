@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
 from clip_assets.errors import DatabaseError
+from clip_assets.postgres.session import ENCODING
 
 from .bulkhead import Bulkhead, Deadline
 from .errors import DeadlineExceeded
@@ -29,6 +30,7 @@ RECONNECT_SECONDS = 1.0
 CONNECTION = {
     "autocommit": True,
     "connect_timeout": 2,
+    "client_encoding": ENCODING,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,

@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow, scalar_row
 from clip_assets.errors import DatabaseError
 from clip_assets.postgres.migrate import require_migrated
 from clip_assets.postgres.pooler import behind_pooler
+from clip_assets.postgres.session import ISOLATION, unusual
 from clip_assets.postgres.statements import statements
 
 _statement = statements(__package__, "reader.sql")
@@ -37,6 +38,8 @@ class Reader(Connection[TupleRow]):
             **({"role": "clip_reader"} if self.acts_as_reader else {}),
             "statement_timeout": str(int(seconds * 1000)),
             "idle_in_transaction_session_timeout": "10s",
+            **unusual(self),
+            **({} if pooled else dict([ISOLATION])),
             "transaction_read_only" if pooled else "default_transaction_read_only": "on",
         }
         calls = [

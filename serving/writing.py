@@ -10,6 +10,7 @@ from clip_assets.errors import DatabaseError
 from clip_assets.postgres.address import checked
 from clip_assets.postgres.connect import database_dsn
 from clip_assets.postgres.pooler import behind_pooler
+from clip_assets.postgres.session import ISOLATION, unusual
 from clip_assets.settings import Settings
 
 from .background import daemon
@@ -36,6 +37,8 @@ class Writer(Reader):
             return
         timeout = sql.Literal(int(seconds * 1000))
         self.execute(sql.SQL("SET statement_timeout = {}").format(timeout))
+        for name, value in {**unusual(self), **dict([ISOLATION])}.items():
+            self.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
 class Writing:

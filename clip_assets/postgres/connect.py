@@ -15,6 +15,7 @@ from clip_assets.postgres import embedded
 from clip_assets.postgres.address import checked
 from clip_assets.postgres.migrate import migrate, migrations_locked, require_migrated
 from clip_assets.postgres.pooler import behind_pooler
+from clip_assets.postgres.session import ENCODING, ISOLATION, require_utf8, unusual
 from clip_assets.settings import Settings
 
 TIME_LIMITS = (
@@ -66,7 +67,9 @@ def connect(address: str) -> psycopg.Connection:
     Raises DatabaseError if the server does not answer.
     """
     try:
-        connection = psycopg.connect(address, autocommit=True, connect_timeout=10)
+        connection = psycopg.connect(
+            address, autocommit=True, connect_timeout=10, client_encoding=ENCODING
+        )
     except psycopg.OperationalError as error:
         reason = str(error).strip().split("\n")[0]
         raise DatabaseError(
@@ -75,6 +78,9 @@ def connect(address: str) -> psycopg.Connection:
         ) from error
     if behind_pooler(connection):
         connection.prepare_threshold = None
+    # A pooler hands this over with each of its connections, as it does few settings.
+    for name, value in unusual(connection).items():
+        connection.execute("SELECT set_config(%s, %s, false)", [name, value])
     return connection
 
 
@@ -85,7 +91,7 @@ def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
     """
     info = connection.info
     other = connect(make_conninfo(info.dsn, password=info.password or None))
-    _lift_time_limits(other)
+    _set_for_writing(other)
     return other
 
 
@@ -96,7 +102,8 @@ def connect_owner(settings: Settings) -> psycopg.Connection:
     """
 
     def prepare(connection: psycopg.Connection) -> None:
-        _lift_time_limits(connection)
+        require_utf8(connection)
+        _set_for_writing(connection)
         migrate(connection, allow_old_pgvector=settings.allow_old_pgvector)
 
     return _connect_and(prepare, database_dsn(settings))
@@ -131,7 +138,7 @@ def _connect_and(
     return connection
 
 
-def _lift_time_limits(connection: psycopg.Connection) -> None:
+def _set_for_writing(connection: psycopg.Connection) -> None:
     """Providers limit statements and transactions; to load a shard or to build a graph takes long.
 
     An older server does not have all of these settings. Behind a pooler nothing is set, because
@@ -143,6 +150,8 @@ def _lift_time_limits(connection: psycopg.Connection) -> None:
         "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = ANY(%s)",
         [[*TIME_LIMITS]],
     )
+    # Locks keep our writers apart; in stricter isolation one of them would fail instead of waiting.
+    connection.execute("SELECT set_config(%s, %s, false)", [*ISOLATION])
 
 
 def _let_readers_log_in(connection: psycopg.Connection) -> None:

@@ -53,6 +53,17 @@ def no_search_path(server: Provider) -> str:
     return _set(server, server.owner(), "search_path", "")
 
 
+def other_formats(server: Provider) -> str:
+    """What Postgres sends looks otherwise, as for another country."""
+    address = server.owner()
+    for name, value in (
+        ("client_encoding", "LATIN1"), ("DateStyle", "SQL, DMY"), ("bytea_output", "escape"),
+        ("IntervalStyle", "sql_standard"), ("default_transaction_isolation", "serializable"),
+    ):  # fmt: skip
+        _set(server, address, name, value)
+    return address
+
+
 def roles_of_the_administrator(server: Provider) -> str:
     with server.administrator() as connection:
         connection.execute("CREATE ROLE clip_reader")
@@ -61,7 +72,8 @@ def roles_of_the_administrator(server: Provider) -> str:
 
 
 KINDS = [
-    superuser, createrole, plain, extension_elsewhere, no_search_path, roles_of_the_administrator,
+    superuser, createrole, plain, extension_elsewhere, no_search_path, other_formats,
+    roles_of_the_administrator,
 ]  # fmt: skip
 
 
@@ -222,6 +234,16 @@ def test_a_read_only_server_is_named(elsewhere: Provider, use: Callable[[str], S
     address = _set(elsewhere, plain(elsewhere), "default_transaction_read_only", "on")
     with pytest.raises(DatabaseError, match="is read-only, as a standby is"):
         connect_owner(use(address))
+
+
+def test_a_database_that_cannot_hold_every_name_is_refused(
+    elsewhere: Provider, use: Callable[[str], Settings]
+) -> None:
+    """It would not hold what was embedded; the error says how to make one that does."""
+    with elsewhere.administrator() as connection:
+        connection.execute("CREATE DATABASE theirs ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(DatabaseError, match=r"encoding LATIN1.* Create one with ENCODING 'UTF8'"):
+        connect_owner(use(elsewhere.address(database="theirs")))
 
 
 def test_no_extension_and_no_right_to_install_it(
