@@ -37,12 +37,12 @@ _WIRE: dict[ColumnType, tuple[str, pa.Scalar | None]] = {
     ColumnType.TIMESTAMP: (">i8", pa.scalar(_DAYS_TO_2000 * 86_400_000_000, pa.int64())),
     ColumnType.DATE: (">i4", pa.scalar(_DAYS_TO_2000, pa.int32())),
 }
-"""The numpy type on the wire, and what is subtracted from Arrow's number since 1970."""
+"""The numpy type on the wire, and what to subtract from Arrow's number, which counts from 1970."""
 
 
 @dataclass(frozen=True)
 class ImageRows:
-    """Rows as `copy_rows` takes them.
+    """Rows for `copy_rows`.
 
     `checksum` is an int64 over image ids and vectors as the index stores them, independent of row
     order: the XOR of the first 8 bytes of each row's sha256(vector on the wire, then image id).
@@ -76,7 +76,7 @@ def image_rows(
 
 
 def thumbnail_rows(batch: pa.RecordBatch) -> memoryview:
-    """The batch as `copy_thumbnails` takes it."""
+    """The batch for `copy_thumbnails`."""
     two_fields = _fixed(np.full(len(batch), 2, ">i2"))
     fields = _framed(_cleaned(batch.column("sha256")), batch.column("thumbnail"))
     return _data(_join(two_fields, *fields))
@@ -94,7 +94,7 @@ def _beginnings(shard: str, first_row: int, rows: int, fields: int) -> pa.Binary
 
 
 def _declared(batch: pa.RecordBatch, name: str, kind: ColumnType) -> pa.BinaryArray:
-    """The column as Postgres' type sends it, null where nothing is known."""
+    """The column in the wire format of its Postgres type; null if a value is unknown."""
     at = batch.schema.get_field_index(name)
     if at < 0 or batch.schema.field(at).type != parquet.ARROW_TYPES[kind]:
         return pa.nulls(len(batch), pa.binary())

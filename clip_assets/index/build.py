@@ -29,12 +29,12 @@ from clip_assets.postgres.machine import machine_of
 _MEGABYTE = 1 << 20
 
 _SHARED_MEMORY = '"/PostgreSQL.'
-"""In the message of any language if a file of shared memory, in /dev/shm, could not grow."""
+"""In the error message, in any language, if a shared-memory file in /dev/shm could not grow."""
 
 
 @dataclass(frozen=True)
 class _Given:
-    """What a build may use, according to Postgres' settings."""
+    """What a build may use, by Postgres' settings."""
 
     memory: str
     workers: str
@@ -58,9 +58,9 @@ def build(
     """Build the HNSW if the table has none; returns whether this call built it.
 
     `rows` sizes maintenance_work_mem: a graph that does not fit takes several times as long.
-    `recall` is the recall@10 that searches are wanted to reach; a lower one is built faster.
-    `report` is called with a line of progress from time to time, from another thread.
-    Parallel workers share memory; if the server has too little of that, one process builds alone.
+    `recall` is the recall@10 that searches must reach; for a lower one, the build is faster.
+    `report` is called with lines of progress, from another thread. If the server has too little
+    shared memory for parallel workers, one process builds alone.
     Raises DatabaseError if the server's disk is full.
     """
     planned = Planned(rows, recall)
@@ -79,7 +79,7 @@ def build(
     except DiskFull as error:
         raise DatabaseError(
             f"Postgres has no space left: {error.diag.message_primary}. Free some on its disk, or "
-            "move it to a larger one, then run again: what is loaded stays."
+            "move it to a larger one, then run again; loaded shards are kept."
         ) from error
 
 
@@ -116,7 +116,7 @@ def _use(
 ) -> None:
     """Let the build use half the free memory and all processors but one.
 
-    Nothing is known about a remote server, so there the administrator's settings apply.
+    The memory of a remote server is unknown, so there the administrator's settings apply.
     """
     graph = memory_needed(rows, index.identity.dim, index.vector_type)
     needed = max(graph, 64 * _MEGABYTE)
@@ -139,7 +139,7 @@ def _use(
 
 
 def _advise(connection: psycopg.Connection, index: Index, report: Report) -> None:
-    """Report it if the graph is larger than shared_buffers, because searches are then slower."""
+    """Report if the graph is larger than shared_buffers, because searches are then slower."""
     hnsw = {"hnsw": f"clip_assets.{index.hnsw}"}
     sizes = connection.cursor(row_factory=class_row(_Sizes))
     size = sizes.execute(statement("graph_and_buffers"), hnsw).fetchone()

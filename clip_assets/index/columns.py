@@ -1,7 +1,7 @@
 """How an index's table names the declared columns.
 
-A table column is named after the declared column and its type, so that a column of another type is
-another table column: the live release goes on with the old one until the next is published.
+A table column is named after the declared column and its type, so a changed type makes another
+table column: the live release uses the old one until the next release is published.
 """
 
 from typing import LiteralString
@@ -32,7 +32,7 @@ def names(columns: Columns) -> sql.Composed:
 
 
 def definitions(columns: Columns) -> sql.Composed:
-    """The clauses of ALTER TABLE that add the columns which are missing."""
+    """The clauses of ALTER TABLE that add the missing columns."""
     return sql.SQL(", ").join(
         sql.SQL("ADD COLUMN IF NOT EXISTS {} {}").format(
             sql.Identifier(table_column(name, kind)), sql.SQL(SQL_TYPES[kind])

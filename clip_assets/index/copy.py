@@ -1,7 +1,7 @@
 """Stream one shard's committed parts into Postgres.
 
-Another thread prepares the next batches while Postgres reads the current one, across the
-boundaries of parts too, so Postgres does not wait. Memory holds a few batches, for any shard size.
+Another thread prepares the next batches, also those of the next part, while Postgres reads the
+current one, so Postgres does not wait. Memory holds a few batches, whatever the shard's size.
 """
 
 from collections import deque
@@ -43,7 +43,7 @@ class _Piece:
 def copy_shard(
     connection: psycopg.Connection, objects: Objects, index: Index, commit: Commit
 ) -> int:
-    """Copy all parts in; returns the checksum of their rows.
+    """Copy all parts; returns the checksum of their rows.
 
     Raises StoreError if a part is not the one that was committed; the caller's transaction then
     rolls back what was already copied.

@@ -23,7 +23,7 @@ def erase(
     connection: psycopg.Connection, collection: str, erasure: str, image_ids: Iterable[str]
 ) -> None:
     """Delete the images' rows and thumbnails in one transaction, then files with the same bytes.
-    Judgements that name them go first.
+    Judgements that name them are deleted first.
 
     Idempotent. Deleting the images takes milliseconds at any index size; finding copies reads whole
     tables and takes longer, so they are deleted afterwards.
@@ -70,7 +70,7 @@ def forget(connection: psycopg.Connection, collection: str, among: Mapping[int, 
 def indexes(
     connection: psycopg.Connection, collection: str, *, own: bool = True
 ) -> dict[int, SqlVector]:
-    """All indexes of the collection, live or not, by id; without `own`, of other collections."""
+    """All indexes of the collection, live or not, by id; with `own` false, of other collections."""
     key = {"collection": collection, "own": own}
     rows = connection.execute(statement("collection_indexes", vector_schema=SCHEMA), key)
     return {index_id: SqlVector(VectorType(kind), schema) for index_id, kind, schema in rows}
@@ -95,8 +95,8 @@ def move_ledger(
 ) -> None:
     """Record the rewritten commit as the loaded one; the table already has its rows.
 
-    Earlier releases lost nothing but the erased images, so they remain rollback targets. The live
-    one is judged again.
+    Earlier releases lost only the erased images, so they remain rollback targets. The live release
+    must be judged again.
     """
     with connection.transaction():
         connection.execute(statement("lock_ledger_alone"))
@@ -145,7 +145,7 @@ def read(connection: psycopg.Connection, collection: str, erasure: str) -> list[
 
 
 def remembered(connection: psycopg.Connection, collection: str) -> dict[str, list[str]]:
-    """The images that were to be erased, by erasure; all that this database ever heard of."""
+    """The images of every erasure that this database knows, by erasure."""
     asked = connection.execute(statement("remembered_erasures"), {"collection": collection})
     return dict(asked.fetchall())
 
@@ -158,7 +158,7 @@ def _bury(
     *,
     copies: bool,
 ) -> None:
-    """Tombstones first: a load that is running now checks them at its end."""
+    """Write tombstones before deleting, because a running load checks them at its end."""
     judgements.forget(connection, collection, images)
     connection.execute(
         statement("write_tombstones"),

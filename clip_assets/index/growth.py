@@ -1,8 +1,8 @@
-"""Choose where to load many new shards: into a new table, not into the existing graph.
+"""Decides whether many new shards go into a new table instead of the existing graph.
 
 Inserting a row into an existing HNSW takes 2 to 5 ms; in a build it takes 0.7 ms, and less with
-each further core (docs/scale.md). After a small trial is released, the full load must not pay the
-insert price for every row.
+each further core (docs/scale.md). So after a small trial is released, the full load must not insert
+row by row.
 """
 
 from collections.abc import Collection
@@ -20,10 +20,10 @@ from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 
 MANY_ROWS = 50_000
-"""Fewer rows are inserted into the existing graph within minutes."""
+"""Fewer rows than this are inserted into the existing graph within minutes."""
 
 SHARE = 1 / 3
-"""Of the loaded shards; if more than this share changes, building a new graph is faster."""
+"""If more than this share of the loaded shards changes, building a new graph is faster."""
 
 _PATIENCE_SECONDS = 5.0
 

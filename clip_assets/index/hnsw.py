@@ -19,34 +19,34 @@ from clip_assets.index.vector_type import VectorType
 
 M = 16
 MANY_ROWS = 50_000
-"""From this many rows on, the graph is built with a higher ef_construction."""
+"""With this many rows or more, the graph is built with a higher ef_construction."""
 
 MODEST_RECALL = 0.95
 MODEST_ROWS = 1_000_000
-"""Up to this recall and this many rows, which is how many were measured, a build of three fifths of
-the time is good enough."""
+"""Up to this recall and this many rows (the most that were measured), an ef_construction that
+builds in three fifths of the time is enough."""
 
 PARALLEL_FROM_ROWS = 50_000
-"""Parallel workers that start on an empty graph can leave parts of it that no search reaches: a
-graph of 1,498 vectors built by two workers had recall 0.93 even at ef_search 1000; built by one, it
-had 1.00 at ef_search 40."""
+"""With fewer rows, one process builds: parallel workers that start on an empty graph can leave
+parts of it that no search reaches. A graph of 1,498 vectors built by two workers had recall 0.93
+even at ef_search 1000; built by one, it had 1.00 at ef_search 40."""
 
 MAX_EF_SEARCH = 1_000
 """pgvector's maximum; for larger k the iterative scan finds the rest."""
 
 MANY_EQUAL = 2 * M * 10
-"""pgvector keeps ten equal vectors in one node, which has 2 * M links. The nodes of more equal
-vectors than this may link to each other only; a search that gets there finds no other image, at
+"""pgvector keeps ten equal vectors in one node, which has 2 * M links. With more equal vectors than
+this, their nodes may link only to each other; a search that reaches them finds no other image, at
 any ef_search."""
 
 EF_SEARCH_LADDER = (40, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 500, 640, 800, MAX_EF_SEARCH)
-"""From pgvector's default to its maximum; each value is about a quarter above the one before."""
+"""From pgvector's default to its maximum, in steps of about a quarter."""
 
 SHOWN_ONLY = (10, 20)
 """Also measured, to show the curve, but never chosen."""
 
 BUILD_PHASE = "building index: loading tuples"
-"""pg_stat_progress_create_index' name for the phase of a build that takes long."""
+"""The name in pg_stat_progress_create_index of the long phase of a build."""
 
 _BYTES_PER_ROW_OVERHEAD = 800  # neighbour lists at m 16; 714 measured with pgvector 0.8.5
 _NO_LIMIT = 2**31 - 1
@@ -59,7 +59,7 @@ _CREATE = sql.SQL(
 
 @dataclass(frozen=True)
 class Planned:
-    """A graph to build: its number of rows, and the recall@10 that its searches are to reach."""
+    """A graph to build: its number of rows, and the recall@10 that its searches must reach."""
 
     rows: int
     recall: float
@@ -106,8 +106,8 @@ def search_settings(ef_search: int, fetch: int, scan_tuples: int) -> dict[str, s
 
 
 def deepened(ef_search: sql.Composable, fetch: sql.Composable) -> sql.Composed:
-    """A call in such a function's body after which the graph finds `fetch` rows as thoroughly as
-    under `search_settings`; the change ends with the function."""
+    """A call in such a function's body that makes the graph find `fetch` rows as with
+    `search_settings`; the change ends with the function."""
     return sql.SQL("set_config('hnsw.ef_search', least(greatest({}, {}), {})::text, true)").format(
         ef_search, fetch, sql.Literal(MAX_EF_SEARCH)
     )

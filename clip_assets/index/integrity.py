@@ -1,7 +1,7 @@
-"""Whether an index's table still holds what the ledger says was loaded.
+"""Whether an index's table still has what was loaded, by the ledger.
 
-Tables can be dropped, restored without rows or changed by hand; nothing in Postgres prevents it.
-`damaged_shards` reads every row. `visible_damage` only counts rows, for callers that ask often.
+Tables can be dropped, restored without rows or changed by hand. `damaged_shards` reads every row;
+`visible_damage` only counts rows, for frequent calls.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Damage:
 
 
 def damaged_shards(connection: psycopg.Connection, index: Index) -> tuple[str, ...]:
-    """Keys of the shards whose images or vectors differ from those loaded, and of shards that
-    nobody loaded. Reads the whole table."""
+    """Keys of the shards whose images or vectors differ from those that were loaded, and of shards
+    with rows that were never loaded. Reads the whole table."""
     comparing = statement("damaged_shards", table=index.table, send=index.vectors.send)
     shards = connection.cursor(row_factory=scalar_row)
     return tuple(shards.execute(comparing, {"index_id": index.index_id}))
@@ -48,7 +48,7 @@ def miscounted_shards(connection: psycopg.Connection, index: Index) -> tuple[str
 def visible_damage(
     connection: psycopg.Connection, index: Index, *, built: bool = True
 ) -> Damage | None:
-    """What is missing of the index at a glance; None if nothing is.
+    """What the index visibly lacks; None if nothing is missing.
 
     `built` says whether it should have its HNSW: while it is first loaded, it has none.
     """
@@ -56,7 +56,9 @@ def visible_damage(
         loaded = tables.ledger(connection, index)
         return Damage(table_missing=True, shards=tuple(loaded)) if loaded else None
     with connection.transaction():
-        connection.execute("SET LOCAL statement_timeout = 0")  # a reader's is meant for searches
+        connection.execute(
+            "SET LOCAL statement_timeout = 0"
+        )  # a reader's limit is meant for searches
         damage = Damage(
             hnsw_missing=built and not tables.has_hnsw(connection, index),
             shards=miscounted_shards(connection, index),

@@ -1,7 +1,7 @@
-"""Bring an index's table up to the commits: shard by shard, each in one transaction.
+"""Bring an index's table up to date with the commits: shard by shard, each in one transaction.
 
 Each commit is loaded exactly once, even if several processes run this repeatedly: under an advisory
-lock the ledger's digest decides, and rows and ledger change in the same transaction.
+lock, the ledger's digest says whether to load, and rows and ledger change in one transaction.
 """
 
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ def reconcile(
     `shards` are the catalog's current versions; if the ledger has the commits of all of them, the
     store is not listed. A shard without a commit is returned as missing, and its rows that were
     loaded before stay searchable. Raises StoreError if nothing is committed, ModelError if the
-    commits are of different models, DatabaseError as `claim`.
+    commits are of different models, and DatabaseError like `claim`.
     """
     owner.claim(connection, objects, spec.collection)
     slug = spec.model.slug
@@ -143,9 +143,9 @@ def load_shard(
 def _remove_lost(
     connection: psycopg.Connection, objects: Objects, index: Index, newest: dict[str, str]
 ) -> None:
-    """Remove what was loaded from data that was lost and is not in what was made anew.
+    """Remove rows that were loaded from lost data and that the new data lacks.
 
-    Before anything is loaded, because an image may be in another shard than it was.
+    Called before anything is loaded, because an image may now be in another shard.
     """
     lost = [row for row in tables.ledger(connection, index).values() if not row.commit_path]
     absent = [row.shard for row in lost if row.shard not in newest]

@@ -1,4 +1,4 @@
-"""Which data an index in a database is made of.
+"""Records which data an index in a database is made of.
 
 Without this, a second installation with a collection of the same name would replace shards of the
 first one's live release.
@@ -16,7 +16,7 @@ from clip_assets.store import identity, paths
 from clip_assets.store.objects import Objects
 
 _SAMPLE = 20
-"""Loaded commits to look for in the store, if a database was filled before owners were recorded."""
+"""How many loaded commits to look for in the store, if the database has no owner recorded."""
 
 _REMEDY = (
     "use another collection name or another database, or hand the index over with `clip-assets "
@@ -31,10 +31,11 @@ class _Owner:
 
 
 def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
-    """Check that the collection's index is made of this data; whoever comes first owns it.
+    """Check that the collection's index is made of this data; the first data to call this owns it.
 
-    Call it before anything else is written. Raises DatabaseError if the index is made of other
-    data, or as `require_schema`. Data that was lost is succeeded by what is made anew at its place.
+    Call this before anything else is written. Raises DatabaseError if the index is made of other
+    data, and the errors of `require_schema`. If the owner's data was lost, new data at the same
+    place takes over.
     """
     require_schema(connection, collection)
     own = {
@@ -62,21 +63,21 @@ def claim(connection: psycopg.Connection, objects: Objects, collection: str) -> 
         else:
             raise DatabaseError(
                 f"{collection} in this database is the index of other data than that at "
-                f"{own['uri']}, which was made anew or is of another machine: restore the data, "
+                f"{own['uri']}, which is new or on another machine: restore the data, "
                 f"{_REMEDY}."
             )
 
 
 def former(connection: psycopg.Connection, objects: Objects, collection: str) -> str | None:
-    """Address of the other data that the collection's index is made of; None if of this."""
+    """Address of the other data that the collection's index is made of; None if it is this data."""
     found = _recorded(connection, collection)
     return found.uri if found and found.data_id != identity.data_id(objects) else None
 
 
 def hand_over(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
-    """Make the collection's index one of this data, after the data that it is made of was lost.
+    """Let this data own the collection's index, after the data that it is made of was lost.
 
-    The next update replaces what was loaded. Raises DatabaseError if the other data is still there.
+    The next update replaces the loaded rows. Raises DatabaseError if the other data still exists.
     """
     own = {
         "collection": collection,
@@ -107,16 +108,16 @@ def _recorded(connection: psycopg.Connection, collection: str) -> _Owner | None:
 
 
 def _on_this_machine(connection: psycopg.Connection, objects: Objects) -> bool:
-    """Whether the data that was at this address is lost, and what is there now its successor.
+    """Whether the data that was at this address is lost, and the data there now is its successor.
 
-    Another machine may have other data at the same path, but does not reach the server by its
+    Another machine may have other data at the same path, but cannot reach the server by its
     socket.
     """
     return objects.folder is not None and connection.info.host.startswith("/")
 
 
 def _require_loaded_from(connection: psycopg.Connection, objects: Objects, collection: str) -> None:
-    """In a database from before owners were recorded, the ledger tells whose index it is."""
+    """In a database from before owners were recorded, the ledger shows whose index it is."""
     newest = {"collection": collection, "count": _SAMPLE}
     cursor = connection.cursor(row_factory=scalar_row)
     paths = cursor.execute(statement("loaded_commits"), newest).fetchall()

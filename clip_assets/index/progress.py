@@ -32,7 +32,7 @@ _LINE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Step:
-    """What is being done; `done` of `total` shards or blocks, None if the total is unknown."""
+    """The current step, and `done` of `total` shards or blocks; None if the total is unknown."""
 
     doing: str
     done: int = 0

@@ -1,4 +1,4 @@
-"""Restore from the parquet what an index's table lost, or what was changed in it by hand."""
+"""Restore rows that an index's table lost, or that somebody changed, from the parquet."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ from clip_assets.index.tables import Index
 from clip_assets.store.objects import Objects
 
 _MOST = 1 / 2
-"""Of the rows; if more than this share is loaded again, building a new graph is faster."""
+"""If more than this share of the rows is reloaded, building a new graph is faster."""
 
 _PATIENCE_SECONDS = 5.0
 
@@ -27,11 +27,11 @@ def repair(
 ) -> tuple[str, ...]:
     """Load the damaged shards of this model's indexes again; returns their keys.
 
-    The newest index and the live one are compared by checksum, those kept for rollback by their
-    numbers of rows. Each shard is loaded from the commit that the ledger names, so the content
-    stays the same and readers see the damaged rows until the right ones replace them. Rows of
-    shards that nobody committed are deleted. A shard whose commit is gone stays as it is, and a
-    judgement names it. The graph of the newest index is left to the next build.
+    The newest index and the live one are compared by checksum, those kept for rollback by number of
+    rows. Each shard is loaded from the commit in the ledger, so the content stays the same, and
+    readers see the damaged rows until they are replaced. Rows that belong to no commit are deleted.
+    A shard whose commit is gone stays as it is, and the judgement names it. The next build builds
+    the graph of the newest index.
     """
     key = {"collection": spec.collection, "slug": spec.model.slug,
            "vector_type": spec.vector_type.value}  # fmt: skip
@@ -79,7 +79,7 @@ def _repaired(
     _execute(connection, "mark_damaged", index, again)
     try:
         load.load_all(connection, objects, index, again)
-    except (UniqueViolation, DeadlockDetected):  # one has the id of an image of another
+    except (UniqueViolation, DeadlockDetected):  # one may have the id of another shard's image
         _execute(connection, "delete_shards", index, again)
         load.load_all(connection, objects, index, again)
     return [shard for shard in damaged if shard in again or shard not in loaded]

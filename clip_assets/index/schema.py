@@ -1,4 +1,4 @@
-"""The SQL schema of a collection's name must be ours, or free."""
+"""Checks that the SQL schema with a collection's name is ours or unused."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from clip_assets.index.statements import statement
 
 @dataclass(frozen=True)
 class _Schema:
-    """The schema of the collection's name: `used` if anything is in it."""
+    """The schema with the collection's name; `used` says whether anything is in it."""
 
     released: bool
     used: bool
@@ -19,9 +19,9 @@ class _Schema:
 
 
 def require_schema(connection: psycopg.Connection, collection: str) -> None:
-    """Check that a release can put its views into the schema of the collection's name.
+    """Check that a release can create its views in the schema with the collection's name.
 
-    Raises DatabaseError if the schema is another application's, or may not be created.
+    Raises DatabaseError if the schema belongs to another application or cannot be created.
     """
     schemas = connection.cursor(row_factory=class_row(_Schema))
     schema = schemas.execute(statement("schema"), {"collection": collection}).fetchone()

@@ -103,7 +103,7 @@ def ensure(
 
 
 def declare(connection: psycopg.Connection, index: Index, columns: Columns) -> Index:
-    """The index with these columns; what is loaded of a new column is null until loaded again.
+    """The index with these columns; a new column is null in rows that are already loaded.
 
     A column that is no longer declared stays in the table, unused. Raises ReleaseError if searches
     held a lock on the table for too long.
@@ -152,7 +152,7 @@ def find(
     slug: str,
     vector_type: VectorType | None = None,
 ) -> Index:
-    """The newest index of this model and type; None means of any type.
+    """The newest index of this model and type; a type of None means any.
 
     Raises DatabaseError if there is none.
     """

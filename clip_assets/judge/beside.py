@@ -12,8 +12,8 @@ def release_beside(
 ) -> Release | None:
     """The live release of the collection.
 
-    None if there is none, if it is of this index, whose shards are replaced in place, or if rows
-    of its table are missing: then nothing can be said of it, and the candidate replaces it.
+    None if there is none, if it is a release of this index, whose shards are replaced in place, or
+    if its table lacks rows: then it cannot be measured, and the candidate replaces it.
     """
     try:
         release = live(connection, collection)
@@ -22,6 +22,6 @@ def release_beside(
     if release.index_id == index_id:
         return None
     index = tables.by_id(connection, release.index_id)
-    # Without its HNSW it is searched exactly, so it can be compared with.
+    # Without its HNSW it is searched exactly, so a comparison is still possible.
     damaged = integrity.visible_damage(connection, index, built=False)
     return None if damaged else release

@@ -92,7 +92,7 @@ class Comparison(BaseModel):
 
     @property
     def _by_people(self) -> list[list[str]]:
-        """Rows of what people's judgements say of both, measured with the candidate."""
+        """Rows for the quality of both by people's judgements, measured with the candidate."""
         people = self.candidate.judgement.people
         if people is None:
             return []

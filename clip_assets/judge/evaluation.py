@@ -19,7 +19,7 @@ from clip_assets.search.nearest import Graph, nearest
 Floats = NDArray[np.float32]
 
 K = 10
-"""The k of every recall that is judged."""
+"""The k of every judged recall."""
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,5 @@ def distances(
 
 
 def below(share: float) -> Predicate:
-    """A filter that this share of the rows passes, selected by content hash."""
+    """A filter that this share of the rows matches, selected by content hash."""
     return Predicate("sha256 < %(below)s", {"below": f"{int(share * ground_truth.BUCKETS):08x}"})

@@ -1,4 +1,4 @@
-"""The ground truth of many queries: one pass over the table, compared in numpy.
+"""The ground truth of many queries: one pass over the table, with distances computed in numpy.
 
 Exact search in Postgres would read the table once per query; at 100,000 rows and 600 queries that
 would be most of the time that judging takes.

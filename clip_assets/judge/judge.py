@@ -28,7 +28,7 @@ from clip_assets.search.nearest import Graph, few_match, nearest, plan
 from clip_assets.store.objects import Objects
 
 SHARES = (0.5, 0.1, 0.01, 0.001)
-"""Shares of images that pass the judged filters; a share of fewer than K images is skipped."""
+"""Shares of images that match the judged filters; a share of fewer than K images is skipped."""
 
 QUERIES = 300
 _COMPARE_QUERIES = 100
@@ -190,7 +190,7 @@ def _caption_recall(
         rows = nearest(connection, graph, query.vector, K).rows
         if query.image_id in {row.image_id for row in rows}:
             found += 1
-        else:  # a copy of the image, at the same distance, may stand in its place
+        else:  # a copy of the image, at the same distance, may be found instead
             own = ties.distances(connection, graph, query.vector, [query.image_id or ""])
             found += ties.paired(own.values(), (1 - row.score for row in rows))
     return found / len(captions)

@@ -82,7 +82,7 @@ class Quality(_Measured):
 class People(_Measured):
     """Quality by people's judgements, of the candidate and of the release that was live then.
 
-    `live` is None if nothing else was live. `problem` says why queries by text were left out.
+    `live` is None if nothing else was live. `problem` says why text queries were skipped.
     """
 
     judgements: int
@@ -133,8 +133,8 @@ class Judgement(_Measured):
     `caption_recall` is the share of captions whose own image is among the k nearest. It measures
     model and preprocessing together; None if the collection has no captions. `table_bytes` includes
     the vectors but not the HNSW. `below` are rungs below the ladder, measured for display only.
-    `equal_vectors` are the rows whose vector another row has too, `most_equal` the most that have
-    the same.
+    `equal_vectors` counts the rows whose vector another row also has; `most_equal` is the largest
+    number of rows with the same vector.
     """
 
     content: str
@@ -166,7 +166,7 @@ class Judgement(_Measured):
 
     @property
     def index_faults(self) -> list[str]:
-        """What is wrong by measured recall, captions, rows and plan."""
+        """The faults in measured recall, captions, rows and plan."""
         faults = [
             f"recall@{recall.k} of {kind} queries{where} is {recall.mean:.3f} (at least "
             f"{recall.lower:.3f} with 95 % confidence) at ef_search {self.ef_search}, "
@@ -198,7 +198,7 @@ class Judgement(_Measured):
 
     @property
     def judged_faults(self) -> list[str]:
-        """Whether people's judgements speak against it."""
+        """The faults by people's judgements."""
         allowed, people = self.wanted.judged_fall, self.people
         if allowed is None or people is None or people.fall <= allowed:
             return []
@@ -222,7 +222,7 @@ class Judgement(_Measured):
         for kind in KINDS:
             found.append((kind, "", getattr(self.reached, kind)))
             for filtered in self.reached.filtered:
-                where = f" under a filter that {filtered.share:.1%} pass"
+                where = f" under a filter that {filtered.share:.1%} match"
                 found.append((kind, where, getattr(filtered, kind)))
         return found
 

@@ -22,7 +22,7 @@ from clip_assets.store.objects import Objects
 _QUERIES = 100
 
 _Pair = tuple[Query, Floats]
-"""A query as the candidate's model encodes it, and its vector by the live model."""
+"""A query: its vector by the candidate's model, and its vector by the live model."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _shared(
 ) -> float | None:
     """Mean share of the K nearest that both find, without the query image itself.
 
-    Of images at the same distance in the live index, any may stand for another.
+    Images at the same distance in the live index are interchangeable.
     """
     shares = []
     for query, theirs in pairs:

@@ -42,8 +42,8 @@ def people(
 ) -> People | None:
     """nDCG@10 and recall of the right images, measured for the index and for the live release.
 
-    Both are asked the same queries, and know the same images. A query counts if both can answer it,
-    and if somebody named an image that is right for it. None if nobody judged anything.
+    Both get the same queries over the same images. A query counts if both can answer it and if
+    somebody marked an image as right for it. None if there are no judgements.
     """
     verdicts = _verdicts(judgements.listed(connection, index.collection))
     if not verdicts:
@@ -78,7 +78,7 @@ def people(
 
 
 def _verdicts(rows: list[HumanJudgement]) -> dict[Query, dict[str, bool]]:
-    """What most people say of each image, by query; if as many say the opposite, nothing."""
+    """The majority's verdict on each image, by query; images with a tie are omitted."""
     votes: dict[Query, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in rows:
         votes[row.query][row.image_id] += 1 if row.is_right else -1

@@ -21,8 +21,8 @@ _QUERY_SHARDS = 50
 class Query:
     """One query, float32[dim].
 
-    For a text, `image_id` is the image that it is the caption of. For an image query, it is the
-    query image, which does not count as a result; `bucket` then decides which filters it passes.
+    For a text, `image_id` is the image whose caption it is. For an image query, it is the query
+    image, which does not count as a result; `bucket` determines which filters it matches.
     """
 
     image_id: str | None

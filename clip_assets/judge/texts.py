@@ -1,7 +1,7 @@
-"""Texts encoded by a process of their own.
+"""Encodes texts in a separate process.
 
-torch takes seconds to import and stays in memory; a run that judges an index needs it for judged
-texts alone.
+torch takes seconds to import and stays in memory; a run that judges an index needs it only for
+judged texts.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Images at the same distance from a query are interchangeable, as copies of an image must be."""
+"""Treats images at the same distance from a query as interchangeable, because copies are."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from clip_assets.search.nearest import Graph
 Floats = NDArray[np.float32]
 
 ROUNDING = 2e-6
-"""The most that distances from Postgres and numpy differ."""
+"""The largest difference between distances from Postgres and from numpy."""
 
 
 def distances(

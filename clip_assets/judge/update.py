@@ -17,8 +17,8 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True)
 class Updated:
-    """What was loaded, whether a graph was built, the judgement, and the shards whose rows were
-    damaged and are restored."""
+    """What was loaded, whether a graph was built, the judgement, and the damaged shards whose rows
+    were restored."""
 
     reconciled: Reconciled
     built: bool
@@ -40,7 +40,8 @@ def update_index(
     """Repair what is damaged, load new and changed shards, build a missing graph, and judge.
 
     Raises StoreError if there is no catalog or nothing is embedded, ModelError if the shards are
-    of different models, ReleaseError if there are no images to search, DatabaseError as `claim`.
+    of different models, ReleaseError if there are no images to search, and DatabaseError like
+    `claim`.
     """
     head = catalog.require(objects, spec.collection)
     owner.claim(connection, objects, spec.collection)

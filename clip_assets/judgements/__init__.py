@@ -1,1 +1,1 @@
-"""What people say of hits: images that are right or wrong for a query."""
+"""People's judgements of hits: which images are right or wrong for a query."""

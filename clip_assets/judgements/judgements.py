@@ -17,9 +17,9 @@ EVERYTHING = 2**31
 
 @dataclass(frozen=True)
 class HumanJudgement:
-    """A person says that an image is right, or wrong, for a query.
+    """A person's verdict that an image is right, or wrong, for a query.
 
-    `judged_by` is empty if nobody knows. `judgement_id` is 0 until it is stored.
+    `judged_by` is empty if unknown. `judgement_id` is 0 until it is stored.
     """
 
     collection: str
@@ -36,8 +36,8 @@ def now() -> datetime:
 
 
 def record(connection: psycopg.Connection, judgements: Iterable[HumanJudgement]) -> int:
-    """Store the judgements in one transaction, each in the place of an earlier one by the same
-    person; returns their number."""
+    """Store the judgements in one transaction, each replacing an earlier one by the same person;
+    returns their number."""
     rows = [vars(judgement) | _stored(judgement.query) for judgement in judgements]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(statement("record"), rows)
@@ -45,7 +45,7 @@ def record(connection: psycopg.Connection, judgements: Iterable[HumanJudgement])
 
 
 def withdraw(connection: psycopg.Connection, judgement: HumanJudgement) -> None:
-    """Forget what this person said of the image for the query, if anything."""
+    """Delete this person's judgement of the image for the query, if there is one."""
     connection.execute(statement("withdraw"), vars(judgement) | _stored(judgement.query))
 
 
@@ -57,8 +57,8 @@ def listed(
     after: int = 0,
     limit: int = EVERYTHING,
 ) -> list[HumanJudgement]:
-    """The judgements of a collection, or of one query, in the order of being stored; those after
-    `after`, the `judgement_id` of the last one seen."""
+    """The judgements of a collection, or of one query, in the order in which they were stored,
+    after the judgement with the id `after`."""
     asked = {"collection": collection, "after": after, "limit": limit}
     asked |= _stored(query) if query else dict.fromkeys(("text", "image", "terms"))
     cursor = connection.cursor(row_factory=kwargs_row(_judgement))
@@ -66,7 +66,7 @@ def listed(
 
 
 def forget(connection: psycopg.Connection, collection: str, image_ids: Iterable[str]) -> None:
-    """Delete every judgement that names one of these images, which are erased."""
+    """Delete every judgement that names one of these erased images."""
     names = {"collection": collection, "image_ids": [*image_ids]}
     connection.execute(statement("forget"), names)
 
@@ -77,7 +77,7 @@ def forget_collection(connection: psycopg.Connection, collection: str) -> None:
 
 
 def _stored(query: Query) -> dict[str, Any]:
-    """The query in the columns of the table, of which the others are empty."""
+    """The query as the table's columns; the columns of other kinds of query are empty."""
     terms = [term.model_dump(exclude_none=True) for term in query.several]
     return {"text": query.text, "image": query.image_id, "terms": Jsonb(terms)}
 

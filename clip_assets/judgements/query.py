@@ -1,7 +1,7 @@
-"""What a judgement is about: texts and stored images, which every model can be asked for.
+"""The query of a judgement: texts and stored images, which every model can search for.
 
-A vector belongs to one model, and uploaded pictures are not kept, so a later model could not be
-asked the same again: neither can be in a judged query.
+A judged query cannot have vectors, which belong to one model, or uploaded pictures, which are not
+stored: a later model could not repeat the search.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, mod
 
 
 class JudgedTerm(BaseModel):
-    """A text or the id of a stored image, with its weight; a negative one is away from it."""
+    """A text or the id of a stored image, with its weight; a negative weight searches away."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,8 +35,7 @@ TERMS = TypeAdapter(Annotated[tuple[JudgedTerm, ...], Field(min_length=1)])
 
 @dataclass(frozen=True)
 class Query:
-    """Terms that are searched for together, in an order of their own: queries of the same terms are
-    equal."""
+    """Terms that are searched for together, in a fixed order so that equal queries are equal."""
 
     terms: tuple[JudgedTerm, ...]
 

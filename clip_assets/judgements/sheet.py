@@ -1,4 +1,4 @@
-"""Judgements as CSV, so that a test set made elsewhere serves too."""
+"""Judgements as CSV, so that a test set from elsewhere can be used."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ def write(file: TextIO, judgements: Iterable[HumanJudgement]) -> int:
 
 
 def read(file: TextIO, collection: str, judged_by: str) -> Iterator[HumanJudgement]:
-    """The judgements of a file; `judged_by` said those whose row names nobody.
+    """The judgements in a file; `judged_by` is the default for rows that name nobody.
 
     Raises SheetError that names the line and the remedy.
     """
@@ -41,7 +41,7 @@ def read(file: TextIO, collection: str, judged_by: str) -> Iterator[HumanJudgeme
     if missing or not names & {*_QUERIES}:
         raise SheetError(
             f"The first line must name the columns {', '.join(FIELDS)}; the last two, and two of "
-            "the first three, may be left out."
+            "the first three, are optional."
         )
     try:
         for row in rows:

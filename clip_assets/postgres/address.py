@@ -18,7 +18,7 @@ _WRITE = "Write it as postgresql://user:password@host:5432/database"
 
 
 def checked(address: str, name: str = "DATABASE_URL") -> str:
-    """The address as libpq reads it; SQLAlchemy's driver (`postgresql+psycopg2`) is left out.
+    """The address for libpq, without SQLAlchemy's driver (`postgresql+psycopg2`).
 
     Raises DatabaseError if libpq could not parse the address, or would take part of the password
     for something else. `name` is the setting that it comes from.
@@ -38,7 +38,7 @@ def checked(address: str, name: str = "DATABASE_URL") -> str:
 
 
 def without_password(address: str) -> str:
-    """The address for a person to read, in libpq's keyword form."""
+    """The address without its password, in libpq's keyword form, to show to people."""
     parts = conninfo_to_dict(address).items()
     return make_conninfo(**{key: str(value) for key, value in parts if "pass" not in key})
 

@@ -31,7 +31,7 @@ def database_dsn(settings: Settings) -> str:
     """Connection string of the database; starts the embedded Postgres if DATABASE_URL is not set.
 
     The embedded server stops when the last process that uses it ends. Raises DatabaseError if it
-    does not start, or as `checked`.
+    does not start, or like `checked`.
     """
     if settings.database_url:
         return checked(settings.database_url.get_secret_value())
@@ -98,7 +98,7 @@ def another_connection(connection: psycopg.Connection) -> psycopg.Connection:
 def connect_owner(settings: Settings) -> psycopg.Connection:
     """A connection that may write, without time limits; migrates the database first.
 
-    Raises DatabaseError as `connect` and `migrate`.
+    Raises DatabaseError like `connect` and `migrate`.
     """
 
     def prepare(connection: psycopg.Connection) -> None:
@@ -139,10 +139,10 @@ def _connect_and(
 
 
 def _set_for_writing(connection: psycopg.Connection) -> None:
-    """Providers limit statements and transactions; to load a shard or to build a graph takes long.
+    """Turn off the session's time limits, because loading a shard or building a graph takes long.
 
-    An older server does not have all of these settings. Behind a pooler nothing is set, because
-    other clients would get it.
+    Older servers lack some of these settings. Behind a pooler nothing is set, because the settings
+    would leak to other clients.
     """
     if behind_pooler(connection):
         return

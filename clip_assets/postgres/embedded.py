@@ -13,11 +13,11 @@ _USED: "dict[Path, Server]" = {}
 
 
 def start(folder: Path, cleanup_mode: str = "stop") -> "Server":
-    """The server with its data in `folder`, started if it is not running, also if it died.
+    """The server with its data in `folder`, started unless it is running, also after it died.
 
-    It stops when the last process that uses it ends, however that ends. Raises DatabaseError if its
-    socket cannot be kept from other users; OSError, RuntimeError or SubprocessError if it does not
-    start.
+    It stops when the last process that uses it ends, however that process ends. Raises
+    DatabaseError if its socket cannot be protected from other users; OSError, RuntimeError or
+    SubprocessError if it does not start.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
@@ -38,5 +38,5 @@ def start(folder: Path, cleanup_mode: str = "stop") -> "Server":
 
 
 def dead() -> list[Path]:
-    """Folders of the servers that this process uses, but that are not running any more."""
+    """Folders of servers that this process uses but that are no longer running."""
     return [folder for folder, server in [*_USED.items()] if server.used and not server.alive]

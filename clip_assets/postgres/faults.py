@@ -21,7 +21,7 @@ def explained(error: psycopg.Error) -> str | None:
         case errors.QueryCanceled() | errors.IdleInTransactionSessionTimeout():
             return (
                 f"Postgres ended the statement: {reason}. Run the command again, with a higher "
-                "limit for this role or at a quieter time; what was committed stays."
+                "limit for this role or at a quieter time; committed work is kept."
             )
         case errors.DiskFull() | errors.OutOfMemory() | errors.TooManyConnections():
             return f"Postgres ran out of a resource: {reason}. Free some and run this again."

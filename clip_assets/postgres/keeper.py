@@ -1,6 +1,6 @@
 """Stops an embedded Postgres when the last process that used it has ended, killed or not.
 
-Run by `server.py` as a program of its own, with nothing but the standard library in its memory:
+`server.py` runs it as a separate program that uses only the standard library:
 `keeper.py FILE PG_CTL FOLDER [USER]`. Users of the server in FOLDER hold a shared lock on FILE.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def keep(file: str, pg_ctl: str, folder: str, user: str | None = None) -> None:
-    # A terminal or a service manager that ends everything at once must not end this first.
+    # A terminal or service manager that ends all processes at once must not end this one first.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with Path(file).open() as users:

@@ -1,4 +1,4 @@
-"""Locks between processes, which the kernel lets go of however a process ends."""
+"""Locks between processes, which the kernel releases however a process ends."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Nobody else is in this block with the same file, in this process or another."""
+    """Hold an exclusive lock on the file during the block, within and between processes."""
     descriptor = _open(file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -19,13 +19,13 @@ def locked(file: Path) -> Iterator[None]:
 
 
 class Use:
-    """One of several uses of something, such as a server; it ends with its process at the latest.
+    """One use of something shared, such as a server; it ends with its process at the latest.
 
     `keeper.py` waits for the last of them.
     """
 
     def __init__(self, file: Path) -> None:
-        """Waits while somebody has it alone, because they are ending it."""
+        """Begin the use. Waits while somebody holds it exclusively to end it."""
         self._file = file
         self._process = os.getpid()
         self._descriptor = _open(file)

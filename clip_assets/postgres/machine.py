@@ -22,7 +22,7 @@ class Machine:
 
 
 def machine_of(connection: psycopg.Connection) -> Machine | None:
-    """This machine if Postgres runs on it, otherwise None."""
+    """This machine if Postgres runs on it; otherwise None."""
     return here() if runs_here(connection.info.host) else None
 
 
@@ -53,7 +53,7 @@ def _available() -> int:
 
 
 def _left_in_cgroup() -> int:
-    """Memory left under the container's limit; without a limit, more than any machine has."""
+    """Memory left under the container's limit; a huge number without a limit."""
     try:
         limit = int((_CGROUP / "memory.max").read_text())
         return limit - int((_CGROUP / "memory.current").read_text())

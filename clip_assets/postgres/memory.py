@@ -5,7 +5,7 @@ from pathlib import Path
 from clip_assets.postgres.machine import here
 
 MEMORY_FILE = "clip_assets.conf"
-"""Within the server's folder: settings that depend on this machine."""
+"""The file in the server's folder with settings that depend on this machine."""
 
 
 def use_memory(folder: Path) -> None:
@@ -18,4 +18,6 @@ def use_memory(folder: Path) -> None:
     main, include = folder / "postgresql.conf", f"include_if_exists '{MEMORY_FILE}'\n"
     if include not in main.read_text():
         with main.open("a") as file:
-            file.write(f"{include}# Your own settings below, or by ALTER SYSTEM, win.\n")
+            file.write(
+                f"{include}# Your own settings below, or by ALTER SYSTEM, take precedence.\n"
+            )

@@ -81,7 +81,7 @@ def require_pgvector(connection: psycopg.Connection, *, allow_old: bool = False)
         return
     risk = (
         f"This Postgres has pgvector {version}, in which a VACUUM or a concurrent insert can "
-        f"damage the index or fail; {_text(SAFE)} mends it."
+        f"damage the index or fail; {_text(SAFE)} fixes this."
     )
     if numbers < FLOOR:
         raise DatabaseError(
@@ -103,7 +103,7 @@ def _schema(connection: psycopg.Connection) -> str | None:
 
 
 def _where_to_install(connection: psycopg.Connection) -> str:
-    """`public`, where users' own queries find the types, or our own schema without it."""
+    """`public`, where users' queries find the types, or our own schema if there is no `public`."""
     cursor = connection.cursor(row_factory=scalar_row)
     public = cursor.execute("SELECT to_regnamespace('public') IS NOT NULL").fetchone()
     return "public" if public else "clip_assets"

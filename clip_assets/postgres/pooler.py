@@ -1,7 +1,7 @@
-"""Whether something between us and Postgres lends its connections for a transaction at a time.
+"""Detects a connection pooler that assigns a server connection for each transaction.
 
-Behind such a pooler, as pgbouncer in transaction mode, a session is shared with other clients: what
-is set or prepared in it is theirs too, and may be gone at the next transaction.
+Behind such a pooler, for example PgBouncer in transaction mode, sessions are shared with other
+clients: settings and prepared statements leak to them, and may be gone at the next transaction.
 """
 
 import psycopg
@@ -9,7 +9,7 @@ from psycopg.rows import scalar_row
 
 
 def behind_pooler(connection: psycopg.Connection) -> bool:
-    """Whether the server's process is another than the one that answered when connecting.
+    """Whether the server process is not the one that answered when connecting.
 
     A pooler in session mode looks the same, and needs no different treatment to be safe.
     """

@@ -1,8 +1,8 @@
-"""The roles clip_reader and clip_loader, where this user may have them.
+"""The roles clip_reader and clip_loader, if this user may create them.
 
-A managed Postgres may forbid its customers to create roles; then everything is done by the role
-that owns the schema, and the service guards itself by read-only sessions. Rights are granted again
-if they are missing, because `pg_dump` leaves roles and their grants behind.
+A managed Postgres may forbid its customers to create roles. Then the role that owns the schema does
+everything, and the service uses read-only sessions. Missing rights are granted again, because
+`pg_dump` does not save roles and their grants.
 """
 
 import logging
@@ -22,7 +22,7 @@ _statement = statements("clip_assets.postgres", "roles.sql")
 
 
 def incomplete(connection: psycopg.Connection) -> bool:
-    """Whether roles or their rights are missing that this user can give."""
+    """Whether roles or rights are missing that this user can create or grant."""
     missing = connection.cursor(row_factory=scalar_row).execute(_statement("rights_are_missing"))
     return bool(missing.fetchone())
 
@@ -34,8 +34,8 @@ def grant(connection: psycopg.Connection) -> None:
     """
     if not _created(connection):
         logger.warning(
-            "The role %s may not create roles, so there is no clip_reader: the service will guard "
-            "itself by read-only sessions only. docs/postgres.md says how to have it.",
+            "The role %s may not create roles, so there is no clip_reader: the service is "
+            "restricted only by read-only sessions. docs/postgres.md says how to create the role.",
             connection.info.user,
         )
         return
@@ -46,7 +46,7 @@ def grant(connection: psycopg.Connection) -> None:
 
 
 def grant_collection(connection: psycopg.Connection, collection: str) -> None:
-    """Let clip_reader read the views of a collection, if there is such a role."""
+    """Let clip_reader read the views of a collection, if the role exists."""
     if not exist(connection):
         return
     schema = sql.Identifier(collection)

@@ -1,6 +1,6 @@
 """One embedded server: pgserver's programs, with a private socket and a keeper.
 
-Apart from `embedded.py`, because importing pgserver takes time and looks at the temporary folder.
+Separate from `embedded.py`, because importing pgserver takes time and touches the temporary folder.
 """
 
 import atexit
@@ -23,13 +23,13 @@ from clip_assets.postgres.locks import Use, locked
 from clip_assets.postgres.memory import use_memory
 from clip_assets.postgres.socket_folder import SOCKET, require_private, socket_folder
 
-_RECOVERY_SECONDS = 3600  # a killed server replays its log first, and others wait meanwhile
+_RECOVERY_SECONDS = 3600  # a killed server first replays its log, while others wait
 _ORPHANS_SECONDS = 60.0
 
 
 class Server(PostgresServer):
-    """pgserver would open the socket to every user if the data folder's path is long, and let the
-    server run on if the last process that used it was killed or ended by a signal."""
+    """pgserver's server, with two fixes: pgserver opens the socket to every user if the data
+    folder's path is long, and leaves the server running if its last user was killed."""
 
     def __init__(self, folder: Path, cleanup_mode: str) -> None:
         super().__init__(folder, cleanup_mode=cleanup_mode)
@@ -39,8 +39,8 @@ class Server(PostgresServer):
         self._users = folder.with_name(f".{folder.name}.users")
 
     def start(self) -> None:
-        """Start the server unless it is running, also again. Raises DatabaseError if its socket
-        would not be private, OSError, RuntimeError or SubprocessError if it does not start."""
+        """Start or restart the server unless it is running. Raises DatabaseError if its socket
+        would not be private; OSError, RuntimeError or SubprocessError if it does not start."""
         with locked(self._starting):
             if self.used:
                 self.ensure_postgres_running()
@@ -49,7 +49,7 @@ class Server(PostgresServer):
 
     @property
     def used(self) -> bool:
-        """Whether this process has started it and not let go of it."""
+        """Whether this process has started the server and still uses it."""
         return self._use is not None and not self._use.inherited
 
     @property
@@ -57,7 +57,7 @@ class Server(PostgresServer):
         return _postmaster(self.pgdata) is not None
 
     def ensure_postgres_running(self) -> None:
-        """Replaces that of pgserver."""
+        """Replaces pgserver's method."""
         if not self.alive:
             sockets = socket_folder(self.pgdata, self._owner)
             use_memory(self.pgdata)
@@ -65,11 +65,11 @@ class Server(PostgresServer):
             self._run(sockets)
             self._keep()
         self._postmaster_info = _when_ready(self.pgdata)
-        if found := self._postmaster_info.socket_dir:  # none if somebody started it on TCP alone
+        if found := self._postmaster_info.socket_dir:  # none if somebody started it only on TCP
             require_private(found, self._owner)
 
     def _cleanup(self) -> None:
-        """Replaces that of pgserver, which counts processes that were killed."""
+        """Replaces pgserver's method, which also counts killed processes."""
         if self._use is None or not self.used or not self._starting.exists():
             return
         with locked(self._starting):
@@ -119,7 +119,7 @@ class Server(PostgresServer):
 def _postmaster(data: Path) -> int | None:
     """The process id of the server in that folder, or None if it is not running.
 
-    Its file stays behind when it is killed, and the number may then be another program's.
+    The pid file remains when the server is killed, and its number may then be another program's.
     """
     pid = _noted(data)
     try:
@@ -137,7 +137,7 @@ def _noted(data: Path) -> int | None:
 
 
 def _when_ready(data: Path) -> PostmasterInfo:
-    """What the running server says of itself. Raises RuntimeError if it ends instead."""
+    """The running server's own pid file. Raises RuntimeError if the server ends instead."""
     while _postmaster(data):
         lines = (data / "postmaster.pid").read_text().splitlines()
         if lines[7:] and lines[7].strip() == "ready":
@@ -149,8 +149,8 @@ def _when_ready(data: Path) -> PostmasterInfo:
 def _bury(data: Path, sockets: Path) -> None:
     """Make way for a new server after one was killed.
 
-    Its children end when they notice. Its number may stay that of a zombie, or become another
-    program's: Postgres would take that for a running server, so its lock files are removed.
+    Waits for its children to end. Its number may remain a zombie's, or become another program's,
+    which Postgres would mistake for a running server, so its lock files are removed.
     """
     pid = _noted(data)
     until = time.monotonic() + _ORPHANS_SECONDS
@@ -164,6 +164,6 @@ def _bury(data: Path, sockets: Path) -> None:
 
 
 def _any_within(data: Path) -> bool:
-    """Whether a process of Postgres works in that folder, as all processes of its server do."""
+    """Whether a Postgres process has this working directory, as all processes of its server do."""
     found = psutil.process_iter(["name", "cwd"])
     return any((one.info["name"], one.info["cwd"]) == ("postgres", str(data)) for one in found)

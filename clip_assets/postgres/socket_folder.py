@@ -1,4 +1,4 @@
-"""The folder of an embedded server's socket. Whoever reaches the socket is a superuser."""
+"""The folder of an embedded server's socket. Anyone who reaches the socket is a superuser."""
 
 import hashlib
 import os
@@ -16,9 +16,9 @@ _PLAIN = re.compile(r"[\w/.~-]+", re.ASCII)  # needs no quoting in a URI or in P
 
 
 def socket_folder(data: Path, owner: int) -> Path:
-    """The data folder if a socket's path fits, otherwise a folder that only `owner` may enter.
+    """The data folder if a socket's path fits; otherwise a folder that only `owner` may enter.
 
-    Raises DatabaseError if somebody else has made that folder.
+    Raises DatabaseError if somebody else created that folder.
     """
     if _fits(data):
         return data  # Postgres itself refuses to start in one that others may enter
@@ -34,7 +34,7 @@ def require_private(folder: Path, owner: int) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o027:
         raise DatabaseError(
-            f"The folder {folder} would hold the socket of the embedded Postgres, but other users "
+            f"The folder {folder} would have the socket of the embedded Postgres, but other users "
             "may enter it: stop what uses it and remove it, or set CLIP_ASSETS_HOME to a shorter "
             "path."
         )

@@ -24,13 +24,13 @@ _statement = statements("clip_assets.release", "arguments.sql", "queries.sql")
 Names = dict[str, sql.Composable]
 
 _GIVEN: dict[ColumnType, LiteralString] = {ColumnType.TIMESTAMP: "timestamptz"}
-"""The types as which texts are read, where they differ from the column's."""
+"""The types that texts are cast to, where they differ from the column's."""
 
 _FIELDS = [field.alias or name for name, field in Filter.model_fields.items()]
 
 
 def search(names: Names) -> sql.Composed:
-    """`search(query, k, …)`, which knows no declared columns."""
+    """`search(query, k, …)`, without declared columns."""
     return _search(
         names,
         declared=sql.SQL(""),
@@ -42,7 +42,7 @@ def search(names: Names) -> sql.Composed:
 
 
 def search_columns(names: Names, columns: Columns) -> sql.Composed:
-    """`search(query, columns, k, …)`, where `columns` is an object as in the HTTP API."""
+    """`search(query, columns, k, …)`, where `columns` is an object like in the HTTP API."""
     conditions = [
         condition(sql.Identifier),
         *(column_condition(*column, sql.Identifier) for column in columns.items()),
@@ -58,8 +58,8 @@ def search_columns(names: Names, columns: Columns) -> sql.Composed:
 
 
 def search_where(names: Names, columns: Columns) -> sql.Composed:
-    """`search_where(query, filter, k)`, where `filter` is an object as in the HTTP API, and
-    `condition(filter)`, which it is built on."""
+    """`search_where(query, filter, k)`, where `filter` is an object like in the HTTP API, and
+    `condition(filter)`, which it uses."""
     queries = {
         "filter": sql.SQL("%s"),  # of format()
         "query": sql.SQL("$1"),
@@ -122,7 +122,7 @@ def _arguments(names: tuple[str, ...]) -> sql.Composed:
 
 
 def _variables(columns: Columns) -> sql.Composed:
-    """Declarations of what the object `columns` says of each column."""
+    """Declarations of variables for each column, with its conditions in the object `columns`."""
     declared = (
         _statement(
             "variables",
@@ -137,7 +137,7 @@ def _variables(columns: Columns) -> sql.Composed:
 
 
 def _required(columns: Columns) -> sql.Composed:
-    """Refuses an object `columns` with what is not declared."""
+    """Refuses an object `columns` that names undeclared columns."""
     told = sql.Literal(", ".join(columns) or "none")
     return _statement("required", names=sql.Literal([*columns]), declared=told)
 
@@ -155,6 +155,6 @@ def _value(field: str) -> sql.Composable:
 
 
 def _numbered(fields: Sequence[str]) -> Named:
-    """Names each field by its place among the arguments of format(), which quotes its value."""
+    """Refers to each field by its position among the arguments of format(), which quotes values."""
     places = {field: sql.SQL(f"%{place}$L") for place, field in enumerate(fields, 1)}
     return places.__getitem__

@@ -33,10 +33,10 @@ FUNCTIONS = ("search", "condition", "search_where", "similar")
 def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[Release, bool]:
     """Make the index the live release; returns it, and whether it changed.
 
-    If the live release already has this content, only views and functions that are missing are
-    created again: a dropped table takes them along. Raises ReleaseError if the index's
-    current content was not judged or did not pass, or if queries or loads blocked the change for
-    longer than `PATIENCE_SECONDS`.
+    If the live release already has this content, only missing views and functions are created
+    again, which a dropped table takes with it. Raises ReleaseError if the index's current content
+    was not judged or did not pass, or if queries or loads blocked the change for longer than
+    `PATIENCE_SECONDS`.
     """
     return patiently(
         connection, index.collection, lambda: _publish(connection, index, run_id), PATIENCE_SECONDS
@@ -44,13 +44,13 @@ def publish(connection: psycopg.Connection, index: Index, run_id: str) -> tuple[
 
 
 def roll_back(connection: psycopg.Connection, collection: str) -> Release:
-    """Make the release live again that was live before the live one.
+    """Make the previously live release live again.
 
-    Shards are replaced in place, so an earlier release of the same index has the same rows now.
-    The rollback target is therefore of another index. The index that a rollback leaves is taken
-    back: no later rollback returns to it, until it is published again. If the target's index has
-    changed since it was live, its newest judgement must pass, and a new release of it is made.
-    Raises ReleaseError if there is no rollback target, or as `publish`.
+    Shards are replaced in place, so an earlier release of the same index now has the same rows; the
+    rollback target is therefore a release of another index. The index that a rollback leaves is
+    taken back: no later rollback returns to it until it is published again. If the target's index
+    has changed since it was live, its newest judgement must pass, and a new release of it is made.
+    Raises ReleaseError if there is no rollback target, and the errors of `publish`.
     """
     return patiently(
         connection, collection, lambda: _roll_back(connection, collection), PATIENCE_SECONDS
@@ -88,7 +88,7 @@ def restore_relations(connection: psycopg.Connection, collection: str) -> None:
 
 @dataclass(frozen=True)
 class ReleasedIndex:
-    """A release's index, its content when it was published, and the release that was live then."""
+    """A release's index, its content when published, and the release that was live before."""
 
     index_id: int
     content: str
@@ -96,7 +96,7 @@ class ReleasedIndex:
 
 
 def published(connection: psycopg.Connection, release_id: int) -> ReleasedIndex:
-    """What was released under this number."""
+    """The release with this number, as it was published."""
     rows = connection.cursor(row_factory=class_row(ReleasedIndex))
     found = rows.execute(statement("published"), {"release_id": release_id}).fetchone()
     assert found is not None, "a release names its index"
@@ -139,7 +139,7 @@ def _publish(
     run_id: str,
     instead_of: ReleasedIndex | None = None,
 ) -> tuple[Release, bool]:
-    """`instead_of` is the rollback target whose place a new release of its index takes."""
+    """`instead_of` is the rollback target that a new release of its index replaces."""
     connection.execute(statement("lock_ledger"))
     judgement = _passed(connection, index)
     now = _live_or_none(connection, index.collection)

@@ -1,12 +1,13 @@
-"""Delete what newer versions of shards have replaced: their rows in the catalog, their embeddings.
+"""Delete replaced versions of shards: their rows in the catalog and their embeddings.
 
-A replaced version stays while an index has rows of it, so a rollback target can be verified and
-mended; and for some days, for jobs, loads and queries that began before it was replaced. What the
-newest version needs is never touched: a shard's newest commit and the catalog's rows for it are
-what the next version is computed from.
+A replaced version is kept while an index has rows of it, so that a rollback target can be verified
+and repaired, and for some days, for jobs, loads and queries that began before it was replaced. A
+shard's newest commit and the catalog's rows for it are never touched, because the next version is
+computed from them.
 
-Ages are differences of times that the store gave, so no machine's clock matters. Commits go first,
-and readers trust commits only, so a sweep may be killed or run twice at once.
+Ages are differences between times by the store's clock, so a machine's clock does not matter.
+Commits are deleted first, and readers trust only commits, so a sweep may be killed or run twice at
+once.
 """
 
 from collections import defaultdict
@@ -26,9 +27,9 @@ from clip_assets.store import erased, paths
 from clip_assets.store.objects import Entry, Objects
 
 KEEP = timedelta(days=7)
-"""How long a replaced version stays by default."""
+"""How long a replaced version is kept by default."""
 _UNFINISHED = timedelta(days=1)
-"""When a temporary file's writer is taken for dead; it has a part of one file to write."""
+"""The age at which a temporary file's writer is assumed dead; it only has to write one file."""
 
 _Versions = dict[int, list[Entry]]
 """The files of each version of a shard, commits first."""
@@ -38,8 +39,8 @@ _Versions = dict[int, list[Entry]]
 class Replaced:
     """One replaced version of a shard, in the catalog or by one model.
 
-    `at` is when it was replaced, in seconds by the store's clock; `loaded` whether an index has
-    rows of it. The commit is the first of its files.
+    `at` is when it was replaced, in seconds by the store's clock; `loaded` says whether an index
+    has rows of it. The commit is the first of its files.
     """
 
     shard: str
@@ -51,8 +52,8 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep deleted, and how many versions stay because an index has rows of them or
-    because they were replaced not long ago. `unfinished` are files that a killed process left."""
+    """What a sweep deleted, and how many versions it kept because an index has rows of them or
+    because they were replaced recently. `unfinished` counts files that a killed process left."""
 
     versions: int
     files: int
@@ -64,7 +65,7 @@ class Swept:
     def __str__(self) -> str:
         return (
             f"{self.versions} replaced versions of shards deleted ({self.files} files, "
-            f"{self.bytes / 1e6:.1f} MB); {self.recent} stay because they were replaced too "
+            f"{self.bytes / 1e6:.1f} MB); {self.recent} kept because they were replaced too "
             f"recently, {self.loaded} because an index has rows of them; {self.unfinished} "
             "unfinished files deleted"
         )
@@ -80,12 +81,12 @@ def sweep(
     """
     if other := owner.former(connection, objects, collection):
         raise DatabaseError(
-            f"The index of {collection} in this database is of the data at {other}."
+            f"The index of {collection} in this database is made of the data at {other}."
         )
     loaded = loaded_commits(connection, collection)
     if not loaded:
         raise DatabaseError(
-            f"Nothing of {collection} is loaded in this database, so it does not tell which "
+            f"Nothing of {collection} is loaded in this database, so it does not show which "
             "versions are in use. Set DATABASE_URL to the database that has the index."
         )
     if erased.open_requests(objects):
@@ -125,9 +126,9 @@ def loaded_commits(connection: psycopg.Connection, collection: str) -> set[str]:
 
 
 def replaced(objects: Objects, head: Catalog, loaded: Collection[str]) -> Iterator[Replaced]:
-    """Every version that a newer one has replaced, by each model and in the catalog.
+    """Every replaced version, by each model and in the catalog.
 
-    Of a shard whose newest commit is not sound there is none, because an older one may help.
+    None for a shard whose newest commit is damaged, because an older one may help.
     """
     current = {shard.shard: shard.version for shard in head.shards}
     needed = {shard: {version} for shard, version in current.items()}
@@ -158,7 +159,7 @@ def replaced(objects: Objects, head: Catalog, loaded: Collection[str]) -> Iterat
 
 
 def _before(shard: str, versions: _Versions, first: int, written: _Versions) -> Iterator[Replaced]:
-    """The versions before `first`, each replaced when the next one was written: by these files."""
+    """The versions before `first` in these files; each was replaced when the next was written."""
     for version, files in versions.items():
         later = [e.modified for other in written if other > version for e in written[other]]
         if version < first and later:
@@ -183,7 +184,7 @@ def _is_commit(entry: Entry) -> bool:
 
 
 def _is_sound(objects: Objects, files: Sequence[Entry]) -> bool:
-    """Whether the newest commit can be read, and its files have the sizes that it names."""
+    """Whether the newest commit can be read and its files have the sizes in it."""
     sizes = {entry.path: entry.size for entry in files}
     newest = max(filter(paths.is_commit, sizes), key=paths.age)
     try:

@@ -16,8 +16,8 @@ from clip_assets.store.objects import Objects
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSpec(IndexSpec):
-    """An index to release, the recall it must reach, and how many indexes to keep: the live one
-    and those for rollback."""
+    """An index to release, what it must reach, and how many indexes to keep, the live one
+    included."""
 
     wanted: Wanted
     keep_indexes: int
@@ -39,7 +39,7 @@ def bring_up_to_date(
     run_id: str,
     report: Report,
 ) -> tuple[Updated, Published]:
-    """Reconcile, build, judge, publish and retire. Raises as `update_index` and `publish`."""
+    """Reconcile, build, judge, publish and retire. Raises like `update_index` and `publish`."""
     updated = update_index(connection, objects, spec, spec.wanted, report)
     return updated, publish_and_retire(connection, objects, spec, run_id)
 
@@ -49,7 +49,7 @@ def publish_and_retire(
 ) -> Published:
     """Make the newest index of this model and type live, and drop superseded ones.
 
-    Raises DatabaseError if there is none, or as `claim`; ReleaseError as `publish`.
+    Raises DatabaseError if there is none, or like `claim`, and ReleaseError like `publish`.
     """
     owner.claim(connection, objects, spec.collection)
     index = tables.find(connection, spec.collection, spec.model.slug, spec.vector_type)

@@ -1,1 +1,1 @@
-"""Search: the only way to read vectors from an index."""
+"""Search: all reads of vectors from an index go through here."""

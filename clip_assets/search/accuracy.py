@@ -1,4 +1,4 @@
-"""How thoroughly a search looks, and the recall that this was measured to have."""
+"""How thoroughly a search looks, and the recall that was measured for it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,14 +11,14 @@ Accuracy = Literal["fast", "balanced", "exact"]
 Kind = Literal["text", "image"]
 
 FAST_RECALL = 0.9
-"""The recall@10 of both kinds of query that `fast` keeps."""
+"""The recall@10 that `fast` has for both kinds of query."""
 
 
 def searched(release: Release, accuracy: Accuracy) -> Release:
-    """The release as a search of that accuracy uses it.
+    """The release with the ef_search of this accuracy.
 
-    `balanced` is its own ef_search; `fast` is the smallest one that was measured to keep
-    FAST_RECALL, if any was.
+    `balanced` is its own ef_search; `fast` is the smallest one measured to reach FAST_RECALL, if
+    any did.
     """
     if accuracy == "exact":
         return replace(release, exact=True)
@@ -29,9 +29,9 @@ def searched(release: Release, accuracy: Accuracy) -> Release:
 
 
 def measured_recall(release: Release, kind: Kind, *, filtered: bool) -> Recall | None:
-    """recall@10 of searches of the release, as it was measured before it was published.
+    """recall@10 of searches of the release, as measured before it was published.
 
-    With a filter it is the lowest of those measured with and without filters. None if nothing was
+    With a filter, this is the lowest recall measured with and without filters. None if nothing was
     measured at its ef_search.
     """
     if release.exact:
@@ -44,7 +44,7 @@ def measured_recall(release: Release, kind: Kind, *, filtered: bool) -> Recall |
 
 
 def _rungs(release: Release) -> Iterator[dict[str, Any]]:
-    """The measurements, as `judge.judgement.Rung` writes them."""
+    """The measurements, as serialised by `judge.judgement.Rung`."""
     yield from release.judgement.get("below") or []
     yield from release.judgement.get("ladder") or []
 

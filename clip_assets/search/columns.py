@@ -1,4 +1,4 @@
-"""What a page or a client can be told about a release's declared columns."""
+"""A release's declared columns with their values or bounds, for pages and clients."""
 
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ Shown = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class DeclaredColumn:
-    """A declared column; its values are as JSON has them.
+    """A declared column, with values as in JSON.
 
     `values` are all values in order if there are at most `MOST_VALUES`, else None; `min` and `max`
-    are the bounds of what is known, None of texts and booleans and if nothing is known.
+    are the bounds of the known values; None for texts and booleans, and if no value is known.
     """
 
     name: str
@@ -34,7 +34,7 @@ class DeclaredColumn:
 def declared_columns(
     connection: psycopg.Connection, release: Release
 ) -> tuple[DeclaredColumn, ...]:
-    """The declared columns in order, each in the time of a few dozen look-ups in its index."""
+    """The declared columns in order; each takes a few dozen look-ups in its index."""
     return tuple(_described(connection, release, *column) for column in release.columns.items())
 
 

@@ -1,4 +1,4 @@
-"""Conditions on images: on an allow-list of columns, and on the declared ones; each is indexed."""
+"""Conditions on images: on a fixed list of columns and on declared columns; all are indexed."""
 
 import json
 from collections.abc import Callable
@@ -66,7 +66,7 @@ _Any = Annotated[tuple[_Scalar, ...], Field(min_length=1, max_length=1_000)]
 
 
 def _one_sentence(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Otherwise the error has a sentence for each kind of condition."""
+    """One sentence, because pydantic would report an error for each kind of condition."""
     try:
         return validate(value)
     except ValidationError as error:
@@ -94,7 +94,7 @@ _DeclaredColumns = Annotated[
 
 
 class Conditions(BaseModel):
-    """What an image must be like; it must match every part that is given."""
+    """Conditions on an image; it must match every part that is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -138,7 +138,7 @@ class Conditions(BaseModel):
 
 
 BUILT_IN = tuple(name for name in Conditions.model_fields if name != "columns")
-"""The fields about what every image has."""
+"""The fields that concern columns of every image."""
 
 
 def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -177,20 +177,20 @@ def _value(name: str, kind: ColumnType, value: object) -> Value:
 
 
 PARTS = ("any", "min", "max", "unknown")
-"""What is bound of a condition on a declared column."""
+"""A value to bind in a condition on a declared column."""
 
 Named = Callable[[str], sql.Composable]
 """How a statement names a value: as a parameter, or as a variable of an SQL function."""
 
 
 def condition(named: Named) -> LiteralString:
-    """The condition on what every image has: over bound values, or over the arguments of an SQL
+    """The condition on columns of every image: with bound values, or with the arguments of an SQL
     function."""
     return statement("filter", **{field: named(field) for field in BUILT_IN}).as_string()
 
 
 def column_condition(column: str, kind: ColumnType, named: Named) -> LiteralString:
-    """The condition on one declared column, over values or variables named `column.part`."""
+    """The condition on one declared column, with values or variables named `column.part`."""
     parts = {part: named(f"{column}.{part}") for part in PARTS}
     in_table = sql.Identifier(table_column(column, kind))
     return statement(

@@ -1,4 +1,4 @@
-"""Search filters: conditions on images, joined by `all`, `any` and `not`."""
+"""Search filters: conditions on images, combined by `all`, `any` and `not`."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -11,7 +11,7 @@ from clip_assets.search.conditions import Conditions, Predicate
 
 DEEPEST = 5
 MOST_PARTS = 64
-"""Filters in a filter, itself among them: enough for people, and few enough to plan at once."""
+"""The most filters in a filter, itself included: enough for people, and few enough to plan fast."""
 
 
 def _not_empty(part: "Filter") -> "Filter":
@@ -27,7 +27,7 @@ _Parts = Annotated[tuple[_Part, ...], Field(min_length=1, max_length=MOST_PARTS)
 class Filter(Conditions):
     """Which images a search may return; they must match every part that is given.
 
-    `not` takes the images that its filter leaves out, also those of which nothing is known.
+    `not` matches the images that its filter does not match, also those without a value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

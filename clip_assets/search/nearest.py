@@ -1,8 +1,8 @@
 """The k nearest rows of an index, by the plan that suits the filter.
 
-Without a filter, or with one that most rows pass: HNSW search, with iterative scans that continue
-until k rows pass. With a filter that few rows pass: exact search over those rows, which is cheaper
-than a long walk of the graph. Postgres' planner cannot choose this itself, because it does not know
+Without a filter, or with one that most rows match: HNSW search, with iterative scans that continue
+until k rows match. With a filter that few rows match: exact search over those rows, which costs
+less than a long walk of the graph. Postgres' planner cannot make this choice, because it does not know
 how far the graph must be walked.
 """
 
@@ -56,7 +56,7 @@ class Neighbour(NamedTuple):
 class Neighbours(NamedTuple):
     """Rows, best first, and whether the search was complete.
 
-    `complete` is false if the search used up its budget first; more rows may match.
+    `complete` is false if the search reached its limit first; more rows may match.
     """
 
     rows: list[Neighbour]
@@ -91,7 +91,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a search needs to know of an index: table, declared columns, ef_search and budget.
+    """What a search needs to know about an index: table, declared columns, ef_search and budget.
 
     With `exact`, searches compare all rows.
     """
@@ -114,7 +114,7 @@ class QueryVector:
     """A query vector in pgvector's binary format, which needs no conversion to text and back."""
 
     def __init__(self, vector: NDArray[np.float32], dim: int, vector_type: VectorType) -> None:
-        """Raises ValueError if the vector is not float32[dim], and finite once rounded."""
+        """Raises ValueError unless the vector is float32[dim], and finite after rounding."""
         with np.errstate(over="ignore"):
             rounded = vector.astype(vector_type.dtype)
         if rounded.shape != (dim,) or not np.isfinite(rounded).all():
@@ -123,7 +123,7 @@ class QueryVector:
 
 
 class _QueryDumper(Dumper):
-    """Leaves the type to the statement's cast: its OID differs from database to database."""
+    """Leaves the type to the statement's cast, because its OID differs between databases."""
 
     format = Format.BINARY
     oid = 0
@@ -139,7 +139,7 @@ def nearest(
     k: int,
     where: Predicate | None = None,
 ) -> Neighbours:
-    """The k nearest rows that match. Raises ValueError as `QueryVector`."""
+    """The k nearest rows that match. Raises ValueError like `QueryVector`."""
     values = _values(connection, graph, vector, k)
     if graph.exact:
         where = where or EVERYTHING
@@ -167,8 +167,8 @@ def nearest(
 def few_match(connection: psycopg.Connection, graph: Graph, where: Predicate) -> bool:
     """Whether few enough rows match for exact search.
 
-    Based on the planner's estimate, which costs the same for any filter. If it expects few rows, as
-    it does for values that its statistics do not cover, the rows are counted up to a limit.
+    Uses the planner's estimate, which costs the same for any filter. If it expects few rows, as it
+    does for values outside its statistics, the rows are counted up to a limit.
     """
     explain = _on("expected_rows", graph.index_id, graph.vectors, where.condition)
     plans = connection.cursor(row_factory=scalar_row).execute(explain, where.values).fetchone()

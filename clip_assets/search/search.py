@@ -80,8 +80,8 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Origin:
-    """Everything the index knows of where a row comes from: its place in the shard's parquet, the
-    commit with its digest, the run and job that made it, and when it was loaded."""
+    """Where a row comes from: its place in the shard's parquet, the commit with its digest, the run
+    and job that made it, and when it was loaded."""
 
     image_id: str
     uri: str
@@ -101,7 +101,7 @@ class Origin:
 class Hit:
     """One search result; `score` is the cosine similarity to the query.
 
-    `columns` has the value of each declared column as JSON has it, null where nothing is known.
+    `columns` has the value of each declared column as in JSON; null if it is unknown.
     """
 
     score: float
@@ -117,7 +117,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Hits:
-    """Search results, best first. `complete` is false if the search used up its budget before it
+    """Search results, best first. `complete` is false if the search reached its limit before it
     found k; more images may match."""
 
     hits: tuple[Hit, ...]
@@ -125,7 +125,7 @@ class Hits:
 
 
 def live(connection: psycopg.Connection, collection: str | None = None) -> Release:
-    """The live release of the collection; None means the only one there is.
+    """The live release of the collection; None means the only collection.
 
     Raises ReleaseError if there is none, or if there are several and no name is given.
     """
@@ -139,8 +139,8 @@ def live(connection: psycopg.Connection, collection: str | None = None) -> Relea
 
 
 def all_live(connection: psycopg.Connection, collection: str | None = None) -> list[Release]:
-    """The live releases, of every collection or of this one; that of the collection which was
-    released first comes first."""
+    """The live releases of all collections or of this one, ordered by when the collection was first
+    released."""
     cursor = connection.cursor(row_factory=kwargs_row(_release))
     found = statement("live_release", vector_schema=SCHEMA)
     return cursor.execute(found, {"collection": collection}).fetchall()
@@ -148,8 +148,8 @@ def all_live(connection: psycopg.Connection, collection: str | None = None) -> l
 
 @dataclass(frozen=True)
 class Published:
-    """A release in its collection's history. `live` is true of the one that answers; no search can
-    use it once its index is dropped, at `dropped_at`."""
+    """A release in its collection's history. `live` is true if it answers searches; it cannot be
+    searched after `dropped_at`, when its index was dropped."""
 
     release: Release
     live: bool
@@ -158,7 +158,7 @@ class Published:
 
 
 def published(connection: psycopg.Connection, collection: str) -> list[Published]:
-    """Every release of the collection, the newest first."""
+    """All releases of the collection, newest first."""
     cursor = connection.cursor(row_factory=kwargs_row(_published))
     query = statement("releases", vector_schema=SCHEMA)
     return cursor.execute(query, {"collection": collection, "release_id": None}).fetchall()
@@ -187,7 +187,7 @@ def search(
     k: int,
     only: Filter | None = None,
 ) -> Hits:
-    """The k images nearest to `vector`, float32[dim] of unit length, that pass the filter.
+    """The k images nearest to `vector`, float32[dim] of unit length, that match the filter.
 
     Raises ValueError if the vector is not of the release's dimension or not finite, FilterError if
     the filter names a column that is not declared, or a value that is not of its type.
@@ -220,7 +220,7 @@ def vector_of(
 def vectors_of(
     connection: psycopg.Connection, release: Release, image_ids: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """The stored vectors of the images, float32[dim] by id, of those that the release has."""
+    """The stored vectors, float32[dim] by id, of those of the images that the release has."""
     query = statement("vectors", table=release.graph.table)
     rows = connection.execute(query, {"image_ids": list(image_ids)})
     return {image_id: np.asarray(vector, np.float32) for image_id, vector in rows}
@@ -253,7 +253,7 @@ def has_hnsw(connection: psycopg.Connection, release: Release) -> bool:
 
 
 def thumbnail(connection: psycopg.Connection, sha256: str) -> bytes | None:
-    """The small picture of the image with that content hash: JPEG, or WebP if it is old."""
+    """The thumbnail of the image with this content hash: JPEG, or WebP if it is old."""
     cursor = connection.cursor(row_factory=scalar_row)
     found: bytes | None = cursor.execute(statement("thumbnail"), {"sha256": sha256}).fetchone()
     return found

@@ -1,4 +1,4 @@
-"""Several things that are searched for at once, as one vector."""
+"""Combines several search terms into one vector."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from clip_assets.errors import TermsError
 
-_NOTHING = 1e-3  # a sum of unit vectors this much shorter than they are points nowhere
+_NOTHING = 1e-3  # a sum of unit vectors shorter than this has no meaningful direction
 
 
 def together(
     vectors: Sequence[NDArray[np.float32]], weights: Sequence[float], dim: int
 ) -> NDArray[np.float32]:
-    """Unit vector float32[dim]: the sum of the vectors at length 1, each times its weight.
+    """Unit vector float32[dim]: the weighted sum of the vectors, each normalised to length 1.
 
     Raises TermsError if a vector is of another length or all zeros, or if the terms cancel each
     other out.

@@ -121,7 +121,7 @@ def test_lost_data_is_succeeded_by_what_is_made_anew(
     anew.add("00000", table=table)
     with monkeypatch.context() as patched:
         patched.setattr(owner, "_on_this_machine", lambda *_: False)
-        with pytest.raises(DatabaseError, match="made anew or is of another machine: restore"):
+        with pytest.raises(DatabaseError, match="new or on another machine: restore"):
             reconcile(connection, anew)
     index = reconcile(connection, anew).index
     shards = f"SELECT DISTINCT shard FROM clip_assets.{tables.table_name(index.index_id)}"

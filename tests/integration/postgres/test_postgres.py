@@ -61,7 +61,7 @@ def test_a_risky_pgvector(empty: str, version: str, caplog: pytest.LogCaptureFix
             require_pgvector(connection)
         require_pgvector(connection, allow_old=True)
     assert f"pgvector {version}, in which a VACUUM" in caplog.text
-    assert "0.8.4 mends it" in caplog.text
+    assert "0.8.4 fixes this" in caplog.text
 
 
 def test_an_old_pgvector_under_a_schema_that_is_there(database: str) -> None:
