@@ -81,7 +81,7 @@ def partition_range_tags(first: str, last: str) -> dict[str, str]:
 
 
 def is_cron(text: str) -> bool:
-    """Whether Dagster takes the text as a cron schedule. Needed until the check is public."""
+    """Whether Dagster accepts the text as a cron schedule. Needed until the check is public."""
     return is_valid_cron_schedule(text)
 
 
@@ -119,7 +119,7 @@ def newest_materializations(
 def freshness_states(
     instance: dg.DagsterInstance, assets: Sequence[dg.AssetKey]
 ) -> dict[dg.AssetKey, FreshnessState]:
-    """The freshness daemon's latest state of each asset; assets without a state are left out.
+    """The freshness daemon's latest state of each asset that has one.
 
     Needed until a public Python API returns the freshness shown in the UI.
     """
@@ -203,14 +203,14 @@ def create_run(  # noqa: PLR0913
 
 @dataclass(frozen=True)
 class LocalRun:
-    """A recorded run that this process executes. Needed as `create_run`."""
+    """A recorded run that this process executes. Needed for the reason given in `create_run`."""
 
     instance: dg.DagsterInstance
     job: dg.JobDefinition
     run: dg.DagsterRun
 
     def execute(self) -> list[dg.DagsterEvent]:
-        """Execute the run to its end; returns its events, also if it fails."""
+        """Execute the run to its end; returns its events, even if it fails."""
         return list(execute_run_iterator(InMemoryJob(self.job), self.run, self.instance))
 
 
@@ -243,7 +243,7 @@ def is_canceling(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def begin_cancel(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Record that a user cancels the run; when it then stops, Dagster closes it as canceled.
+    """Record that a user cancels the run; when it then stops, Dagster marks it as canceled.
 
     Needed until an instance can publicly cancel a run that no launcher started.
     """
@@ -251,12 +251,12 @@ def begin_cancel(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def close_as_canceled(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Close a run that did not stop in time. Needed as `begin_cancel`."""
+    """Mark a run that did not stop in time as canceled. Needed like `begin_cancel`."""
     instance.report_run_canceled(run)
 
 
 def close_as_failed(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
-    """Close a run that can no longer do it itself. Needed as `begin_cancel`."""
+    """Mark a run as failed that can no longer do so itself. Needed like `begin_cancel`."""
     instance.report_run_failed(run, why)
 
 
@@ -277,12 +277,12 @@ def pool_claims(instance: dg.DagsterInstance, pool: str) -> PoolClaims:
 
 
 def runs_with_slots(instance: dg.DagsterInstance) -> set[str]:
-    """Ids of all runs that hold or await a slot of any pool. Needed as `pool_claims`."""
+    """Ids of all runs that hold or await a slot of any pool. Needed like `pool_claims`."""
     return instance.event_log_storage.get_concurrency_run_ids()
 
 
 def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
-    """What `Free concurrency slots` in the UI does. Needed as `pool_claims`."""
+    """What `Free concurrency slots` in the UI does. Needed like `pool_claims`."""
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
@@ -311,7 +311,7 @@ def forget_collection(instance: dg.DagsterInstance, collection: str, partitions:
 
 
 def unfinished_runs_of(instance: dg.DagsterInstance, collection: str) -> list[str]:
-    """Ids of the runs that work on the collection's assets, or are going to."""
+    """Ids of unfinished runs on the collection's assets, also of queued ones."""
     unfinished = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)
     return [
         run.run_id

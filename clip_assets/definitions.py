@@ -7,6 +7,6 @@ import dagster as dg
 
 
 @dg.definitions
-@cache  # the process of a run asks twice, and each time costs seconds
+@cache  # a run's process loads them twice, and each load takes seconds
 def defs() -> dg.Definitions:
     return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)

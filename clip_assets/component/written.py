@@ -1,5 +1,4 @@
-"""Which collections and models the YAML files of a project name; read as plain text, without
-loading Dagster."""
+"""Reads which collections and models a project's YAML files define, without loading Dagster."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,6 +1,6 @@
 """Errors, and how a managed job ended: each says what to do.
 
-They are Dagster failures, so that the UI shows the sentence first and a retry policy leaves alone
+They are Dagster failures, so that the UI shows the message first and a retry policy does not retry
 what would fail again.
 """
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SkyPilotError(dg.Failure):
-    """SkyPilot cannot do what it was asked for."""
+    """SkyPilot cannot do what was requested."""
 
 
 class SkyPilotUnreachableError(SkyPilotError):
@@ -21,7 +21,7 @@ class SkyPilotUnreachableError(SkyPilotError):
 
 
 class SkyPilotJobError(SkyPilotError):
-    """A managed job did not succeed; `status` is SkyPilot's word for how it ended."""
+    """A managed job did not succeed; `status` is its final status in SkyPilot."""
 
     def __init__(self, description: str, status: str, *, allow_retries: bool) -> None:
         super().__init__(description, allow_retries=allow_retries)

@@ -24,7 +24,7 @@ _LOG_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Manner:
-    """How a job is watched: the client's arguments of the same names."""
+    """How to watch a job: the client's arguments of the same names."""
 
     max_recoveries: int
     poll_seconds: float
@@ -34,8 +34,8 @@ class Manner:
 class PipesSkyPilotJob:
     """A managed job that a run waits for, as `PipesSkyPilotClient.open` yields it.
 
-    `name` is its name in SkyPilot, and `key` the part of it after the Dagster instance. `state`
-    and `machine` are the last ones seen; `session` has what the job's program reported so far.
+    `name` is its name in SkyPilot, and `key` is the part after the Dagster instance. `state` and
+    `machine` are the latest known; `session` has what the job's program has reported so far.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PipesSkyPilotJob:
 
     @property
     def metadata(self) -> dict[str, dg.MetadataValue]:
-        """The job, its machine and what it cost, as metadata of an asset."""
+        """The job, its machine and its cost, as metadata of an asset."""
         values: dict[str, dg.MetadataValue] = {
             "skypilot/job": dg.MetadataValue.int(self.id),
             "skypilot/dashboard": dg.MetadataValue.url(jobs.dashboard(self.id)),
@@ -83,7 +83,7 @@ class PipesSkyPilotJob:
         return values
 
     def updates(self) -> Iterator[JobState]:
-        """Yields the job's state after each look at it and its messages, until it has ended.
+        """Yields the job's state after each poll of the job and its messages, until it ends.
 
         Raises SkyPilotJobError if it lost its machine too often, and
         DagsterExecutionInterruptedError if a user terminates the run.
@@ -100,8 +100,8 @@ class PipesSkyPilotJob:
             if self.state.recoveries > self._manner.max_recoveries:
                 jobs.cancel([self.id])
                 raise preempted_too_often(self.state)
-            # Python ignores what a signal handler raises within a destructor or a weakref's
-            # callback; without this the run would go on to its end.
+            # Python ignores exceptions that a signal handler raises inside a destructor or a
+            # weakref callback; without this, the run would go on.
             if is_canceled(self._context):
                 raise dg.DagsterExecutionInterruptedError
             time.sleep(self._manner.poll_seconds)
@@ -109,7 +109,7 @@ class PipesSkyPilotJob:
             log.join(_LOG_SECONDS)
 
     def require_success(self) -> None:
-        """Raises SkyPilotJobError, which says what to do, if the job did not succeed."""
+        """Raises SkyPilotJobError, with the remedy, if the job did not succeed."""
         problem = failure(self.state)
         if problem:
             raise problem
@@ -124,7 +124,7 @@ class PipesSkyPilotJob:
 
 
 def is_canceled(context: dg.OpExecutionContext | dg.AssetExecutionContext) -> bool:
-    """Whether a user terminated the run; otherwise an interrupted run is stopped or fails."""
+    """Whether a user terminated the run; if not, the interrupt has another cause."""
     run = context.instance.get_run_by_id(context.run.run_id)
     return run is not None and run.status in (
         dg.DagsterRunStatus.CANCELING,

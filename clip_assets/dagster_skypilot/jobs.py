@@ -74,7 +74,7 @@ def state(job_id: int) -> JobState:
 
 
 def states(job_ids: Collection[int]) -> list[JobState]:
-    """The jobs' current states in the order of the ids, by one request however many they are.
+    """The jobs' current states in the order of the ids, with one request for all of them.
 
     Raises SkyPilotError if SkyPilot has no such job.
     """
@@ -148,7 +148,7 @@ def _state(record: "ManagedJobRecord") -> JobState:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """One sentence for each way in which the API server cannot serve this client."""
+    """Turn errors of the API server into one sentence each."""
     from sky import __version__, exceptions
 
     try:
@@ -173,5 +173,5 @@ def _reached() -> Iterator[None]:
 
 
 def _plain(error: Exception) -> str:
-    """An error of SkyPilot as one line without colours."""
+    """A SkyPilot error as one line without colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())

@@ -22,7 +22,7 @@ class Machine:
     dollars_per_hour: float | None
 
     def dollars(self, seconds: float) -> float | None:
-        """What so many seconds cost, to a millionth of a dollar; None if no price is known."""
+        """The cost of `seconds`, to a millionth of a dollar; None if no price is known."""
         if self.dollars_per_hour is None:
             return None
         return round(self.dollars_per_hour * seconds / 3600, 6)
@@ -31,8 +31,8 @@ class Machine:
 def machine_of(job: JobState) -> Machine | None:
     """The machine the job runs or ran on; None while it has none, or if it is not known.
 
-    Once the job has ended, SkyPilot knows the infrastructure and what was asked for; if that was
-    several accelerators, nobody knows which of them it had.
+    After the job has ended, SkyPilot knows only the infrastructure and the request; if several
+    accelerators were requested, it is unknown which one the job had.
     """
     if job.machine in ("", "-") or job.infra in ("", "-"):
         return None

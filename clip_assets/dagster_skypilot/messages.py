@@ -30,7 +30,7 @@ class Listed(Protocol):
 
 
 class MessageStore(Protocol):
-    """The objects below one URI: all that messages need of a bucket or folder."""
+    """The objects below one URI: what messages need of a bucket or folder."""
 
     def uri(self, path: str) -> str:
         """Absolute URI of the object."""
@@ -43,7 +43,7 @@ class MessageStore(Protocol):
     def get(self, path: str) -> bytes: ...
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write the object at once and whole; returns False if it exists already."""
+        """Create the object atomically; returns False if it already exists."""
         ...
 
 
@@ -55,11 +55,11 @@ def open_store(where: "MessageStore | str") -> MessageStore:
 class PipesObjectStoreMessageWriter(PipesMessageWriter[PipesMessageWriterChannel]):
     """Writes one object per message, below the URI that the client chose.
 
-    Under another Pipes client, which asks for no store, it writes as Pipes does by default, so the
-    same program runs as a local process, too.
+    Under another Pipes client, which names no store, it writes like Pipes' default writer, so the
+    same program also runs as a local process.
 
     Args:
-        store: where to write, if the job reaches it by other means than its URI.
+        store: where to write, if the job does not reach it by its URI.
     """
 
     def __init__(self, store: MessageStore | None = None) -> None:
@@ -90,7 +90,7 @@ class _StoreChannel(PipesMessageWriterChannel):
 
 
 class _Obstore:
-    """A bucket or folder by obstore, with the credentials that obstore finds."""
+    """A bucket or folder through obstore, with the credentials that obstore finds."""
 
     def __init__(self, uri: str) -> None:
         from obstore.store import LocalStore, from_url

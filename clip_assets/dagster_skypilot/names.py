@@ -20,16 +20,15 @@ _RUN_AND_ATTEMPT = r"[0-9a-f]{8}-\d+"
 def of_instance(instance: dg.DagsterInstance) -> str:
     """Prefix of the names of all jobs of this Dagster instance, and of no other instance.
 
-    It is made of DAGSTER_SKYPILOT_INSTANCE, or else of the id that Dagster gives its storage in
-    sqlite or Postgres. Raises SkyPilotError if there is neither, as on Dagster+.
+    It is derived from DAGSTER_SKYPILOT_INSTANCE, or else from the id of Dagster's storage in sqlite
+    or Postgres. Raises SkyPilotError if there is neither, as on Dagster+.
     """
     known_as = os.environ.get(INSTANCE_VARIABLE) or run_storage_id(instance)
     if not known_as:
         raise SkyPilotError(
-            "SkyPilot jobs are found again by their names, which tell Dagster instances apart. "
-            f"This instance has no id of its own: set {INSTANCE_VARIABLE} to one that no other "
-            "user of the SkyPilot API server has, such as my-company-prod, for the code location "
-            "and its runs.",
+            "SkyPilot jobs are found again by their names, which distinguish Dagster instances. "
+            f"This instance has no id: set {INSTANCE_VARIABLE} to a name that no other user of the "
+            "SkyPilot API server has, such as my-company-prod, for the code location and its runs.",
             allow_retries=False,
         )
     return f"dagster-{hashlib.sha256(known_as.encode()).hexdigest()[:8]}-"
@@ -58,7 +57,7 @@ def of_job(prefix: str, context: dg.OpExecutionContext | dg.AssetExecutionContex
 
 
 def is_of_work(job_name: str, prefix: str) -> bool:
-    """Whether a job does the work with that prefix, not one whose name begins alike."""
+    """Whether a job does the work with that prefix; false if its name only begins alike."""
     return re.fullmatch(re.escape(prefix) + _RUN_AND_ATTEMPT, job_name) is not None
 
 

@@ -26,11 +26,11 @@ def build_skypilot_orphans_sensor(
     Jobs of other instances and of people are never touched.
 
     Args:
-        name: of the sensor.
-        work: only jobs whose name of the work begins with it.
-        older_than: younger jobs are spared, because a lost run's retry may not have started.
-        asset_selection: where the UI shows the sensor.
-        default_status: whether it runs without being turned on.
+        name: name of the sensor.
+        work: only cancel jobs whose work has a name with this prefix.
+        older_than: spare younger jobs, because a lost run's retry may not have started.
+        asset_selection: assets for which the UI shows the sensor.
+        default_status: whether the sensor runs without being turned on.
     """
 
     @dg.sensor(

@@ -7,6 +7,6 @@ import dagster as dg
 def executor() -> dg.Definitions:
     """Steps run in the run's own process, because a job or Postgres does the heavy work.
 
-    A process for each asset and check would spend three CPU-seconds on imports.
+    With a process for each asset and check, each would spend three CPU-seconds on imports.
     """
     return dg.Definitions(executor=dg.in_process_executor)

@@ -1,7 +1,7 @@
 """Drop a whole collection: its release, its indexes and its files, with a receipt.
 
-The database goes first, in one transaction, so a search finds all of the collection or nothing. If
-the deletion of files is interrupted, the same call goes on.
+The database is cleared first, in one transaction, so a search finds all of the collection or
+nothing. If the deletion of files is interrupted, the same call continues.
 """
 
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Belongings:
-    """All that there is of a collection. Names are those of Postgres; bytes are of the files."""
+    """Everything that exists of a collection. Names are Postgres'; bytes are of the files."""
 
     collection: str
     releases: int
@@ -40,7 +40,7 @@ class Belongings:
 
     @property
     def lines(self) -> list[str]:
-        """What goes, one thing a line."""
+        """What will be deleted, one item per line."""
         counted = f"{self.files} files, {self.bytes / 1e6:.1f} MB, in {self.uri}"
         return [
             *([f"releases: {self.releases}"] if self.releases else []),
@@ -70,7 +70,7 @@ def belongings(
 def drop(
     connection: psycopg.Connection | None, objects: Objects, receipts: Objects, had: Belongings
 ) -> str:
-    """Delete all of it; returns the URI of the receipt, which is written last.
+    """Delete everything; returns the URI of the receipt, which is written last.
 
     Raises DatabaseError if views in other schemas read the collection's.
     """
@@ -96,7 +96,7 @@ def _stored(connection: psycopg.Connection, collection: str) -> tuple[int, list[
     cursor = connection.cursor(row_factory=scalar_row)
     releases = cursor.execute(statement("releases"), key).fetchone()
     indexes = cursor.execute(statement("indexes"), key).fetchall()
-    # A schema of that name may be somebody else's, if nothing of ours was ever in it.
+    # A schema of that name may belong to somebody else, if it never had anything of ours.
     relations = cursor.execute(statement("relations"), key).fetchall() if releases else []
     return releases or 0, indexes, relations
 

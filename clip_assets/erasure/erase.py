@@ -41,8 +41,9 @@ def erase(
     reason: str,
     say: Say,
 ) -> list[Receipt]:
-    """Erase these images and complete every interrupted erasure; returns the receipts. So it does
-    with one whose request was lost with the files, and which the database remembers.
+    """Erase these images and complete every interrupted erasure; returns the receipts.
+
+    Also completes erasures whose request was lost with the files but which the database remembers.
 
     Raises StoreError if the catalog does not have an image, and DatabaseError if the index is made
     of other data, before anything changes.
@@ -59,7 +60,7 @@ def erase(
 
 
 class _Journal(BaseModel):
-    """What the receipt needs but can no longer be read once files are removed."""
+    """What the receipt needs but cannot be read after files are removed."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -52,7 +52,7 @@ def rewrite(
 
 
 def holds(objects: Objects, slug: str, commit: Commit, gone: Collection[str]) -> bool:
-    """Whether any file of the commit names one of these images; of a commit that is gone, none."""
+    """Whether any file of the commit names one of these images; false if the commit is gone."""
     names = pa.array(sorted(gone), pa.string())
     try:
         for part in (*commit.parts, commit.rejects, commit.queries):

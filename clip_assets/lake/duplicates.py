@@ -16,8 +16,8 @@ from clip_assets.store.commit import Part
 from clip_assets.store.objects import Objects
 
 MOST_COMPARED = 50_000
-"""The most images to compare with each other; all pairs of more would take minutes to hours. From
-larger collections this many are taken, evenly spread, and the report says so."""
+"""The most images to compare with each other; more would take minutes to hours. From a larger
+collection, this many are taken, evenly spread, and the report says so."""
 
 MOST_PAIRS = 1_000
 _COLUMNS = ["image_id", "sha256", "embedding"]
@@ -25,7 +25,7 @@ _COLUMNS = ["image_id", "sha256", "embedding"]
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two images of different bytes whose vectors are almost the same."""
+    """Two images with different bytes whose vectors are almost the same."""
 
     first: str
     second: str

@@ -78,9 +78,9 @@ class Lake:
         return database
 
     def _require_whole(self) -> None:
-        """Each committed file is there in its full size; DuckDB verifies no checksums.
+        """Check that each committed file exists with its size: DuckDB verifies no checksums.
 
-        Raises DamageError if not. `clip-assets verify` compares the content, too.
+        Raises DamageError if not. `clip-assets verify` also compares the content.
         """
         files = [file for c in self._commits for file in (*c.parts, c.rejects)]
         listed = self._objects.list(paths.embeddings(self.slug))
@@ -156,7 +156,7 @@ class Lake:
 def open_lake(
     settings: Settings, collection: str | None = None, slug: str | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The database of a collection; None means the only one there is."""
+    """The database of a collection; None means the only collection."""
     with Lake(
         Objects(settings.collection_uri(collection or _only(settings))), slug
     ).connect() as db:

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 FACTOR = 3.0
 """A shard has drifted if it is more than this many times farther away than usual."""
 
-_USUAL_FROM = 3  # earlier shards needed to know what is usual
+_USUAL_FROM = 3  # earlier shards needed to estimate the usual distance
 
 
 @dataclass(frozen=True)
 class Drift:
     """One shard: the length of its mean vector, and its distance from the mean of earlier shards.
 
-    `norm` is near 1 if all images look alike (each vector has length 1, their mean less).
-    `expected` is the distance that chance alone would give.
+    `norm` is near 1 if all images look alike (each vector has length 1, their mean is shorter).
+    `expected` is the distance expected by chance.
     """
 
     shard: str
@@ -51,7 +51,7 @@ def drifts(shards: Sequence[str], rows: Sequence[int], means: NDArray[np.float64
             float(np.median(usual)), expected
         )
         found.append(Drift(shard, size, float(np.linalg.norm(mean)), distance, expected, drifted))
-        if not drifted:  # later shards must not be compared with a faulty one
+        if not drifted:  # later shards must not be compared with a drifted one
             total, count = total + mean * size, count + size
     return found
 

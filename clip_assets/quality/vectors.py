@@ -35,8 +35,8 @@ _FEWEST = 10
 
 
 def inspect(vectors: NDArray[np.float32]) -> VectorFaults:
-    """Inspect float32[n, dim]. A few vectors, as of a photo and its copies, may well be alike, so
-    only ten or more count as collapsed."""
+    """Inspect float32[n, dim]. A few vectors may be alike, such as those of a photo and its copies,
+    so only ten or more count as collapsed."""
     finite = np.isfinite(vectors).all(axis=1)
     norms = np.linalg.norm(vectors[finite], axis=1)
     many = finite.sum() >= _FEWEST

@@ -1,1 +1,1 @@
-"""Runs whose process ended without a word, and the pool slots that they still hold."""
+"""Closes runs whose process was killed, frees their pool slots, and deletes old runs."""

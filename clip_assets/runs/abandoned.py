@@ -19,16 +19,16 @@ _IN_PROGRESS = [
 
 
 def clear(instance: dg.DagsterInstance) -> Iterator[str]:
-    """Does both, and yields a sentence about each run.
+    """Do both, and yield a sentence about each run.
 
-    Dagster's daemon does the same within a minute; without a daemon nobody else does.
+    Dagster's daemon does the same within a minute, if one is running.
     """
     for run in instance.get_runs(dg.RunsFilter(statuses=_IN_PROGRESS)):
         if worker.is_gone(run):
             close_as_failed(instance, run, "The process of this run was killed.")
-            yield f"Run {run.run_id[:8]} was killed; it is closed as failed."
+            yield f"Run {run.run_id[:8]} was killed; it is now marked as failed."
     for run_id in runs_with_slots(instance):
         ended = instance.get_run_by_id(run_id)
         if ended is None or ended.is_finished:
             free_slots(instance, run_id)
-            yield f"Run {run_id[:8]} has ended and still held a slot of a pool; it is free."
+            yield f"Run {run_id[:8]} had ended but still held a pool slot; the slot is free now."

@@ -1,7 +1,7 @@
 """Dagster's default run launcher, which also notices runs whose process was killed.
 
-`dagster.yaml` names it. Run monitoring asks it about each started run and closes as failed those
-whose process is gone, so that they neither fill the queue nor keep a slot of a pool.
+`dagster.yaml` names it. Run monitoring asks it about each started run, and marks runs whose process
+is gone as failed, so that they neither fill the queue nor keep a pool slot.
 """
 
 import dagster as dg
@@ -11,7 +11,7 @@ from clip_assets.runs import worker
 
 
 class RunLauncher(dg.DefaultRunLauncher):
-    """Launches runs as Dagster's default launcher does."""
+    """Launches runs like Dagster's default launcher."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:

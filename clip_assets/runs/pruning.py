@@ -1,7 +1,7 @@
-"""Delete old runs with their events and logs, which Dagster keeps for good.
+"""Delete old runs with their events and logs, which Dagster keeps forever.
 
-A run that made the newest materialization of an asset or partition stays, however old it is:
-otherwise Dagster would show what it made as missing.
+A run that made the newest materialization of an asset or partition is kept, however old it is;
+otherwise Dagster would show that materialization as missing.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _ENDED = [
 _PAGE = 200
 
 COLLECTION_TAG = "clip_assets/collection"
-"""Tag of runs and assets: whose they are."""
+"""Tag of runs and assets with the name of their collection."""
 
 
 def prune(instance: dg.DagsterInstance, collection: str, before: datetime) -> int:
@@ -40,7 +40,7 @@ def _ended(instance: dg.DagsterInstance, collection: str, before: datetime) -> I
 
 
 def _is_of(run: dg.DagsterRun, collection: str) -> bool:
-    """Whether the run was about this collection and no other; a whole job has only its tags."""
+    """Whether the run concerned only this collection; a run of a whole job has only its tags."""
     if run.asset_selection:
         return all(key.path[0] == collection for key in run.asset_selection)
     return run.tags.get(COLLECTION_TAG) == collection

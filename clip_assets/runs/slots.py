@@ -1,4 +1,4 @@
-"""What a run waits for that needs a slot of a pool."""
+"""Reports what a run is waiting for if it needs a pool slot."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _EVERY_SECONDS = 2.0
 
 
 class SlotWatch:
-    """Says which runs hold the slots that a run waits for, and frees those of ended runs."""
+    """Reports which runs hold the slots that a run waits for, and frees slots of ended runs."""
 
     def __init__(
         self, instance: dg.DagsterInstance, pool: str, run_id: str, say: Callable[[str], None]
@@ -22,7 +22,7 @@ class SlotWatch:
         self._said = ""
 
     def look(self) -> None:
-        """Cheap enough to be called often: it asks the storage every two seconds."""
+        """Check the slots. Cheap enough to call often: it asks the storage every two seconds."""
         if time.monotonic() - self._looked < _EVERY_SECONDS:
             return
         self._looked = time.monotonic()

@@ -2,8 +2,8 @@
 
 Without a filter, or with one that most rows match: HNSW search, with iterative scans that continue
 until k rows match. With a filter that few rows match: exact search over those rows, which costs
-less than a long walk of the graph. Postgres' planner cannot make this choice, because it does not know
-how far the graph must be walked.
+less than a long walk of the graph. Postgres' planner cannot make this choice, because it does not
+know how far the graph must be walked.
 """
 
 import math

@@ -56,7 +56,7 @@ def engine() -> Engine:
 
 
 def own(folder: Path) -> None:
-    """Give the cluster in `folder` to the user its server runs as, with access for nobody else."""
+    """Give the cluster in `folder` to the user that its server runs as, and to nobody else."""
     user = stopped(folder).system_user
     folder.chmod(0o700)
     if user is None:

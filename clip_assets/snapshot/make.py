@@ -1,9 +1,9 @@
 """Make a snapshot of the live release: copy it to a scratch Postgres, index and judge it there.
 
 Rows are copied, not the server's files: the release may be in any Postgres, beside other
-collections and dead rows, none of which a replica must get. The HNSW is built here, once, so that
-replicas start as soon as they have fetched it. It is not the same graph as the live one, so it is
-judged again, with the queries in the parquet, before the snapshot is packed.
+collections and dead rows, which replicas must not get. The HNSW is built here, once, so that
+replicas can start as soon as they have fetched it. It is not the same graph as the live one, so it
+is judged again, with the queries in the parquet, before the snapshot is packed.
 """
 
 import secrets

@@ -1,1 +1,1 @@
-"""Verifies a collection: source, catalog, files, index and release say the same."""
+"""Verifies that a collection's source, catalog, files, indexes and release agree."""

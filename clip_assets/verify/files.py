@@ -1,4 +1,4 @@
-"""A shard's committed files against their commit, and against the catalog."""
+"""Compares a shard's committed files with their commit and with the catalog."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 
 
 def identity_of(objects: Objects, newest: dict[str, str]) -> ModelIdentity | None:
-    """The model that most commits name; None if there is no commit that can be read."""
+    """The model of most commits; None if no commit can be read."""
     found: Counter[ModelIdentity] = Counter()
     for path in newest.values():
         try:
@@ -31,10 +31,10 @@ def identity_of(objects: Objects, newest: dict[str, str]) -> ModelIdentity | Non
 def verify_shard(
     objects: Objects, slug: str, shard: str, path: str, model: ModelIdentity | None = None
 ) -> Finding:
-    """The commit at `path` and all its files: every image of the catalog's version once, as a row
-    with a unit vector or as a reject, in the bytes that were committed.
+    """Verify the commit at `path` and all its files: they have the committed bytes, and every image
+    of the catalog's version once, as a row with a unit vector or as a reject.
 
-    `model` is the identity that the vectors of the other shards have, if it is to be compared.
+    `model` is the identity of the other shards' model, if it is to be compared.
     """
     where = f"{slug}, shard {shard}"
 
@@ -46,7 +46,7 @@ def verify_shard(
     except StoreError as error:
         return Finding(faults=(fault(what_of(error)),))
     if model and commit.identity.key != model.key:
-        what = f"Its model is {commit.identity.short}, that of the other shards {model.short}."
+        what = f"Its model is {commit.identity.short}; that of the other shards is {model.short}."
         return Finding(faults=(fault(what),))
     found: list[str] = []
     vectors: list[NDArray[np.float32]] = []
@@ -80,7 +80,7 @@ def verify_shard(
 
 
 def _files(commit: Commit) -> Iterator[tuple[commits.Part, list[str]]]:
-    """Each file with the columns to look at; its whole content is hashed."""
+    """Each file with the columns to check; its whole content is hashed."""
     for part in commit.parts:
         yield part, ["image_id", "embedding"]
     yield commit.rejects, ["image_id"]
@@ -88,7 +88,7 @@ def _files(commit: Commit) -> Iterator[tuple[commits.Part, list[str]]]:
 
 
 def _miscounted(objects: Objects, commit: Commit, found: list[str]) -> Iterator[str]:
-    """What differs between the images of the files and those of the catalog's version."""
+    """The differences between the images in the files and those in the catalog's version."""
     if len(found) != commit.rows + commit.rejected:
         yield f"Its files have {len(found)} images, not {commit.rows + commit.rejected}."
     repeated = [name for name, count in Counter(found).items() if count > 1]
@@ -97,7 +97,7 @@ def _miscounted(objects: Objects, commit: Commit, found: list[str]) -> Iterator[
     try:
         rows = catalog.read_shard(objects, commit.at._replace(attempt=0))
     except (FileNotFoundError, StoreError):
-        return  # of an older version; of the current one, `verify_catalog` says so
+        return  # of an older version; `verify_catalog` reports the current one
     listed = {ref.image_id for ref in catalog.live_refs(rows)}
     if lost := sorted(listed.difference(found)):
         yield f"{_some(lost)} of the catalog are neither embedded nor rejected."

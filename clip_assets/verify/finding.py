@@ -1,4 +1,4 @@
-"""What a verification finds."""
+"""The findings of a verification: faults, figures and what is behind."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from clip_assets.errors import DamageError, StoreError
 
 
 class Remedy(StrEnum):
-    """What mends a fault, for the user."""
+    """The remedies for faults, as shown to users."""
 
     EMBED_AGAIN = "`clip-assets verify --repair`, then `clip-assets backfill`, embeds it again."
     HAND_OVER = "If it is lost, `clip-assets verify --repair`, then `clip-assets backfill`."
-    LOAD_AGAIN = "`clip-assets verify --repair` loads it again from the files."
+    LOAD_AGAIN = "`clip-assets verify --repair` reloads it from the files."
     ERASE = "`clip-assets erase`, without the name of an image, completes them."
     BACKFILL = "`clip-assets backfill` makes it again."
     RESTORE = "Restore the file from a copy of the data."
@@ -23,7 +23,7 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong. `shard` is to be embedded again, or loaded again into an index."""
+    """One fault. `shard` must be embedded again, or reloaded into an index."""
 
     where: str
     what: str
@@ -33,7 +33,7 @@ class Fault:
 
     @property
     def told(self) -> str:
-        """What is wrong and what mends it."""
+        """The fault and its remedy."""
         return f"{self.what} {self.remedy}"
 
     def __str__(self) -> str:
@@ -44,8 +44,8 @@ class Fault:
 class Finding:
     """What one step of a verification found.
 
-    `figures` are counts by name, and the lowest cosine of the sample. `behind` says in sentences
-    what is not up to date yet; nothing is wrong with it, and a backfill does it.
+    `figures` are counts by name, and the lowest cosine of the sample. `behind` has sentences about
+    what is not up to date yet; this is no fault, and a backfill catches up.
     """
 
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -54,12 +54,12 @@ class Finding:
 
 
 def what_of(error: StoreError) -> str:
-    """Its text, without the remedy if that is to run a verification."""
+    """The error's text, without the remedy to run a verification."""
     return error.what if isinstance(error, DamageError) else str(error)
 
 
 def together(findings: Iterable[Finding]) -> Finding:
-    """All of it as one, with the figures of the same name added up."""
+    """The findings as one, with figures of the same name added up."""
     figures: dict[str, float] = {}
     faults: list[Fault] = []
     behind: list[str] = []

@@ -1,4 +1,4 @@
-"""The indexes of a collection against the commits they were loaded from, and the live release."""
+"""Compares a collection's indexes with the commits they were loaded from, and the live release."""
 
 from collections.abc import Iterator
 
@@ -20,10 +20,10 @@ from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 def verify_indexes(
     connection: psycopg.Connection, objects: Objects, collection: str
 ) -> Iterator[Finding]:
-    """Every index that has something loaded, one after the other, then the live release.
+    """Verify every index that has rows, one after the other, then the live release.
 
-    An index of other data is named, and not compared with this; nor is one of which images were
-    erased that the files have again.
+    An index of other data is reported but not compared, and so is one with erasures that the files
+    lack.
     """
     if other := owner.former(connection, objects, collection):
         what = f"The index of {collection} is made of the data that was at {other}."
@@ -31,7 +31,7 @@ def verify_indexes(
         return
     known = {request.erasure for request in requests(objects)}
     if lost := remembered(connection, collection).keys() - known:
-        what = f"{len(lost)} erasures are known to the database, and not to the files."
+        what = f"{len(lost)} erasures are known to the database but not to the files."
         yield Finding(faults=(Fault("erasures", what, Remedy.ERASE),))
         return
     for index_id in sorted(indexes(connection, collection)):
@@ -46,7 +46,7 @@ def _index(
 ) -> Finding:
     where = f"clip_assets.{tables.table_name(index.index_id)}"
     if not any(row.commit_path for row in loaded.values()):
-        told = f"{where} is of data that was lost; the next update of the index replaces it."
+        told = f"{where} is made of data that was lost; the next update of the index replaces it."
         return Finding(behind=(told,))
 
     def again(shard: str, what: str) -> Fault:
@@ -92,7 +92,7 @@ def _is_swept(objects: Objects, path: str, newest: str | None) -> bool:
 
 
 def _differs(objects: Objects, row: LoadedShard) -> str | None:
-    """What is wrong with the ledger's row of a shard, by the commit that it names."""
+    """What is wrong with a shard's row in the ledger, by the commit that it names."""
     try:
         commit = commits.read_path(objects, row.commit_path)
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def _differs(objects: Objects, row: LoadedShard) -> str | None:
     except StoreError as error:
         return f"was loaded from a commit that cannot be read ({what_of(error)})"
     if (commit.shard, commit.digest, commit.rows) != (row.shard, row.digest, row.rows):
-        return f"is recorded otherwise than in {row.commit_path}"
+        return f"is recorded differently than in {row.commit_path}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The catalog against its own digests, and against the source."""
+"""Compares the catalog with its own digests and with the source."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,7 +15,7 @@ from clip_assets.verify.finding import Fault, Finding, Remedy, what_of
 
 
 def verify_catalog(objects: Objects, head: Catalog, on_shard: Callable[[], None]) -> Finding:
-    """Each shard's file holds the rows that the head names, and no image is listed twice."""
+    """Verify that each shard's file has the rows in the head, and that no image is listed twice."""
     faults: list[Fault] = []
     names: list[pa.ChunkedArray] = []
     for shard in head.shards:
@@ -33,7 +33,7 @@ def verify_catalog(objects: Objects, head: Catalog, on_shard: Callable[[], None]
 
 
 def verify_source(objects: Objects, head: Catalog, listed: Iterable[ImageRef]) -> Finding:
-    """What the source has now that the catalog does not say. Needs a catalog without faults."""
+    """What has changed in the source since the catalog was made. Needs a catalog without faults."""
     found = catalog.compare(objects, head, listed)
     counts = {"new": found.new, "changed": found.changed, "gone": found.gone}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""Mends what can be made again from what is sound."""
+"""Repairs faults from sound files."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,11 +21,11 @@ def repair(
     faults: Iterable[Fault],
     report: Report,
 ) -> None:
-    """Hand an index over to this data if its own is lost, load damaged shards again into the
-    indexes, and mark shards with damaged files to be embedded again, which the next backfill does.
+    """Hand an index over to this data if its own data is lost, reload damaged shards into the
+    indexes, and mark shards with damaged files so that the next backfill embeds them again.
 
-    The old files stay until then, and what is loaded of them goes on answering. Raises
-    DatabaseError as `hand_over`.
+    Until then the old files stay, and their loaded rows go on answering. Raises DatabaseError like
+    `hand_over`.
     """
     faults = list(faults)
     if connection and any(fault.remedy is Remedy.HAND_OVER for fault in faults):
@@ -51,7 +51,7 @@ def _load_again(
     index = tables.by_id(connection, index_id)
     spec = IndexSpec(index.collection, index.spec, index.vector_type)
     index_repair.repair(connection, objects, spec, report)
-    # Where the ledger itself is wrong, its digest differs from that of its commit.
+    # If the ledger itself is wrong, its digest differs from its commit's.
     own = [fault for fault in faults if fault.index_id == index_id]
     loaded = tables.ledger(connection, index)
     paths = {shard: loaded[shard].commit_path for shard in _of(own, Remedy.LOAD_AGAIN)

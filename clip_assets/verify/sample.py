@@ -1,4 +1,4 @@
-"""A sample of images, read again from the source, embedded again and compared."""
+"""Reads a sample of images again from the source, embeds them, and compares the vectors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,12 +24,13 @@ from clip_assets.verify.finding import Fault, Finding, Remedy
 from clip_assets.verify.verify import Sample
 
 SAME_DEVICE, OTHER_DEVICE = 0.9999, 0.999
-"""Least cosine of a vector with itself, made again: on the kind of device that made it, or not."""
+"""The least cosine of a vector with the same vector computed again: on the same kind of device, or
+on another."""
 
 
 @dataclass(frozen=True)
 class _Sampled:
-    """An image of a commit, as it was embedded."""
+    """An image of a commit, with its stored vector."""
 
     ref: ImageRef
     sha256: str
@@ -45,7 +46,7 @@ def verify_sample(
 ) -> Finding:
     """Embed some images of these commits, all of one model, again.
 
-    An image that was changed in the source, or cannot be read now, is not compared.
+    Images that have changed in the source, or cannot be read now, are not compared.
     """
     sampled = [one for commit, rows in _chosen(sound, sample)
                for one in _rows(objects, commit, rows)]  # fmt: skip
@@ -62,8 +63,8 @@ def verify_sample(
     faults = [
         Fault(
             one.ref.uri,
-            f"The stored vector has cosine {cosines[one.ref.image_id]:.6f} with the one made "
-            f"again, less than {wanted}.",
+            f"The stored vector has cosine {cosines[one.ref.image_id]:.6f} with the new one, "
+            f"less than {wanted}.",
             Remedy.MODEL,
         )
         for one in sampled
@@ -71,7 +72,7 @@ def verify_sample(
     ]
     lacking = len(sampled) - len(cosines)
     if not cosines:
-        what = f"None of {lacking} sampled images has its bytes of then, or can be read."
+        what = f"None of {lacking} sampled images is unchanged and can be read."
         return Finding(faults=(Fault("sample", what, Remedy.SOURCE),))
     figures: dict[str, float] = {
         "sampled images": len(cosines),
@@ -82,7 +83,7 @@ def verify_sample(
 
 
 def _chosen(sound: list[Commit], sample: Sample) -> Iterator[tuple[Commit, list[int]]]:
-    """Row numbers of each commit, together as many as wanted if there are so many."""
+    """Row numbers for each commit: `count` in all, or as many as there are."""
     rows = sum(commit.rows for commit in sound)
     chosen = sorted(Random(sample.seed).sample(range(rows), min(sample.count, rows)))  # noqa: S311
     first = 0

@@ -1,4 +1,4 @@
-"""All steps of a verification, but the sample of images, which needs the model."""
+"""All steps of a verification except the sample of images, which needs the model."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from clip_assets.verify.index import verify_indexes
 from clip_assets.verify.listing import verify_catalog, verify_source
 
 Step = Callable[[str, int, int], None]
-"""Told what is being done, how far it is, and how much there is to do."""
+"""Called with the name of the step, the amount done, and the total."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Sample:
 def verify(
     objects: Objects, head: Catalog, connection: psycopg.Connection | None, step: Step
 ) -> Finding:
-    """The source against the catalog, the catalog against the files of every model, and the files
-    against every index and the live release.
+    """Compare the source with the catalog, the catalog with the files of every model, and the files
+    with every index and the live release.
 
-    Reads every file and every row once, and changes nothing. Pass no connection if nothing was ever
-    stored in the database.
+    Reads every file and every row once, and changes nothing. Pass None as connection if nothing was
+    ever stored in the database.
     """
     listed = _catalog(objects, head, step)
     files = together(
@@ -97,16 +97,18 @@ def _of_other_versions(
         if shard in current and paths.age(path)[0] < current[shard].version:
             yield Finding(behind=(f"{where}: the catalog has a newer version.",))
         elif open_requests(objects):
-            yield Finding(behind=(f"{where}: an erasure has not ended; `clip-assets erase` does.",))
+            yield Finding(
+                behind=(f"{where}: an erasure is incomplete; `clip-assets erase` completes it.",)
+            )
         else:
-            what = "The catalog is older than these embeddings: it does not have them."
+            what = "The catalog is older than these embeddings and does not list them."
             yield Finding(faults=(Fault(where, what, Remedy.LIST),))
 
 
 def sound_commits(
     objects: Objects, head: Catalog, slug: str, faults: tuple[Fault, ...]
 ) -> list[commits.Commit]:
-    """The commits of the catalog's current versions that no fault is about."""
+    """The commits of the catalog's current versions that have no fault."""
     bad = {fault.shard for fault in faults}
     found = (
         commits.read(objects, slug, shard.at) for shard in head.shards if shard.shard not in bad

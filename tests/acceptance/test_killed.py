@@ -45,7 +45,7 @@ def test_killed_command_blocks_nobody(workplace: Workplace) -> None:
         said, _ = process.communicate()
 
     assert process.returncode == 0, said
-    assert f"Run {killed.run_id[:8]} was killed; it is closed as failed." in said
+    assert f"Run {killed.run_id[:8]} was killed; it is now marked as failed." in said
     with workplace.instance() as instance:
         closed = instance.get_run_by_id(killed.run_id)
     assert closed

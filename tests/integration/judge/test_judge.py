@@ -148,7 +148,7 @@ def test_low_recall_under_a_filter_is_not_published(
     assert [rung.ef_search for rung in judgement.ladder] == [40, 64]
     assert all(rung.reaches_unfiltered(0.9) for rung in judgement.ladder)
     assert [f.plan for f in judgement.reached.filtered] == ["hnsw"] * 3
-    with pytest.raises(ReleaseError, match=r"queries under a filter that 1\.0% pass is 0\."):
+    with pytest.raises(ReleaseError, match=r"queries under a filter that 1\.0% match is 0\."):
         release.publish(connection, find(connection, made), "run-1")
 
 

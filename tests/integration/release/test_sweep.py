@@ -154,7 +154,7 @@ def test_without_its_index_nothing_is_deleted(
     ):
         swept(other, changed)
     elsewhere = Objects(f"{changed.objects.root}-elsewhere")
-    with pytest.raises(DatabaseError, match="is of the data at"):
+    with pytest.raises(DatabaseError, match="is made of the data at"):
         sweep(connection, elsewhere, COLLECTION, NOW)
 
 

@@ -52,8 +52,8 @@ def test_killed_run_is_closed_and_its_slot_is_free(
     assert runs_with_slots(instance) == {killed.run_id}
     said = [*abandoned.clear(instance)]
     assert said == [
-        f"Run {killed.run_id[:8]} was killed; it is closed as failed.",
-        f"Run {killed.run_id[:8]} has ended and still held a slot of a pool; it is free.",
+        f"Run {killed.run_id[:8]} was killed; it is now marked as failed.",
+        f"Run {killed.run_id[:8]} had ended but still held a pool slot; the slot is free now.",
     ]
     assert _status(instance, killed) == dg.DagsterRunStatus.FAILURE
     assert runs_with_slots(instance) == set()
@@ -65,7 +65,7 @@ def test_slot_of_an_ended_run_is_freed(instance: dg.DagsterInstance) -> None:
     run = _started(instance)
     instance.report_run_failed(run)
     (said,) = abandoned.clear(instance)
-    assert "has ended and still held a slot" in said
+    assert "had ended but still held a pool slot" in said
     assert runs_with_slots(instance) == set()
 
 

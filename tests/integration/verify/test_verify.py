@@ -217,7 +217,7 @@ def revive_an_erased_image(photos: Photos, connection: psycopg.Connection) -> No
 
 
 EMBED = "embeds it again"
-LOAD = "loads it again"
+LOAD = "reloads it"
 RESTORE = "Restore the file"
 BACKFILL = "`clip-assets backfill` makes it again"
 
@@ -244,7 +244,7 @@ BROKEN = [
     (delete_a_row, "Shard 00001 differs in its rows", LOAD),
     (change_a_vector, "Shard 00001 differs in its rows", LOAD),
     (empty_the_table, "Shard 00002 differs in its rows", LOAD),
-    (change_the_ledger, "Shard 00001 is recorded otherwise", LOAD),
+    (change_the_ledger, "Shard 00001 is recorded differently", LOAD),
     (drop_the_graph, "Its HNSW is missing", BACKFILL),
     (drop_a_view, "images is missing", BACKFILL),
     (revive_an_erased_image, "It has 1 erased images", BACKFILL),

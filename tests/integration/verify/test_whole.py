@@ -26,7 +26,7 @@ def test_the_whole_collection_is_verified_by_a_job(
     assert not broken.passed
     assert broken.metadata["faults"].value == 2
     assert "embeds it again" in str(broken.description)
-    assert "loads it again" in str(broken.description)
+    assert "reloads it" in str(broken.description)
 
 
 def _verified(photos: Photos) -> dg.AssetCheckEvaluation:

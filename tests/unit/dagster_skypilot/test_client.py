@@ -77,7 +77,7 @@ def test_a_job_runs_for_an_instance_without_a_database(
     """As on Dagster+: refused in one sentence, and with the setting all works."""
     task = program("pipes.report_asset_materialization(metadata={'rows': 3})")
     refused = materialize(dagster_plus, client, task=task)
-    assert "set DAGSTER_SKYPILOT_INSTANCE to one" in failure_of(refused)
+    assert "set DAGSTER_SKYPILOT_INSTANCE to a name" in failure_of(refused)
     monkeypatch.setenv(INSTANCE_VARIABLE, "my-company-prod")
     result = materialize(dagster_plus, client, task=task)
     assert result.success

@@ -52,7 +52,7 @@ def test_poor_under_a_filter(text: Recall, image: Recall, kind: str) -> None:
     filtered = FilteredRecall(share=0.1, plan="hnsw", text=text, image=image)
     rung = Rung(ef_search=64, text=GOOD, image=GOOD, filtered=(filtered,))
     (fault,) = judgement(ladder=(rung,)).faults
-    assert f"of {kind} queries under a filter that 10.0% pass is 0.900" in fault
+    assert f"of {kind} queries under a filter that 10.0% match is 0.900" in fault
     assert rung.reaches_unfiltered(0.95)
     assert not rung.reaches(0.95)
 
