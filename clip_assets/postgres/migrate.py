@@ -6,7 +6,7 @@ so the lock works behind a connection pooler.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +14,14 @@ from importlib.resources import files
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
+from psycopg.errors import (
+    DuplicateColumn,
+    DuplicateObject,
+    DuplicateTable,
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+    UndefinedTable,
+)
 from psycopg.rows import scalar_row
 
 from clip_assets.errors import DatabaseError, NeverMigratedError
@@ -25,6 +32,10 @@ from clip_assets.postgres.statements import statements
 _LOCK = 0x636C6970  # "clip"
 
 _statement = statements("clip_assets.postgres", "migrate.sql")
+
+_READ = ("index", "ledger", "release", "live")
+_TABLES = (*_READ, "erased", "owner", "thumbnail", "human_judgement")
+"""What the migrations create; searches need the first of them."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +75,17 @@ def migrate(
     try:
         require_pgvector(connection, allow_old=allow_old_pgvector)
         if not _pending(connection) and not roles.incomplete(connection):
+            _require_whole(connection, _TABLES)
             return ()
         with migrations_locked(connection):
             pending = _pending(connection)  # none if another process was first
             if pending:
                 _apply(connection, pending)
+            _require_whole(connection, _TABLES)
             if pending or roles.incomplete(connection):
                 roles.grant(connection)
+    except (DuplicateTable, DuplicateColumn, DuplicateObject, UndefinedTable) as error:
+        raise _not_whole(error.diag.message_primary or "") from error
     except InsufficientPrivilege as error:
         raise DatabaseError(
             f"The role {connection.info.user} may not set up the schema: "
@@ -107,6 +122,23 @@ def require_migrated(connection: psycopg.Connection) -> None:
             f"The database is at migration {number}, but this version of clip_assets needs "
             f"migration {_latest()}: run `clip-assets migrate` as the role that owns the schema."
         )
+    _require_whole(connection, _READ)
+
+
+def _require_whole(connection: psycopg.Connection, tables: Sequence[str]) -> None:
+    """Migrations that are recorded are not applied again, so a table that is gone stays away."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    missing = cursor.execute(_statement("missing_tables"), {"tables": [*tables]}).fetchall()
+    if missing:
+        raise _not_whole(f"there is no table {', '.join(missing)}")
+
+
+def _not_whole(what: str) -> DatabaseError:
+    return DatabaseError(
+        f"The schema clip_assets is not as it was made: {what}. Restore it from a backup. Without "
+        "one, run DROP SCHEMA clip_assets CASCADE, then `clip-assets backfill` for each "
+        "collection: all but people's judgements is made again from the files."
+    )
 
 
 def newest(connection: psycopg.Connection) -> int | None:

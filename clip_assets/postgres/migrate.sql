@@ -6,6 +6,16 @@ SELECT relname FROM pg_catalog.pg_class
 WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'clip_assets')
   AND relname IN ('migration', 'applied_schema');
 
+-- name: missing_tables
+-- Reads the system catalog, too.
+SELECT name FROM unnest(%(tables)s::text[]) WITH ORDINALITY AS wanted (name, number)
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class
+    WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'clip_assets')
+      AND relname = name
+)
+ORDER BY number;
+
 -- name: newest_migration
 SELECT max(number) FROM clip_assets.migration;
 

@@ -368,6 +368,27 @@ def test_an_older_version_without_numbers_changes_nothing(database: str) -> None
     assert _schema(database) == before
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["index", "ledger", "release", "live", "erased", "owner", "thumbnail", "human_judgement",
+     "migration"],
+)  # fmt: skip
+def test_a_table_that_was_dropped_is_one_sentence(
+    settings: Settings, database: str, table: str
+) -> None:
+    """Whoever would use it is told how to go on, and that works."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(f"DROP TABLE clip_assets.{table} CASCADE")  # type: ignore[arg-type]
+    with pytest.raises(DatabaseError, match="DROP SCHEMA clip_assets CASCADE, then `clip-assets"):
+        connect_owner(settings)
+    if table in ("index", "ledger", "release", "live"):
+        with pytest.raises(DatabaseError, match=f"there is no table {table}"):
+            connect_reader(settings)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA clip_assets CASCADE")
+    connect_owner(settings).close()
+
+
 def test_a_reader_before_any_migration(settings: Settings, empty: str) -> None:
     """It is told that nothing is released, and creates no schema."""
     with pytest.raises(NeverMigratedError, match="Nothing is released yet"):

@@ -96,6 +96,19 @@ def test_no_answer_is_empty_before_readiness_follows(
         assert _message(record) == SENTENCE
 
 
+@pytest.mark.parametrize("table", ["index", "ledger", "release", "live"])
+def test_a_table_of_releases_that_was_dropped_is_not_ready(
+    dsn: str, hand: psycopg.Connection, table: str
+) -> None:
+    """Readiness says what is missing; what is searched without that table is answered still."""
+    with running(settings(dsn, refresh_seconds=0.1)) as url:
+        wait_until_ready(url)
+        hand.execute(f"DROP TABLE clip_assets.{table} CASCADE")  # type: ignore[arg-type]
+        wait_until(lambda: readiness(url)[0] == 503, url)
+        assert f"there is no table {table}" in str(readiness(url)[1]["problems"])
+        assert {_ask(url, body).status_code for body in REQUESTS} <= {200, 503}
+
+
 def test_a_restored_index_answers_again(dsn: str, hand: psycopg.Connection) -> None:
     """Once its rows are back, the service is ready by itself."""
     with running(settings(dsn, refresh_seconds=0.1)) as url:
