@@ -1,9 +1,9 @@
-"""What a change costs of a collection that is embedded: images encoded, seconds, processor time.
+"""What a change to an embedded collection costs: images encoded, seconds, processor time.
 
     .venv/bin/python -m benchmarks.changed --images 10000
 
 One image is changed, one is touched, one is deleted, and the whole folder is copied elsewhere. Each
-time the catalog is listed again and its shards are embedded, with a model that is loaded already.
+time the catalog is listed again and its shards are embedded, with a model that is already loaded.
 Wall time means little on a busy machine. Needs no network: the model is the sample's.
 """
 
@@ -30,7 +30,7 @@ from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
 
 SAMPLE = Path(__file__).parents[1] / "sample/clip-sample"
-PICTURES = 20  # each image has one of them, and a comment of its own
+PICTURES = 20  # each image has one of these, with its own comment
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write(folder: Path, images: int) -> None:
-    """JPEGs of 500 x 375 pixels, no two of the same bytes."""
+    """JPEGs of 500 x 375 pixels, no two with the same bytes."""
     folder.mkdir()
     noise = np.random.default_rng(0)
     pictures = []
@@ -71,7 +71,7 @@ def write(folder: Path, images: int) -> None:
 
 
 def _commented(jpeg: bytes, text: str) -> bytes:
-    """The same picture in other bytes."""
+    """The same picture with other bytes."""
     return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", 2 + len(text)) + text.encode() + jpeg[2:]
 
 
@@ -88,7 +88,7 @@ def measured(what: str, objects: Objects, folder: Path, spec: ModelSpec, model: 
     made = [commits.read_path(objects, path) for path in newest]
     print(
         f"{what:<18}{sum(one.images_encoded for one in made):>7,} encoded, "
-        f"{sum(one.images_carried for one in made):>7,} taken over, {wall:6.1f} s, "
+        f"{sum(one.images_carried for one in made):>7,} carried over, {wall:6.1f} s, "
         f"{processor:6.1f} processor-seconds, {listed:.1f} of them listing",
         flush=True,
     )

@@ -1,14 +1,14 @@
-"""A whole embedding job against that of clip-retrieval: the same files, weights and device.
+"""A whole embedding job compared with clip-retrieval's: the same files, weights and device.
 
     python3.11 -m venv /tmp/theirs && /tmp/theirs/bin/pip install clip-retrieval==2.45.0
     /tmp/theirs/bin/pip install --no-deps setuptools==69.5.1
     python -m benchmarks.clip_retrieval /tmp/theirs/bin/clip-retrieval [--images 192] [--turns 3]
 
 Each program is started as its users start it. A turn runs each on a few images and on many: the few
-are its start (imports, loading, warming up), the difference is what an image takes. Processor time
-is that of all its processes, and the only figure that counts on a busy machine. Without a GPU, the
-model takes nearly all of it; so both also read images only, as a job does whose GPU waits for them.
-Needs no network: the weights are random, saved once.
+measure the start (imports, loading, warming up), and the difference is the cost of an image.
+Processor time is that of all processes; on a busy machine, only this figure is meaningful. Without
+a GPU, the model takes nearly all of it, so both programs also run without the model, like a job
+whose GPU waits for images. Needs no network: the weights are random, saved once.
 """
 
 import argparse

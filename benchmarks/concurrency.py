@@ -1,4 +1,4 @@
-"""Searches per second by number of connections, beside hnswlib with as many threads.
+"""Searches per second by number of connections, compared with hnswlib with as many threads.
 
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python -m benchmarks.concurrency --rows 100000
@@ -31,7 +31,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Load:
-    """`ours` and `theirs` answer all queries with so many connections or threads."""
+    """`ours` and `theirs` answer all queries, with the given number of connections or threads."""
 
     ours: Callable[[Vectors, int], None]
     theirs: Callable[[Vectors, int], None]

@@ -1,9 +1,9 @@
-"""What becomes of each file of a folder of odd images, such as the tests of an image library.
+"""What happens to each file in a folder of odd images, such as the tests of an image library.
 
     pip download --no-deps --no-binary pillow pillow && tar xzf pillow-*.tar.gz
     .venv/bin/python -m benchmarks.corpus pillow-*/Tests/images
 
-Ends with status 1 if a file is neither embedded nor rejected nor counted as skipped.
+Exits with status 1 if a file is neither embedded nor rejected nor counted as skipped.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How long it takes from nothing to an answered search, and what the running demo costs.
+"""How long the demo takes from nothing to an answered search, and what it costs while running.
 
     make bench                       # in this checkout, with its environment
     make bench ARGS=--fresh          # also in a fresh clone with a new environment (minutes)
@@ -32,7 +32,9 @@ QUERIES = [f"a photo of {a} {b}" for a in ("one", "two", "a red", "a small") for
     "moon", "apple", "pizza",
 )]  # fmt: skip
 
-_client = httpx.Client(timeout=60)  # one for all: making one costs more than a request
+_client = httpx.Client(
+    timeout=60
+)  # one client for all, because creating one costs more than a request
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
-"""What Dagster's storage grows by: per shard and pass, and on a day without changes.
+"""How much Dagster's storage grows: per shard and pass, and on a day without changes.
 
     .venv/bin/python -m benchmarks.event_storage            # about a minute
 
 Runs the real assets, checks and schedule over committed shards of made-up vectors with real
-thumbnails, under the instance files of the repository: sqlite, which keeps each event twice, and
-Postgres. The limits are the aims of this project: 10 KB a shard and pass; 1 MB a day for a
-collection of 10,000 shards. The peer is a Dagster asset without metadata, by as many shards a run.
+thumbnails, with the repository's instance files: sqlite, which keeps each event twice, and
+Postgres. The targets of this project are 10 KB per shard and pass, and 1 MB a day for a collection
+of 10,000 shards. The peer is a Dagster asset without metadata, with as many shards per run.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from tests.integration.support import Model
 
 PASS_LIMIT, DAY_LIMIT = 10_000, 1_000_000
 SHARDS_PER_RUN = Collection.model_fields["shards_per_run"].default
-# As long as the names of the default model: Dagster repeats them in each event.
+# As long as the default model's name, because Dagster repeats it in each event.
 MODEL = Model("ViT-B-32-laion2b-s34b")
 SPENT = {
     "seconds": 12.3,
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def measure(where: str, home: Path, instance_file: str, uri: str, shards: int) -> None:
-    """Print what this storage grows by; `uri` is that of a Postgres, or empty."""
+    """Print how much this storage grows; `uri` is a Postgres', or empty for sqlite."""
     address = uri.replace("postgresql://", "postgresql+psycopg2://")
     nowhere = "postgresql://nobody@127.0.0.1:1/none"
     os.environ |= environment(home, nowhere, instance_file, DAGSTER_PG_URL=address)
@@ -107,7 +107,7 @@ def measure(where: str, home: Path, instance_file: str, uri: str, shards: int) -
 
 
 def prepared(data: Path, shards: int) -> list[str]:
-    """Committed shards that no reader finds yet; returns their keys."""
+    """Write committed shards where no reader finds them yet; returns their keys."""
     objects = Objects(str(data))
     keys = committed(objects, "photos", shards, MODEL)
     for path in commits.newest(objects, MODEL.spec.slug).values():

@@ -1,10 +1,11 @@
-"""How far vectors are from those of open_clip's own transform, by how much of a photo is decoded.
+"""How far vectors are from those of open_clip's own transform, by the fraction that is decoded.
 
     python -m benchmarks.fidelity [--photos FOLDER] [--most 50]
 
-The model is the sample's, which sees 64 pixels. A photo is stored at twice so many times 64 pixels
-as are kept, and decoded at a half: so only the decoding at a fraction and the resize differ. If its
-sides are odd, the decoder rounds them up, which shifts the picture by a part of a pixel.
+The model is the sample's, which sees 64 pixels a side. A photo is stored at twice the kept side,
+which is a multiple of 64 pixels, and decoded at a half: so only the decoding at a fraction and the
+resize differ. If its sides are odd, the decoder rounds them up, which shifts the picture by a part
+of a pixel.
 """
 
 import argparse
@@ -46,8 +47,10 @@ def plain(model: Encoder, data: bytes) -> NDArray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=Path, help="a folder with more")
-    parser.add_argument("--most", type=int, default=50, help="of that folder, evenly chosen")
+    parser.add_argument("--photos", type=Path, help="a folder with more photos")
+    parser.add_argument(
+        "--most", type=int, default=50, help="how many of that folder, evenly chosen"
+    )
     args = parser.parse_args()
     found = sorted(args.photos.iterdir()) if args.photos else []
     chosen = found[:: max(1, len(found) // args.most)]

@@ -1,10 +1,10 @@
-"""Recall and processor time of filtered searches, on what every image has and on declared columns.
+"""Recall and processor time of searches with built-in filters and with filters on declared columns.
 
     .venv/bin/python -m benchmarks.filters --rows 20000 --dim 128
 
-The same images pass in each line of a share: by their width, by a declared column, and by either in
-SQL's `search_where`. Recall is that of the ten nearest against exact search over the images that
-pass. All searches go through the product's own code, which chooses the plan.
+For each share, the same images match every filter: by width, by a declared column, and by either in
+SQL's `search_where`. Recall@10 is measured against exact search over the matching images. All
+searches use the product's own code, which chooses the plan.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def publish(connection: psycopg.Connection, objects: Objects, images: Images) ->
 def doors(
     connection: psycopg.Connection, live: Release, share: float
 ) -> Iterator[tuple[str, Filter, Search]]:
-    """What is filtered on, the filter, and a search for the ids of the nearest images."""
+    """The filter's subject, the filter, and a search for the ids of the nearest images."""
     wide = {"min_width": round(_WIDEST * (1 - share)) + 1}
     ranked = {"columns": {"rank": {"max": round(_WIDEST * share) - 1}}}
     for name, tree in (("width", wide), ("a declared column", ranked)):

@@ -1,12 +1,12 @@
-"""One server against several behind postgres_fdw: recall and latency of the same search.
+"""One server compared with several behind postgres_fdw: recall and latency of the same search.
 
     .venv/bin/python -m benchmarks.foreign --rows 1000000 --one ADDRESS --coordinator ADDRESS \\
         --shards ADDRESS ADDRESS ADDRESS ADDRESS
 
 Each address is a database with pgvector whose user may create tables; the coordinator also needs
 postgres_fdw, which the embedded server does not have. Rows are spread evenly over the shards, which
-have the product's m and ef_construction for their number of rows. The coordinator asks them in two
-ways: through a partitioned table, and through a UNION ALL of searches with a LIMIT each.
+have the product's m and ef_construction for their number of rows. The coordinator queries them in
+two ways: through a partitioned table, and through a UNION ALL of searches that each have a LIMIT.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def load(address: str, table: str, vectors: Vectors, numbers: NDArray[np.int64]) -> None:
-    """Rows and their HNSW; a table that has as many rows already is left as it is."""
+    """Load the rows and build their HNSW, unless the table already has as many rows."""
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         register_vector(connection)
@@ -100,7 +100,7 @@ def load(address: str, table: str, vectors: Vectors, numbers: NDArray[np.int64])
 
 
 def attach(coordinator: psycopg.Connection, shards: Sequence[str], dim: int) -> None:
-    """A partitioned table of one foreign table for each shard.
+    """Create a partitioned table with one foreign table for each shard.
 
     `extensions` lets pgvector's operators run on the shards, and `fetch_size` keeps the partitioned
     table from fetching a hundred rows of each.

@@ -1,20 +1,20 @@
-"""Images per second of one machine with a GPU, and what limits them; one call, under ten minutes.
+"""Images per second on one machine with a GPU, and what limits them; one call, under ten minutes.
 
     python -m benchmarks.gpu [--out gpu.json] [--budget 540] [--photos FOLDER] [--models A,B]
     python -m benchmarks.gpu --models ViT-B-32 --images 400              # on a CPU
 
-It needs no network and no checkpoint: the models have random weights, which are as fast. The JSON
-is written again after each step; a step that fails is recorded there, and the next one begins. What
-the table of docs/scale.md needs comes first. On a CPU, 100 images or fewer show little of `node`,
-because a job also encodes 104 texts.
+It needs no network and no checkpoint: the models have random weights, which are equally fast. The
+JSON is rewritten after each step; a step that fails is recorded there, and the next one begins. The
+figures for the table in docs/scale.md come first. On a CPU, 100 images or fewer say little about
+`node`, because a job also encodes 104 texts.
 
     machine   what the device multiplies in bf16, and copies
-    host      from bytes to pixels and thumbnail on all processors, nothing else running
+    host      from bytes to pixels and thumbnail on all processors, with nothing else running
     encode    the model alone, from pixels in the host's memory to vectors in it, by batch size
     node      a whole job (fetch, decode, encode, write) ÷ the slower of the two above; on a CPU,
               which does both, the processor time of the two above ÷ that of the job
-    plain     a DataLoader with open_clip's transform, as clip-retrieval reads, ÷ the same job
-    job       a job in a process of its own: peak of memory, and the start beyond loading
+    plain     a DataLoader with open_clip's transform, as in clip-retrieval, ÷ the same job
+    job       a job in its own process: peak memory, and the start in addition to loading
     nvjpeg    decoding on the GPU, without resizing, against the host's decoding
 """
 
@@ -99,19 +99,19 @@ class Report:
         return float(self.results.get(name, {}).get("processor_ms", float("nan")))
 
     def ratio(self, step: str, name: str, to: float) -> None:
-        """Put with a step the ratio of its rate to another."""
+        """Add to a step the ratio of its rate to another step's."""
         self._put(step, name, self.rate(step) / to)
 
     def share_of_processors(self, step: str, *parts: str) -> None:
-        """Put with a step on processors alone what its parts take of them, to what it takes.
+        """Add to a CPU-only step the ratio of its parts' processor time to its own.
 
-        That is independent of what else runs on the machine.
+        This is independent of other load on the machine.
         """
         needed = sum(map(self.processor, parts))
         self._put(step, "share_of_limit", needed / self.processor(step))
 
     def _put(self, step: str, name: str, value: float) -> None:
-        if math.isfinite(value):  # else one of the steps was skipped or failed
+        if math.isfinite(value):  # otherwise one of the steps was skipped or failed
             self.results[step][name] = round(value, 3)
             self._write()
 
@@ -120,7 +120,7 @@ class Report:
 
 
 class Rate:
-    """Images per second since it was made, and what they took of the processors."""
+    """Images per second since its creation, and their processor time."""
 
     def __init__(self) -> None:
         self._wall, self._processor = time.perf_counter(), time.process_time()
@@ -144,7 +144,7 @@ def synchronised(call: Callable[[], object]) -> None:
 
 
 def per_call(call: Callable[[], object], seconds: float) -> float:
-    """Median seconds of a call, after two that warm up."""
+    """Median seconds of a call, after two warm-up calls."""
     for _ in range(2):
         synchronised(call)
     took: list[float] = []

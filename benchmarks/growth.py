@@ -1,4 +1,4 @@
-"""A trial of one shard, then many more shards: inserted into its graph, or loaded without it.
+"""After a trial of one shard, many more shards: inserted into its graph, or loaded without it.
 
     .venv/bin/python -m benchmarks.growth --rows 60000
 

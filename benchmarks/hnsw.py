@@ -1,4 +1,4 @@
-"""HNSW in Postgres against hnswlib and usearch: build time, and queries/s at equal recall.
+"""HNSW in Postgres compared with hnswlib and usearch: build time, and queries/s at equal recall.
 
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python -m benchmarks.hnsw --rows 100000 --dim 512
@@ -255,7 +255,7 @@ def compare(engines: list[Engine], reached: list[Rung]) -> None:
 
 
 def meets(searched: Rung, rows: int) -> None:
-    """Print the product's p99, and its ratio to the target if there is one for so many rows."""
+    """Print the product's p99, and its ratio to the target if there is one for this many rows."""
     p99 = float(np.percentile(searched.times, 99))
     aim = next((most for upto, most in MOST_MS.items() if rows <= upto), None)
     beside = f", ratio to the target of {aim:g} ms {p99 / aim:.2f}" if aim else ""

@@ -1,11 +1,12 @@
-"""The host's work for an image, from its bytes to pixels and thumbnail, against the plain way.
+"""The host's work for an image, from bytes to pixels and thumbnail, compared with the plain way.
 
     python -m benchmarks.host [--photos FOLDER] [--seconds 3] [--turns 5] [--threads 1 2] [--out F]
 
-The plain way is what this product did before, and what most do: Pillow decodes the whole photo,
-open_clip's own transform makes floats of it, and the thumbnail is a WebP of the whole photo. Each
-figure is processor time of one core; both ways take turns, and the ratio is the median of the
-turns. `--threads` also measures images per second on so many threads; that needs a quiet machine.
+The plain way is what this product did before, and what most programs do: Pillow decodes the whole
+photo, open_clip's own transform converts it to floats, and the thumbnail is a WebP of the whole
+photo. Each figure is processor time of one core; both ways alternate, and the ratio is the median
+of the turns. `--threads` also measures images per second on that many threads, which needs a quiet
+machine.
 """
 
 import argparse
@@ -58,7 +59,7 @@ def webp(image: Image.Image) -> bytes:
 
 
 def stages(data: list[bytes]) -> dict[str, tuple[Step, list[object]]]:
-    """Each step alone, with what it is given."""
+    """Each step alone, with its input."""
     images = [Image.open(io.BytesIO(one)).convert("RGB") for one in data]
     pixels = [decode(one, enough=OURS.enough).pixels for one in data]
     return {
@@ -82,7 +83,7 @@ def milliseconds(step: Step, inputs: list[object], seconds: float) -> float:
 
 
 def per_second(step: Step, inputs: list[bytes], threads: int, seconds: float) -> float:
-    """Images per second of wall time on so many threads."""
+    """Images per second of wall time on this many threads."""
     with ThreadPoolExecutor(threads) as pool:
         started, done = time.perf_counter(), 0
         while time.perf_counter() - started < seconds:
@@ -91,8 +92,8 @@ def per_second(step: Step, inputs: list[bytes], threads: int, seconds: float) ->
 
 
 def overhead(seconds: float) -> float:
-    """Milliseconds for an image so small that nearly all of it is the interpreter, whose lock only
-    one thread holds: no number of threads does more images than this allows."""
+    """Milliseconds for an image so small that nearly all of the time is Python's, under the
+    interpreter's lock: this limits the images per second of any number of threads."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
     small = Transform(PreprocessCfg(size=8))

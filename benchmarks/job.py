@@ -1,11 +1,11 @@
-"""One embedding job in a process of its own: its memory, and its start beyond loading the weights.
+"""One embedding job in its own process: its memory, and its start apart from loading the weights.
 
     python -m benchmarks.job [--model ViT-B-32] [--size "500 x 375"] [--images 400] [--turns 3]
 
-The start is a job of one image less what loading the model alone takes in another process: imports,
-reading the catalog, the first vector, the commit. Processor time is what counts on a busy machine.
-The memory is the peak of a job of so many images, of which the weights are a part. Needs no
-network: the weights are random.
+The start is the time of a job with one image minus the time of loading the model alone in another
+process: imports, reading the catalog, the first vector, the commit. On a busy machine, only
+processor time is meaningful. The memory is the peak of a job with `--images` images, including the
+weights. Needs no network: the weights are random.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def run(*command: str | Path, **environment: str) -> Took:
 
 
 def linked(folder: Path, files: list[bytes], images: int) -> None:
-    """As many names as asked for; files of the same bytes are links to one."""
+    """This many names; files with the same bytes are links to one file."""
     folder.mkdir()
     for number, data in enumerate(files[:images]):
         (folder / f"{number:07d}.jpg").write_bytes(data)
@@ -82,7 +82,7 @@ def linked(folder: Path, files: list[bytes], images: int) -> None:
 def prepared(
     folder: Path, spec: ModelSpec, files: list[bytes], images: int
 ) -> tuple[Objects, EmbedJob]:
-    """A collection of so many images in the folder, and the job that embeds it."""
+    """A collection of this many images in the folder, and the job that embeds it."""
     linked(folder / "images", files, images)
     objects = Objects(f"{folder}/data/photos")
     source = FolderConfig(uri=f"{folder}/images")
@@ -93,14 +93,14 @@ def prepared(
 
 
 def embedded(spec: ModelSpec, files: list[bytes], images: int) -> Took:
-    """What a whole job takes."""
+    """The time and memory of a whole job."""
     with tempfile.TemporaryDirectory() as folder:
         uri = jobs.write(*prepared(Path(folder), spec, files, images))
         return run(sys.executable, "-m", "clip_assets.node.embed", "--job", uri)
 
 
 def loaded(spec: ModelSpec) -> tuple[Took, int]:
-    """What loading takes, without imports, and the MiB of the weights."""
+    """The time of loading, without imports, and the MiB of the weights."""
     command = [sys.executable, "-c", LOAD, spec.model_dump_json()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     wall, processor, size = map(float, done.stdout.split())
@@ -108,7 +108,7 @@ def loaded(spec: ModelSpec) -> tuple[Took, int]:
 
 
 def measure(spec: ModelSpec, files: list[bytes], images: int, found: dict[str, float]) -> None:
-    """Adds seconds of the start beyond loading, and MiB, to `found`."""
+    """Add the seconds of the start apart from loading, and MiB, to `found`."""
     load, weights = loaded(spec)
     one, many = embedded(spec, files, 1), embedded(spec, files, images)
     found |= {

@@ -1,9 +1,9 @@
-"""Processor-seconds and memory of a look at a source, beside those of the plain system calls.
+"""Processor-seconds and memory of listing a source, compared with the plain system calls.
 
     .venv/bin/python -m benchmarks.listing --files 200000 --tars 1000
 
-The files are on a local disk and in its cache. The peer of a folder is `os.walk` with a `stat` of
-each file; that of tars is `tarfile` reading the headers.
+The files are on a local disk and in the page cache. The peer of a folder is `os.walk` with a `stat`
+of each file; that of tars is `tarfile` reading the headers.
 """
 
 import argparse

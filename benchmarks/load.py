@@ -1,10 +1,10 @@
-"""Rows per second into Postgres: our load, the usual ways of loading, and a physical limit.
+"""Rows per second into Postgres: our load, other ways of loading, and a limit.
 
     .venv/bin/python -m pip install -c constraints.txt -e '.[benchmarks]'
     .venv/bin/python -m benchmarks.load --rows 50000 --dim 512
 
-The limit is the server's own COPY of files with the same bytes, into the same table with the same
-two unique indexes, in one transaction. Each way takes turns with the limit, so that both run under
+The limit is the server's own COPY from files with the same bytes, into the same table with the same
+two unique indexes, in one transaction. Each way alternates with the limit, so that both run under
 the same conditions; the printed rates are medians over the turns. On a loaded machine, compare the
 CPU time per row instead (the server's is that of one connection). If the server's equals that of
 the limit, and the client's is smaller, then only Postgres limits the load once each has its own
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 class Ways:
-    """Each way loads the first `count` rows into a fresh table."""
+    """Each method loads the first `count` rows into a fresh table."""
 
     def __init__(
         self, connection: psycopg.Connection, folder: Path, rows: int, dim: int, turns: int
@@ -121,7 +121,7 @@ class Ways:
         self._run(sql.SQL("DROP TABLE clip_assets.{}").format(of.table))
         tables.create_table(self.connection, of.index_id, of.identity.dim, of.vectors)
         self._run("TRUNCATE clip_assets.thumbnail, clip_assets.ledger")
-        self._run("CHECKPOINT")  # otherwise one way writes the dirty pages of another
+        self._run("CHECKPOINT")  # otherwise one method would write the dirty pages of another
         before = clock.read(self.connection)
         with self.connection.transaction():
             way(count)

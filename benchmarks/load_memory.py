@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def write(folder: Path, rows: int, count: int) -> None:
-    """Write shards of one part each: the worst case, in which reading a whole part would show."""
+    """Write shards of one part each: the worst case, which would reveal reading a whole part."""
     shards = made_up.Shards(Objects(str(folder)), DIM)
     for number in range(count):
         first = number * rows
@@ -63,7 +63,7 @@ def load(folder: str) -> None:
 
 
 def peak_mb() -> float:
-    """Peak of this program alone; getrusage would include the program that started it."""
+    """Peak of this program alone, because getrusage would include the program that started it."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 

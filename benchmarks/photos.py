@@ -1,4 +1,4 @@
-"""Photos that installed packages bring along, at the sizes that collections have.
+"""Photos from installed packages, at typical sizes of collections.
 
 matplotlib has one; scikit-image and scikit-learn have more, and are used if they are installed.
 """
@@ -21,7 +21,7 @@ SIZES = {"256 x 256": (256, 256), "500 x 375": (500, 375), "12 MP": (4000, 3000)
 
 
 def folders() -> list[Path]:
-    """The folders with photos of the packages that are installed here."""
+    """The folders with photos in the installed packages."""
     found = []
     for package, folder in _FOLDERS.items():
         spec = find_spec(package)
@@ -31,7 +31,7 @@ def folders() -> list[Path]:
 
 
 def photos(extra: Path | None = None) -> list[Image.Image]:
-    """All that are large enough, in RGB; and those in the folder `extra`."""
+    """All photos that are large enough, in RGB, and those in the folder `extra`."""
     files = [
         file
         for folder in [*folders(), *([extra] if extra else [])]
@@ -45,8 +45,8 @@ def photos(extra: Path | None = None) -> list[Image.Image]:
 def jpegs(sources: list[Image.Image], width: int, height: int) -> list[bytes]:
     """A JPEG of this size for each photo.
 
-    Of more than four times a photo's pixels, one with all photos side by side, so that it has as
-    much detail as a camera gives.
+    For a size of more than four times a photo's pixels, one JPEG with all photos side by side, so
+    that it has as much detail as a camera's.
     """
     if width * height > 4 * min(image.width * image.height for image in sources):
         return [_jpeg(_mosaic(sources, width, height))]

@@ -1,6 +1,6 @@
-"""A database with a live release of made-up vectors, for a service to search.
+"""A database with a live release of synthetic vectors, for a service to search.
 
-The model is a real open_clip architecture with random weights: it costs what a trained one costs.
+The model is a real open_clip architecture with random weights, which cost as much as trained ones.
 """
 
 import numpy as np
@@ -29,8 +29,8 @@ RECALL = 0.95
 
 
 def release(connection: psycopg.Connection, architecture: str, rows: int) -> None:
-    """Load `rows` rows, build the graph and publish them as the collection `bench`, unless that is
-    live already. Its ef_search is the smallest that reaches RECALL for texts."""
+    """Load `rows` rows, build the graph and publish them as the collection `bench`, unless it is
+    already live. Its ef_search is the smallest that reaches RECALL for texts."""
     spec = ModelSpec(name=architecture, untrained_seed=0)
     identity = encoder.load(spec, "cpu").identity
     for live in search.all_live(connection, made_up.COLLECTION):
