@@ -1,7 +1,7 @@
 -- Named statements about the SQL schema of a collection's name.
 
 -- name: schema
--- Everything in a schema depends on it; so do default privileges, which are no object.
+-- Everything in a schema depends on it, and so do default privileges, which are not objects.
 SELECT EXISTS (SELECT FROM clip_assets.release WHERE collection = %(collection)s) AS released,
        EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass
                AND refobjid = n.oid AND classid <> 'pg_default_acl'::regclass) AS used,

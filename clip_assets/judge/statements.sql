@@ -17,7 +17,7 @@ SELECT pg_table_size(%(table)s::regclass) AS table_bytes,
        coalesce(pg_relation_size(to_regclass(%(hnsw)s)), 0) AS hnsw_bytes;
 
 -- name: equal_vectors
--- Rows whose vector another row has too, and the most rows that have the same.
+-- The number of rows whose vector another row also has, and the most rows with the same vector.
 SELECT coalesce(sum(n), 0)::bigint AS rows, coalesce(max(n), 0)::bigint AS most
 FROM (SELECT count(*) AS n FROM clip_assets.{table} GROUP BY md5({send}(embedding))::uuid
       HAVING count(*) > 1) AS equal;

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs this package with an extra into ~/clip_assets, on a machine that SkyPilot made:
+# Installs this package with an extra into ~/clip_assets, on a machine that SkyPilot started:
 #
 #   bash clip_assets/node/install.sh [EXTRA]
 #
-# Many images of clouds have a python3 older than this package needs. Every machine of SkyPilot has
-# uv, which then downloads a Python of its own.
+# Many cloud images have an older python3 than this package needs. Every SkyPilot machine has uv,
+# which then downloads its own Python.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-# A wheel, if an installed package sent it, else the checkout that this script is in.
+# The wheel, if SkyPilot copied one; otherwise the checkout that this script is in.
 wheel=$(compgen -G './clip_assets-*.whl' || true)
 package=${wheel:-.}${1:+[$1]}
 constraints=$([ ! -f constraints.txt ] || echo '-c constraints.txt')
@@ -15,7 +15,7 @@ python=$HOME/clip_assets/bin/python
 PATH=$HOME/.local/bin:$PATH
 
 if command -v uv >/dev/null; then
-  # Without a GPU, torch comes without CUDA, from PyTorch's own index. Empty: from the usual one.
+  # Without a GPU, torch comes without CUDA from PyTorch's own index. If empty: from the usual index.
   export UV_TORCH_BACKEND=${UV_TORCH_BACKEND-auto}
   [ -n "$UV_TORCH_BACKEND" ] || unset UV_TORCH_BACKEND
   uv venv --quiet --clear --python '>=3.11' "$HOME/clip_assets"

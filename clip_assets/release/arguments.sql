@@ -1,8 +1,8 @@
 -- How the SQL functions read their arguments. {names} are identifiers and literals.
 
 -- name: variables
--- The parts of the argument `columns` that are about one column. A time that is given with its zone is
--- converted, as the function's time zone is UTC.
+-- The parts of the argument `columns` that concern one column. A time with a zone is converted, because
+-- the function's time zone is UTC.
 {any} {type}[] := CASE jsonb_typeof(columns->{column})
     WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(columns->{column}))::{given}[]::{type}[]
     WHEN 'string' THEN ARRAY[columns->>{column}]::{given}[]::{type}[]

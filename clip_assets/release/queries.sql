@@ -8,7 +8,7 @@
 ) <= {exact_rows}
 
 -- name: exact
--- The sum is no order that the HNSW knows.
+-- The HNSW cannot sort by the sum.
 SELECT near.image_id, 1 - near.distance, near.caption, near.uri, near.sha256, near.shard
 FROM (SELECT *, (embedding {distance} {query}::{vector_type}) + 0 AS distance FROM clip_assets.{table}
       WHERE {filter}) AS near

@@ -22,8 +22,8 @@ INSERT INTO clip_assets.live VALUES (%(collection)s, %(release_id)s)
 ON CONFLICT (collection) DO UPDATE SET release_id = EXCLUDED.release_id;
 
 -- name: previous_release
--- Along `replaced`, whose numbers only fall: the first release of another index that is still there
--- and was not taken back.
+-- Following `replaced`, whose numbers only decrease: the first release of another index that still
+-- exists and was not taken back.
 WITH RECURSIVE before AS (
     SELECT r.*, r.index_id AS live_index
     FROM clip_assets.live AS l JOIN clip_assets.release AS r USING (release_id)
@@ -62,7 +62,7 @@ SELECT to_regnamespace(quote_ident(%(collection)s)) IS NOT NULL;
 CREATE SCHEMA {collection};
 
 -- name: missing_relations
--- Of the views and functions that publish.sql creates.
+-- The missing ones of the views and functions that publish.sql creates.
 SELECT name FROM unnest(%(views)s::text[]) AS name
 WHERE to_regclass(format('%%I.%%I', %(collection)s::text, name)) IS NULL
 UNION ALL

@@ -1,5 +1,5 @@
--- The filter as a condition in SQL, with the meaning that it has in the HTTP API. Every value in it is
--- quoted, and Postgres removes the conditions of fields that are not given.
+-- The filter as an SQL condition, with the same meaning as in the HTTP API. Every value in it is quoted,
+-- and Postgres removes the conditions of fields that are not given.
 CREATE OR REPLACE FUNCTION {collection}.condition(filter jsonb) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp

@@ -34,7 +34,7 @@ AND ({min_height}::int IS NULL OR height >= {min_height}::int)
 AND ({max_height}::int IS NULL OR height <= {max_height}::int)
 
 -- name: filter_column
--- One declared column. Of an SQL function's arguments, those that are not given are NULL.
+-- One declared column. Arguments of an SQL function that are not given are NULL.
 ({any}::{type}[] IS NULL OR {column} = ANY ({any}::{type}[]))
 AND ({min}::{type} IS NULL OR {column} >= {min}::{type})
 AND ({max}::{type} IS NULL OR {column} <= {max}::{type})

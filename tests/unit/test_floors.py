@@ -1,4 +1,4 @@
-"""No version that we install has a hole that a later one mends."""
+"""No version that we install has a known vulnerability that a later version fixes."""
 
 import re
 from importlib.metadata import version
