@@ -22,11 +22,11 @@ from .nearest import Page, Part, Wanted, nearest
 from .query import SearchOptions, SearchRequest, Term
 from .schema import (
     AnswerRelease,
-    HitOut,
     Query,
     SearchAnswer,
     TermOut,
     Timings,
+    hits_with_only,
     warning,
 )
 from .service import Context
@@ -204,10 +204,5 @@ def _answer(
         complete=page.complete,
         depth=page.depth,
         cursor=str(page.following) if page.following else None,
-        hits=[
-            HitOut.with_only(
-                hit, release, context.settings, options, found.vectors.get(hit.image_id)
-            )
-            for hit in page.hits
-        ],
+        hits=hits_with_only(page.hits, release, context.settings, options, found.vectors),
     )

@@ -127,8 +127,8 @@ def create_app(
     app.state.erasing = Erasing(settings)
     errors.install(app)
     for routes in (
+        search.router(settings),  # first: the router tries them in this order
         page.router,
-        search.router(settings),
         embed.router(settings),
         images.router,
         erasures.router,

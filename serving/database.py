@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable
 from threading import Lock, local
@@ -151,9 +152,14 @@ class Database:
             lease.end()
 
     def _check(self, connection: Reader) -> None:
-        """Start the lease before the pool's check, which waits forever on a frozen server."""
+        """Start the lease before the pool's check, which waits forever on a frozen server.
+
+        A server that closed the connection has said so, which is there to be read, so only then is
+        it asked: a round trip before every search takes a tenth of its processor time.
+        """
         self._here.lease.hold(connection)
-        ConnectionPool.check_connection(connection)
+        if _has_said_something(connection):
+            ConnectionPool.check_connection(connection)
 
     def _configure(self, connection: Reader) -> None:
         try:
@@ -169,3 +175,10 @@ class Database:
                 "read-only transactions keep this service from writing to the database",
                 connection.info.user,
             )
+
+
+def _has_said_something(connection: Reader) -> bool:
+    """Whether the server sent something between two requests, as it does when it closes."""
+    wire = select.poll()
+    wire.register(connection.fileno(), select.POLLIN)
+    return bool(wire.poll(0))

@@ -15,6 +15,7 @@ from typing import TextIO
 LINES = 10_000
 """Lines buffered while the reader of stderr stalls; further lines are dropped and counted."""
 _END_SECONDS = 2.0
+_TOGETHER_SECONDS = 0.02
 
 
 class Unblocked(logging.Handler):
@@ -25,6 +26,7 @@ class Unblocked(logging.Handler):
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(lines)
         self._dropped = 0
+        self._ending = threading.Event()
         # The process does not wait for a daemon thread at exit, even if it is stuck in a write.
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
@@ -37,6 +39,7 @@ class Unblocked(logging.Handler):
 
     def close(self) -> None:
         """Write what is left, for at most two seconds; called by `logging` at exit."""
+        self._ending.set()
         try:
             self._lines.put_nowait(None)
         except queue.Full:
@@ -49,6 +52,7 @@ class Unblocked(logging.Handler):
         ended = False
         while not ended:
             lines = [self._lines.get()]
+            self._ending.wait(_TOGETHER_SECONDS)
             # All waiting lines in one write, because each write takes the GIL from the event loop.
             with suppress(queue.Empty):
                 while True:

@@ -1,12 +1,13 @@
 """The response models of the API, with the descriptions shown in its documentation."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AnyHttpUrl, BaseModel, Field
+from pydantic import AnyHttpUrl, BaseModel, Field, TypeAdapter
 
 from clip_assets.column import ColumnType
 from clip_assets.model import ModelIdentity
@@ -55,21 +56,13 @@ class ImageOut(BaseModel):
     def of(
         cls, hit: Hit, release: Release, settings: ServingSettings, asked: int | None = None
     ) -> Self:
-        """The record of a hit of `release`; called on `HitOut`, it returns a `HitOut`.
+        """The record of a hit of `release`.
 
         `asked` is the release that the request names, if any: a later one may lack the image.
         """
-        run_url = _run_url(settings.dagster_url, hit.lineage.run_id)
-        fields = {
-            **vars(hit),
-            "thumbnail": f"{settings.path_prefix}/thumbnails/{hit.sha256}",
-            "lineage": {**vars(hit.lineage), "run_url": run_url},
-        }
-        if settings.gives(hit.uri):
-            path = f"{settings.path_prefix}/v1/images/{quote(hit.image_id, safe='')}/original"
-            of = {"collection": release.collection} | ({"release": asked} if asked else {})
-            fields["original"] = f"{path}?{urlencode(of)}"
-        return cls.model_validate(fields)
+        original = _original(hit, release, settings, asked)
+        fields = {**_fields(hit, settings), "lineage": _lineage(hit, settings)}
+        return cls.model_validate(fields | {"original": original})
 
 
 class HitOut(ImageOut):
@@ -79,24 +72,33 @@ class HitOut(ImageOut):
     lineage: LineageOut | None = None  # type: ignore[assignment]
     vector: list[float] | None = Field(None, description="its unit vector by the release's model")
 
-    @classmethod
-    def with_only(
-        cls,
-        hit: Hit,
-        release: Release,
-        settings: ServingSettings,
-        options: SearchOptions,
-        vector: NDArray[np.float32] | None,
-    ) -> Self:
-        """The hit with the fields that were asked for."""
-        found = cls.of(hit, release, settings, options.release)
-        if "lineage" not in options.include:
-            found.lineage = None
-        if "original" not in options.include:
-            found.original = None
-        if vector is not None:
-            found.vector = vector.tolist()
-        return found
+
+_HITS = TypeAdapter(list[HitOut])
+
+
+def hits_with_only(
+    hits: Sequence[Hit],
+    release: Release,
+    settings: ServingSettings,
+    options: SearchOptions,
+    vectors: Mapping[str, NDArray[np.float32]],
+) -> list[HitOut]:
+    """The hits of `release`, each with what was asked for and with its vector if there is one.
+
+    They are validated together, which takes half as long as one by one.
+    """
+    found = []
+    for hit in hits:
+        fields = _fields(hit, settings)
+        fields["score"] = hit.score
+        if "lineage" in options.include:
+            fields["lineage"] = _lineage(hit, settings)
+        if "original" in options.include:
+            fields["original"] = _original(hit, release, settings, options.release)
+        if hit.image_id in vectors:
+            fields["vector"] = vectors[hit.image_id].tolist()
+        found.append(fields)
+    return _HITS.validate_python(found)
 
 
 class OriginOut(BaseModel):
@@ -325,6 +327,36 @@ class Problem(BaseModel):
 
 def warning(release: Release) -> str | None:
     return UNTRAINED if release.identity.untrained else None
+
+
+def _fields(hit: Hit, settings: ServingSettings) -> dict[str, Any]:
+    """What every record of an image has."""
+    return {
+        "image_id": hit.image_id,
+        "uri": hit.uri,
+        "caption": hit.caption,
+        "width": hit.width,
+        "height": hit.height,
+        "sha256": hit.sha256,
+        "thumbnail": f"{settings.path_prefix}/thumbnails/{hit.sha256}",
+        "columns": hit.columns,
+    }
+
+
+def _lineage(hit: Hit, settings: ServingSettings) -> dict[str, Any]:
+    run_url = _run_url(settings.dagster_url, hit.lineage.run_id)
+    return {**hit.lineage._asdict(), "run_url": run_url}
+
+
+def _original(
+    hit: Hit, release: Release, settings: ServingSettings, asked: int | None
+) -> str | None:
+    """The address of the image itself; None if the service does not give it."""
+    if not settings.gives(hit.uri):
+        return None
+    path = f"{settings.path_prefix}/v1/images/{quote(hit.image_id, safe='')}/original"
+    of = {"collection": release.collection} | ({"release": asked} if asked else {})
+    return f"{path}?{urlencode(of)}"
 
 
 def _run_url(dagster_url: AnyHttpUrl | None, run_id: str) -> str | None:

@@ -77,9 +77,12 @@ class Context:
         return await self.live.database.run(checked, self.deadline)
 
 
-async def _context(request: Request) -> Context:
-    """The deadline starts once the whole body has arrived: a slow upload does not count, but time
-    spent waiting for the event loop does."""
+def context_of(request: Request) -> Context:
+    """The request's context.
+
+    The deadline starts once the whole body has arrived: a slow upload does not count, but time
+    spent waiting for the event loop does.
+    """
     settings: ServingSettings = request.app.state.settings
     left = settings.deadline_seconds - since_arrival(request.scope)
     gone = partial(client_gone, request.scope)
@@ -88,6 +91,11 @@ async def _context(request: Request) -> Context:
     return Context(
         settings, state.live, deadline, state.originals, state.writing, key_of(request.scope)
     )
+
+
+async def _context(request: Request) -> Context:
+    """A coroutine, because FastAPI calls plain functions in a thread."""
+    return context_of(request)
 
 
 ContextDep = Annotated[Context, Depends(_context)]

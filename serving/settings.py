@@ -119,6 +119,8 @@ class ServingSettings(BaseSettings):
 
         `originals` may name a dataset of the hub with a revision or, for all revisions, without.
         """
+        if not self.originals:
+            return False
         plain = re.sub(r"^(hf://datasets/[^/@]+/[^/@]+)@[^/]+", r"\1", uri)
         below = [f"{one.rstrip('/')}/" for one in self.originals]
         return any(one.startswith(start) for one in {uri, plain} for start in below)

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import warnings
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -254,7 +253,8 @@ def search(
         only = filter_of(where or (), given)
         release, found = search_live(Settings(), collection, text, image, k, only)
     if as_json:
-        print_json({"release": release.id, **asdict(found)})
+        hits = [{**hit._asdict(), "lineage": hit.lineage._asdict()} for hit in found.hits]
+        print_json({"release": release.id, "hits": hits, "complete": found.complete})
         return
     if release.identity.untrained:
         out.print("[yellow]untrained model: results are meaningless[/yellow]")

@@ -222,7 +222,8 @@ def _exact(
 
 
 def _neighbours(connection: psycopg.Connection) -> psycopg.Cursor[Neighbour]:
-    return connection.cursor(row_factory=args_row(Neighbour))
+    # In binary, numbers need no conversion from text.
+    return connection.cursor(row_factory=args_row(Neighbour), binary=True)
 
 
 def _fetch(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
@@ -66,8 +67,7 @@ class Release:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Lineage:
+class Lineage(NamedTuple):
     """Where a hit's vector comes from: Dagster run, job, shard and version, model, device."""
 
     run_id: str
@@ -97,11 +97,11 @@ class Origin:
     loaded_at: datetime
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One search result; `score` is the cosine similarity to the query.
 
-    `columns` has the value of each declared column as in JSON; null if it is unknown.
+    `columns` has the value of each declared column as in JSON; null if it is unknown. A named tuple
+    is made in a third of the time of a frozen dataclass, and a search makes many.
     """
 
     score: float
@@ -112,7 +112,7 @@ class Hit:
     width: int
     height: int
     lineage: Lineage
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -283,14 +283,8 @@ def _published(
 
 
 def _hit(model: str, row: Neighbour) -> Hit:
+    lineage = Lineage(row.run_id, row.job_id, row.shard, row.version, model, row.device)
     return Hit(
-        score=row.score,
-        image_id=row.image_id,
-        uri=row.uri,
-        caption=row.caption,
-        sha256=row.sha256,
-        width=row.width,
-        height=row.height,
-        lineage=Lineage(row.run_id, row.job_id, row.shard, row.version, model, row.device),
-        columns=row.columns or {},
-    )
+        row.score, row.image_id, row.uri, row.caption, row.sha256, row.width, row.height, lineage,
+        row.columns or {},
+    )  # fmt: skip

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("serving.access")
@@ -44,7 +43,8 @@ class AccessLog:
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 line["status"] = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = line["id"]
+                sent = (b"x-request-id", line["id"].encode())
+                message["headers"] = [*message.get("headers", ()), sent]
             else:
                 line["bytes"] += len(message.get("body", b""))
             await send(message)

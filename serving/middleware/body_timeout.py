@@ -5,6 +5,8 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..middleware.admission import ARRIVED
+
 
 class BodyTimeout:
     """Respond with 408 if a request's body takes longer than `seconds` to arrive."""
@@ -15,7 +17,7 @@ class BodyTimeout:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         until = asyncio.get_running_loop().time() + self._seconds
-        reading = True
+        reading = ARRIVED not in scope.get("state", {})
 
         async def receive_in_time() -> Message:
             nonlocal reading

@@ -1,6 +1,5 @@
 """Security headers on every response, errors included."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..middleware.prefix import route_path
@@ -36,17 +35,20 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, *, embeddable: bool = False) -> None:
         self._app = app
         policy = {"Cross-Origin-Resource-Policy": "cross-origin"} if embeddable else {}
-        self._headers = HEADERS | policy
+        sent = (HEADERS | policy).items()
+        self._raw = [(name.lower().encode(), value.encode()) for name, value in sent]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         static = route_path(scope).startswith("/static/")
-        cached = "no-cache" if static else "no-store"
+        cached = b"no-cache" if static else b"no-store"
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(self._headers)
-                headers.setdefault("Cache-Control", cached)
+                # The application sets none of ours, so they are added without looking for them.
+                headers = [*message.get("headers", ()), *self._raw]
+                if all(name.lower() != b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", cached))
+                message["headers"] = headers
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -29,6 +29,7 @@ from ..query import (
     Similar,
     filter_of_form,
 )
+from ..routes.json_route import JsonRoute
 from ..routes.refusals import REFUSALS
 from ..schema import BatchAnswer, BatchItem, Comparison, Problem, SearchAnswer
 from ..service import Context, ContextDep
@@ -85,7 +86,13 @@ class UploadForm:
 def router(settings: ServingSettings) -> APIRouter:
     """The routes; each has its own limit on the size of the body."""
     routes = APIRouter(prefix="/v1", tags=["search"], responses=REFUSALS)
-    routes.post("/search", max_body_size=JSON_BYTES)(search)
+    routes.add_api_route(
+        "/search",
+        search,
+        methods=["POST"],
+        max_body_size=JSON_BYTES,
+        route_class_override=JsonRoute,
+    )
     routes.get("/search")(search_by_address)
     routes.post("/search/batch", max_body_size=BATCH_BYTES)(search_batch)
     routes.post("/compare", max_body_size=JSON_BYTES)(compare)

@@ -90,3 +90,29 @@ def test_a_slow_statement_is_cut_at_its_deadline(
         database.close()
 
     asyncio.run(scenario())
+
+
+def test_a_connection_that_the_server_closed_is_not_used(new_database: Callable[[], str]) -> None:
+    """The next call gets another one, and does not fail."""
+    dsn = new_database()
+
+    def end_others(connection: Connection[TupleRow]) -> None:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+            "WHERE application_name = 'clip_assets serving' AND datname = current_database()"
+        )
+
+    async def scenario() -> None:
+        database = Database(dsn, settings(dsn, pool_size=1))
+        try:
+            first = await database.run(lambda conn: conn.info.backend_pid, Deadline.within(60))
+            with psycopg.connect(dsn, autocommit=True) as other:
+                end_others(other)
+            assert await database.run(
+                lambda conn: conn.execute("SELECT pg_backend_pid()").fetchone(),
+                Deadline.within(60),
+            ) != (first,)
+        finally:
+            database.close()
+
+    asyncio.run(scenario())
