@@ -1,7 +1,7 @@
 """Answers a search: encodes its terms, finds the hits, and builds the response."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,12 +43,43 @@ class Found:
     vectors: dict[str, Vector]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A search whose release is known, but whose texts are not encoded yet."""
+
+    query: SearchRequest
+    name: str
+    cursor: Cursor | None
+    snapshot: Snapshot
+
+    @property
+    def texts(self) -> list[str]:
+        return [term.text for term in self.query.all_terms if term.text is not None]
+
+
 async def answered(query: SearchRequest, context: Context) -> SearchAnswer:
     """The answer to a search. Raises a Refusal if it cannot be answered."""
+    ready = await prepared(query, context)
+    texts = ready.texts
+    encoded = await ready.snapshot.encoder.texts(texts, context.deadline) if texts else []
+    return await finished(ready, dict(zip(texts, encoded, strict=True)), context)
+
+
+async def prepared(query: SearchRequest, context: Context) -> Prepared:
+    """Raises a Refusal if the query means nothing, or nothing for its release."""
     name = digest(query)
     cursor = _cursor(query, name)
-    snapshot = await _snapshot(query, cursor, context)
-    encoded = await _encoded(query.all_terms, context, snapshot)
+    ready = Prepared(query, name, cursor, await _snapshot(query, cursor, context))
+    if ready.texts:
+        ready.snapshot.require_texts()
+    return ready
+
+
+async def finished(
+    ready: Prepared, encoded: Mapping[str, EncodedText], context: Context
+) -> SearchAnswer:
+    """The answer, given the vectors of the search's texts. Raises a Refusal if there is none."""
+    query = ready.query
     parts = [_part(term, encoded) for term in query.all_terms]
     terms = [
         TermOut(
@@ -59,8 +90,9 @@ async def answered(query: SearchRequest, context: Context) -> SearchAnswer:
         )
         for term in query.all_terms
     ]
-    found = await _found(context, snapshot, parts, query, _wanted(query, name, cursor))
-    kind: Kind = "text" if any(term.text for term in terms) else "image"
+    wanted = _wanted(query, ready.name, ready.cursor)
+    found = await _found(context, ready.snapshot, parts, query, wanted)
+    kind: Kind = "text" if ready.texts else "image"
     return _answer(_understood(query, terms), kind, query, context, found)
 
 
@@ -120,18 +152,7 @@ def _wanted(options: SearchOptions, name: str, cursor: Cursor | None) -> Wanted:
     )
 
 
-async def _encoded(
-    terms: Sequence[Term], context: Context, snapshot: Snapshot
-) -> dict[str, EncodedText]:
-    texts = [term.text for term in terms if term.text is not None]
-    if not texts:
-        return {}
-    snapshot.require_texts()
-    encoded = await snapshot.encoder.texts(texts, context.deadline)
-    return dict(zip(texts, encoded, strict=True))
-
-
-def _part(term: Term, encoded: dict[str, EncodedText]) -> Part:
+def _part(term: Term, encoded: Mapping[str, EncodedText]) -> Part:
     if term.image_id is not None:
         return Part(term.image_id, term.weight)
     if term.vector is not None:

@@ -93,6 +93,11 @@ class Bulkhead:
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def idle(self) -> int:
+        """Threads that no call is inside of or waits for."""
+        return max(0, self._threads - self._inside)
+
     def require_time(self, deadline: Deadline) -> None:
         """Raises Busy if the calls already inside are likely to take until the deadline."""
         if self._expected_wait > deadline.left:

@@ -115,6 +115,11 @@ class Database:
         """The result of `work` on a connection, by the deadline."""
         return await self._leased(self._bulkhead, work, deadline)
 
+    @property
+    def idle(self) -> int:
+        """How many calls could run now without one of others waiting."""
+        return self._bulkhead.idle
+
     async def probe(self, work: Callable[[Connection[TupleRow]], T]) -> T:
         """Run `work` ahead of any queue, in the time a healthy database needs to answer; then
         replace idle connections that a server restart broke."""

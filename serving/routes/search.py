@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from clip_assets.search.filters import Filter
 
 from ..answer import answered, answered_to_upload
-from ..errors import Refusal, Unavailable
+from ..errors import Refusal
 from ..problem import problem
 from ..query import (
     AddressQuery,
@@ -32,8 +32,9 @@ from ..query import (
 from ..routes.json_route import JsonRoute
 from ..routes.refusals import REFUSALS
 from ..schema import BatchAnswer, BatchItem, Comparison, Problem, SearchAnswer
-from ..service import Context, ContextDep
+from ..service import ContextDep
 from ..settings import ServingSettings
+from ..several import all_answered
 from ..upload import Budget, decoded
 
 JSON_BYTES = 64 * 2**10
@@ -120,9 +121,10 @@ async def search_by_address(
 
 
 async def search_batch(query: BatchRequest, context: ContextDep) -> BatchAnswer:
-    """Up to 16 searches, answered one after another within the deadline of one request. A search
-    that cannot be answered has a problem instead of an answer."""
-    return BatchAnswer(items=[await _item(one, context) for one in query.searches])
+    """Up to 16 searches within the deadline of one request: their texts are encoded together, and
+    they search side by side. A search that cannot be answered has a problem instead of an answer.
+    """
+    return BatchAnswer(items=[*map(_item, await all_answered(query.searches, context))])
 
 
 async def compare(query: CompareRequest, context: ContextDep) -> Comparison:
@@ -153,14 +155,11 @@ async def search_by_upload(
     )
 
 
-async def _item(query: SearchRequest, context: Context) -> BatchItem:
-    try:
-        return BatchItem(answer=await answered(query, context))
-    except Unavailable:
-        raise
-    except Refusal as refusal:
-        told = problem(refusal.status, refusal.code, str(refusal))
-        return BatchItem(problem=Problem.model_validate(told))
+def _item(found: SearchAnswer | Refusal) -> BatchItem:
+    if isinstance(found, SearchAnswer):
+        return BatchItem(answer=found)
+    told = problem(found.status, found.code, str(found))
+    return BatchItem(problem=Problem.model_validate(told))
 
 
 def _filter(text: str) -> Filter | None:

@@ -80,6 +80,28 @@ def test_searches_that_wait_together_are_encoded_as_one(
             assert _scores(answer) == pytest.approx(_scores(alone), abs=1e-5)
 
 
+def test_the_texts_of_a_batch_are_encoded_as_one(
+    new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
+) -> None:
+    """Texts that occur twice once, and those beyond the encoder's batch after it. The answers are
+    in the order of the searches, and equal those of each alone."""
+    model = Held(tiny)
+    asked = [_query(number) for number in (3, 1, 4, 1, 5)]
+    asked.insert(2, {"image_id": drawn(2).image_id, "k": 3})
+    asked.insert(4, {"image_id": "none"})
+    with _service(new_database(), tiny_spec, model, 3) as url:
+        items = web.post(f"{url}/v1/search/batch", json={"searches": asked}).json()["items"]
+        assert [len(call) for call in model.calls] == [3, 1]
+        for query, item in zip(asked, items, strict=True):
+            alone = web.post(f"{url}/v1/search", json=query).json()
+            if "hits" in alone:
+                assert _scores(item["answer"]) == pytest.approx(_scores(alone), abs=1e-5)
+                encoded = item["answer"]["timings_ms"]["encode"] > 0
+                assert encoded is ("text" in query)
+            else:
+                assert item["problem"]["code"] == alone["code"] == "not_found"
+
+
 def test_the_text_of_a_client_that_left_is_not_encoded(
     new_database: Callable[[], str], tiny_spec: ModelSpec, tiny: Encoder
 ) -> None:
@@ -124,4 +146,5 @@ def _answer(asked: "Future[httpx.Response]") -> tuple[int, str]:
 
 
 def _scores(answer: dict[str, list[dict[str, float]]]) -> dict[float, float]:
+    assert answer["hits"]
     return {hit["image_id"]: hit["score"] for hit in answer["hits"]}
