@@ -117,7 +117,7 @@ def one_shard(workshop: Workshop, cataloged: FinishedRun) -> FinishedRun:
 
 @pytest.fixture(scope="module")
 def backfill(workshop: Workshop, one_shard: FinishedRun) -> str:
-    """Id of a backfill of every shard, just launched: the daemon has yet to take it up."""
+    """Id of a backfill of every shard, just launched: the daemon has not started it yet."""
     shards = workshop.dagster.partitions(workshop.EMBEDDINGS)["partitionKeys"]
     return workshop.dagster.backfill(workshop.EMBEDDINGS, shards)
 

@@ -1,4 +1,4 @@
-"""Dagster's GraphQL API, as its UI uses it: what a person clicks, in one call each."""
+"""Dagster's GraphQL API as its UI uses it: one call for each click."""
 
 import re
 import time
@@ -29,7 +29,7 @@ _PATIENCE_SECONDS = 900
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """How a run ended, and every word that Dagster shows of its failures."""
+    """How a run ended, and everything that Dagster shows about its failures."""
 
     run_id: str
     status: str
@@ -38,7 +38,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Materialization:
-    """One event; metadata by label, each value as its plain Python one."""
+    """One event; metadata by label, as plain Python values."""
 
     run_id: str
     partition: str | None
@@ -80,7 +80,7 @@ class Dagster:
         }
 
     def is_healthy(self) -> bool:
-        """Whether the code is loaded and every daemon beats; False while it still answers 500."""
+        """Whether code is loaded and every daemon is alive; False while it still answers 500."""
         try:
             loaded = self.ask("Location").get("nodes")
             daemons = self.ask("Daemons")["daemonHealth"]["allDaemonStatuses"]
@@ -175,7 +175,7 @@ class Dagster:
         return str(answer["backfillId"])
 
     def finish_backfill(self, backfill_id: str) -> dict[str, Any]:
-        """The backfill once the daemon has closed it."""
+        """The backfill, once the daemon has finished it."""
         found: dict[str, Any] = {}
 
         def closed() -> bool:
@@ -188,7 +188,7 @@ class Dagster:
     def materializations(
         self, asset: Sequence[str], partitions: Sequence[str] | None = None
     ) -> list[Materialization]:
-        """Newest first."""
+        """The events, newest first."""
         node = self.ask("Materializations", key={"path": list(asset)}, partitions=partitions)
         return [
             Materialization(event["runId"], event["partition"], _metadata(event))

@@ -1,4 +1,4 @@
-"""A Dagster project as a user of `clip_assets.ImageCollection` has it, and `dg dev` over it."""
+"""A Dagster project such as a user of `clip_assets.ImageCollection` has, and `dg dev` for it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Dagster as it is, but its daemon looks for backfills every three seconds instead of every thirty.
+"""Dagster whose daemon looks for backfills every three seconds instead of every thirty.
 
     python -m tests.acceptance.eager_dagster dg dev --port 3000
 

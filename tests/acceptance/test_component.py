@@ -1,4 +1,4 @@
-"""A collection's YAML: what is wrong is named where `dg` is asked, and what is right is silent."""
+"""A collection's YAML: `dg` names what is wrong, and says nothing about what is right."""
 
 import os
 import re

@@ -1,7 +1,7 @@
-"""The whole road through Dagster's GraphQL API, as a person in its UI goes it.
+"""The whole workflow through Dagster's GraphQL API, as a person does it in the UI.
 
-One `dg dev` serves all tests. They stand in the order of the road, and what needs no shard comes
-while the daemon takes up the backfill.
+One `dg dev` serves all tests. They are in the order of the workflow; what needs no shard is tested
+while the daemon starts the backfill.
 """
 
 import json
@@ -112,7 +112,7 @@ def test_graph_tells_owner_kind_freshness_and_checks(
 
 
 def test_descriptions_name_no_place_on_this_machine(workshop: Workshop) -> None:
-    """What the graph says of an asset reads the same wherever it is looked at."""
+    """The graph says the same about an asset wherever it is shown."""
     text = json.dumps(workshop.dagster.ask("Graph"))
     assert str(Path.cwd()) not in text
     assert str(workshop.folder) not in text
@@ -215,7 +215,7 @@ def test_release_answers_with_lineage(
 def test_bad_images_hold_nothing_back_and_are_mended(
     workshop: Workshop, released: FinishedRun
 ) -> None:
-    """A shard of corrupt images is committed as rejects beside its neighbours; mended, as rows."""
+    """A shard of corrupt images is committed as rejects; once they are repaired, as rows."""
     dagster = workshop.dagster
     good = [path.read_bytes() for path in sorted(workshop.images.glob("*.png"))[:9]]
     corrupt = [data[:40] for data in good]
@@ -280,7 +280,7 @@ def _newest(events: list[Materialization], run: FinishedRun, name: str) -> dict[
 
 
 def _add(workshop: Workshop, pictures: dict[int, bytes]) -> None:
-    """Numbered pictures that sort after all the others, or mended ones in their place."""
+    """Numbered pictures that sort after all others, or repaired ones in their place."""
     for number, data in pictures.items():
         (workshop.images / f"new-{number}.png").write_bytes(data)
 

@@ -1,4 +1,4 @@
-"""Kills and signals of `clip-assets backfill` in mid-job, under the instance file that we ship.
+"""`clip-assets backfill` killed or signalled in mid-job, with the instance file that we ship.
 
 The tests stand in the order of one story: each finds what the one before left behind.
 """

@@ -1,7 +1,7 @@
-"""The sample means something: words find their pictures through the whole pipeline.
+"""Results have meaning: words find their pictures through the whole pipeline.
 
-Wrong preprocessing, a skipped normalisation and misaligned rows do not show with random weights;
-here each of them keeps the index from being published.
+With random weights, wrong preprocessing, skipped normalization and misaligned rows go unnoticed;
+here each of them prevents the release.
 """
 
 import json
@@ -86,7 +86,7 @@ def model() -> Encoder:
 
 
 def test_captions_find_their_pictures(sample: Sample) -> None:
-    """Over the whole collection, as often as when the model was trained."""
+    """On the whole collection, captions find their pictures as often as in training."""
     measured = sample.judgement.caption_recall
     assert measured is not None
     assert sample.judgement.caption_queries == METRICS["pictures"]

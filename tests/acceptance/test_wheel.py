@@ -52,7 +52,7 @@ print(json.dumps(told))
 
 @dataclass(frozen=True)
 class Project:
-    """A project of somebody who installed the wheel, and their shell in it."""
+    """The project of somebody who installed the wheel, and their shell."""
 
     root: Path
     env: dict[str, str]
@@ -169,8 +169,8 @@ def _served(project: Project) -> dict[str, object]:
 
 
 def test_assets_of_ones_own_beside_the_collections(project: Project) -> None:
-    """The page's two assets run downstream of the collection, whose assets look as they were told:
-    by `translation` and by a component derived from it."""
+    """The page's two assets run downstream of the collection, whose assets are customized by
+    `translation` and by a derived component."""
     env = project.env | {"DAGSTER_HOME": str(project.root / ".clip_assets/dagster")}
     told = json.loads(Project(project.root, env).run("python", "-c", _OWN).splitlines()[-1])
     assert told["dimensions"] == {"images": 3, "pixels": 40 * 40}

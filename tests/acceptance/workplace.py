@@ -32,7 +32,7 @@ class Workplace:
 
     @contextmanager
     def backfill(self, collection: str) -> Iterator["subprocess.Popen[str]"]:
-        """The command as a script's background job has it: SIGINT ignored, a group of its own."""
+        """The command as a script's background job: SIGINT ignored, in its own process group."""
         with subprocess.Popen(
             ["sh", "-c", f'trap "" INT; exec {_COMMAND} backfill "$0"', collection],
             cwd=self.folder / "project", env=self.env, text=True,

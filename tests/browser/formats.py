@@ -130,7 +130,7 @@ def _pngs(rgb: Image.Image) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _deep_pngs(rgb: Image.Image) -> Iterator[tuple[str, str, bytes]]:
-    """16 bits a sample, of which the lower 8 are not the upper ones again; some are one colour."""
+    """16 bits a sample, whose lower 8 differ from the upper 8; some have a single colour."""
     lower = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 4))
     clear = np.concatenate([np.asarray(rgb), _alpha()[..., None]], axis=-1)
     deep = clear.astype(np.uint16) * 256 + lower.astype(np.uint16)

@@ -99,7 +99,7 @@ def hostile(
 
 @pytest.fixture(params=["/", "/clip/"])
 def there(request: pytest.FixtureRequest, browser: Browser, hostile: Searchable) -> Iterator[Page]:
-    """A page at the service or at a proxy, which asks nobody else for anything."""
+    """A page at the service or at a proxy that sends no request to anybody else."""
     with _address(request.param, hostile.url) as address, watched(browser, address) as page:
         asked: list[str] = []
         page.on("request", lambda sent: asked.append(sent.url))
@@ -146,7 +146,7 @@ def _run(service: Searchable, statement: str) -> list[str]:
 
 
 def test_every_control_works(there: Page, hostile: Searchable) -> None:
-    """From the start page on, each is used once, and what axe calls serious is nowhere."""
+    """Starting at the first page, each feature is used once; axe finds nothing serious."""
     there.emulate_media(reduced_motion="reduce")  # axe would measure colours amid a transition
     there.goto("./")
     there.wait_for_selector(".shelf img.seen")

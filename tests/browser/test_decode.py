@@ -41,7 +41,7 @@ DRAW = """files => Promise.all(files.map(async ([type, data]) => {
 
 
 def test_pixels_are_those_of_chromium(browser: Browser) -> None:
-    """All files are within the stated difference, but for those that are listed with a reason."""
+    """All files are within the stated difference, except those listed with a reason."""
     made = list(files())
     page = browser.new_page()
     drawn = page.evaluate(DRAW, [[kind, base64.b64encode(data).decode()] for _, kind, data in made])

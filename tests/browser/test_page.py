@@ -141,7 +141,7 @@ def test_back_and_forward_revisit_each_view(page: Page) -> None:
 
 
 def test_forward_right_after_back_opens_the_picture_again(page: Page) -> None:
-    """Nor does the browser's late word of the dialog's closing close it once more."""
+    """Nor does the browser's late `close` event close the dialog again."""
     _ask(page, "a gold ellipse")
     page.locator(GRID).first.click()
     expect(page.get_by_role("dialog")).to_be_visible()

@@ -95,7 +95,7 @@ def test_scrolling_down_shows_every_picture_once(on_many: Page, many: Searchable
 
 
 def test_chips_search_towards_and_away(on_many: Page, many: Searchable) -> None:
-    """A chip is added, turned round, weighted and removed; the address restores all of them."""
+    """A chip is added, negated, weighted and removed; the address restores all chips."""
     _open(on_many, "/?q=gold")
     plain = _shown(on_many)
     on_many.get_by_label("Also search for, or away from").fill("people, + all")
@@ -152,7 +152,7 @@ def _download(page: Page, kind: str) -> str:
 
 
 def test_selected_pictures_are_exported(on_many: Page, many: Searchable) -> None:
-    """Without a selection all that are shown."""
+    """Without a selection, all pictures that are shown."""
     _open(on_many, "/?q=gold&words=gold")
     shown = _shown(on_many)
     everything = json.loads(_download(on_many, "JSON"))
@@ -291,8 +291,8 @@ def test_a_question_mark_lists_the_keys(on_many: Page) -> None:
 
 def test_two_releases_stand_side_by_side(on_many: Page, many: Searchable) -> None:
     """Chosen below the search box; the line says how much they have in common, and what only one
-    has is marked, also on a phone. Of a picture that only the earlier one has, the dialog shows
-    that one's."""
+    has is marked, also on a phone. For a picture that only the earlier release has, the
+    dialog shows that release."""
     _open(on_many, "/?q=gold")
     select = on_many.get_by_label("Compare with release")
     select.select_option(index=1)

@@ -79,7 +79,7 @@ class Tiny:
             return sorted(lake.execute("SELECT image_id, reason FROM rejects").fetchall())
 
     def ledger(self) -> list[tuple[object, ...]]:
-        """What of the ledger does not depend on which of several jobs came first."""
+        """The part of the ledger that does not depend on which job came first."""
         with psycopg.connect(self.dsn) as connection:
             index = tables.find(connection, NAME, self.spec.slug)
             loaded = tables.ledger(connection, index).values()
@@ -96,7 +96,7 @@ def list_images(tiny: Tiny, _: str) -> None:
 
 
 def embed_images(tiny: Tiny, attempt: str) -> None:
-    """The asset `embeddings`, of the shards that are missing; notes how many images it encodes."""
+    """The asset `embeddings` for the missing shards; notes how many images it encodes."""
     encode, note = Encoder.encode_pixels, tiny.data / f"encoded-{attempt}"
 
     def counted(self: Encoder, pixels: list[object], *options: object) -> object:
@@ -127,7 +127,7 @@ def publish(tiny: Tiny, attempt: str) -> None:
 
 
 def erase(tiny: Tiny, _: str) -> None:
-    """Erases the images that the folder's list names, once they are asked for."""
+    """Erase the images on the data folder's list that nobody has asked to erase yet."""
     asked = (tiny.data / "erase").read_text().split()
     known = {name for request in erased.requests(tiny.objects) for name in request.image_ids}
     names = [name for name in asked if name not in known]
@@ -136,7 +136,7 @@ def erase(tiny: Tiny, _: str) -> None:
 
 
 def sweep(tiny: Tiny, _: str) -> None:
-    """Prints how many versions went that were replaced more than half a day ago."""
+    """Delete versions replaced more than half a day ago, and print how many."""
     with psycopg.connect(tiny.dsn, autocommit=True) as connection:
         print(sweeping.sweep(connection, tiny.objects, NAME, timedelta(hours=12)).versions)
 
@@ -158,13 +158,13 @@ def _quiet(step: Step, tiny: Tiny, attempt: str) -> None:
 
 
 def encoded(tiny: Tiny, attempt: str) -> int:
-    """How many images this attempt put through the model."""
+    """How many images this attempt encoded."""
     note = tiny.data / f"encoded-{attempt}"
     return note.stat().st_size if note.exists() else 0
 
 
 def stored(tiny: Tiny) -> int:
-    """How many images are in parts of their final name, committed or not."""
+    """How many images are in parts that have their final name, committed or not."""
     entries = tiny.objects.list(f"embeddings/{tiny.spec.slug}")
     parts = [entry.path for entry in entries if "/part-" in entry.path]
     return sum(

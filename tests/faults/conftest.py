@@ -22,13 +22,13 @@ collect_ignore_glob = [] if ASKED_FOR else ["test_*.py"]
 
 
 def pytest_report_header() -> list[str]:
-    """Says why there is nothing to run when this folder is asked for by name."""
+    """Say why nothing runs when this folder is named on the command line."""
     return [] if ASKED_FOR else ["tests/faults: NOT RUN; use make test-faults"]
 
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
-    """Processes that start at once, with all that a step of the pipeline needs."""
+    """Processes that start quickly: what a step of the pipeline needs is already imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.collection"])
     return context
@@ -36,7 +36,7 @@ def processes() -> ForkServerContext:
 
 @pytest.fixture
 def moments(request: pytest.FixtureRequest) -> Random:
-    """Chance that the same `--seed` repeats; the seed is printed with a failure."""
+    """Random numbers that the same `--seed` repeats; a failure prints the seed."""
     given = request.config.getoption("--seed")
     seed = secrets.randbelow(1 << 32) if given is None else given
     print(f"repeat with: make test-faults ARGS='--seed {seed}'")

@@ -31,8 +31,8 @@ class FaultyStore:
         self._lock = threading.Lock()
 
     def next_fault(self) -> str | None:
-        """Chance says when and in which order, but no kind comes again before each has come, and
-        no gap is longer than twice the usual one."""
+        """Time and order are random, but no kind is repeated before all kinds have occurred, and
+        no gap is longer than twice the mean."""
         with self._lock:
             if not self.share:
                 return None
@@ -47,15 +47,15 @@ class FaultyStore:
             return fault
 
     def wrote(self, path: str) -> None:
-        """Note the key of the newest object; `path` is that of the request, with the bucket."""
+        """Note the key of the newest object; `path` is the request's, with the bucket."""
         self._written = unquote(urlsplit(path).path).lstrip("/").partition("/")[2].encode()
 
     def hide_newest(self) -> None:
-        """The next list will not have it."""
+        """Leave the newest object out of the next list."""
         self._hidden = self._written
 
     def shown(self, listed: bytes) -> bytes:
-        """A list as a store gives it that has not noticed its newest object yet."""
+        """The list of a store that does not show its newest object yet."""
         with self._lock:
             hidden, self._hidden = self._hidden, b""
         if not hidden:
@@ -132,7 +132,7 @@ def faulty_store(target: str, chance: Random) -> Iterator[FaultyStore]:
                 upstream.close()
 
         def _hang_up(self, body: bytes) -> None:
-            """The store gets half of the body, then the connection ends."""
+            """Send half of the body to the store, then close the connection."""
             self.close_connection = True
             upstream = HTTPConnection(host, port, timeout=60)
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)

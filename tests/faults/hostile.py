@@ -1,4 +1,4 @@
-"""Files that are not what their names say, or not wholly; by kind."""
+"""Files that are not, or only partly, what their names say; by kind."""
 
 import gzip
 import io
@@ -33,7 +33,7 @@ def png(width: int, height: int, *, rows: int | None = None, end: bool = True) -
 
 
 def files() -> Iterator[tuple[str, bytes]]:
-    """Name and content of each kind."""
+    """Name and content of one file of each kind."""
     yield from _no_images()
     for kind in FORMATS:
         whole = photo(kind)

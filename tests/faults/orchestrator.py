@@ -35,7 +35,7 @@ class Here(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 @dataclass(frozen=True)
 class Orchestrator:
-    """The settings in the environment say where data and database are; `compute` where jobs run."""
+    """Environment settings name the data and the database; `compute` says where jobs run."""
 
     instance: dg.DagsterInstance
     collection: ImageCollection
@@ -43,7 +43,7 @@ class Orchestrator:
 
     @property
     def steps(self) -> list[Callable[[], None]]:
-        """Catalog, embeddings of what is missing, index, release. Each raises FailedError."""
+        """Catalog, missing embeddings, index and release. Each step may raise FailedError."""
         made = self.collection
         return [
             lambda: self._run(made.catalog_key, {}),

@@ -53,7 +53,7 @@ PICTURES = [drawn(number) for number in range(40)]
 
 
 class Requests:
-    """Requests of every kind that people, programs and enemies send; `answers` counts statuses."""
+    """Sends every kind of request, valid and hostile; `answers` counts the statuses."""
 
     def __init__(self, url: str, seed: int) -> None:
         self._url = url
@@ -63,7 +63,7 @@ class Requests:
         self.answers: Counter[int] = Counter()
 
     def send(self, until: Callable[[int], bool]) -> None:
-        """Some clients at once send requests until `until` of a request's number is true."""
+        """Send requests from several clients until `until(number of the request)` is true."""
         with ThreadPoolExecutor(CLIENTS) as clients:
             for client in [clients.submit(self._client, n, until) for n in range(CLIENTS)]:
                 client.result()
@@ -131,7 +131,7 @@ class Requests:
             raw.sendall(whole[: chance.randrange(1, len(whole))])
 
     def _leaving(self, _: httpx.Client, chance: Random) -> None:
-        """Ends the connection instead of waiting for the answer."""
+        """Close the connection instead of waiting for the answer."""
         with self._connected() as raw:
             path = f"/v1/search?q=leaving+{chance.random()}"
             raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -148,8 +148,8 @@ class Requests:
 
 @dataclass(frozen=True)
 class Use:
-    """What all processes of the service have: memory of their own in MiB, and open files. A worker
-    that died is replaced, so `workers` has their ids."""
+    """Private memory in MiB and open files of all processes of the service. A worker that dies is
+    replaced, so `workers` has their ids."""
 
     minute: float
     memory: float
@@ -168,7 +168,7 @@ class Use:
 
 @contextmanager
 def serving(python: str, dsn: str) -> Iterator[tuple[str, psutil.Process]]:
-    """A service of some workers over forty pictures; its address and its first process."""
+    """A service with several workers and forty pictures: its address and its first process."""
     spec = ModelSpec(name=TINY, untrained_seed=0)
     model = encoder.load(spec, "cpu")
     pictures: list[Picture] = PICTURES
@@ -202,19 +202,19 @@ def _metrics(url: str) -> str:
 
 
 def wait_until_closed(url: str, process: psutil.Process, before: Use) -> None:
-    """Wait until no more files are open than before, but for the pools' connections."""
+    """Wait until no more files are open than before, apart from the pools' connections."""
     most = before.files + CONNECTIONS
     wait_until(lambda: Use.now(process, 0).files <= most, url)
 
 
 def growth(uses: list[Use]) -> float:
-    """MiB a minute, of the last two thirds: caches and pools fill in the first."""
+    """Growth in MiB a minute over the last two thirds; caches and pools fill during the first."""
     warm = uses[len(uses) // 3 :]
     return float(np.polyfit([use.minute for use in warm], [use.memory for use in warm], 1)[0])
 
 
 def soak(python: str, dsn: str, minutes: float) -> int:
-    """The status to end with."""
+    """Run the soak; returns the exit status."""
     with serving(python, dsn) as (url, process), ThreadPoolExecutor(1) as background:
         requests = Requests(url, seed=0)
         requests.send(lambda number: number > 100)

@@ -35,7 +35,7 @@ MODEL = Path(__file__).parent.parent / "models/tiny"
 
 @dataclass(frozen=True)
 class Day:
-    """What there was at the end of a day; sizes in MB."""
+    """The state at the end of a day; sizes in MB."""
 
     day: int
     images: int
@@ -58,7 +58,7 @@ def spec(seed: int) -> ModelSpec:
 
 
 def live_through(tiny: Tiny, days: int, chance: Random) -> Iterator[Day]:
-    """Each day of the collection. Raises AssertionError at the first wrong answer."""
+    """Yields each day of the collection. Raises AssertionError at the first wrong answer."""
     erased: set[str] = set()
     there: dict[int, int] = {}
     for day in range(days):
@@ -92,7 +92,7 @@ def _make_a_day_older(data: Path) -> None:
 
 
 def _change_the_source(pictures: Path, there: dict[int, int], day: int, chance: Random) -> None:
-    """`there` has the version of each picture, by number."""
+    """`there` maps the number of each picture to its version."""
     first = 0 if day == 0 else FIRST + (day - 1) * NEW
     came = range(first, FIRST if day == 0 else first + NEW)
     old = [*there]
@@ -108,7 +108,7 @@ def _change_the_source(pictures: Path, there: dict[int, int], day: int, chance: 
 
 
 def _answers_are_right(connection: psycopg.Connection, wanted: set[str], chance: Random) -> None:
-    """The rows are the images of the source, and images find themselves."""
+    """Check that the rows are the images of the source and that each image finds itself."""
     found = _found(connection)
     assert found == wanted, sorted(found ^ wanted)[:10]
     live = search.live(connection, NAME)

@@ -36,7 +36,7 @@ def bucket(
     new_database: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
-    """Its URI; it has pictures, and all settings are secret."""
+    """URI of a bucket with pictures; all settings are secret."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -62,8 +62,8 @@ def bucket(
 def test_no_secret_is_anywhere(
     bucket: str, tiny_spec: ModelSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither in events, logs and files of Dagster, nor in the parquet and what else is in the
-    bucket, nor in what is printed, nor in the arguments of a process."""
+    """Neither in the events, logs and files of Dagster, nor in any file of the bucket, nor in what
+    is printed, nor in the arguments of a process."""
     home = tmp_path / "dagster"
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home)) as instance, watched() as arguments:

@@ -1,4 +1,4 @@
-"""The clocks of the machines that make a collection are a day off, each another way."""
+"""The clocks of the machines that make a collection are a day off, in opposite directions."""
 
 import os
 import subprocess
@@ -50,13 +50,13 @@ def _collection(data: Path, pictures: Path, address: str, spec: ModelSpec) -> Ti
 
 
 def _change(pictures: Path, number: int) -> None:
-    """The same numbers again, each with other pixels; one in ten is new."""
+    """Write every picture; in the second round, change nine in ten."""
     for name in range(number * IMAGES // 10, IMAGES):
         (pictures / f"{name:05d}.png").write_bytes(collection.picture(name, number))
 
 
 def _on_another_machine(tiny: Tiny, shift: str, *steps: Step) -> str:
-    """Run them under a clock that is off; returns the last word they print."""
+    """Run the steps under a clock that is off; returns the last word they print."""
     assert FAKETIME
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.collection", str(tiny.data), tiny.dsn,

@@ -16,8 +16,8 @@ EMBEDDINGS = ("large", "tiny_untrained_0_fp32", "embeddings")
 
 
 def test_stopped_dagster_goes_on_when_it_is_back(workplace: Workplace) -> None:
-    """Nobody cancelled the run: it is retried, after what is committed. A killed worker's slot of
-    the pool is free again, though its run has had its retry."""
+    """Nobody cancelled the run, so it is retried and continues after what is committed. A killed
+    worker's slot in the pool is freed, although its run has used up its retry."""
     with workplace.dagster() as dagster:
         dagster.materialize(("large", "catalog"))
         stopped = dagster.launch(EMBEDDINGS, partition="00000", until="00019")

@@ -21,7 +21,7 @@ from tests.integration.verify import test_verify as damage
 
 
 def another_models_file(photos: Photos, _: psycopg.Connection) -> None:
-    """A part of the same images, made by the same network with other weights."""
+    """A part with the same images, embedded by the same network with other weights."""
     other = photos.spec.model_copy(update={"untrained_seed": 1})
     job = EmbedJob(
         job_id="other", run_id="run-2", collection=COLLECTION, model=other, shards=("00001",),
@@ -83,14 +83,14 @@ def test_a_damaged_shard_is_not_loaded(
 def test_the_lake_does_not_open(
     photos: Photos, connection: psycopg.Connection, broken: damage.Break
 ) -> None:
-    """What DuckDB could not tell is checked before it reads."""
+    """Damage that DuckDB cannot detect is found before it reads."""
     broken(photos, connection)
     with pytest.raises(ClipAssetsError):
         Lake(photos.objects, photos.spec.slug).connect()
 
 
 def _embed(photos: Photos) -> None:
-    """In other parts than before, so that the shard is loaded again."""
+    """Embed the shard again, in other parts than before, so that it is loaded again."""
     job = EmbedJob(
         job_id="again", run_id="run-2", collection=COLLECTION, model=photos.spec,
         shards=("00001",), part_rows=4,

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def mount(open_folder: Callable[[], Path]) -> Iterator[Callable[[int], Path]]:
-    """Makes disks of so many MiB, which every user may enter."""
+    """Makes disks of a given number of MiB that every user can open."""
     mounted: list[Path] = []
 
     def make(size: int) -> Path:
@@ -75,7 +75,7 @@ def on_disk(photos: Photos, small_disk: Path) -> Photos:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """No room for anything."""
+    """Keep the disk full inside the `with` block."""
     fill = disk / ".fill"
     with fill.open("wb", buffering=0) as file:
         try:
@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_sentence_and_no_harm(
 def test_a_snapshot_for_which_there_is_no_room_is_no_snapshot(
     photos: Photos, mount: Callable[[int], Path], tmp_path: Path
 ) -> None:
-    """The snapshot before it stays the newest; once there is room, the next one replaces it."""
+    """The previous snapshot stays the newest; once there is room, the next one replaces it."""
     disk = mount(100)
     to = Objects(str(disk / "snapshots"))
     settings = Settings(home=tmp_path, data=str(Path(photos.objects.root).parent))
@@ -148,14 +148,14 @@ def test_a_snapshot_for_which_there_is_no_room_is_no_snapshot(
 
 
 def _address(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of the server in that folder, started if it does not run."""
+    """Address of the server in that folder, which is started if it does not run."""
     address = str(embedded.start(cluster).get_uri())
     monkeypatch.setenv("DATABASE_URL", address)
     return address
 
 
 def _recovered(address: str) -> psycopg.Connection:
-    """A connection, once the server has started again by itself."""
+    """A connection, as soon as the server has restarted by itself."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

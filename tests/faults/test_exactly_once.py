@@ -35,7 +35,7 @@ AT_MOST_PARTS = 8
 def pair(
     tmp_path: Path, new_database: Callable[[], str], tiny_spec: ModelSpec
 ) -> tuple[Tiny, Tiny]:
-    """A collection that is left alone, and one that is not, of the same pictures."""
+    """Two collections of the same pictures: one undisturbed, one whose steps are killed."""
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     made = []
@@ -55,7 +55,7 @@ class Killer:
         self.attempts = 0
 
     def run(self, step: Step, seconds: float, kills: int) -> None:
-        """Kill so many attempts at moments within `seconds`, then let one end."""
+        """Kill this many attempts at random moments within `seconds`, then let one finish."""
         for _ in range(kills):
             self._attempt(step, self.chance.uniform(0, seconds))
         if self.chance.random() < 0.5:
@@ -80,7 +80,7 @@ class Killer:
             assert process.exitcode == 0, f"{step.__name__} failed after {self.killed}"
 
     def _two_at_once(self, step: Step, moment: float) -> None:
-        """Two materialisations of the same shards, one of which is killed."""
+        """Materialize the same shards twice at once, and kill one of the two."""
         first, second = (
             collection.start(self.processes, step, self.tiny, self._name()) for _ in range(2)
         )
@@ -100,7 +100,7 @@ class Killer:
 
 
 def undisturbed(tiny: Tiny, processes: ForkServerContext, step: Step, name: str) -> float:
-    """Seconds of a step that nobody disturbs."""
+    """How many seconds the step takes undisturbed."""
     started = time.monotonic()
     process = collection.start(processes, step, tiny, name)
     process.join(PATIENCE_SECONDS)
@@ -109,7 +109,7 @@ def undisturbed(tiny: Tiny, processes: ForkServerContext, step: Step, name: str)
 
 
 def rounds(pictures: Path) -> Iterator[int]:
-    """Change the folder before each round: new pictures, changed ones, and vanished ones."""
+    """Change the folder before each round: add, change and delete pictures."""
     share = IMAGES // ROUNDS
     for number in range(ROUNDS):
         first = number * share
@@ -129,7 +129,7 @@ def test_every_image_exactly_once_whatever_is_killed(
     moments: Random,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """After twenty kills and as many retries, the collection equals one that was left alone:
+    """After twenty kills and as many retries, the collection equals the undisturbed one:
     ids, rejects, vectors and ledger; nothing is missing, repeated or left behind."""
     whole, broken = pair
     killer = Killer(broken, processes, moments)
@@ -162,7 +162,7 @@ def test_every_image_exactly_once_whatever_is_killed(
 
 
 def _same(whole: Tiny, broken: Tiny) -> None:
-    """The same output, and all of it sound."""
+    """Both have the same output, and all of it is sound."""
     assert broken.rejected() == whole.rejected()
     assert _differing(broken.rows(), whole.rows()) == []
     assert broken.ledger() == whole.ledger()
@@ -177,12 +177,12 @@ def _same(whole: Tiny, broken: Tiny) -> None:
 
 
 def _differing(left: Rows, right: Rows) -> list[str]:
-    """Ids of the images that are not the same in both; a short list, where a failure prints all."""
+    """Ids of the images that differ; short, since a failed assertion prints all of it."""
     return sorted({name for name, *_ in set(left) ^ set(right)})[:10]
 
 
 def _nothing_left_behind(broken: Tiny) -> None:
-    """No open erasure, lock or temporary table."""
+    """There is no open erasure, lock or temporary table."""
     assert erased.open_requests(broken.objects) == []
     with psycopg.connect(broken.dsn, autocommit=True) as connection:
         assert erase_now(connection, broken.objects, [], "", lambda _: None) == []

@@ -25,9 +25,9 @@ def test_killed_at_random_moments(
     processes: ForkServerContext,
     moments: Random,
 ) -> None:
-    """Fifty loaders killed at random moments, and each time that the shards of a version are all
-    there: the same table and one ledger row a shard, as after an undisturbed load, while readers
-    saw each shard whole or not at all."""
+    """Fifty loaders are killed at random moments. Whenever all shards of a version are loaded, the
+    table is that of an undisturbed load, with one ledger row a shard; readers saw each shard whole
+    or not at all."""
     made = Made(Objects(str(tmp_path / "many")))
     version, left = 0, []
     with (
@@ -55,7 +55,7 @@ def test_killed_at_random_moments(
 def _undisturbed(
     connection: psycopg.Connection, made: Made, processes: ForkServerContext
 ) -> tuple[tuple[str, list[tuple[object, ...]]], float]:
-    """What a loader leaves that nobody kills, and the seconds that it takes."""
+    """The result of an undisturbed loader, and the seconds that it takes."""
     loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
     started = time.monotonic()
     loader.start()
@@ -67,7 +67,7 @@ def _undisturbed(
 def _killed(
     connection: psycopg.Connection, made: Made, processes: ForkServerContext, seconds: float
 ) -> bool:
-    """Kill a loader so long after its start; whether it was not yet done."""
+    """Kill a loader this long after its start; returns whether it was still running."""
     loader = processes.Process(target=load_all, args=(connection.info.dsn, made))
     loader.start()
     loader.join(seconds)

@@ -32,7 +32,7 @@ def names(connection: psycopg.Connection) -> set[str]:
 
 
 def lose_the_data(photos: Photos, to: Path, pictures: Path) -> Photos:
-    """The folder is gone; the images are embedded again at `to`, in other shards."""
+    """Delete the data folder and embed the images again at `to`, in other shards."""
     with psycopg.connect(photos.dsn, autocommit=True) as connection:
         owner.claim(connection, photos.objects, COLLECTION)
     shutil.rmtree(photos.objects.root)
@@ -42,7 +42,7 @@ def lose_the_data(photos: Photos, to: Path, pictures: Path) -> Photos:
 
 @pytest.fixture
 def fewer(photos: Photos, tmp_path: Path) -> Path:
-    """The source, which lost three of its pictures, too."""
+    """A copy of the source without three of its pictures."""
     pictures = Path(shutil.copytree(photos.pictures, tmp_path / "pictures"))
     for name in GONE:
         (pictures / name).unlink()
@@ -53,8 +53,8 @@ def fewer(photos: Photos, tmp_path: Path) -> Path:
 def test_an_index_whose_data_was_lost_is_handed_over(
     photos: Photos, connection: psycopg.Connection, tmp_path: Path, fewer: Path
 ) -> None:
-    """Made anew elsewhere, it is refused until a repair; the old release answers until the next
-    one, which has no image that is gone."""
+    """Recreated elsewhere, it is refused until a repair. The old release answers until the next
+    one, which no longer has the deleted images."""
     before = names(connection)
     anew = lose_the_data(photos, tmp_path / "elsewhere" / COLLECTION, fewer)
     with pytest.raises(DatabaseError, match="verify --repair"):
@@ -70,7 +70,7 @@ def test_an_index_whose_data_was_lost_is_handed_over(
 def test_data_made_anew_at_the_same_place_succeeds_what_was_lost(
     photos: Photos, connection: psycopg.Connection, fewer: Path
 ) -> None:
-    """On one machine it needs no command of its own, although the shards are divided otherwise."""
+    """On one machine no extra command is needed, although the images are in other shards."""
     before = names(connection)
     anew = lose_the_data(photos, Path(photos.objects.root), fewer)
     anew.publish(connection)
@@ -82,7 +82,7 @@ def test_data_made_anew_at_the_same_place_succeeds_what_was_lost(
 def test_an_erased_image_does_not_come_back_with_the_files(
     photos: Photos, connection: psycopg.Connection
 ) -> None:
-    """The database remembers the erasure when the files that told of it are lost."""
+    """The database still has the erasure when the files that recorded it are lost."""
     erase(connection, photos.objects, [ERASED], "", lambda _: None)
     left = names(connection)
     anew = lose_the_data(photos, Path(photos.objects.root), photos.pictures)
@@ -94,7 +94,7 @@ def test_an_erased_image_does_not_come_back_with_the_files(
 def test_data_that_is_still_there_keeps_its_index(
     photos: Photos, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
-    """A second installation cannot take it, whatever it repairs."""
+    """A second installation cannot take over the index, whatever it repairs."""
     other = Objects(str(tmp_path / "other" / COLLECTION))
     catalog.refresh(other, COLLECTION, FolderConfig(uri=str(photos.pictures)), [], 10)
     with pytest.raises(DatabaseError, match="is still there"):
@@ -134,8 +134,8 @@ def test_what_is_lost_together_with_dagsters_storage(
     monkeypatch: pytest.MonkeyPatch,
     lost: str,
 ) -> None:
-    """An empty instance makes again what is lost and records what is left; what was erased stays
-    away, and everything else answers."""
+    """An empty instance makes what is lost again and records what is left; what was erased stays
+    erased, and everything else answers."""
     erase(connection, photos.objects, [ERASED], "", lambda _: None)
     before = names(connection)
     if lost == "data":

@@ -23,7 +23,7 @@ from tests.integration.verify.test_verify import verified
 def own_server(
     open_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], str]]:
-    """Starts a server of the test's own if it does not run; returns its address."""
+    """A function that starts the test's own server if it does not run, and returns its address."""
     folder = open_folder() / "postgres"
 
     def running() -> str:

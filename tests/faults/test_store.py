@@ -29,7 +29,7 @@ BUCKET, IMAGES, SHARE = "pictures", 40, 0.15
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, moments: Random) -> Iterator[FaultyStore]:
-    """A bucket behind the proxy, which does nothing yet."""
+    """A bucket behind the proxy, which causes no faults yet."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -39,7 +39,7 @@ def test_two_orchestrators_make_one_collection(
     tiny: Tiny, processes: ForkServerContext, record_property: Callable[[str, object], None]
 ) -> None:
     """Both list, embed, load, judge and publish all of it while images change and are erased; at
-    the end it is as if one had, and each release that either made is known."""
+    the end all is as if one had done it, and the releases of both are recorded."""
     released: list[int] = []
     for number in range(ROUNDS):
         _change(tiny.pictures, number)
@@ -77,7 +77,7 @@ def test_two_orchestrators_make_one_collection(
 
 
 def _change(pictures: Path, number: int) -> None:
-    """New pictures, and some of those before changed."""
+    """Add pictures and change some of the earlier ones."""
     first = number * IMAGES
     for new in range(first, first + IMAGES):
         (pictures / f"{new:05d}.png").write_bytes(collection.picture(new))
@@ -86,12 +86,12 @@ def _change(pictures: Path, number: int) -> None:
 
 
 def erase(tiny: Tiny) -> None:
-    """Again and again until it ends, as a user would."""
+    """Repeat the step until it succeeds, as a user would."""
     _until_it_ends(lambda: collection.erase(tiny, ""))
 
 
 def orchestrate(tiny: Tiny, home: Path, both: Any, queue: Any) -> None:
-    """All steps of one instance, in a process of its own; each begins when the other's does, too.
+    """Run all steps of one instance in its own process, each at the same time as the other's.
 
     Puts the live release at the end into `queue`.
     """

@@ -29,7 +29,7 @@ AT_ONCE = 6
 
 
 class Asking:
-    """Clients that ask one after another over connections that they keep, until nobody listens."""
+    """Clients that send requests one after another on kept connections until nothing listens."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -59,7 +59,7 @@ class Asking:
                         self.failed.append(asked.status_code)
 
     def goes_on(self) -> None:
-        """Wait until as many requests again are answered as could have been under way."""
+        """Wait for as many further answers as requests can have been in progress."""
         before = self.answered
         wait_until(lambda: self.answered > before + 2 * AT_ONCE, self._url)
 
@@ -100,7 +100,7 @@ def _children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 def test_load_does_not_notice_a_killed_worker_a_new_model_or_the_end(
     python: str, new_database: Callable[..., str], tiny_spec: ModelSpec
 ) -> None:
-    """The killed worker costs the requests inside it, the rest costs none."""
+    """Killing a worker fails only the requests that it was answering; nothing else fails any."""
     database = new_database()
     _publish(database, tiny_spec)
     with _serving(python, database) as (process, url):

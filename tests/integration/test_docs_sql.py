@@ -37,7 +37,7 @@ def test_there_are_blocks() -> None:
 
 
 def test_postgres(database: str, tmp_path: Path) -> None:
-    """In their order, over a live release: what asks, asks as clip_reader, and gets rows."""
+    """In order, on a live release: queries run as clip_reader and return rows."""
     made = _photos(tmp_path)
     with psycopg.connect(database, autocommit=True) as owner:
         publish(owner, made)
@@ -56,7 +56,7 @@ def test_postgres(database: str, tmp_path: Path) -> None:
 def test_administrator(
     elsewhere: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an administrator pastes into psql gives the role all that it needs."""
+    """The statements for an administrator, run in psql, give the role all rights that it needs."""
     pasted = tmp_path / "pasted.sql"
     pasted.write_text("".join(text for _, text in blocks("sql administrator")))
     with pasted.open() as file:
@@ -70,7 +70,7 @@ def test_administrator(
 
 
 def test_inline_statements(database: str, tmp_path: Path) -> None:
-    """What the README's table shows in one line runs too."""
+    """Statements within the README's table run, too."""
     made = _photos(tmp_path)
     statements = re.findall(r"`(SELECT [^`]*photos\.[^`]*)`", (ROOT / "README.md").read_text())
     assert statements

@@ -7,11 +7,11 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 PAGE = TESTS.parent / "docs/serving.md"
 FEWEST = 30
-"""Rows, or the pattern no longer fits the table."""
+"""With fewer rows, the pattern no longer fits the table."""
 
 
 def test_each_fault_has_a_test() -> None:
-    """One that is renamed or deleted is missed here."""
+    """Fails if a test in the table was renamed or deleted."""
     section = PAGE.read_text().split("## Faults\n")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
     named = [re.fullmatch(r"\| .+ \| .+ \| `(.+)::(.+)` \|", row) for row in rows]

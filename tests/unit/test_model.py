@@ -56,7 +56,7 @@ def test_texts_may_be_compared_whatever_decodes_the_images() -> None:
 
 
 def test_other_weights() -> None:
-    """Both hashes stand there in full, since one of them is to be pinned."""
+    """The error has both hashes in full, because one of them can be pinned."""
     assert refused(weights="c" * 64) == (
         "It differs from that (ViT-B-32/openai) in its "
         f"weights (sha256 {'c' * 64} instead of sha256 {'a' * 64}). "
@@ -66,14 +66,14 @@ def test_other_weights() -> None:
 
 
 def test_other_dimensions() -> None:
-    """Weights of another shape are told by it."""
+    """If the dimensions differ, the error says so."""
     said = refused(weights="c" * 64, dim=768)
     assert f"{'c' * 64}, 768 dimensions instead of sha256 {'a' * 64}, 512)" in said
 
 
 @pytest.mark.parametrize("decode", [1, None])
 def test_other_preprocessing(decode: int | None) -> None:
-    """Preprocessing alone is told from weights, and no checkpoint is asked for."""
+    """If only preprocessing differs, the error does not ask for another checkpoint."""
     assert refused(preprocess="c" * 64, decode=decode) == (
         "It differs from that (ViT-B-32/openai) in its "
         f"preprocessing (sha256 {'c' * 12} instead of sha256 {'b' * 12}). "
@@ -108,6 +108,6 @@ def test_several_parts() -> None:
 
 
 def test_the_error_of_the_caller() -> None:
-    """Who reads files says so with the error of files."""
+    """The caller chooses the class of the error."""
     with pytest.raises(StoreError, match="The shard differs"):
         require_same(OURS.model_copy(update={"dim": 1}), OURS, "The shard differs", "", StoreError)

@@ -1,4 +1,4 @@
-"""Threads follow what this process may use, not what the machine has."""
+"""Threads follow the processors that this process may use, not those of the machine."""
 
 import os
 import subprocess

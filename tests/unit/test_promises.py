@@ -16,7 +16,7 @@ def test_the_page_names_tests_that_exist_and_all_of_them() -> None:
 
 
 def test_each_promise_of_the_readme_has_a_test() -> None:
-    """The bold sentences of `What it promises` are the promises of the page."""
+    """Each bold sentence of `What it promises` is a promise in docs/promises.md."""
     readme = (ROOT / "README.md").read_text()
     section = readme.split("## What it promises")[1].split("\n## ")[0]
     promised = {told.strip(".,") for told in re.findall(r"^- \*\*(.+?)\*\*", section, re.M)}

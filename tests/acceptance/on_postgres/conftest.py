@@ -1,4 +1,4 @@
-"""One `dg dev` with its storage in Postgres, for what takes long: the daemon's ticks overlap."""
+"""One `dg dev` with its storage in Postgres, for slow tests: the daemon's ticks overlap."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def workshop(
 ) -> Iterator[Workshop]:
     """`shapes` has two models, `followed` is automated.
 
-    Nothing of `quiet` is ever made: its history is what a test writes.
+    Nothing of `quiet` is ever materialized: its history is what a test writes.
     """
     folder = tmp_path_factory.mktemp("on_postgres")
     write_pictures(folder / "shapes", SHARDS * SHARD_SIZE)

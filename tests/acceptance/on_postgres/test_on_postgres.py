@@ -1,4 +1,4 @@
-"""Backfills that do not go smoothly, a switch of models, and what happens with no hand.
+"""Backfills with failures, a switch of models, and what happens automatically.
 
 One Dagster with its storage in Postgres serves all tests, so they are one file, which one process
 runs. The tests of backfills stand in the order of one story, each going on where the one before
@@ -76,7 +76,7 @@ def test_status_tells_the_same_freshness(
 
 
 def test_failed_middle_leaves_the_others_done(workshop: Workshop, scattered: str) -> None:
-    """Of scattered shards the bad one fails alone, and exactly the others are recorded."""
+    """Of scattered shards only the bad one fails, and exactly the others are recorded."""
     found = workshop.dagster.finish_backfill(scattered)
     assert found["status"] == "COMPLETED_FAILED"
     assert sorted(run["status"] for run in found["runs"]) == ["FAILURE", "SUCCESS", "SUCCESS"]
@@ -147,7 +147,7 @@ def test_model_is_switched_and_switched_back(workshop: Workshop, scattered: str)
 def test_new_images_are_released_untouched_by_hand(
     workshop: Workshop, added: tuple[Release, float], record_property: Callable[[str, object], None]
 ) -> None:
-    """Pictures added to the folder answer searches after a while, and nobody touched anything."""
+    """Pictures added to the folder are found after a while without any manual step."""
     before, began = added
     workshop.dagster.wait(
         lambda: workshop.live("followed").rows == 3 * SHARD_SIZE,
@@ -168,7 +168,7 @@ def test_new_images_are_released_untouched_by_hand(
 
 
 def test_everything_is_kept_in_postgres(workshop: Workshop, scattered: str) -> None:
-    """Runs, events and the backfill lie where DAGSTER_PG_URL says, and nothing in sqlite."""
+    """Runs, events and the backfill are where DAGSTER_PG_URL says, and nothing is in SQLite."""
     storage = workshop.env["DAGSTER_PG_URL"].replace("+psycopg2", "")
     with psycopg.connect(storage) as connection:
         for table in ("runs", "event_logs", "bulk_actions"):

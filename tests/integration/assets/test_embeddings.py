@@ -111,7 +111,7 @@ def embedded(
 
 
 def test_again_makes_a_shard_anew_beside_the_old_one(embedded: Embedded) -> None:
-    """`again: true` embeds committed shards of the run; what was there before stays readable."""
+    """`again: true` embeds committed shards of the run; the old embeddings stay readable."""
     head = catalog.require(embedded.objects, "photos")
     client = Here()
     assert embedded.embed(["00000", "00001"], client, again=True).success
@@ -128,7 +128,7 @@ def test_again_makes_a_shard_anew_beside_the_old_one(embedded: Embedded) -> None
 def test_an_event_at_the_commit_is_short_and_the_full_one_is_written_once(
     embedded: Embedded,
 ) -> None:
-    """Dagster keeps every event for good, so all that is known of a shard is in one of them."""
+    """Dagster keeps every event forever, so only one event has all of a shard's metadata."""
     for shard in SHARDS:
         of_shard = dg.AssetRecordsFilter(embedded.collection.embeddings_key, [shard])
         found = embedded.instance.fetch_materializations(of_shard, limit=10).records
@@ -171,7 +171,7 @@ def test_without_again_nothing_is_made_twice(embedded: Embedded) -> None:
 
 
 def test_interrupted_again_is_finished_by_any_rerun(embedded: Embedded) -> None:
-    """What the first run did not reach is missing, so the next one makes it, and nothing else."""
+    """Shards that the first run did not reach are missing, so the next run embeds only those."""
     assert not embedded.embed(SHARDS, Here(most=1), again=True).success
     assert embedded.versions() == [2, 1, 1]
     client = Here()
@@ -182,7 +182,7 @@ def test_interrupted_again_is_finished_by_any_rerun(embedded: Embedded) -> None:
 
 
 def test_catalog_restores_what_dagster_lost(embedded: Embedded) -> None:
-    """Deleted partitions and wiped events are back with the next catalog, which says so."""
+    """The next catalog restores deleted partitions and wiped events, and says so."""
     key = embedded.collection.embeddings_key
     embedded.instance.delete_dynamic_partition(embedded.collection.partitions_name, "00001")
     embedded.instance.wipe_assets([key])
@@ -197,7 +197,7 @@ def test_catalog_restores_what_dagster_lost(embedded: Embedded) -> None:
 
 
 def test_an_error_of_ours_is_a_failure_with_its_sentence(embedded: Embedded) -> None:
-    """The UI shows what to do, not where in the code it was noticed."""
+    """The UI shows the remedy, not a stack trace."""
     done = embedded.embed(SHARDS, Here(most=1), again=True)
     (step,) = done.get_step_failure_events()
     data = step.step_failure_data

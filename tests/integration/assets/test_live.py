@@ -1,4 +1,4 @@
-"""`photos/live`: the asset that others build on, whichever model answers."""
+"""`photos/live`: the asset that others depend on, whichever model answers."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def _live_events(instance: dg.DagsterInstance) -> list[str]:
 
 
 def test_release_moves_live_once(connection: psycopg.Connection, collection: Collection) -> None:
-    """The release reports it with its version; a release of the same again reports nothing."""
+    """A release reports it with its version; releasing the same content again reports nothing."""
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(2):
             done = dg.materialize(
@@ -48,7 +48,7 @@ def test_release_moves_live_once(connection: psycopg.Connection, collection: Col
 def test_who_moves_the_pointer_without_dagster_reports_it(
     connection: psycopg.Connection, collection: Collection
 ) -> None:
-    """As `clip-assets rollback` does; once for each release and content."""
+    """Like `clip-assets rollback`; once for each release and content."""
     live = search.live(connection, collection.name)
     with dg.DagsterInstance.ephemeral() as instance:
         report_live(instance, live)

@@ -98,7 +98,7 @@ def _pictures(markdown: str) -> list[Image.Image]:
 
 
 def test_the_asset(planted: Objects, tiny_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Materialized, it carries counts, names and pictures, and stays under Dagster's 200 KB."""
+    """Its metadata has counts, names and pictures, and stays under Dagster's 200 KB."""
     assert planted.folder
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(planted.folder.parent))
     source = FolderConfig(uri="/nowhere")

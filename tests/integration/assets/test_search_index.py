@@ -1,4 +1,4 @@
-"""The asset `search_index` and its checks tell of damage and of its repair."""
+"""The asset `search_index` and its checks report damage and its repair."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ def _materialized(made: Made) -> tuple[dict[str, object], dg.AssetCheckEvaluatio
 
 
 def test_a_repair_is_in_metadata_and_check(connection: psycopg.Connection, photos: Made) -> None:
-    """How many shards and which; the next materialization has none to repair."""
+    """They say how many shards and which; the next materialization has none to repair."""
     table = f"clip_assets.{search.live(connection).table}"
     connection.execute(f"DELETE FROM {table} WHERE row = 3 AND shard < '00002'".encode())
     metadata, check = _materialized(photos)
@@ -63,7 +63,7 @@ def test_a_repair_is_in_metadata_and_check(connection: psycopg.Connection, photo
 
 
 def test_damage_fails_the_check(connection: psycopg.Connection, photos: Made) -> None:
-    """Run by itself, it says what is damaged and what to do."""
+    """Run alone, the check says what is damaged and what to do."""
     collection = Collection(name=COLLECTION, spec=photos.model.spec, wanted_recall=0.9)
     matches, *_ = search_index_checks(collection)
     table = f"clip_assets.{search.live(connection).table}"

@@ -1,4 +1,4 @@
-"""Alerts tell of each trouble once, and again when it comes back."""
+"""Alerts report each failure once, and again when it comes back."""
 
 import dagster as dg
 import pytest
@@ -20,7 +20,7 @@ def recall_reached() -> dg.AssetCheckResult:
 
 
 def test_a_blocked_release_is_told_once_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what the check says; after it passed, a new failure is told again."""
+    """The alert has the check's description; after the check passed, a new failure is reported."""
     told: list[str] = []
     defs = dg.Definitions([search_index], asset_checks=[recall_reached])
     sensor = alert_sensor("photos", told.extend)

@@ -151,7 +151,7 @@ def kept(database: str, tmp_path: Path) -> Iterator[Kept]:
 
 
 def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
-    """Missing shards of a model that is not live cost nothing: the sensor says who must act."""
+    """Missing shards of a model that is not live start no run: the sensor says what to do."""
     kept.made.add("00000", 5)
     kept.catalog(3)
     assert kept.tick() == (
@@ -163,7 +163,7 @@ def test_nothing_is_asked_for_before_a_first_release(kept: Kept) -> None:
 
 @pytest.mark.promise("New images become searchable without manual work")
 def test_missing_shards_are_asked_for_in_runs_of_neighbours(kept: Kept) -> None:
-    """Once the model is live, gaps and `shards_per_run` cut what is missing into runs."""
+    """Once the model is live, missing shards are split into runs at gaps and by shards_per_run."""
     for shard in ("00000", "00004"):
         kept.made.add(shard, 5)
     kept.publish()
@@ -173,7 +173,7 @@ def test_missing_shards_are_asked_for_in_runs_of_neighbours(kept: Kept) -> None:
 
 
 def test_sensor_reads_no_listing_while_the_catalog_stays(kept: Kept) -> None:
-    """With everything embedded it remembers the listing, and asks the store nothing more."""
+    """When everything is embedded, it remembers the listing and sends no request to the store."""
     kept.made.add("00000", 5)
     kept.publish()
     kept.catalog(1)
@@ -188,7 +188,7 @@ def test_sensor_reads_no_listing_while_the_catalog_stays(kept: Kept) -> None:
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS])
 def test_sensor_waits_for_runs_of_others(kept: Kept, status: dg.DagsterRunStatus) -> None:
-    """A headless backfill at work, or between two of its runs, is not doubled."""
+    """The sensor requests nothing while a command-line backfill works or is between two runs."""
     kept.made.add("00000", 5)
     kept.publish()
     kept.catalog(2)
@@ -204,7 +204,7 @@ def test_sensor_waits_for_runs_of_others(kept: Kept, status: dg.DagsterRunStatus
 
 
 def test_reconcile_takes_missing_shards_or_else_the_oldest(kept: Kept) -> None:
-    """The daily clock asks for what is missing, and for one shard if nothing is."""
+    """Each day it requests the missing shards or, if there are none, one shard."""
     for number in range(5):
         kept.made.add(f"{number:05d}", 5)
     kept.verified_before(1, "00000", "00001", "00002", "00004")
@@ -266,7 +266,7 @@ def _queued(kept: Kept) -> list[tuple[str, str]]:
 def test_oldest_shard_is_fresh_a_warning_or_overdue(
     kept: Kept, days: int, passed: bool, severity: dg.AssetCheckSeverity
 ) -> None:
-    """A day's share is verified, the longest unverified first; the next oldest is reported."""
+    """Each day, the shards verified longest ago are verified; the next oldest is reported."""
     for shard in ("00000", "00001", "00002"):
         kept.made.add(shard, 5)
     kept.verified_before(1, "00000")
@@ -312,7 +312,7 @@ def test_a_damaged_file_is_found_when_its_shard_is_due(kept: Kept) -> None:
 
 
 def test_index_follows_past_a_hundred_shards(kept: Kept) -> None:
-    """With 101 shards one changed shard is noticed, and it alone is loaded again."""
+    """With 101 shards, one changed shard is noticed, and only that shard is reloaded."""
     for number in range(101):
         kept.made.add(f"{number:05d}", 5)
     kept.catalog(101)

@@ -1,4 +1,4 @@
-"""The command line: help that teaches, one sentence where something is missing, plain tables."""
+"""The command line: help with examples, errors in one sentence, plain tables."""
 
 import json
 import os
@@ -127,7 +127,7 @@ def live(data: Path, database: str, tiny_spec: ModelSpec) -> search.Release:
 
 
 def test_every_command_is_known() -> None:
-    """The list of these tests is the list of the program."""
+    """The commands listed here are the program's."""
     assert sorted(_commands()) == sorted(COMMANDS)
 
 
@@ -145,24 +145,24 @@ def test_help_teaches_by_example(command: str) -> None:
 
 
 def test_no_arguments() -> None:
-    """Called without a command it shows all of them."""
+    """Called without a command, it lists all commands."""
     result = CliRunner(mix_stderr=False).invoke(app, [])
     assert all(command in result.output for command in COMMANDS)
 
 
 def test_search_before_any_release(database: str) -> None:
-    """Nothing is live: the sentence says how to change that."""
+    """If nothing is live, the error says what to run."""
     assert "Nothing is released yet. Materialize `release`" in failed("search", "a cloud")
 
 
 def test_search_without_a_query(database: str) -> None:
-    """Neither a text nor an image, or both, is no query."""
+    """A query needs either a text or an image, not both."""
     assert "Give either a text or an image file" in failed("search")
     assert "Give either a text or an image file" in failed("search", "a cloud", "--image", "x.png")
 
 
 def test_search_by_text(live: search.Release) -> None:
-    """A table with score, caption and lineage; an untrained model is called so."""
+    """It prints a table with score, caption and lineage; an untrained model is marked as such."""
     result = run("search", "a photo of a cloud", "--k", "3")
     assert result.exit_code == 0, result.output
     assert "untrained model: results are meaningless" in result.stdout
@@ -177,7 +177,7 @@ def test_search_by_image(live: search.Release, embedded: Path) -> None:
 
 
 def test_search_by_what_is_no_image(live: search.Release, tmp_path: Path) -> None:
-    """A missing file and a file that is no image are named; what may have no end is not read."""
+    """The error names a missing file or one that is not an image; endless files are not read."""
     (tmp_path / "note.txt").write_text("hello")
     os.mkfifo(tmp_path / "pipe.jpg")
     assert "not a regular file" in failed("search", "--image", str(tmp_path / "pipe.jpg"))
@@ -187,7 +187,7 @@ def test_search_by_what_is_no_image(live: search.Release, tmp_path: Path) -> Non
 
 
 def test_answers_for_other_programs(live: search.Release, embedded: Path) -> None:
-    """`--json` and `--csv` print what a program reads, whole, and nothing else."""
+    """`--json` and `--csv` print complete, machine-readable output and nothing else."""
     by_image = run("search", "--image", str(embedded / "pictures/00004.png"), "--k", "1", "--json")
     (hit,) = json.loads(by_image.stdout)["hits"]
     assert (hit["image_id"], len(hit["sha256"])) == ("00004.png", 64)
@@ -237,14 +237,14 @@ def test_status_without_a_collection(database: str) -> None:
 def test_status_outside_any_project(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no error: the data folder may be named by a setting alone."""
+    """It is not an error, because a setting may name the data folder."""
     monkeypatch.setenv("CLIP_ASSETS_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert "Create one with `clip-assets new FOLDER`" in run("status").stdout
 
 
 def test_status(live: search.Release, data: Path) -> None:
-    """Images, shards, embedded and indexed shards, and the release, in one row a model."""
+    """It shows images, shards, embedded and indexed shards, and the release, one row per model."""
     row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
     assert re.search(row, run("status").stdout)
 
@@ -263,7 +263,7 @@ def _write_defs(project: Project, model: ModelSpec) -> None:
 def test_status_of_a_model_that_was_edited_in_place(
     live: search.Release, data: Path, project: Project, tiny_spec: ModelSpec, edited: bool
 ) -> None:
-    """The live model is in no YAML: it says what that means and the two ways on."""
+    """The live model is in no YAML: `status` explains this and names both remedies."""
     model = tiny_spec.model_copy(update={"untrained_seed": 7} if edited else {})
     _write_defs(project, model)
     said = run("status").stdout
@@ -294,7 +294,7 @@ def test_after_an_update_that_decodes_otherwise_texts_are_searched_for(
 
 
 def test_status_counts_rejected_images(live: search.Release, data: Path) -> None:
-    """Images of an indexed shard that have no row are told, with how to see the reasons."""
+    """Rejected images of an indexed shard are counted, with the command that lists the reasons."""
     head_file = data / COLLECTION / paths.CATALOG
     head = json.loads(head_file.read_text())
     head["shards"][0]["live"] += 2
@@ -308,7 +308,7 @@ def test_status_counts_rejected_images(live: search.Release, data: Path) -> None
 def test_status_beside_an_index_of_another_type(
     live: search.Release, data: Path, database: str, tiny_spec: ModelSpec
 ) -> None:
-    """While a second index of the model is filled, the row is that of the one that answers."""
+    """While a second index of the model is filled, the row shows the live index."""
     with psycopg.connect(database, autocommit=True) as connection:
         wide = IndexSpec(COLLECTION, tiny_spec, VectorType.VECTOR)
         tables.ensure(connection, wide, live.identity)
@@ -317,13 +317,13 @@ def test_status_beside_an_index_of_another_type(
 
 
 def test_status_of_what_is_only_listed(data: Path, database: str) -> None:
-    """A collection that has only a catalog is shown with it."""
+    """A collection with only a catalog is shown."""
     shutil.rmtree(data / COLLECTION / "embeddings")
     assert re.search(r"photos\W+15\W+2\W+", run("status").stdout)
 
 
 def test_status_before_the_index(data: Path, database: str) -> None:
-    """What is embedded and not yet indexed is counted so."""
+    """Shards that are embedded but not indexed are counted as such."""
     assert re.search(r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+0/2\W+-", run("status").stdout)
 
 
@@ -339,7 +339,7 @@ def analyst(live: search.Release, database: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_reader_reads(analyst: str, live: search.Release, data: Path) -> None:
-    """A role that may not create anything searches and sees the status."""
+    """A role that may not create anything can search and see the status."""
     row = r"photos\W+15\W+2\W+tiny\S*\W+2/2\W+2/2\W+" + rf"{live.id}, \d{{4}}-"
     assert re.search(row, run("status").stdout)
     assert f"release {live.id} by" in run("search", "a photo of a cloud", "--k", "3").stdout
@@ -367,7 +367,7 @@ def test_a_reader_does_not_migrate(
 def test_a_role_that_may_not_read(
     live: search.Release, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told which grant it needs."""
+    """The error names the missing grant."""
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute("CREATE ROLE stranger LOGIN")
         monkeypatch.setenv(
@@ -378,7 +378,7 @@ def test_a_role_that_may_not_read(
 
 
 def test_migrate(database: str) -> None:
-    """It names the migrations that it applied; the second time there are none."""
+    """It prints the migrations that it applied; the second time there are none."""
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute("DROP SCHEMA clip_assets CASCADE")
     lines = run("migrate").stdout.splitlines()
@@ -401,7 +401,7 @@ def test_readers_of_a_new_installation(
 
 
 def test_rollback(live: search.Release, database: str, data: Path) -> None:
-    """It says which release is live now, or that there is none to go back to."""
+    """It prints which release is live now, or that there is no rollback target."""
     assert "no earlier release of another index" in failed("rollback", COLLECTION)
     with psycopg.connect(database, autocommit=True) as connection:
         other = Made(Objects(str(data / COLLECTION)))
@@ -413,7 +413,7 @@ def test_rollback(live: search.Release, database: str, data: Path) -> None:
 
 
 def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that does not answer is one sentence in every command that needs it."""
+    """If the database does not answer, every command that needs it prints one sentence."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/nothing")
     for command in (["status"], ["search", "a cloud"], ["rollback", "photos"]):
         assert "Check DATABASE_URL" in failed(*command)
@@ -448,7 +448,7 @@ def test_init_writes_what_the_readme_shows(project: Project) -> None:
 
 
 def test_status_of_a_new_project(project: Project, database: str) -> None:
-    """It says the next step: first `init`, then `backfill`."""
+    """It prints the next step: first `init`, then `backfill`."""
     assert "clip-assets init photos" in run("status").stdout
     run("init", "photos", "s3://bucket/photos")
     assert "Run `clip-assets backfill photos`" in run("status").stdout
@@ -485,7 +485,7 @@ def test_dagster_accepts_what_init_writes(
 def test_init_keeps_folders_of_this_machine(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative folder is written by its full path, since Dagster runs elsewhere."""
+    """A relative folder is written as its full path, because Dagster runs elsewhere."""
     (tmp_path / "pictures").mkdir()
     monkeypatch.chdir(tmp_path)
     assert run("init", "zoo", "pictures").exit_code == 0
@@ -494,7 +494,7 @@ def test_init_keeps_folders_of_this_machine(
 
 
 def test_init_looks_into_a_dataset(project: Project, tmp_path: Path) -> None:
-    """What is found is shown and written; nothing is for a dataset that has no images."""
+    """The findings are printed and written; nothing is written for a dataset without images."""
     images = pa.array([picture(1), picture(2)], pa.binary())
     (tmp_path / "set").mkdir()
     pq.write_table(
@@ -520,13 +520,13 @@ def test_init_looks_into_a_dataset(project: Project, tmp_path: Path) -> None:
     "name", ["Photos", "my-photos", "../evil", "", "a b", "public", "clip_assets", "x" * 60]
 )
 def test_init_refuses_a_bad_name(project: Project, name: str) -> None:
-    """What cannot name a collection is refused before anything is written."""
+    """An invalid collection name is refused before anything is written."""
     assert "cannot name a collection" in failed("init", name, "s3://bucket/photos")
     assert not _collections(project)
 
 
 def test_init_refuses_a_folder_that_is_not_there(project: Project, tmp_path: Path) -> None:
-    """A mistyped path is noticed now and not by an empty listing."""
+    """A mistyped path is reported at once, not by an empty listing later."""
     assert "is not a folder on this machine" in failed("init", "zoo", str(tmp_path / "typo"))
     assert not _collections(project)
 
@@ -540,7 +540,7 @@ def test_init_refuses_what_exists(project: Project) -> None:
 
 
 def test_init_refuses_an_unknown_kind(project: Project) -> None:
-    """The kinds of source there are stand in the sentence."""
+    """The error lists the kinds of source."""
     said = failed("init", "zoo", "s3://bucket/zoo", "--kind", "ftp")
     assert all(kind in said for kind in ("folder", "webdataset", "huggingface"))
 
@@ -548,7 +548,7 @@ def test_init_refuses_an_unknown_kind(project: Project) -> None:
 def test_drop_lists_deletes_and_leaves_a_receipt(
     live: search.Release, data: Path, database: str, project: Project
 ) -> None:
-    """Everything of the collection goes, and nothing of others; the receipt says what there was."""
+    """It deletes all of the collection and nothing of others; the receipt lists what existed."""
     with psycopg.connect(database, autocommit=True) as connection:
         other = Made(Objects(str(data / "others")))
         other.add("00000")
@@ -571,7 +571,7 @@ def test_drop_lists_deletes_and_leaves_a_receipt(
 
 
 def test_drop_asks_first(live: search.Release, data: Path, project: Project) -> None:
-    """Without a yes nothing is deleted."""
+    """Nothing is deleted without confirmation."""
     result = CliRunner(mix_stderr=False).invoke(app, ["drop", COLLECTION], input="n\n")
     assert "Nothing was deleted." in result.stdout
     assert str(live.id) in run("status").stdout
@@ -580,7 +580,7 @@ def test_drop_asks_first(live: search.Release, data: Path, project: Project) -> 
 def test_drop_refuses_what_others_use(
     live: search.Release, data: Path, database: str, project: Project
 ) -> None:
-    """A view in another schema would be dropped unseen; so it is named and nothing happens."""
+    """A view in another schema would be dropped, too, so the error names it and nothing happens."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE VIEW public.mine AS SELECT image_id FROM photos.images")
     result = run("drop", COLLECTION, "--yes")
@@ -590,6 +590,6 @@ def test_drop_refuses_what_others_use(
 
 
 def test_drop_refuses_what_is_defined(project: Project, database: str) -> None:
-    """Automation would make it again."""
+    """Automation would create it again."""
     assert run("init", "zoo", "s3://bucket/zoo").exit_code == 0
     assert "is still defined in YAML" in failed("drop", "zoo", "--yes")

@@ -24,7 +24,7 @@ def _events(asset: dg.AssetsDefinition) -> list[dg.DagsterEvent]:
 
 
 def test_lines_of_the_node_do_not_reach_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is written to stderr meanwhile stays there, also in a terminal."""
+    """Lines written to stderr meanwhile do not break the progress bar, also in a terminal."""
     shown = io.StringIO()
     with waiting(Console(file=shown, force_terminal=True), "photos: listing images"):
         print("shard 00003: 2000 images", file=sys.stderr)
@@ -36,7 +36,7 @@ def test_lines_of_the_node_do_not_reach_the_bar(capsys: pytest.CaptureFixture[st
 
 
 def test_a_blocked_release_says_what_was_measured() -> None:
-    """The failed blocking check speaks for itself; others do not block, and are not named."""
+    """The error is the failed blocking check's description; non-blocking checks are not named."""
     specs = [
         dg.AssetCheckSpec("recall_reached", asset="index", blocking=True),
         dg.AssetCheckSpec("matches_embeddings", asset="index", blocking=True),
@@ -56,7 +56,7 @@ def test_a_blocked_release_says_what_was_measured() -> None:
 
 
 def test_a_failure_says_its_sentence() -> None:
-    """Ours, and the first line of anybody else's exception."""
+    """The error is our message, or the first line of another exception."""
 
     @dg.asset
     def ours() -> None:
@@ -94,7 +94,7 @@ def test_the_projects_executor_is_not_used(executor: dg.ExecutorDefinition | Non
 def test_a_project_that_cannot_be_loaded_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its cause and the command that shows where; not a traceback."""
+    """It has the cause and the command that shows where, without a traceback."""
     made = write_project(tmp_path / "cannot-load")
     monkeypatch.setenv(project.VARIABLE, str(made.root))
     monkeypatch.syspath_prepend(str(made.root))

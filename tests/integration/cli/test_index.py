@@ -1,4 +1,4 @@
-"""`clip-assets index` does without Dagster what two of its assets do."""
+"""`clip-assets index` does the work of two assets without Dagster."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def test_it_loads_judges_and_publishes(connection: psycopg.Connection, listed: M
 
 
 def test_superseded_tables_go(connection: psycopg.Connection, listed: Made) -> None:
-    """Indexes beyond those to keep are dropped, as under Dagster."""
+    """Indexes beyond those to keep are dropped, like under Dagster."""
     models = [replace(listed, model=Model(name, weights=name * 64)) for name in "abcd"]
     for made in models:
         made.add("00000")
@@ -87,7 +87,7 @@ def existing(connection: psycopg.Connection) -> list[int]:
 
 
 def test_it_publishes_nothing_that_is_found_wanting(listed: Made, database: str) -> None:
-    """What is not reached is an error that says what was measured."""
+    """If the target is not reached, the error says what was measured."""
     refused = index(listed, "--caption-recall", "0.5")
     assert refused.exit_code == 1
     assert "\nerror: Not published: captions find their own image in 0.0" in refused.stderr
@@ -101,7 +101,7 @@ def test_without_a_catalog_it_says_what_to_run(made: Made, database: str) -> Non
 
 
 def test_weights_that_are_not_named(made: Made, database: str) -> None:
-    """An architecture without weights is one sentence, not a trace."""
+    """An architecture without weights is an error in one sentence, not a traceback."""
     refused = CliRunner(mix_stderr=False).invoke(app, ["index", COLLECTION, "--model", "ViT-B-32"])
     assert refused.exit_code == 1
     assert refused.stderr.startswith("error: model ViT-B-32: weights must come from")

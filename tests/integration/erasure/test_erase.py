@@ -129,7 +129,7 @@ def test_a_rollback_after_an_erasure_does_not_bring_it_back(
 
 
 def test_it_is_removed_from_the_parquet(connection: psycopg.Connection, photos: Photos) -> None:
-    """DuckDB finds neither a row nor a reject, and no committed text query is about the image."""
+    """DuckDB finds neither a row nor a reject, and no committed text query names the image."""
     erase_one(connection, photos)
     with Lake(photos.objects).connect() as lake:
         rows = lake.execute("SELECT image_id FROM embeddings").fetchall()
@@ -175,7 +175,7 @@ def test_no_file_but_the_receipt_has_a_trace(
 
 
 def test_the_receipt_is_complete(connection: psycopg.Connection, photos: Photos) -> None:
-    """It says who, when and why, which images, which files replaced which, and what was deleted."""
+    """It says who erased which images, when and why, and which files were replaced or deleted."""
     slug = photos.spec.slug
     old = commits.read_path(photos.objects, commits.newest(photos.objects, slug)["00000"])
     receipt = erase_one(connection, photos)

@@ -1,4 +1,4 @@
-"""The table holds what was committed, or nothing is published."""
+"""Nothing is published unless the table has what was committed."""
 
 import psycopg
 import pytest
@@ -27,7 +27,7 @@ def change(connection: psycopg.Connection, index: Index, statement: str) -> None
 
 @both_types
 def test_an_untouched_table_passes(connection: psycopg.Connection, made: Made) -> None:
-    """What was loaded is found as it was committed."""
+    """The loaded rows equal the committed ones."""
     index = build_and_judge(connection, made)
     assert index.judgement
     assert index.judgement["damaged_shards"] == []
@@ -42,7 +42,7 @@ def test_an_untouched_table_passes(connection: psycopg.Connection, made: Made) -
 def test_a_changed_table_is_not_published(
     connection: psycopg.Connection, made: Made, statement: str, shard: str
 ) -> None:
-    """One wrong row among hundreds keeps the index from being published, by name of its shard."""
+    """One wrong row among hundreds blocks publication, and the error names its shard."""
     change(connection, build_and_judge(connection, made), statement)
     index = build_and_judge(connection, made)
     with pytest.raises(ReleaseError, match=f"differ from the committed ones in shards {shard}"):

@@ -1,4 +1,4 @@
-"""The table holds the parquet's rows exactly once, however many processes load how often."""
+"""The table has the parquet's rows exactly once, however often and from how many processes."""
 
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -51,7 +51,7 @@ NASTY = [
 def test_rows_equal_the_parquet(
     connection: psycopg.Connection, tmp_path: Path, vector_type: VectorType
 ) -> None:
-    """Every column arrives as it was committed, nasty texts included."""
+    """Every column arrives as committed, including hostile texts."""
     made = Made(Objects(str(tmp_path / "photos")), vector_type=vector_type)
     ids = [f"{number} 'ö\"👍.jpg" for number in range(len(NASTY))]
     made.add("00000", table=table_of(ids, NASTY, clustered(len(ids), 1)))
@@ -244,7 +244,7 @@ def test_a_tampered_part_is_refused(connection: psycopg.Connection, made: Made) 
 
 
 def test_a_missing_part_is_refused(connection: psycopg.Connection, made: Made) -> None:
-    """A part that was deleted after its commit is named, and nothing is loaded of its shard."""
+    """The error names a part deleted after its commit, and nothing of its shard is loaded."""
     index = reconcile(connection, made).index
     before = fingerprint(connection, index)
     commit = made.add("00002", version=2)

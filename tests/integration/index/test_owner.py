@@ -82,7 +82,7 @@ def test_another_installation_is_refused(
 
 
 def test_the_command_line_says_it_in_one_sentence(released: Made, stranger: Made) -> None:
-    """`clip-assets index` exits with 1."""
+    """`clip-assets index` exits with status 1."""
     assert stranger.objects.folder
     model = stranger.model.spec
     done = CliRunner(mix_stderr=False).invoke(
@@ -131,7 +131,7 @@ def test_lost_data_is_succeeded_by_what_is_made_anew(
 def test_a_database_from_before_is_claimed_by_its_data(
     connection: psycopg.Connection, released: Made, stranger: Made
 ) -> None:
-    """Without an owner, the commits in the ledger tell whose index it is."""
+    """Without a recorded owner, the commits in the ledger show whose index it is."""
     connection.execute("DELETE FROM clip_assets.owner")
     with pytest.raises(DatabaseError, match=r"loaded from other data than that at .*elsewhere"):
         reconcile(connection, stranger)
@@ -144,7 +144,7 @@ def test_a_database_from_before_is_claimed_by_its_data(
 def test_the_index_can_be_handed_over(
     connection: psycopg.Connection, released: Made, stranger: Made
 ) -> None:
-    """With the statement in docs/operations.md; then the former owner is refused."""
+    """The statement in docs/operations.md works; then the former owner is refused."""
     connection.execute(
         "UPDATE clip_assets.owner SET data_id = %s, uri = 'here' WHERE collection = 'photos'",
         [identity.data_id(stranger.objects)],
@@ -175,7 +175,7 @@ def test_two_that_come_first_at_once(database: str, made: Made, stranger: Made) 
 
 
 def test_the_identity_is_made_once(tmp_path: Path) -> None:
-    """Eight that ask at the same moment get the same id; a damaged file is a sentence."""
+    """Eight simultaneous calls get the same id; a damaged file is an error in one sentence."""
     objects = Objects(str(tmp_path / "photos"))
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: identity.data_id(objects), range(8)))) == 1

@@ -1,4 +1,4 @@
-"""Whatever happens to a live table, one update restores it, and `status` tells until then."""
+"""Whatever happens to a live table, one update restores it; until then `status` reports it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -128,7 +128,7 @@ def test_a_damaged_index_is_restored(
 def test_status_names_the_damage(
     connection: psycopg.Connection, photos: Made, kind: str, words: str
 ) -> None:
-    """In words, and the collection is no longer said to be up to date."""
+    """It describes the damage, and the collection no longer counts as up to date."""
     assert status(connection, photos).models[0].damage is None
     damage(connection, photos, DAMAGES[kind])
     seen = status(connection, photos).models[0].damage
@@ -137,7 +137,7 @@ def test_status_names_the_damage(
 
 
 def test_the_report_says_what_is_repaired(connection: psycopg.Connection, photos: Made) -> None:
-    """The lines name the table and the shards."""
+    """Its lines name the table and the shards."""
     assert not any("differs" in line for line in update(connection, photos))
     damage(connection, photos, DAMAGES["two rows deleted"])
     (line,) = [line for line in update(connection, photos) if "differs" in line]
@@ -199,7 +199,7 @@ def test_a_live_index_that_is_not_the_newest_is_restored_too(
 def test_no_rollback_to_a_damaged_index(
     connection: psycopg.Connection, photos: Made, other: Made
 ) -> None:
-    """It is refused with the damage and the remedy, and the live release stays."""
+    """The error names the damage and the remedy, and the live release stays."""
     damage(connection, photos, "SELECT 1")
     table = search.live(connection).table
     live = publish(connection, other)
@@ -216,7 +216,7 @@ def test_no_rollback_to_a_damaged_index(
 def test_a_judgement_of_an_emptied_table_says_so(
     connection: psycopg.Connection, photos: Made
 ) -> None:
-    """Instead of an index error."""
+    """It is a clear error instead of an IndexError."""
     connection.execute(f"TRUNCATE clip_assets.{search.live(connection).table}")  # type: ignore[arg-type]
     with pytest.raises(ReleaseError, match="has no rows, but 200 were loaded"):
         build_and_judge(connection, photos)

@@ -16,7 +16,7 @@ FOREIGN = ["TABLE photos.theirs (a int)", "FUNCTION photos.f() RETURNS int RETUR
 def test_a_schema_of_another_application(
     connection: psycopg.Connection, made: Made, thing: str
 ) -> None:
-    """It is refused by name before anything is loaded, and stays as it is."""
+    """The error names it before anything is loaded, and the schema stays as it is."""
     connection.execute("CREATE SCHEMA photos")
     connection.execute(f"CREATE {thing}")  # type: ignore[arg-type]
     with pytest.raises(DatabaseError, match=r"The schema photos .* Name the collection"):
@@ -26,7 +26,7 @@ def test_a_schema_of_another_application(
 
 
 def test_an_empty_schema_is_ours(connection: psycopg.Connection, made: Made) -> None:
-    """An administrator may have made it for us, with default privileges."""
+    """An administrator may have created it for us, with default privileges."""
     connection.execute("CREATE SCHEMA photos")
     connection.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA photos GRANT SELECT ON TABLES TO public")
     assert publish(connection, made).rows == 200

@@ -1,4 +1,4 @@
-"""Judging: recall against exact search, apart for texts and images, through the index."""
+"""Judging: recall against exact search, separately for texts and images, through the index."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -99,8 +99,8 @@ def test_the_smallest_sufficient_ef_search_is_chosen(
 def test_a_poor_index_is_not_published(
     connection: psycopg.Connection, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """An index of few links, limited to ef_search 1, is refused with its recall, and the live
-    release stays."""
+    """An index with few links, limited to ef_search 1, is refused with its recall; the live release
+    stays."""
     made = Made(Objects(str(tmp_path / "many")))
     made.add("00000", 1_000)
     before = publish(connection, made)

@@ -1,4 +1,4 @@
-"""Quality by people's judgements, of a candidate beside the live release."""
+"""Quality by people's judgements, of a candidate and of the live release."""
 
 import numpy as np
 import psycopg
@@ -83,7 +83,7 @@ def test_judged_queries_are_measured(connection: psycopg.Connection, photos: Pho
 
 
 def test_nobody_judged_anything(connection: psycopg.Connection, photos: Photos) -> None:
-    """Then nothing is measured, and no model is loaded."""
+    """Nothing is measured, and no model is loaded."""
     index = tables.find(connection, COLLECTION, photos.spec.slug)
     assert people.people(connection, index, search.live(connection).graph) is None
 

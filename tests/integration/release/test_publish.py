@@ -1,4 +1,4 @@
-"""Publishing among others: locks that are given up, judgements side by side, old tables dropped."""
+"""Publishing: locks with timeouts, comparison with the live release, and dropped tables."""
 
 import threading
 import time
@@ -107,7 +107,7 @@ def test_no_shard_is_loaded_between_check_and_publish(
 
 
 def test_the_first_comparison_has_one_column(connection: psycopg.Connection, made: Made) -> None:
-    """With nothing live there is one column, with what was measured."""
+    """If nothing is live, the comparison has one column."""
     live = publish(connection, made)
     comparison = Comparison.model_validate(live.comparison)
     assert comparison.live is None
@@ -183,7 +183,7 @@ def test_old_indexes_are_dropped(connection: psycopg.Connection, released: Made)
 def test_a_dropped_index_can_be_loaded_again(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
-    """A model whose index was dropped is loaded anew and released like any other."""
+    """A model whose index was dropped is loaded again and released like any other."""
     third = replace(released, model=Model("third", weights="c" * 64))
     third.add("00000")
     for made in (other, third):
@@ -253,7 +253,7 @@ def _tables(connection: psycopg.Connection) -> set[str]:
 def test_a_damaged_release_is_replaced_by_another_index(
     connection: psycopg.Connection, released: Made, other: Made, damage: str
 ) -> None:
-    """It cannot be compared with, which must not keep what replaces it from being published."""
+    """It cannot be compared, but this does not block the index that replaces it."""
     lost = publish(connection, other)
     table = sql.Identifier("clip_assets", lost.table)
     connection.execute(sql.SQL(damage).format(table))  # type: ignore[arg-type]

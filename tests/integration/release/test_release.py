@@ -1,4 +1,4 @@
-"""The release moves in one step: readers have the old one or the new one, and all of it."""
+"""The release moves atomically: readers see all of the old one or all of the new one."""
 
 import threading
 from collections import Counter
@@ -31,7 +31,7 @@ MOVES = 20
 
 
 def test_publish(connection: psycopg.Connection, made: Made) -> None:
-    """The live release carries what was judged, and how to load its model."""
+    """The live release has its judgement and how to load its model."""
     index = build_and_judge(connection, made)
     live, moved = release.publish(connection, index, "run-7")
     assert moved
@@ -45,7 +45,7 @@ def test_publish(connection: psycopg.Connection, made: Made) -> None:
 def test_publishing_the_same_content_changes_nothing(
     connection: psycopg.Connection, released: Made
 ) -> None:
-    """Publishing what is live already makes no new release."""
+    """Publishing content that is already live makes no new release."""
     live = search.live(connection)
     again = release.publish(connection, find(connection, released), "run-2")
     assert again == (live, False)
@@ -54,7 +54,7 @@ def test_publishing_the_same_content_changes_nothing(
 def test_rollback_and_publish_can_alternate(
     connection: psycopg.Connection, released: Made, other: Made
 ) -> None:
-    """A rollback returns to the model before, publishing goes forward again, as often as wanted."""
+    """A rollback returns to the previous model and publishing goes forward again, repeatedly."""
     first = search.live(connection)
     for _ in range(2):
         forward = publish(connection, other)

@@ -73,7 +73,7 @@ def test_an_index_that_was_taken_back_stays_away_under_its_earlier_numbers(
 def test_published_again_it_can_be_returned_to(
     connection: psycopg.Connection, released: Made, other: Made, third: Made
 ) -> None:
-    """Whoever publishes an index that was taken back has decided for it."""
+    """Publishing a taken-back index makes it a rollback target again."""
     publish(connection, other)
     release.roll_back(connection, COLLECTION)
     again = publish(connection, other)

@@ -1,4 +1,4 @@
-"""Replaced versions of shards are deleted, and nothing that anybody needs."""
+"""A sweep deletes replaced versions of shards, and nothing that is still needed."""
 
 import os
 import shutil
@@ -147,7 +147,7 @@ def test_a_database_restored_from_an_old_copy_is_behind(
 def test_without_its_index_nothing_is_deleted(
     changed: Photos, connection: psycopg.Connection, new_database: Callable[..., str]
 ) -> None:
-    """A database that does not know the collection, or knows other data, tells nothing."""
+    """A database without the collection, or with other data, does not show what is in use."""
     with (
         psycopg.connect(new_database(), autocommit=True) as other,
         pytest.raises(DatabaseError, match="Set DATABASE_URL"),
@@ -162,7 +162,7 @@ def test_without_its_index_nothing_is_deleted(
 def test_an_interrupted_erasure_comes_first(
     changed: Photos, connection: psycopg.Connection
 ) -> None:
-    """The sweep waits for its end; afterwards nothing is left of the image."""
+    """The sweep refuses until the erasure is complete; afterwards nothing is left of the image."""
     erase(connection, changed.objects, [ERASED], "", lambda _: None)
     (receipt,) = erased.receipts(changed.objects)
     changed.objects.delete(erased.receipt_path(receipt.request.erasure))
@@ -179,7 +179,7 @@ def test_an_interrupted_erasure_comes_first(
 def test_what_killed_writers_left_is_deleted(
     photos: Photos, connection: psycopg.Connection
 ) -> None:
-    """Temporary files that no process writes any more; those of a writer at work stay."""
+    """Temporary files of dead writers are deleted; those of an active writer stay."""
     folder = Path(photos.objects.root) / "catalog"
     for name, age in (("old", 2), ("new", 0)):
         file = folder / f".tmp-{name}"

@@ -48,7 +48,7 @@ def killed(instance: dg.DagsterInstance) -> dg.DagsterRun:
 def test_killed_run_is_closed_and_its_slot_is_free(
     instance: dg.DagsterInstance, killed: dg.DagsterRun
 ) -> None:
-    """The run is closed as failed, nothing holds its slot, and both are said."""
+    """The run is marked as failed, its slot is free, and both are reported."""
     assert runs_with_slots(instance) == {killed.run_id}
     said = [*abandoned.clear(instance)]
     assert said == [
@@ -95,7 +95,7 @@ def test_tag_of_a_killed_run_says_nothing_of_its_retry(
 def test_monitoring_is_told_of_a_killed_run(
     instance: dg.DagsterInstance, killed: dg.DagsterRun
 ) -> None:
-    """The shipped run launcher answers what run monitoring closes runs by."""
+    """The shipped run launcher's answer makes run monitoring mark the run as failed."""
     launcher = instance.run_launcher
     assert launcher.supports_check_run_worker_health
     assert launcher.check_run_worker_health(killed).status == WorkerStatus.NOT_FOUND

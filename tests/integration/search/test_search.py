@@ -66,7 +66,7 @@ def test_any_k(connection: psycopg.Connection, released: Made) -> None:
 
 @both_types
 def test_what_is_no_query(connection: psycopg.Connection, released: Made) -> None:
-    """A vector of another shape, or one that is not finite, is refused before Postgres sees it."""
+    """A vector of another shape or with non-finite values is refused before it reaches Postgres."""
     live = search.live(connection)
     good = np.zeros(32, np.float32)
     for vector in (good[:31], good[None], good[:0], good + np.nan, good - np.inf):

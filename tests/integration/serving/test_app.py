@@ -85,7 +85,7 @@ def test_the_documentation_has_examples(searchable: Searchable) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/static/page.js", "/livez", "/readyz", "/openapi.json"])
 def test_head_is_answered_like_get_without_the_body(searchable: Searchable, path: str) -> None:
-    """Load balancers and link checkers ask so; status and headers are those of GET."""
+    """Load balancers and link checkers send HEAD; status and headers are those of GET."""
     got, head = web.get(searchable.url + path), web.request("HEAD", searchable.url + path)
     assert (head.status_code, head.content) == (got.status_code, b"")
     own = {"x-request-id", "date"}

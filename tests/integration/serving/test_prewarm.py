@@ -81,7 +81,7 @@ def test_the_graph_is_read_once_for_each_service(
 
 
 def test_searches_work_if_it_cannot_be_read(database: str, release: Callable[[], int]) -> None:
-    """Reading ahead is no condition of anything."""
+    """Nothing depends on reading ahead."""
     release()
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(STAND_IN.format(fails="RAISE EXCEPTION 'permission denied';"))

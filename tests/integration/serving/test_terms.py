@@ -62,7 +62,7 @@ def test_terms_are_searched_as_their_weighted_sum(searchable: Searchable) -> Non
 
 
 def test_a_single_term_is_the_short_form(searchable: Searchable) -> None:
-    """Both give the same hits; a negative weight turns the order round."""
+    """Both give the same hits; a negative weight reverses the order."""
     short = _search(searchable, text="gold", k=100)
     assert _search(searchable, terms=[{"text": "gold"}], k=100)["hits"] == short["hits"]
     light = [{"text": "gold", "weight": 1e-4}]
@@ -100,7 +100,7 @@ def test_terms_that_mean_nothing_are_refused(
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_once(searchable: Searchable, body: str, detail: str) -> None:
-    """The field and its fault, and no further one that only follows from it."""
+    """The error names the field and its fault, and no other that only follows from it."""
     headers = {"Content-Type": "application/json"}
     response = web.post(f"{searchable.url}/v1/search", content=body, headers=headers)
     assert (response.status_code, response.json()["detail"]) == (422, detail)

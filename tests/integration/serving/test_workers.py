@@ -67,7 +67,7 @@ def _search(url: str) -> int:
 def test_a_worker_that_dies_is_replaced_and_the_service_drains(
     workers: "tuple[subprocess.Popen[str], str]",
 ) -> None:
-    """What the dead one counted stays counted. After SIGTERM a client that goes on asking is
+    """What the dead one counted stays counted. After SIGTERM a client that keeps asking is
     answered, each time on another connection; a second signal ends that."""
     process, url = workers
     before = _pids(process)

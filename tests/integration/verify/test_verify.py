@@ -36,7 +36,7 @@ def run(photos: Photos, *options: str) -> Result:
 
 
 def verified(photos: Photos, *options: str) -> dict[str, object]:
-    """What is found, without the sample unless the options ask for one."""
+    """The findings; without the sample unless the options request one."""
     result = run(photos, *(options or ("--sample", "0")))
     printed = result.stdout[result.stdout.index("[\n {") :]  # click 8.1 adds stderr, with the bars
     found: dict[str, object] = json.loads(printed)[0]
@@ -271,7 +271,7 @@ def test_a_sound_collection_is_proven_by_its_figures(photos: Photos) -> None:
 def test_each_kind_of_damage_is_found_with_its_remedy(
     photos: Photos, connection: psycopg.Connection, damage: Break, said: str, remedy: str
 ) -> None:
-    """The faults name the damage and what mends it, and the exit status is 1."""
+    """The faults name the damage and the remedy, and the exit status is 1."""
     damage(photos, connection)
     told = faults(photos)
     assert said in told
@@ -306,7 +306,7 @@ def test_repair_has_damaged_files_embedded_again(
 
 
 def test_what_is_not_up_to_date_yet_is_no_fault(photos: Photos, tmp_path: Path) -> None:
-    """An image that is new in the source is told as new."""
+    """An image that is new in the source is reported as new."""
     pictures = tmp_path / "pictures"
     shutil.copytree(photos.pictures, pictures)
     shutil.copy(pictures / "00001.png", pictures / "new.png")
@@ -323,7 +323,7 @@ def test_what_is_not_up_to_date_yet_is_no_fault(photos: Photos, tmp_path: Path) 
 def test_a_changed_weight_is_told_by_the_sample(
     photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another model under the same name is not compared, but named."""
+    """Another model under the same name is reported instead of compared."""
     path = paths.job(commit_of(photos).job_id)
     job = EmbedJob.model_validate_json(photos.objects.get(path))
     other = job.model_copy(update={"model": photos.spec.model_copy(update={"untrained_seed": 1})})

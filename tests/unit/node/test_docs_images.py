@@ -1,4 +1,4 @@
-"""docs/images.md says what happens to what people have; here each line is tried."""
+"""docs/images.md says what happens to which file; these tests try each line."""
 
 import bz2
 import gzip
@@ -235,7 +235,7 @@ def _outcome(source: SourceConfig, ref: ImageRef) -> str:
 
 
 def _source(line: str, folder: Path) -> SourceConfig:
-    """The folder as a source that has a good image besides the case's own."""
+    """The folder as a source, with a good image beside the case's own files."""
     folder.mkdir()
     if line in FOLDER:
         _files("good.jpg")(folder)
@@ -251,7 +251,7 @@ def _source(line: str, folder: Path) -> SourceConfig:
 
 
 def test_the_page_has_the_lines_that_are_tried() -> None:
-    """No line of the tables is without a trial, and none is tried that the page lacks."""
+    """Every line of the tables has a case here, and every case has a line."""
     assert {line for line, _ in ROW.findall(PAGE.read_text())} == {*FOLDER, *TAR, *PARQUET}
 
 
