@@ -2,10 +2,10 @@
 
     CLIP_ASSETS_HOME=/tmp/serving .venv/bin/python -m benchmarks.serving --rows 1000000 --seconds 60
 
-Each service answers searches for unlike texts, none of which is cached. First one at a time, so
-that nothing waits: `p50_of_alone` is then an answer's time as a multiple of encoding and database
-alone; the aim is 1.3 at most. Capacity is what it answers per second with 16 requests always
-under way; then requests arrive at 0.8, 2 and 5 times that rate, whether or not it keeps up
+Each service answers searches for different texts, none of which is cached. They first come one at
+a time, so that nothing waits: `p50_of_alone` is the time of an answer divided by that of encoding
+and database alone; the aim is at most 1.3. Capacity is the answers per second with 16 requests
+always in progress; then requests arrive at 0.8, 2 and 5 times that rate, whether or not it keeps up
 (`benchmarks.open_loop`). `few texts` are 50, so most are cached. Client and database share the
 machine. On a loaded one only ratios and processor time mean something.
 

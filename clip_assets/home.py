@@ -6,7 +6,7 @@ from clip_assets.errors import SettingsError
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with the home folder that its `~` means. Raises SettingsError if there is none."""
+    """The path with `~` expanded. Raises SettingsError if there is no such home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

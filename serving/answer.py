@@ -66,7 +66,7 @@ async def answered(query: SearchRequest, context: Context) -> SearchAnswer:
 
 
 async def prepared(query: SearchRequest, context: Context) -> Prepared:
-    """Raises a Refusal if the query means nothing, or nothing for its release."""
+    """The search with its release. Raises a Refusal if the query is invalid for that release."""
     name = digest(query)
     cursor = _cursor(query, name)
     ready = Prepared(query, name, cursor, await _snapshot(query, cursor, context))

@@ -95,7 +95,7 @@ class Bulkhead:
 
     @property
     def idle(self) -> int:
-        """Threads that no call is inside of or waits for."""
+        """Number of threads that no call uses or waits for."""
         return max(0, self._threads - self._inside)
 
     def require_time(self, deadline: Deadline) -> None:

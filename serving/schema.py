@@ -285,7 +285,7 @@ class SearchAnswer(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """The answer of one search of a batch, or why it has none."""
+    """The answer to one search of a batch, or why it has none."""
 
     answer: SearchAnswer | None = None
     problem: "Problem | None" = None

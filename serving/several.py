@@ -21,9 +21,9 @@ Encoded = dict[QueryEncoder, dict[str, EncodedText]]
 async def all_answered(
     queries: Sequence[SearchRequest], context: Context
 ) -> list[SearchAnswer | Refusal]:
-    """For each search its answer, or why it has none; in their order.
+    """The answer to each search, or why it has none, in the order of the searches.
 
-    Raises Unavailable if one of them cannot be answered now: the request is then to be repeated.
+    Raises Unavailable if one of them cannot be answered now; the client then repeats the request.
     """
     ready = [await _kept(prepared(query, context)) for query in queries]
     encoded = await _encoded([one for one in ready if isinstance(one, Prepared)], context)
@@ -49,10 +49,10 @@ async def all_answered(
 async def side_by_side(
     work: Callable[[T], Awaitable[R]], items: Sequence[T], idle: Callable[[], int], most: int
 ) -> list[R]:
-    """The results of `work` on the items, in their order. There is always one under way, and up to
-    `most` while so many threads are idle: other requests wait no longer than for one after another.
+    """The results of `work` on the items, in their order. One item is always in progress, and up to
+    `most` while enough threads are idle, so other requests wait for one search at most.
 
-    Raises what `work` raises first, and cancels the others.
+    Raises the first exception that `work` raises, and cancels the others.
     """
     tasks: list[asyncio.Task[R]] = []
     running: set[asyncio.Task[R]] = set()
@@ -72,8 +72,8 @@ async def side_by_side(
 
 
 async def _encoded(ready: Sequence[Prepared], context: Context) -> Encoded:
-    """The vectors of all texts, by model. As many are encoded together as the encoder takes for one
-    batch, so that the texts of others come in between."""
+    """The vectors of all texts, by encoder. They are encoded one full batch at a time, so that the
+    texts of other requests are encoded in between."""
     texts: dict[QueryEncoder, dict[str, None]] = defaultdict(dict)
     for one in ready:
         texts[one.snapshot.encoder].update(dict.fromkeys(one.texts))
@@ -87,7 +87,7 @@ async def _encoded(ready: Sequence[Prepared], context: Context) -> Encoded:
 
 
 async def _kept(answering: Awaitable[T]) -> T | Refusal:
-    """The result, or the refusal that is an answer to this search alone."""
+    """The result, or the refusal that concerns this search alone."""
     try:
         return await answering
     except Unavailable:

@@ -14,7 +14,7 @@ def explained(error: OSError) -> str | None:
         where = where.decode(errors="backslashreplace")
     said = f"{where} cannot be used: {error.strerror}."
     if error.errno in _DENIED:
-        return f"{said} Give this user the right to it, or set CLIP_ASSETS_HOME to another folder."
+        return f"{said} Give this user access to it, or set CLIP_ASSETS_HOME to another folder."
     if error.errno in _FULL:
         return f"{said} Free some space, then run again: what is finished is kept."
     if error.errno in _TOO_MANY_FILES:

@@ -1,11 +1,11 @@
-"""What a connection needs whatever a database or a role has as its defaults."""
+"""Settings that a connection needs, whatever the defaults of its database or role."""
 
 import psycopg
 
 from clip_assets.errors import DatabaseError
 
 ENCODING = "UTF8"
-"""Of what this program sends and reads, binary COPY included: a database may default to another."""
+"""Used for all text that is sent and read, also by binary COPY; a database's default may differ."""
 
 ISOLATION = ("default_transaction_isolation", "read committed")
 

@@ -59,11 +59,11 @@ _HEIF = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 
 POINTER = "a Git LFS pointer instead of the file; run `git lfs pull` in the clone it comes from"
 POINTER_BYTES = 1024
-"""A pointer is shorter, as Git LFS's specification says."""
+"""A pointer is shorter, according to Git LFS's specification."""
 
 
 def is_pointer(data: bytes) -> bool:
-    """Whether Git left this in the place of a file that it keeps elsewhere."""
+    """Whether these bytes are a Git LFS pointer instead of the file's content."""
     return len(data) < POINTER_BYTES and data.startswith(b"version https://git-lfs.github.com/")
 
 

@@ -11,10 +11,10 @@ from ..service import context_of
 
 
 class JsonRoute(APIRoute):
-    """The route of a function of a body and the context.
+    """The route of a function that takes a body and the context.
 
-    FastAPI parses the body in Python and resolves the parameters anew for each request, which is
-    half of its share of a search's processor time. It still answers whatever is not a valid body.
+    FastAPI parses the body in Python and resolves the parameters again for each request, which is
+    half of its share of a search's processor time. FastAPI still answers invalid bodies.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
