@@ -5,7 +5,6 @@ import logging
 import psycopg
 
 from clip_assets.errors import DatabaseError
-from clip_assets.postgres.migrate import require_migrated
 from clip_assets.search import search
 from clip_assets.search.search import Release
 
@@ -46,9 +45,6 @@ def _checked(canary: Canary, connection: psycopg.Connection, release: Release) -
             canary.check(connection, release)
     except psycopg.errors.InsufficientPrivilege as error:
         raise may_not_read(connection) from error
-    except psycopg.errors.UndefinedTable:
-        require_migrated(connection)  # says what is missing
-        raise
 
 
 def _note_speed(live: Live, release: Release, fast: bool) -> None:

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from clip_assets import catalog
 from clip_assets.errors import SettingsError
-from clip_assets.postgres.connect import connect_owner, connect_reader_if_migrated
+from clip_assets.postgres.connect import connect_owner, connect_verifier
 from clip_assets.settings import Settings
 from clip_assets.snapshot.progress import bars
 from clip_assets.status import collections, live_release
@@ -42,7 +42,7 @@ def verify_collection(
     found = _verified(settings, objects, collection, sample, err)
     if not (mend and found.faults):
         return found
-    with connect_reader_if_migrated(settings) or nullcontext() as used:
+    with connect_verifier(settings) or nullcontext() as used:
         in_database = used is not None
     with connect_owner(settings) if in_database else nullcontext() as connection:
         head = catalog.require(objects, collection)
@@ -55,7 +55,7 @@ def _verified(
 ) -> Finding:
     head = catalog.require(objects, collection)
     with bars(err) as step:
-        with connect_reader_if_migrated(settings) or nullcontext() as connection:
+        with connect_verifier(settings) or nullcontext() as connection:
             found = verify(objects, head, connection, step)
             live = live_release(connection, collection) if connection else None
         slugs = commits.slugs(objects)

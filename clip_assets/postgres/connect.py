@@ -128,6 +128,25 @@ def connect_reader_if_migrated(settings: Settings) -> psycopg.Connection | None:
         return None
 
 
+def connect_verifier(settings: Settings) -> psycopg.Connection | None:
+    """A connection that changes nothing and may read what its address's own user may, or None if
+    the database has no schema of ours.
+
+    That is more than clip_reader may, which must not read which images were erased. Raises
+    DatabaseError as `connect_reader`.
+    """
+
+    def prepare(connection: psycopg.Connection) -> None:
+        require_migrated(connection)
+        if not behind_pooler(connection):
+            connection.execute("SET default_transaction_read_only = on")
+
+    try:
+        return _connect_and(prepare, database_dsn(settings))
+    except NeverMigratedError:
+        return None
+
+
 def _connect_and(
     prepare: Callable[[psycopg.Connection], object], address: str
 ) -> psycopg.Connection:

@@ -136,8 +136,8 @@ def _require_whole(connection: psycopg.Connection, tables: Sequence[str]) -> Non
 def _not_whole(what: str) -> DatabaseError:
     return DatabaseError(
         f"The schema clip_assets is not as it was made: {what}. Restore it from a backup. Without "
-        "one, run DROP SCHEMA clip_assets CASCADE, then `clip-assets backfill` for each "
-        "collection: all but people's judgements is made again from the files."
+        "one, run DROP SCHEMA clip_assets CASCADE and the same for each collection's schema, then "
+        "`clip-assets backfill` for each: all but people's judgements is made again from the files."
     )
 
 

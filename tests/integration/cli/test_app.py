@@ -30,7 +30,7 @@ from clip_assets.index.vector_type import VectorType
 from clip_assets.judge import judge
 from clip_assets.judge.judgement import Wanted
 from clip_assets.model import ModelSpec
-from clip_assets.postgres.connect import connect, database_dsn
+from clip_assets.postgres.connect import connect, connect_owner, database_dsn
 from clip_assets.postgres.migrate import migrations, newest
 from clip_assets.project import VARIABLE, Project
 from clip_assets.release import release
@@ -114,16 +114,20 @@ def data(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def live(data: Path, database: str, tiny_spec: ModelSpec) -> search.Release:
     """The pictures, released by a real model."""
-    objects = Objects(str(data / COLLECTION))
     with psycopg.connect(database, autocommit=True) as connection:
-        head = catalog.read(objects)
-        assert head
-        current = [shard.at for shard in head.shards]
-        index = load.reconcile(connection, objects, IndexSpec(COLLECTION, tiny_spec), current).index
-        build.build(connection, index, 15)
-        judge.judge(connection, objects, index, Wanted(recall=0.95))
-        index = tables.find(connection, COLLECTION, tiny_spec.slug)
-        return release.publish(connection, index, "run-release")[0]
+        return _released(connection, data, tiny_spec)
+
+
+def _released(connection: psycopg.Connection, data: Path, tiny_spec: ModelSpec) -> search.Release:
+    objects = Objects(str(data / COLLECTION))
+    head = catalog.read(objects)
+    assert head
+    current = [shard.at for shard in head.shards]
+    index = load.reconcile(connection, objects, IndexSpec(COLLECTION, tiny_spec), current).index
+    build.build(connection, index, 15)
+    judge.judge(connection, objects, index, Wanted(recall=0.95))
+    index = tables.find(connection, COLLECTION, tiny_spec.slug)
+    return release.publish(connection, index, "run-release")[0]
 
 
 def test_every_command_is_known() -> None:
@@ -349,6 +353,13 @@ def test_a_reader_reads(analyst: str, live: search.Release, data: Path) -> None:
                 connection.execute(f"CREATE {kind}")  # type: ignore[arg-type]
 
 
+def test_a_reader_verifies(analyst: str, live: search.Release, data: Path) -> None:
+    """It compares all but erasures, whose names a reader may not see."""
+    found = run("verify", COLLECTION, "--sample", "0")
+    assert found.exit_code == 0, found.stderr
+    assert "Erasures are not compared: analyst may not read them." in found.stdout
+
+
 def test_a_reader_does_not_migrate(
     analyst: str, database: str, live: search.Release, data: Path
 ) -> None:
@@ -398,6 +409,22 @@ def test_readers_of_a_new_installation(
         assert newest(connection) is None
     monkeypatch.setenv("CLIP_ASSETS_DATA", str(data / "nothing"))
     assert "No collections yet. Try `clip-assets demo`" in run("status").stdout
+
+
+def test_verify_on_the_embedded_server(
+    open_folder: Callable[[], Path],
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_spec: ModelSpec,
+) -> None:
+    """It may read which erasures there are, which the service and searches may not."""
+    monkeypatch.setenv("CLIP_ASSETS_HOME", str(open_folder()))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with connect_owner(Settings()) as connection:
+        _released(connection, data, tiny_spec)
+    found = run("verify", COLLECTION, "--sample", "0")
+    assert found.exit_code == 0, found.stderr
+    assert "not compared" not in found.stdout
 
 
 def test_rollback(live: search.Release, database: str, data: Path) -> None:

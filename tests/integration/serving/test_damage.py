@@ -96,7 +96,7 @@ def test_no_answer_is_empty_before_readiness_follows(
         assert _message(record) == SENTENCE
 
 
-@pytest.mark.parametrize("table", ["index", "ledger", "release", "live"])
+@pytest.mark.parametrize("table", ["index", "release", "live"])
 def test_a_table_of_releases_that_was_dropped_is_not_ready(
     dsn: str, hand: psycopg.Connection, table: str
 ) -> None:
