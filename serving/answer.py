@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -70,9 +70,7 @@ async def prepared(query: SearchRequest, context: Context) -> Prepared:
     name = digest(query)
     cursor = _cursor(query, name)
     ready = Prepared(query, name, cursor, await _snapshot(query, cursor, context))
-    if ready.texts:
-        ready.snapshot.require_texts()
-    return ready
+    return replace(ready, snapshot=context.encodable(ready.snapshot)) if ready.texts else ready
 
 
 async def finished(
@@ -106,7 +104,7 @@ async def answered_to_upload(
 
     `decoded` gets the file's bytes and the short side, in pixels, that the model needs.
     """
-    snapshot = await context.snapshot(options.collection, options.release)
+    snapshot = context.encodable(await context.snapshot(options.collection, options.release))
     snapshot.require_images()
     sha256 = b""
 
@@ -119,7 +117,7 @@ async def answered_to_upload(
     vector = await snapshot.encoder.image(image, context.deadline)
     name = digest(options, sha256)
     cursor = _cursor(options, name)
-    snapshot = await _snapshot(options, cursor, context)
+    snapshot = context.encodable(await _snapshot(options, cursor, context))
     snapshot.require_images()
     found = await _found(context, snapshot, [Part(vector)], options, _wanted(options, name, cursor))
     return _answer(Query(kind="upload"), "image", options, context, found)

@@ -18,6 +18,7 @@ from clip_assets.keys import KeyFile
 from . import errors, tracing
 from .erasing import Erasing
 from .live import Live
+from .loading import Load, load_model
 from .metrics import Metrics
 from .middleware.access import Access
 from .middleware.access_log import AccessLog
@@ -28,12 +29,13 @@ from .middleware.headers import SecurityHeaders
 from .middleware.prefix import Prefix
 from .middleware.too_large import TooLarge
 from .originals import Originals
+from .other_model import OtherModel
 from .rates import SharedStorage
 from .routes import embed, erasures, health, images, judgements, page, releases, search, session
 from .schema import Problem
 from .settings import ServingSettings
 from .tracing import Traced
-from .watcher import Load, Watcher, load_model
+from .watcher import Watcher
 from .writing import Writing
 
 DESCRIPTION = """Search a collection of images by what they show.
@@ -121,6 +123,7 @@ def create_app(
     app.state.patience = patience
     app.state.spans = tracing.provider()
     app.state.load = load
+    app.state.other = OtherModel(settings, load)
     app.state.keys = KeyFile(settings.keys) if settings.auth else None
     app.state.originals = Originals(settings)
     app.state.writing = Writing(settings)
@@ -157,6 +160,7 @@ async def _watched(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await watching
         watcher.close()
+        app.state.other.close()
         app.state.originals.close()
         app.state.writing.close()
         if app.state.spans:

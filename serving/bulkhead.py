@@ -63,7 +63,7 @@ class Bulkhead:
     def __init__(self, name: str, threads: int, waiting: int, nice: int = 0) -> None:
         self._name = name
         self._executor = ThreadPoolExecutor(
-            threads, thread_name_prefix=name, initializer=partial(_give_way, nice)
+            threads, thread_name_prefix=name, initializer=partial(give_way, nice)
         )
         self._slots = asyncio.Semaphore(threads)
         self._threads = threads
@@ -154,8 +154,11 @@ class Bulkhead:
             future.exception()
 
 
-def _give_way(nice: int) -> None:
-    """On Linux a thread has a priority of its own; elsewhere it keeps that of its process."""
+def give_way(nice: int) -> None:
+    """Lower the priority of this thread, as nice(2) does.
+
+    On Linux a thread has a priority of its own; elsewhere it keeps that of its process.
+    """
     thread = threading.get_native_id()
     with suppress(OSError):
         now = os.getpriority(os.PRIO_PROCESS, thread)

@@ -84,6 +84,13 @@ class NotReady(Unavailable):
     retry_after = 2
 
 
+class ModelLoading(Unavailable):
+    """The model of an earlier release is being loaded for texts to be compared."""
+
+    code = "model_loading"
+    retry_after = 3
+
+
 class IndexDamaged(NotReady):
     """The live release's index lacks rows that were loaded into it."""
 

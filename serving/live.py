@@ -28,17 +28,8 @@ class Snapshot:
         """Also false if a version of clip_assets with another image decoder made the release."""
         return self.release.identity.key == self.encoder.identity.key
 
-    def require_texts(self) -> None:
-        """Raise Unanswerable if no text can be encoded for the release."""
-        if not self.same_texts:
-            raise Unanswerable(
-                f"Release {self.release.id} was made by {self.release.identity.short}, which is "
-                "not loaded: search it by `image_id` or `vector`."
-            )
-
     def require_images(self) -> None:
         """Raise Unanswerable if no uploaded image can be encoded for the release."""
-        self.require_texts()
         if not self.same_images:
             raise Unanswerable(
                 f"Release {self.release.id} was made by {self.release.identity.short} with other "

@@ -215,6 +215,7 @@ class EmbedRequest(BaseModel):
 
     texts: tuple[Text, ...] = Field(min_length=1, max_length=MAX_BATCH)
     collection: InCollection = None
+    release: ReleaseId = None
 
 
 class CompareRequest(BaseModel):

@@ -174,7 +174,7 @@ class PublishedOut(BaseModel):
     searchable: bool = Field(description="false once its index is dropped")
     model: str
     same_model: bool = Field(
-        description="whether the live release's model made it; if not, texts cannot be searched for"
+        description="whether the live release's model made it; another one is loaded for texts"
     )
     rows: int
     published_at: datetime

@@ -1,7 +1,7 @@
 """The context that every route receives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -20,6 +20,7 @@ from .middleware.access import key_of
 from .middleware.access_log import notes_of
 from .middleware.admission import client_gone, since_arrival
 from .originals import Originals
+from .other_model import OtherModel
 from .settings import ServingSettings
 from .writing import Writing
 
@@ -35,6 +36,7 @@ class Context:
     deadline: Deadline
     originals: Originals
     writing: Writing
+    other: OtherModel
     key: Key | None
 
     async def snapshot(self, collection: str | None, release_id: int | None) -> Snapshot:
@@ -53,6 +55,12 @@ class Context:
         if release is None:
             raise NotFound(f"{name} has no release {release_id} whose index still exists.")
         return Snapshot(release, live.encoder)
+
+    def encodable(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with an encoder of its release's model; raises a Refusal as OtherModel."""
+        if snapshot.same_texts:
+            return snapshot
+        return replace(snapshot, encoder=self.other.encoder(snapshot.release))
 
     @property
     def passed_ms(self) -> float:
@@ -89,7 +97,13 @@ def context_of(request: Request) -> Context:
     deadline = Deadline.within(left, gone, notes_of(request.scope))
     state = request.app.state
     return Context(
-        settings, state.live, deadline, state.originals, state.writing, key_of(request.scope)
+        settings,
+        state.live,
+        deadline,
+        state.originals,
+        state.writing,
+        state.other,
+        key_of(request.scope),
     )
 
 

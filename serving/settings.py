@@ -110,6 +110,11 @@ class ServingSettings(BaseSettings):
     silence_seconds: float = Field(2.0, gt=0, description="without a probe, reported unready")
 
     refresh_seconds: float = Field(1.0, gt=0, description="between polls of the live release")
+    other_model_minutes: float = Field(
+        10.0,
+        ge=0,
+        description="an earlier release's model is kept so long after its last use; 0: none",
+    )
     load_retry_seconds: float = Field(30.0, gt=0, description="before loading a model again")
     drain_seconds: float = Field(2.0, ge=0, description="reported unready before shutdown")
     private: bool = Field(False, description="keep thumbnails out of shared caches")

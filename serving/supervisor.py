@@ -26,10 +26,10 @@ from clip_assets.errors import ClipAssetsError
 from clip_assets.model import ModelSpec
 
 from .connections import BACKLOG
+from .loading import Load, load_model
 from .pause import Pause
 from .server import address
 from .settings import ServingSettings
-from .watcher import Load, load_model
 from .worker import STARTED, Link, Loaded, work
 
 logger = logging.getLogger(__name__)

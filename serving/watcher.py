@@ -4,13 +4,11 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import psycopg
 
 from clip_assets.errors import ClipAssetsError, DatabaseError, ReleaseError
-from clip_assets.model import ModelSpec, require_same_texts
 from clip_assets.postgres.address import checked
 from clip_assets.postgres.connect import reader_dsn
 from clip_assets.postgres.migrate import require_migrated
@@ -22,9 +20,10 @@ from . import heap
 from .background import daemon
 from .bulkhead import Bulkhead
 from .database import Database
-from .encoder import Lanes, Model, QueryEncoder
+from .encoder import Lanes, QueryEncoder
 from .errors import Unavailable
 from .live import Live, Snapshot
+from .loading import Load, encoder_of, load_model
 from .pause import Pause
 from .prewarm import Prewarm
 from .reader import may_not_read
@@ -33,15 +32,6 @@ from .settings import ServingSettings
 from .soundness import look_into
 
 logger = logging.getLogger(__name__)
-
-Load = Callable[[ModelSpec, str | None], Model]
-
-
-def load_model(spec: ModelSpec, device: str | None) -> Model:
-    """Import torch here, in the loading thread: it takes seconds, and the page does not need it."""
-    from clip_assets.node import encoder
-
-    return encoder.load(spec, *([device] if device else []))
 
 
 @dataclass(frozen=True)
@@ -221,25 +211,10 @@ class Watcher:
 
     def _start_loading(self, release: Release) -> None:
         self._live.model_problem = f"the model {release.identity.short} is being loaded"
-        outcome = daemon("load-model", lambda: self._encoder_of(release))
-        self._loading = _Loading(release.identity.key, time.monotonic(), outcome)
-
-    def _encoder_of(self, release: Release) -> QueryEncoder:
-        """The model that made the release's vectors, loaded, verified and warmed up.
-
-        Its image decoding may differ, if another version of clip_assets made the release: the old
-        release then answers texts until the collection is embedded again.
-        """
-        model = self._load(release.spec, self._settings.device)
-        require_same_texts(
-            model.identity,
-            release.identity,
-            f"The loaded model differs from that of release {release.id}",
-            ", or release an index of the loaded model",
+        outcome = daemon(
+            "load-model", lambda: encoder_of(release, self._load, self._settings, self._lanes)
         )
-        encoder = QueryEncoder(model, self._lanes, self._settings.text_cache)
-        encoder.warm()
-        return encoder
+        self._loading = _Loading(release.identity.key, time.monotonic(), outcome)
 
     def _report(self, error: BaseException) -> None:
         if isinstance(error, ClipAssetsError):

@@ -1,4 +1,4 @@
-"""Vectors of texts and images by the live release's model, for use elsewhere."""
+"""Vectors of texts and images by a release's model, for use elsewhere."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Form, UploadFile
 
 from ..encoder import Vector
 from ..live import Snapshot
-from ..query import EmbedRequest, InCollection
+from ..query import EmbedRequest, InCollection, ReleaseId
 from ..routes.refusals import REFUSALS
 from ..routes.search import FORM_OVERHEAD, JSON_BYTES
 from ..schema import Embeddings
@@ -23,14 +23,14 @@ def router(settings: ServingSettings) -> APIRouter:
     routes.post(
         "/embed/image",
         max_body_size=settings.upload_bytes + FORM_OVERHEAD,
-        form_limits={"max_files": 1, "max_fields": 2},
+        form_limits={"max_files": 1, "max_fields": 3},
     )(embed_upload)
     return routes
 
 
 async def embed(query: EmbedRequest, context: ContextDep) -> Embeddings:
     """Unit vectors of up to 16 texts, the same that searches use."""
-    snapshot = context.live.require(query.collection)
+    snapshot = context.encodable(await context.snapshot(query.collection, query.release))
     encoded = await snapshot.encoder.texts(query.texts, context.deadline)
     return _embeddings(snapshot, [one.vector for one in encoded])
 
@@ -39,9 +39,10 @@ async def embed_upload(
     context: ContextDep,
     file: Annotated[UploadFile, File(description="JPEG, PNG or WebP")],
     collection: Annotated[InCollection, Form()] = None,
+    release: Annotated[ReleaseId, Form()] = None,
 ) -> Embeddings:
     """The unit vector of an uploaded image, for searches that combine it with other terms."""
-    snapshot = context.live.require(collection)
+    snapshot = context.encodable(await context.snapshot(collection, release))
     snapshot.require_images()
     budget = Budget(context.settings.upload_pixels, context.settings.upload_jpeg_pixels)
     vector = await snapshot.encoder.image(

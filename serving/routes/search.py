@@ -129,13 +129,11 @@ async def search_batch(query: BatchRequest, context: ContextDep) -> BatchAnswer:
 
 async def compare(query: CompareRequest, context: ContextDep) -> Comparison:
     """The answers of two releases of a collection to one query, and the share of hits that both
-    have. If another model than the live one's made a release, it can only be searched by image ids
-    and vectors."""
+    have. If another model than the live one's made a release, it is loaded for texts;
+    until then the answer is the problem `model_loading`."""
     asked = query.query.model_copy(update={"cursor": None})
-    first, second = [
-        await answered(asked.model_copy(update={"release": release}), context)
-        for release in query.releases
-    ]
+    searches = [asked.model_copy(update={"release": release}) for release in query.releases]
+    first, second = map(_or_raise, await all_answered(searches, context))
     ours, theirs = ({hit.image_id for hit in answer.hits} for answer in (first, second))
     most = max(len(ours), len(theirs))
     return Comparison(overlap=len(ours & theirs) / most if most else None, answers=(first, second))
@@ -153,6 +151,12 @@ async def search_by_upload(
     return await answered_to_upload(
         options, file.file.read, lambda data, enough: decoded(data, budget, enough), context
     )
+
+
+def _or_raise(found: SearchAnswer | Refusal) -> SearchAnswer:
+    if isinstance(found, Refusal):
+        raise found
+    return found
 
 
 def _item(found: SearchAnswer | Refusal) -> BatchItem:

@@ -85,6 +85,6 @@ export function closeShown() {
 export function goUpload(file) {
   const upload = Date.now();
   uploads.set(upload, file);
-  const { filter, collection } = here();
-  go({ upload, filter, collection });
+  const { filter, collection, compare } = here();
+  go({ upload, filter, collection, compare });
 }

@@ -63,16 +63,29 @@ export const logIn = (key) => posted("v1/session", { key });
 export async function search(place, page, signal) {
   const query = { ...await asking(place, signal), ...wanted(place, page), ...page };
   if (!place.compare) return posted("v1/search", query, signal).then((answer) => allHere(answer));
-  const live = await release(place.collection);
-  const both = await posted("v1/compare", { query, releases: [live.id, Number(place.compare)] }, signal);
+  const both = await (place.file ? comparedUpload(query, place, signal) : compared(query, place, signal));
   const [answer, other] = both.answers;
   return { ...allHere(answer), cursor: null, overlap: both.overlap, other: allHere(other, other.release.id) };
 }
 
+async function compared(query, place, signal) {
+  const live = await release(place.collection);
+  return posted("v1/compare", { query, releases: [live.id, Number(place.compare)] }, signal);
+}
+
+// Each release is searched with the vector that its own model makes of the picture.
+async function comparedUpload(query, place, signal) {
+  const other = { ...query, ...await asking(place, signal, place.compare), release: Number(place.compare) };
+  const answers = await Promise.all([query, other].map((one) => posted("v1/search", one, signal)));
+  const [ours, theirs] = answers.map(({ hits }) => new Set(hits.map(({ image_id }) => image_id)));
+  const most = Math.max(ours.size, theirs.size);
+  return { answers, overlap: most ? [...ours].filter((id) => theirs.has(id)).length / most : null };
+}
+
 // The query; in the API's short form if there is only one term.
-async function asking({ q, like, file, terms = [] }, signal) {
+async function asking({ q, like, file, collection, terms = [] }, signal, of) {
   if (!terms.length && !file) return like ? { image_id: like } : { text: q };
-  const first = file ? { vector: await embedded(file, signal) } : like ? { image_id: like } : { text: q };
+  const first = file ? { vector: await embedded(file, signal, collection, of) } : like ? { image_id: like } : { text: q };
   return { terms: file || like || q ? [first, ...terms] : terms };
 }
 
@@ -93,14 +106,18 @@ function folded(fold) {
   return fold ? { collapse_duplicates: true } : {};
 }
 
-const vectors = new WeakMap(); // of uploaded pictures, so that each is sent only once
+const vectors = new WeakMap(); // of uploaded pictures by release, so that each is sent only once
 
-async function embedded(file, signal) {
-  if (!vectors.has(file)) {
+async function embedded(file, signal, collection, of = "") {
+  const known = vectors.get(file) ?? {};
+  vectors.set(file, known);
+  if (!known[of]) {
     const form = new FormData();
     form.append("file", file);
+    if (of) form.append("release", of);
+    if (of && collection) form.append("collection", collection);
     const answer = await asked("v1/embed/image", { method: "POST", body: form, signal });
-    vectors.set(file, answer.vectors[0]);
+    [known[of]] = answer.vectors;
   }
-  return vectors.get(file);
+  return known[of];
 }

@@ -29,9 +29,9 @@ from clip_assets.node.encoder import Encoder
 from clip_assets.node.resize import thumbnail
 from clip_assets.release.statements import statement as release_statement
 from serving.app import create_app
+from serving.loading import Load, load_model
 from serving.server import config_of
 from serving.settings import ServingSettings
-from serving.watcher import Load, load_model
 from tests import web
 
 COLORS = ("crimson", "seagreen", "royalblue", "gold", "orchid", "black")

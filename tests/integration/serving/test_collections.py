@@ -6,7 +6,7 @@ import psycopg
 
 from clip_assets.model import ModelSpec
 from clip_assets.node.encoder import Encoder
-from serving.watcher import load_model
+from serving.loading import load_model
 from tests import web
 from tests.integration.serving.support import (
     drawn,

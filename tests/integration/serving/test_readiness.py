@@ -14,7 +14,7 @@ from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.postgres.migrate import migrations
 from serving.encoder import Model
-from serving.watcher import load_model
+from serving.loading import load_model
 from tests import web
 from tests.integration.serving.support import (
     IMPATIENT,
