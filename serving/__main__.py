@@ -15,6 +15,7 @@ from clip_assets.keys import KeyFile
 from clip_assets.settings import Settings
 
 from . import log
+from .connections import allow_open_files
 from .server import address, asks_for_keys, listen
 from .settings import ServingSettings, from_environment
 from .shared_folder import shared_folder
@@ -60,6 +61,10 @@ def serve(
             log.to_stderr()
         # uvicorn raises the signal again when it ends; by default that would skip our cleanup.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup does
+            # A terminal that is closed sends it; by default it ends the process at once.
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        allow_open_files(settings.connections)
         settings.auth = asks_for_keys(
             host, settings.auth or None if auth is None else auth, KeyFile(settings.keys)
         )

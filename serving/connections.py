@@ -211,6 +211,17 @@ def _disconnected(answering: "ref[RequestResponseCycle]") -> bool:
     return cycle is None or cycle.disconnected
 
 
+def allow_open_files(connections: int) -> None:
+    """Raise this process's own limit to what so many connections need, as far as it may: by default
+    that is 256 on macOS, which would leave room for one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 def _open_files() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**20 if soft == resource.RLIM_INFINITY else soft

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError
+from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError, SettingsError
 from clip_assets.search.search import Release
 
 from .problem import MEDIA_TYPE, problem
@@ -167,10 +167,15 @@ def _allowed(request: Request) -> str:
     return ", ".join(["HEAD", *methods] if "GET" in methods else methods)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """Name the field and the fault, never the input, which may be large or private."""
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
+    if any(fault["type"] == "model_attributes_type" for fault in faults):
+        kind = request.headers.get("content-type", "")
+        if "json" not in kind.lower():  # as curl -d sends it: the body is not parsed then
+            told = "The body must be JSON: send it with `Content-Type: application/json`."
+            return _answer(422, "invalid_request", told)
     return _answer(
         422, "invalid_request", "; ".join(_told(one) for one in faults if _own(one, faults))
     )
@@ -181,6 +186,8 @@ def _told(fault: dict[str, Any]) -> str:
         return f"The body is not valid JSON: {fault['ctx']['error']}, character {fault['loc'][1]}."
     field = ".".join(str(part) for part in fault["loc"][1:])
     message: str = fault["msg"].removeprefix("Value error, ")
+    if message.startswith("Expected UploadFile"):
+        message = "must be a file with a name, as `curl -F file=@photo.jpg` sends it"
     return f"{field}: {message}" if field else message
 
 
@@ -198,7 +205,7 @@ async def _database(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, ReleaseError | ModelError):
+    if isinstance(error, ReleaseError | ModelError | SettingsError):  # such as the file of keys
         return _unavailable("not_ready", str(error), retry_after=2)
     logger.error("unexpected error", exc_info=error)
     return await _unknown(request, error)

@@ -20,7 +20,7 @@ def prepare_dagster_home(settings: Settings) -> None:
 
     Links to the project's `dagster.yaml`, so that edits take effect, or copies the default one.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).absolute()
     os.environ["DAGSTER_HOME"] = str(home)
     home.mkdir(parents=True, exist_ok=True)
     if (home / "dagster.yaml").exists():

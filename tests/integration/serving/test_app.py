@@ -1,12 +1,14 @@
 """Headers and errors of every response, the API documentation, and the page."""
 
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
 from serving.app import create_app
 from serving.middleware.headers import HEADERS
 from tests import web
-from tests.integration.serving.support import Searchable, settings
+from tests.integration.serving.support import Searchable, running, settings
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,17 @@ def test_an_unexpected_error_reveals_nothing() -> None:
     assert response.json()["code"] == "internal"
     assert "secret" not in response.text
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_a_damaged_file_of_keys_is_said_by_every_route(tmp_path: Path) -> None:
+    """Also by the one with which the page asks whether it needs a key."""
+    (tmp_path / "keys.json").write_text("{")
+    served = settings("postgresql://127.0.0.1:1/none", auth=True, keys=tmp_path / "keys.json")
+    with running(served) as url:
+        for path in ("/v1/session", "/v1/releases"):
+            answer = web.get(f"{url}{path}")
+            assert answer.status_code == 503
+            assert "cannot be read as a file of API keys" in answer.json()["detail"]
 
 
 def test_413_has_the_shape_of_every_other_error() -> None:

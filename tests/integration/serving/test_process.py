@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -75,6 +76,33 @@ def test_a_terminated_service_is_unready_before_it_exits(start: Start) -> None:
     assert web.get(f"{address}/livez").status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_terminal_that_is_closed_ends_the_service_like_sigterm(
+    start: Start, workers: str
+) -> None:
+    """SIGHUP by default ends a process at once, under its requests."""
+    process = start(CLIP_ASSETS_SERVING_DRAIN_SECONDS="3600", CLIP_ASSETS_SERVING_WORKERS=workers)
+    address = _address(process)
+    wait_until_unready(address, "the database")
+    process.send_signal(signal.SIGHUP)
+    wait_until_unready(address, "the service is shutting down")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 128 + signal.SIGTERM
+
+
+def test_a_low_limit_on_open_files_is_raised_as_far_as_allowed(start: Start) -> None:
+    """At 256, as on macOS, there would be room for a single connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        process = start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    _address(process)
+    limit, _ = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    assert limit >= 1_000
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

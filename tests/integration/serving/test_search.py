@@ -252,6 +252,17 @@ def test_malformed_json_is_refused(searchable: Searchable) -> None:
     assert response.json()["code"] == "invalid_request"
 
 
+@pytest.mark.parametrize("kind", ["", "application/x-www-form-urlencoded"])
+def test_json_that_is_not_called_so_says_which_header_to_send(
+    searchable: Searchable, kind: str
+) -> None:
+    """As `curl -d` sends it."""
+    headers = {"Content-Type": kind} if kind else {}
+    response = web.post(f"{searchable.url}/v1/search", content=b'{"text": "a"}', headers=headers)
+    assert response.status_code == 422
+    assert "send it with `Content-Type: application/json`" in response.json()["detail"]
+
+
 @pytest.mark.parametrize("image_id", ["no/such.png", "../../etc/passwd", "' OR 1=1 --", "%00"])
 def test_an_unknown_image_is_not_found(searchable: Searchable, image_id: str) -> None:
     """Whatever an id looks like, it is only compared with stored ids."""
@@ -307,5 +318,7 @@ def test_a_form_must_have_exactly_one_file(searchable: Searchable) -> None:
     """A form without a file and a form with two files are both refused."""
     url = f"{searchable.url}/v1/search/image"
     assert web.post(url, data={"k": "3"}).status_code == 422
+    unnamed = web.post(url, files={"file": (None, b"1")})
+    assert unnamed.json()["detail"].startswith("file: must be a file with a name, as `curl -F")
     two = [("file", ("a", b"1")), ("file", ("b", b"2"))]
     assert web.post(url, files=two).status_code == 400
