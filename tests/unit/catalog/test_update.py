@@ -8,7 +8,7 @@ import pytest
 
 from clip_assets import catalog
 from clip_assets.catalog import Catalog
-from clip_assets.errors import SourceError, StoreError
+from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.described import Told
@@ -141,17 +141,6 @@ def test_a_missing_image_becomes_a_tombstone(objects: Objects) -> None:
     assert (back.shards[0].version, back.images) == (3, 20)
 
 
-def test_shards_are_selected_by_number_and_range(objects: Objects) -> None:
-    """Ranges include both ends; an unknown shard is an error that says how many exist."""
-    head = refresh(objects, refs(0, 45))
-    assert catalog.select(head, "0..1,4") == ["00000", "00001", "00004"]
-    assert len(catalog.select(head, "all")) == 5
-    with pytest.raises(StoreError, match="no shard 00005; it has 5"):
-        catalog.select(head, "3..5")
-    with pytest.raises(StoreError, match="is not a selection of shards"):
-        catalog.select(head, "some")
-
-
 def test_a_catalog_restored_from_an_older_copy_takes_up_what_is_the_same(objects: Objects) -> None:
     """The same listing gives the versions that were there, whose embeddings are kept."""
     refresh(objects, refs(0, 15))
@@ -188,11 +177,3 @@ def test_two_writers_at_once_both_count(objects: Objects) -> None:
     ]
     assert catalog.read(objects) == head
     assert image_ids(objects, head) == [ref.image_id for ref in refs(1, 25)]
-
-
-def test_a_damaged_head_is_an_error_with_its_remedy(objects: Objects) -> None:
-    """Nothing is taken for an empty catalog."""
-    refresh(objects, refs(0, 15))
-    objects.put(paths.CATALOG, objects.get(paths.CATALOG)[:-100])
-    with pytest.raises(StoreError, match="Restore it from a copy of the data"):
-        catalog.read(objects)
