@@ -60,7 +60,7 @@ def test_a_damaged_file_of_keys_is_said_by_every_route(tmp_path: Path) -> None:
         for path in ("/v1/session", "/v1/releases"):
             answer = web.get(f"{url}{path}")
             assert answer.status_code == 503
-            assert "cannot be read as a file of API keys" in answer.json()["detail"]
+            assert "is not a valid file of API keys" in answer.json()["detail"]
 
 
 def test_413_has_the_shape_of_every_other_error() -> None:
