@@ -18,7 +18,8 @@ from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
-from clip_assets.store.objects import Objects, is_remote, local_path
+from clip_assets.store.address import is_remote, local_path
+from clip_assets.store.objects import Objects
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from clip_assets import original
 from clip_assets.errors import ClipAssetsError
 from clip_assets.search.search import Origin
 from clip_assets.settings import Settings
-from clip_assets.store.objects import Objects, is_remote
+from clip_assets.store.address import is_remote
+from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
 
 from .bulkhead import Bulkhead, Deadline

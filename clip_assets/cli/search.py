@@ -13,7 +13,7 @@ from clip_assets.search import search
 from clip_assets.search.filters import Filter
 from clip_assets.search.search import Hits, Release
 from clip_assets.settings import Settings
-from clip_assets.store.objects import read_file
+from clip_assets.store.local_files import read_file
 
 
 def search_live(  # noqa: PLR0913, PLR0917 - those of `clip-assets search`

@@ -21,8 +21,11 @@ from clip_assets.settings import Settings
 from clip_assets.status import collections
 from clip_assets.store import commit as commits
 from clip_assets.store import paths
+from clip_assets.store.address import is_remote
+from clip_assets.store.cloud import client_options
 from clip_assets.store.commit import Commit
-from clip_assets.store.objects import Objects, client_options, is_remote, read_file
+from clip_assets.store.local_files import read_file
+from clip_assets.store.objects import Objects
 
 
 class Lake:

@@ -24,7 +24,8 @@ from clip_assets.index import owner, tables
 from clip_assets.index.erasure import indexes
 from clip_assets.store import commit as commits
 from clip_assets.store import erased, paths
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.store.entry import Entry
+from clip_assets.store.objects import Objects
 
 KEEP = timedelta(days=7)
 """How long a replaced version is kept by default."""

@@ -11,7 +11,7 @@ from clip_assets.errors import SourceError, StoreError
 from clip_assets.source.deadline import Deadline
 from clip_assets.source.kinds import hidden
 from clip_assets.source.tree import Tree
-from clip_assets.store.objects import Entry, local_entry
+from clip_assets.store.entry import Entry, local_entry
 
 HIDDEN = "hidden or system files and folders"
 LINKED = "links to folders"

@@ -9,7 +9,8 @@ from clip_assets.source.deadline import Deadline
 from clip_assets.source.entries import entries, refuse_missing
 from clip_assets.source.ranged import Ranged
 from clip_assets.source.reading import readable
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.store.entry import Entry
+from clip_assets.store.objects import Objects
 
 
 class Files(Protocol):

@@ -15,7 +15,8 @@ from clip_assets.source.ordered import Late, in_order
 from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.texts import Texts
 from clip_assets.source.tree import deadline, open_tree
-from clip_assets.store.objects import Entry, is_remote
+from clip_assets.store.address import is_remote
+from clip_assets.store.entry import Entry
 
 
 class Folder:

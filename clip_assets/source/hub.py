@@ -28,7 +28,7 @@ from clip_assets.errors import SourceError
 from clip_assets.settings import Settings
 from clip_assets.source.patience import patiently, refusal
 from clip_assets.source.ranged import Ranged
-from clip_assets.store.objects import Entry
+from clip_assets.store.entry import Entry
 
 TIMEOUT = 10.0  # seconds; by default the hub's client waits forever
 _REMEDY = "set HF_TOKEN, in the environment or in ~/.env, to a token with read access"

@@ -36,7 +36,9 @@ from clip_assets.source.rows import (
     stored,
 )
 from clip_assets.source.saved import ArrowFile
-from clip_assets.store.objects import Entry, local_path, refuse_larger
+from clip_assets.store.address import local_path
+from clip_assets.store.entry import Entry
+from clip_assets.store.local_files import refuse_larger
 
 _MISSING = "missing, as the names of the others tell; copy it, or name the others in `files`"
 

@@ -17,7 +17,7 @@ from clip_assets.source.files import Files, LocalFiles
 from clip_assets.source.huggingface import files_of, opened
 from clip_assets.source.named import Neighbours, names
 from clip_assets.source.rows import ColumnError, leaf
-from clip_assets.store.objects import Entry
+from clip_assets.store.entry import Entry
 
 _IMAGES = ("image", "img", "images", "jpg", "photo", "picture")
 _CAPTIONS = ("caption", "captions", "text", "sentence", "sentences", "description", "title")

@@ -13,7 +13,7 @@ from clip_assets.source.reading import readable
 from clip_assets.source.table import LARGEST, Table
 from clip_assets.source.texts import Texts
 from clip_assets.source.tree import Tree
-from clip_assets.store.objects import Entry
+from clip_assets.store.entry import Entry
 
 
 class Metadata:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from clip_assets.source.rows import as_python, is_list, stored
 from clip_assets.source.saved import ArrowFile
-from clip_assets.store.objects import Entry
+from clip_assets.store.entry import Entry
 
 _ROWS = 10_000
 Name = str | None

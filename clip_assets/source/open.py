@@ -19,7 +19,7 @@ from clip_assets.source.huggingface import HuggingFace
 from clip_assets.source.table import LARGEST, Table
 from clip_assets.source.tree import deadline, open_tree
 from clip_assets.source.webdataset import WebDataset
-from clip_assets.store.objects import is_remote
+from clip_assets.store.address import is_remote
 
 
 def open_source(config: SourceConfig, knowledge: Knowledge = NOTHING) -> Checked:

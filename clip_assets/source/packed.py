@@ -18,7 +18,7 @@ import pyarrow as pa
 from clip_assets.settings import Settings
 from clip_assets.source.deadline import Deadline
 from clip_assets.source.tree import Tree
-from clip_assets.store.objects import Entry
+from clip_assets.store.entry import Entry
 
 _SUFFIX = re.compile(r"\.(?:tar\.(gz|bz2|xz|zst)|(tgz|tbz2|txz))$", re.IGNORECASE)
 _PLAIN = re.compile(r"\.tar$", re.IGNORECASE)

@@ -13,7 +13,8 @@ from clip_assets.errors import StoreError
 from clip_assets.settings import Settings
 from clip_assets.source import ImageRef
 from clip_assets.store import parquet
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.store.entry import Entry
+from clip_assets.store.objects import Objects
 
 Found = tuple[list[ImageRef], Counter[str]]
 

@@ -11,7 +11,8 @@ from clip_assets.settings import Settings
 from clip_assets.source import caption
 from clip_assets.source.tree import Tree
 from clip_assets.store import parquet
-from clip_assets.store.objects import Entry, Objects
+from clip_assets.store.entry import Entry
+from clip_assets.store.objects import Objects
 
 _SCHEMA = pa.schema(
     [

@@ -10,7 +10,9 @@ from typing import IO, Protocol
 from clip_assets.errors import SourceError
 from clip_assets.source.deadline import Deadline
 from clip_assets.source.hub_address import hub_address
-from clip_assets.store.objects import Entry, Objects, refuse_larger
+from clip_assets.store.entry import Entry
+from clip_assets.store.local_files import refuse_larger
+from clip_assets.store.objects import Objects
 
 
 class Tree(Protocol):

@@ -22,7 +22,8 @@ from clip_assets.source.reading import LARGEST, late, path_below, readable
 from clip_assets.source.tar import Member, members
 from clip_assets.source.tar_index import Found, TarIndex
 from clip_assets.source.tree import Tree, deadline, open_tree
-from clip_assets.store.objects import Entry, is_remote, local_path
+from clip_assets.store.address import is_remote, local_path
+from clip_assets.store.entry import Entry
 
 _TEXTS = ("txt", "json")
 Value = TypeVar("Value")

@@ -27,7 +27,8 @@ from clip_assets.snapshot import manifest as manifests
 from clip_assets.snapshot.manifest import Manifest
 from clip_assets.source.config import FolderConfig
 from clip_assets.source.open import open_source
-from clip_assets.store.objects import TEMPORARY, Objects
+from clip_assets.store.atomic import TEMPORARY
+from clip_assets.store.objects import Objects
 from tests.integration.photos import ERASED, Photos
 from tests.integration.support import COLLECTION
 from tests.integration.verify.test_verify import verified

@@ -17,7 +17,7 @@ from clip_assets.errors import SourceError, StoreError
 from clip_assets.source import DamagedError, ImageRef, Source
 from clip_assets.source.config import CaptionsConfig, FolderConfig, Knowledge, WebDatasetConfig
 from clip_assets.source.open import open_source
-from clip_assets.store import objects
+from clip_assets.store import cloud, objects
 
 Bucket = Any
 
@@ -266,7 +266,7 @@ def stalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(objects, "TIMEOUT", 1)
+    monkeypatch.setattr(cloud, "TIMEOUT", 1)
     yield "s3://photos/set"
     released.set()
     server.shutdown()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from clip_assets.errors import StoreError
-from clip_assets.store.objects import TEMPORARY, Objects
+from clip_assets.store.atomic import TEMPORARY
+from clip_assets.store.objects import Objects
 
 
 def test_create_never_overwrites(tmp_path: Path) -> None:
