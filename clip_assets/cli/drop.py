@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from clip_assets import project
-from clip_assets.component.written import models_in_yaml
+from clip_assets.component.yaml_files import models_in_yaml
 from clip_assets.erasure.drop import Belongings, belongings, drop
 from clip_assets.errors import SettingsError
 from clip_assets.postgres.connect import connect_owner, connect_reader_if_migrated

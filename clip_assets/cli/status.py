@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from clip_assets import project
-from clip_assets.component.written import collections_in_yaml, models_in_yaml
+from clip_assets.component.yaml_files import collections_in_yaml, models_in_yaml
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.project import Project
 from clip_assets.settings import Settings

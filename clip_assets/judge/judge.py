@@ -19,7 +19,7 @@ from clip_assets.index import integrity, tables
 from clip_assets.index.hnsw import EF_SEARCH_LADDER, SHOWN_ONLY
 from clip_assets.index.tables import Index
 from clip_assets.judge import overlap, people, queries, ties
-from clip_assets.judge.beside import release_beside
+from clip_assets.judge.baseline import baseline_release
 from clip_assets.judge.evaluation import Evaluation, K, Mark, below, prepare, take
 from clip_assets.judge.judgement import KINDS, FilteredRecall, Judgement, Latency, Rung, Wanted
 from clip_assets.judge.queries import Query
@@ -104,7 +104,7 @@ def judge_outgrown(
     another model is live, if the live index is damaged, or if the files that it was loaded from are
     gone.
     """
-    release = release_beside(connection, index.collection, index.index_id)
+    release = baseline_release(connection, index.collection, index.index_id)
     if release is None:
         return
     if (release.identity.key, release.vector_type) != (index.identity.key, index.vector_type):

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from clip_assets.errors import StoreError
 from clip_assets.index import tables
 from clip_assets.judge import queries, ties
-from clip_assets.judge.beside import release_beside
+from clip_assets.judge.baseline import baseline_release
 from clip_assets.judge.evaluation import K
 from clip_assets.judge.judgement import Overlap
 from clip_assets.judge.queries import Floats, Query
@@ -41,7 +41,7 @@ def overlap(
     asked: list[Query],
 ) -> Overlap | None:
     """None if there is no other live release to compare with."""
-    release = release_beside(connection, collection, graph.index_id)
+    release = baseline_release(connection, collection, graph.index_id)
     if release is None:
         return None
     texts = list(_same_texts(connection, objects, release, asked))[:_QUERIES]

@@ -10,7 +10,7 @@ import psycopg
 from clip_assets.errors import ModelError, TermsError
 from clip_assets.index.tables import Index
 from clip_assets.judge import texts
-from clip_assets.judge.beside import release_beside
+from clip_assets.judge.baseline import baseline_release
 from clip_assets.judge.judgement import People, Quality
 from clip_assets.judge.queries import Floats
 from clip_assets.judge.statements import statement
@@ -49,7 +49,7 @@ def people(
     if not verdicts:
         return None
     sides = [_Side(graph, index.spec, index.identity)]
-    release = release_beside(connection, index.collection, index.index_id)
+    release = baseline_release(connection, index.collection, index.index_id)
     if release:
         sides.append(_Side(release.graph, release.spec, release.identity))
     asked = [query for query, images in verdicts.items() if any(images.values())]

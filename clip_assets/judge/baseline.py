@@ -7,7 +7,7 @@ from clip_assets.index import integrity, tables
 from clip_assets.search.search import Release, live
 
 
-def release_beside(
+def baseline_release(
     connection: psycopg.Connection, collection: str, index_id: int
 ) -> Release | None:
     """The live release of the collection.
