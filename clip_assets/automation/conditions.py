@@ -9,6 +9,7 @@ and on the committed files, which Dagster does not track.
 
 import dagster as dg
 
+from clip_assets.automation.status import sensor_status
 from clip_assets.collection import Collection
 
 Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
@@ -100,11 +101,6 @@ def automation_sensor(
         minimum_interval_seconds=collection.follow_every_seconds,
         description="Updates index and release after the embeddings, and the catalog once a day.",
     )
-
-
-def sensor_status(collection: Collection) -> dg.DefaultSensorStatus:
-    """Running unless `automate:` is false; nothing is embedded before the first release."""
-    return dg.DefaultSensorStatus.RUNNING if collection.automate else dg.DefaultSensorStatus.STOPPED
 
 
 def _at(cron: str) -> Condition:

@@ -59,3 +59,20 @@ def jobs_of(collection: Collection) -> Jobs:
             collection.release_key,
         ),
     )
+
+
+def one_op_job(
+    collection: Collection, name: str, op: dg.OpDefinition, description: str
+) -> dg.JobDefinition:
+    """A job of all models of the collection that materializes nothing, in the run's own process."""
+
+    @dg.job(
+        name=name,
+        description=description,
+        executor_def=dg.in_process_executor,
+        tags=collection.shared_tags,
+    )
+    def job() -> None:
+        op()
+
+    return job

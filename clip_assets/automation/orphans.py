@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from clip_assets.automation.conditions import sensor_status
+from clip_assets.automation.status import sensor_status
 from clip_assets.collection import Collection
 from clip_assets.compute.skypilot.client import work_of
 from clip_assets.compute.skypilot.config import SkyPilotConfig

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
+from clip_assets.automation.jobs import one_op_job
 from clip_assets.collection import Collection
 from clip_assets.runs.pruning import prune
 
@@ -27,19 +28,17 @@ def prune_schedule(collection: Collection) -> dg.ScheduleDefinition:
         deleted = prune(context.instance, collection.name, before)
         context.log.info(f"deleted {deleted} runs that ended before {before:%Y-%m-%d}")
 
-    @dg.job(
-        name=name,
-        description=f"Deletes old runs of {collection.name} from Dagster's storage, except those "
-        "that made the newest materialization of a shard or asset. Deletes no file.",
-        executor_def=dg.in_process_executor,
-        tags=collection.shared_tags,
+    job = one_op_job(
+        collection,
+        name,
+        delete_old_runs,
+        f"Deletes old runs of {collection.name} from Dagster's storage, except those that made "
+        "the newest materialization of a shard or asset. Deletes no file.",
     )
-    def prune_runs() -> None:
-        delete_old_runs()
 
     return dg.ScheduleDefinition(
         name=f"{name}_weekly",
-        job=prune_runs,
+        job=job,
         cron_schedule="0 5 * * 0",
         description="Deletes runs older than 30 days from Dagster's storage. Off by default.",
         default_status=dg.DefaultScheduleStatus.STOPPED,

@@ -7,6 +7,7 @@ import dagster as dg
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
 from clip_assets.automation.sensors import what_is_at_work
+from clip_assets.automation.status import schedule_status
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import AssetJob
 from clip_assets.resources import Installation
@@ -29,9 +30,7 @@ def reconcile_schedule(collection: Collection, job: AssetJob) -> dg.ScheduleDefi
         target=job,
         description="Once a day, embeds missing and failed shards. If there are none, verifies one "
         "shard. Index and release are updated afterwards.",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if collection.automate
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=schedule_status(collection),
     )
     def reconcile(
         context: dg.ScheduleEvaluationContext, clip_assets_installation: Installation

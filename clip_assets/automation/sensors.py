@@ -8,8 +8,8 @@ import dagster as dg
 
 from clip_assets import catalog
 from clip_assets.automation.batches import batches, range_tags
-from clip_assets.automation.conditions import sensor_status
 from clip_assets.automation.listing import PATIENCE_SECONDS, Lister
+from clip_assets.automation.status import sensor_status
 from clip_assets.catalog import Shard
 from clip_assets.collection import Collection
 from clip_assets.dagster_private import AssetJob, requested_backfills

@@ -5,6 +5,8 @@ from datetime import timedelta
 import dagster as dg
 from pydantic import Field
 
+from clip_assets.automation.jobs import one_op_job
+from clip_assets.automation.status import schedule_status
 from clip_assets.collection import Collection
 from clip_assets.errors import ClipAssetsError
 from clip_assets.release.sweep import KEEP, loaded_commits, sweep
@@ -38,24 +40,20 @@ def sweep_schedule(collection: Collection) -> dg.ScheduleDefinition:
             raise dg.Failure(str(error)) from error
         context.log.info(f"{swept}.")
 
-    @dg.job(
-        name=name,
-        description=f"Deletes files of {collection.name} that belong to replaced shard versions, "
-        "unless an index has rows of them.",
-        executor_def=dg.in_process_executor,
-        tags=collection.shared_tags,
+    job = one_op_job(
+        collection,
+        name,
+        delete_replaced_files,
+        f"Deletes files of {collection.name} that belong to replaced shard versions, unless an "
+        "index has rows of them.",
     )
-    def sweep_files() -> None:
-        delete_replaced_files()
 
     @dg.schedule(
         name=f"{name}_weekly",
-        job=sweep_files,
+        job=job,
         cron_schedule="0 5 * * 6",
         description="Deletes files that were replaced more than a week ago.",
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if collection.automate
-        else dg.DefaultScheduleStatus.STOPPED,
+        default_status=schedule_status(collection),
     )
     def weekly(clip_assets_installation: Installation) -> dg.RunRequest | dg.SkipReason:
         with clip_assets_installation.connect() as connection:

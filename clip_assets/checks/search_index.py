@@ -64,6 +64,12 @@ def _repaired(context: dg.AssetCheckExecutionContext, collection: Collection) ->
     return (count.value or 0) if isinstance(count, dg.IntMetadataValue) else 0
 
 
+def _judgement(collection: Collection, installation: Installation) -> Judgement:
+    with installation.connect_reader() as connection:
+        index = tables.find(connection, *collection.index_key)
+    return Judgement.model_validate(index.judgement)
+
+
 def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=collection.search_index_key,
@@ -72,9 +78,7 @@ def _recall_reached(collection: Collection) -> dg.AssetChecksDefinition:
         "text and for image queries; searches use the HNSW; captions find their image.",
     )
     def recall_reached(clip_assets_installation: Installation) -> dg.AssetCheckResult:
-        with clip_assets_installation.connect_reader() as connection:
-            index = tables.find(connection, *collection.index_key)
-        judgement = Judgement.model_validate(index.judgement)
+        judgement = _judgement(collection, clip_assets_installation)
         reached = judgement.reached
         return dg.AssetCheckResult(
             passed=not judgement.index_faults,
@@ -102,9 +106,7 @@ def _judged_quality_kept(collection: Collection) -> dg.AssetChecksDefinition:
         "`max_judged_fall`; passes if there are no judgements.",
     )
     def judged_quality_kept(clip_assets_installation: Installation) -> dg.AssetCheckResult:
-        with clip_assets_installation.connect_reader() as connection:
-            index = tables.find(connection, *collection.index_key)
-        judgement = Judgement.model_validate(index.judgement)
+        judgement = _judgement(collection, clip_assets_installation)
         people = judgement.people
         if people is None:
             return dg.AssetCheckResult(passed=True, description="There are no judgements.")
