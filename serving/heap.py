@@ -4,7 +4,9 @@ A model, its libraries and the routes are half a million objects. A full collect
 them, which blocks the service for 280 ms and frees none of them.
 """
 
+import ctypes
 import gc
+from contextlib import suppress
 
 
 def settle(*, again: bool) -> None:
@@ -15,6 +17,17 @@ def settle(*, again: bool) -> None:
         gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def give_back() -> None:
+    """Free what is garbage, and return its memory to the system. It may take a while: call it in a
+    thread.
+
+    By itself glibc keeps most of it: of a dropped ViT-B-32 of 700 MB, 500 MB stayed in the process.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another libc than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def unsettle() -> None:

@@ -1,7 +1,6 @@
 """The model of an earlier release beside that of the live one, for texts that are compared."""
 
 import asyncio
-import gc
 import logging
 import time
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from clip_assets.errors import ClipAssetsError
 from clip_assets.search.search import Release
 
+from . import heap
 from .background import daemon
 from .bulkhead import Bulkhead, give_way
 from .encoder import Lanes, QueryEncoder
@@ -74,7 +74,8 @@ class OtherModel:
         return loading.outcome.result()
 
     def close(self) -> None:
-        self._drop()
+        if self._idle:
+            self._idle.cancel()
         self._lanes.close()
 
     def _start(self, release: Release) -> _Loading:
@@ -110,5 +111,5 @@ class OtherModel:
         self._idle = None
         if self._loading:
             self._loading = None
-            gc.collect()  # a model refers to itself; what is settled is not looked at
+            daemon("give-back", heap.give_back)
             logger.info("dropped the model beside the live one")

@@ -183,6 +183,8 @@ class Watcher:
         elif encoder := self._loaded(release):
             self._live.snapshot, self._loaded_for = Snapshot(release, encoder), release.identity.key
             heap.settle(again=current is not None)
+            if current:
+                daemon("give-back", heap.give_back)
             self._live.model_problem = None
             logger.info("answering from release %s, %s", release.id, release.identity.short)
             if not self._live.snapshot.same_images:
