@@ -163,6 +163,11 @@ class Connection(HttpToolsProtocol):
         """Whether every request so far is answered: what comes next is a header."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _unanswered_alone(self) -> bool:
+        """Whether nothing of an answer was sent for the only request that is not answered yet."""
+        return self._answering is self.cycle and not self.cycle.response_started
+
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self._all.head_seconds, self._too_slow)
 
@@ -188,9 +193,12 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer instead of the application, unless it is already answering, and close."""
-        if not self._answered or self.transport.is_closing():
+        if self.transport.is_closing() or not (self._answered or self._unanswered_alone):
             self.transport.abort()
             return
+        if not self._answered:
+            self.cycle.disconnected = True  # the application's own answer is dropped
+            self.cycle.message_event.set()
         access.info(json.dumps({"method": None, "route": None, "status": status, "code": code}))
         body = json.dumps(problem(status, code, message)).encode()
         headers = {

@@ -131,6 +131,24 @@ def test_what_is_not_http_gets_400(patient: str, caplog: pytest.LogCaptureFixtur
     assert any('"status": 400, "code": "bad_request"' in line for line in caplog.messages)
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /v1/search HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/search HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+    ],
+)
+def test_a_body_that_is_not_http_gets_400(patient: str, request_: bytes) -> None:
+    """Also after a request's header was understood, in one piece or in two."""
+    for first in (len(request_), request_.index(b"\r\n\r\n") + 4):
+        with _connected(patient) as client:
+            client.sendall(request_[:first])
+            if rest := request_[first:]:
+                time.sleep(0.1)
+                client.sendall(rest)
+            assert _refusal(_received(client)) == (400, "bad_request")
+
+
 def test_a_client_that_does_not_read_is_disconnected(
     impatient: str, caplog: pytest.LogCaptureFixture
 ) -> None:
