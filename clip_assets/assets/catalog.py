@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from clip_assets import catalog
-from clip_assets.assets.failures import told
+from clip_assets.assets.failures import as_dagster_failure
 from clip_assets.automation.conditions import catalog_condition
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
@@ -27,7 +27,7 @@ def catalog_asset(collection: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         automation_condition=catalog_condition(collection),
     )
-    @told()
+    @as_dagster_failure()
     def build(
         context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from clip_assets import catalog
-from clip_assets.assets.failures import told
+from clip_assets.assets.failures import as_dagster_failure
 from clip_assets.assets.shard_metadata import ROWS, Metadata, brief, column_schema, full
 from clip_assets.catalog import Catalog
 from clip_assets.collection import Collection
@@ -61,7 +61,7 @@ def embeddings_asset(collection: Collection) -> dg.AssetsDefinition:
         # If this process is killed, run monitoring frees its slot of the pool.
         context.instance.add_run_tags(context.run.run_id, worker.tags(context.run.run_id))
         objects = clip_assets_installation.objects(collection.name)
-        with told():
+        with as_dagster_failure():
             head = catalog.require(objects, collection.name)
             if config.again:
                 head = _renewed(context, objects, head, collection.spec.slug)
@@ -147,8 +147,8 @@ class _Run:
         here = [shard for shard in due if self._needs_no_gpu(shard)]
         elsewhere = [shard for shard in due if shard not in here]
         if here:
-            told = f"{len(here)} shards with new captions or columns need no GPU"
-            self.context.log.info(f"{told}: this machine updates them")
+            message = f"{len(here)} shards with new captions or columns need no GPU"
+            self.context.log.info(f"{message}: this machine updates them")
             yield from self.clients.here.run(self.context, self.objects, self._job(here, here))
         if elsewhere:
             yield from self.clients.jobs.run(self.context, self.objects, self._job(elsewhere))
@@ -222,10 +222,10 @@ def _interrupted(context: dg.AssetExecutionContext) -> dg.Failure:
 
 
 def _partial_failure(unfinished: dict[str, str], asked: int) -> dg.Failure:
-    told = [f"shard {shard}: {message}" for shard, message in list(unfinished.items())[:5]]
+    lines = [f"shard {shard}: {message}" for shard, message in list(unfinished.items())[:5]]
     return dg.Failure(
         f"{len(unfinished)} of {asked} shards failed; the others are committed. "
-        "Fix the cause, then retry the backfill's failed partitions. " + "; ".join(told),
+        "Fix the cause, then retry the backfill's failed partitions. " + "; ".join(lines),
         metadata={"failed_shards": dg.MetadataValue.json(unfinished)},
         allow_retries=False,
     )

@@ -11,7 +11,7 @@ from clip_assets.postgres import faults
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def as_dagster_failure() -> Iterator[None]:
     """Raise a ClipAssetsError, OSError or explainable Postgres error as a `dg.Failure`.
 
     Its description is the error's message; otherwise the UI shows "Error occurred while executing

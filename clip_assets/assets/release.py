@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 
-from clip_assets.assets.failures import told
+from clip_assets.assets.failures import as_dagster_failure
 from clip_assets.assets.live import live_event, version_of
 from clip_assets.automation.conditions import release_condition
 from clip_assets.collection import Collection
@@ -35,7 +35,7 @@ def release_asset(collection: Collection) -> dg.AssetsDefinition:
     def build(
         context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult[None]]:
-        with told(), clip_assets_installation.connect() as connection:
+        with as_dagster_failure(), clip_assets_installation.connect() as connection:
             if _is_decided_by_hand(context, connection, collection):
                 _restore_relations(connection, collection)
                 context.log.info("Another index is live. Materialize `release` to switch.")

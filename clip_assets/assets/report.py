@@ -6,7 +6,7 @@ import dagster as dg
 import numpy as np
 
 from clip_assets.assets.drift_chart import drift_chart
-from clip_assets.assets.failures import told
+from clip_assets.assets.failures import as_dagster_failure
 from clip_assets.assets.pictures import pair_sheet
 from clip_assets.automation.conditions import report_condition
 from clip_assets.collection import Collection
@@ -30,7 +30,7 @@ def report_asset(collection: Collection) -> dg.AssetsDefinition:
         kinds={"parquet"},
         automation_condition=report_condition(collection),
     )
-    @told()
+    @as_dagster_failure()
     def build(
         context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]

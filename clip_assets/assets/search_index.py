@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from clip_assets.assets.chart import Line, recall_chart
-from clip_assets.assets.failures import told
+from clip_assets.assets.failures import as_dagster_failure
 from clip_assets.automation.conditions import search_index_condition
 from clip_assets.collection import INDEX_POOL, Collection
 from clip_assets.index import tables
@@ -26,7 +26,7 @@ def search_index_asset(collection: Collection) -> dg.AssetsDefinition:
         pool=INDEX_POOL,
         automation_condition=search_index_condition(),
     )
-    @told()
+    @as_dagster_failure()
     def build(
         context: dg.AssetExecutionContext, clip_assets_installation: Installation
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]

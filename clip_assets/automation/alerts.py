@@ -31,8 +31,8 @@ def alert_sensor(
         fresh = [sentence for name, sentence in found.items() if name not in before]
         if fresh:
             send(fresh)
-        told = f"{len(fresh)} new, {len(found)} in all"
-        return dg.SensorResult(skip_reason=told, cursor=json.dumps(sorted(found)))
+        counts = f"{len(fresh)} new, {len(found)} in all"
+        return dg.SensorResult(skip_reason=counts, cursor=json.dumps(sorted(found)))
 
     return alerts
 

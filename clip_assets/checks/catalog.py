@@ -51,13 +51,13 @@ def catalog_checks(
     )
     def columns_joined(clip_assets_installation: Installation) -> dg.AssetCheckResult:
         head = catalog.read(clip_assets_installation.objects(collection.name))
-        told = head.told if head else Told()
-        nothing = any(join.images and not join.matched for join in told.joins)
+        report = head.told if head else Told()
+        nothing = any(join.images and not join.matched for join in report.joins)
         return dg.AssetCheckResult(
-            passed=not told.faults,
+            passed=not report.faults,
             severity=dg.AssetCheckSeverity.ERROR if nothing else dg.AssetCheckSeverity.WARN,
-            description="; ".join(told.faults) or None,
-            metadata={"found": dg.MetadataValue.json(told.sentences)},
+            description="; ".join(report.faults) or None,
+            metadata={"found": dg.MetadataValue.json(report.sentences)},
         )
 
     yield columns_joined
@@ -74,8 +74,8 @@ def catalog_checks(
                 live = live_release(connection, collection.name) if connection else None
         except DatabaseError as error:  # listing images needs no database
             return _warned(f"The live release could not be read: {error}")
-        told = left_behind(live, collection.name, defined())
-        return _warned(told) if told else dg.AssetCheckResult(passed=True)
+        behind = left_behind(live, collection.name, defined())
+        return _warned(behind) if behind else dg.AssetCheckResult(passed=True)
 
     yield live_model_is_defined
 

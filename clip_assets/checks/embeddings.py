@@ -36,7 +36,7 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         _record_verified(objects, collection.spec.slug, sound)
         return dg.AssetCheckResult(
             passed=not bad and bool(shards),
-            description=_told(bad) or f"{len(shards)} shards were read and match their commits.",
+            description=_joined(bad) or f"{len(shards)} shards were read and match their commits.",
             metadata={"shards": len(shards), "faults": dg.MetadataValue.json(bad)},
         )
 
@@ -58,16 +58,17 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         ]
         bad = [commit for commit in found if too_many(commit, share)]
         unread = [commit for commit in found if commit.unreadable]
-        told = {one.shard: rejects_told(objects, one, share) for one in bad or unread}
+        messages = {one.shard: rejects_told(objects, one, share) for one in bad or unread}
         rejected = sum(commit.rejected for commit in found)
         return dg.AssetCheckResult(
             passed=not bad and not unread,
             severity=dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN,
-            description=_told(told) or f"{rejected} images were rejected in {len(found)} shards.",
+            description=_joined(messages)
+            or f"{rejected} images were rejected in {len(found)} shards.",
             metadata={
                 "rejected": rejected,
                 "unreadable": sum(commit.unreadable for commit in found),
-                "shards": dg.MetadataValue.json(told),
+                "shards": dg.MetadataValue.json(messages),
             },
         )
 
@@ -87,7 +88,7 @@ def fault_of(objects: Objects, slug: str, shard: Shard) -> str:
     if commit.rows + commit.rejected != shard.live:
         return f"{commit.rows} rows and {commit.rejected} rejects of {shard.live} images"
     found = verify_shard(objects, slug, shard.shard, commits.path_of(slug, commit))
-    return " ".join(fault.told for fault in found.faults)
+    return " ".join(fault.sentence for fault in found.faults)
 
 
 def _record_verified(objects: Objects, slug: str, sound: set[str]) -> None:
@@ -105,5 +106,5 @@ def _of_run(context: dg.AssetCheckExecutionContext, head: Catalog | None) -> tup
     return shards
 
 
-def _told(bad: dict[str, str]) -> str:
-    return "; ".join(f"shard {shard}: {text}" for shard, text in list(bad.items())[:5])
+def _joined(messages: dict[str, str]) -> str:
+    return "; ".join(f"shard {shard}: {text}" for shard, text in list(messages.items())[:5])

@@ -67,7 +67,7 @@ def _verify(objects: Objects, slug: str, newest: dict[str, str], share: int) -> 
     for number, shard in enumerate(due, start=1):
         found = verify_shard(objects, slug, shard, newest[shard]).faults
         if found:
-            faults[shard] = " ".join(fault.told for fault in found)
+            faults[shard] = " ".join(fault.sentence for fault in found)
         else:
             sound.append(newest[shard])
         if number % _SAVE_EVERY == 0 or number == len(due):

@@ -111,10 +111,10 @@ def _judged_quality_kept(collection: Collection) -> dg.AssetChecksDefinition:
         if people is None:
             return dg.AssetCheckResult(passed=True, description="There are no judgements.")
         left_out = f" Text queries were skipped: {people.problem}." if people.problem else ""
-        told = "; ".join(judgement.judged_faults) or f"{people.queries} judged queries."
+        summary = "; ".join(judgement.judged_faults) or f"{people.queries} judged queries."
         return dg.AssetCheckResult(
             passed=not judgement.judged_faults,
-            description=told + left_out,
+            description=summary + left_out,
             metadata={
                 "judged_queries": people.queries,
                 "judgements": people.judgements,

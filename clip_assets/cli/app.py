@@ -156,8 +156,8 @@ def init(
     from clip_assets.component.scaffold import write_collection
 
     with explained():
-        path, told = write_collection(project.require(), collection, uri, kind, model, pretrained)
-    for line in told:
+        path, lines = write_collection(project.require(), collection, uri, kind, model, pretrained)
+    for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
     out.print(
         f"Wrote {path}. Next: `clip-assets backfill {collection}`, or materialize it in the UI.",
@@ -578,8 +578,8 @@ def drop(
     with explained():
         settings = Settings()
         receipt = drop_collection(settings, collection, confirm, dagster=dagster_used(settings))
-    told = f"Receipt: {receipt}" if receipt else "Nothing was deleted."
-    out.print(told, markup=False, highlight=False, soft_wrap=True)
+    message = f"Receipt: {receipt}" if receipt else "Nothing was deleted."
+    out.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -121,8 +121,8 @@ class Backfill:
         for shard in self.head.pick(shards):
             commit = commits.read(self.objects, self.collection.spec.slug, shard.at)
             share = self.collection.max_reject_share
-            if commit and (told := rejects_told(self.objects, commit, share)):
-                yield f"shard {shard.shard}: {told}"
+            if commit and (message := rejects_told(self.objects, commit, share)):
+                yield f"shard {shard.shard}: {message}"
 
     def index(self, meanwhile: Callable[[], None]) -> None:
         self._execute(

@@ -19,8 +19,8 @@ def bar(out: Console, *columns: ProgressColumn, transient: bool = False) -> Prog
 
 
 @contextmanager
-def waiting(out: Console, told: str) -> Iterator[None]:
+def waiting(out: Console, text: str) -> Iterator[None]:
     """Show a spinner with this text during the block."""
     with bar(out, SpinnerColumn(), TextColumn("{task.description}"), transient=True) as shown:
-        shown.add_task(told, total=None)
+        shown.add_task(text, total=None)
         yield

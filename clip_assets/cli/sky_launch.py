@@ -20,7 +20,7 @@ from clip_assets.collection import Collection
 from clip_assets.compute.skypilot import batch
 from clip_assets.compute.skypilot.batch import Launched
 from clip_assets.compute.skypilot.config import SkyPilotConfig
-from clip_assets.compute.skypilot.failures import told
+from clip_assets.compute.skypilot.failures import as_job_error
 from clip_assets.dagster_skypilot import jobs
 from clip_assets.errors import JobError
 from clip_assets.node.job import EmbedJob, ids_by_hand
@@ -52,7 +52,7 @@ def launch(
     asked = _jobs(collection, ranges)
     table = Table("job", "shards", "name", "")
     launched = []
-    with out.status("launching"), told(_REMEDY):
+    with out.status("launching"), as_job_error(_REMEDY):
         for one in batch.launch(config, objects, collection.name, asked):
             launched.append(one)
             state = "launched" if one.job_id else "already running"
@@ -79,7 +79,7 @@ def follow(objects: Objects, head: Catalog, launched: list[Launched], out: Conso
         TextColumn("images, {task.fields[speed]:.0f} images/s, ETA"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out) as bar, told(_REMEDY):
+    with Progress(*columns, console=out) as bar, as_job_error(_REMEDY):
         task = bar.add_task("", total=images, states="", speed=0.0)
         while True:
             states = jobs.states([one.sky_job for one in launched])

@@ -84,8 +84,8 @@ def _progress(settings: Settings) -> tuple[Table, list[str], list[str]]:
             if found is None:
                 continue
             if found.catalog.skipped:
-                told = [f"{count} {kind}" for kind, count in found.catalog.skipped.items()]
-                skipped.append(f"{name}: skipped {', '.join(told)}")
+                counts = [f"{count} {kind}" for kind, count in found.catalog.skipped.items()]
+                skipped.append(f"{name}: skipped {', '.join(counts)}")
             skipped += [f"{name}: {fault}" for fault in found.catalog.told.faults]
             listed = (name, str(found.catalog.images), str(len(found.catalog.shards)))
             for model in found.models:

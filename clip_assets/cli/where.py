@@ -34,8 +34,8 @@ def filter_of(where: Sequence[str], given: str | None) -> Filter | None:
         parts += [Filter.model_validate(json.loads(given))] if given else []
     except (ValidationError, ValueError, RecursionError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else None
-        told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
-        raise FilterError(f"The filter cannot be used ({told}).") from error
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+        raise FilterError(f"The filter cannot be used ({reason}).") from error
     return Filter(all=tuple(parts)) if len(parts) > 1 else next(iter(parts), None)
 
 

@@ -121,7 +121,7 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         """The YAML's attributes, with a schema whose errors name the invalid field."""
         derived = super().model()
         # Dagster drops the description of every field that has a default.
-        told = {
+        descriptions = {
             YAML_NAMES.get(name, name): field.description or ""
             for name, field in cls.model_fields.items()
         }
@@ -132,7 +132,9 @@ class ImageCollection(dg.Component, dg.Resolvable, Collection):
         class Attributes(derived):  # type: ignore[misc, valid-type]
             @classmethod
             def model_json_schema(cls, *arguments: Any, **options: Any) -> Schema:
-                return pointed(super().model_json_schema(*arguments, **options), limits, told)
+                return pointed(
+                    super().model_json_schema(*arguments, **options), limits, descriptions
+                )
 
         return Attributes
 

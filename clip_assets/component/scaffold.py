@@ -63,14 +63,14 @@ def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, a
     path = project.defs_folder / collection / "defs.yaml"
     if path.exists():
         raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
-    told: list[str] = []
+    lines: list[str] = []
     if kind == "huggingface":
         found = look(_absolute(uri))
-        attributes["source"], told = found.source, found.told
+        attributes["source"], lines = found.source, found.told
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path, told
+    return path, lines
 
 
 def collection_attributes(

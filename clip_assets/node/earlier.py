@@ -69,7 +69,7 @@ class Earlier:
         `exif` has the tags of the files that were read, by image id.
         """
         taken = self._rows.take(pa.array(rows, pa.int64()))
-        told = [known(self._columns, ref, exif.get(ref.image_id, {})) for ref in refs]
+        values_of_refs = [known(self._columns, ref, exif.get(ref.image_id, {})) for ref in refs]
         columns = []
         for field in schema:
             if field.name in ("image_id", "uri", "caption"):
@@ -78,7 +78,7 @@ class Earlier:
                 columns.append(taken.column(field.name).cast(field.type))
                 continue
             else:
-                values = [row[field.name] for row in told]
+                values = [row[field.name] for row in values_of_refs]
                 if of_file(self._columns[field.name]) and field.name in taken.column_names:
                     before = taken.column(field.name).to_pylist()
                     values = [

@@ -187,8 +187,8 @@ class _Work:
             state = "committed"
         else:
             self.progress.images(begun.shard.live, encoded=False)
-        told = rejects_told(self.objects, commit, self.job.max_reject_share)
-        self.progress.shard(begun.shard.shard, state, told)
+        message = rejects_told(self.objects, commit, self.job.max_reject_share)
+        self.progress.shard(begun.shard.shard, state, message)
         return not too_many(commit, self.job.max_reject_share)
 
     def _readable_again(self, shard: Shard, commit: Commit) -> bool:

@@ -138,8 +138,8 @@ def _variables(columns: Columns) -> sql.Composed:
 
 def _required(columns: Columns) -> sql.Composed:
     """Refuses an object `columns` that names undeclared columns."""
-    told = sql.Literal(", ".join(columns) or "none")
-    return _statement("required", names=sql.Literal([*columns]), declared=told)
+    declared = sql.Literal(", ".join(columns) or "none")
+    return _statement("required", names=sql.Literal([*columns]), declared=declared)
 
 
 def _parts(column: str) -> dict[str, sql.Composable]:

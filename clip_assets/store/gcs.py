@@ -46,12 +46,12 @@ def _credentials() -> Any:
     from google.auth.credentials import AnonymousCredentials
     from google.oauth2 import service_account
 
-    told = os.environ
-    if told.get("GOOGLE_SKIP_SIGNATURE", "").lower() in ("1", "true"):
+    variable = os.environ.get
+    if variable("GOOGLE_SKIP_SIGNATURE", "").lower() in ("1", "true"):
         return AnonymousCredentials()
     account = service_account.Credentials
-    if path := told.get("GOOGLE_SERVICE_ACCOUNT") or told.get("GOOGLE_SERVICE_ACCOUNT_PATH"):
+    if path := variable("GOOGLE_SERVICE_ACCOUNT") or variable("GOOGLE_SERVICE_ACCOUNT_PATH"):
         return account.from_service_account_file(path, scopes=_SCOPES)
-    if key := told.get("GOOGLE_SERVICE_ACCOUNT_KEY"):
+    if key := variable("GOOGLE_SERVICE_ACCOUNT_KEY"):
         return account.from_service_account_info(json.loads(key), scopes=_SCOPES)
     return google.auth.default(scopes=_SCOPES)[0]

@@ -22,8 +22,8 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
 def refuse_larger(size: int, limit: int | None) -> None:
     """Raises OSError (EFBIG) if `size` is over `limit`, both in bytes."""
     if limit is not None and size > limit:
-        told = f"file too large ({size >> 20} MiB, at most {limit >> 20})"
-        raise OSError(errno.EFBIG, told)
+        message = f"file too large ({size >> 20} MiB, at most {limit >> 20})"
+        raise OSError(errno.EFBIG, message)
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -32,12 +32,12 @@ class Fault:
     index_id: int | None = None
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """The fault and its remedy."""
         return f"{self.what} {self.remedy}"
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.told}"
+        return f"{self.where}: {self.sentence}"
 
 
 @dataclass(frozen=True)

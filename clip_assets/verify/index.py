@@ -36,8 +36,10 @@ def verify_indexes(
             lost = remembered(connection, collection).keys() - known
     except InsufficientPrivilege:
         who = connection.info.user
-        told = f"Erasures are not compared: {who} may not read them. Verify as the schema's owner."
-        yield Finding(behind=(told,))
+        message = (
+            f"Erasures are not compared: {who} may not read them. Verify as the schema's owner."
+        )
+        yield Finding(behind=(message,))
         lost = set()
     if lost:
         what = f"{len(lost)} erasures are known to the database but not to the files."
@@ -55,8 +57,10 @@ def _index(
 ) -> Finding:
     where = f"clip_assets.{tables.table_name(index.index_id)}"
     if not any(row.commit_path for row in loaded.values()):
-        told = f"{where} is made of data that was lost; the next update of the index replaces it."
-        return Finding(behind=(told,))
+        message = (
+            f"{where} is made of data that was lost; the next update of the index replaces it."
+        )
+        return Finding(behind=(message,))
 
     def again(shard: str, what: str) -> Fault:
         text = f"Shard {shard} {what}."
@@ -86,11 +90,11 @@ def _index(
     if back := revived(connection, index, *erased(objects)):
         faults.append(Fault(where, f"It has {back} erased images.", Remedy.BACKFILL))
     figures = {"indexes": 1, "indexed rows": tables.row_count(loaded)}
-    told = (
+    message = (
         f"{where}: {len(replaced)} shards have newer versions, and the files of the loaded ones "
         "are gone."
     )
-    return Finding(figures, tuple(faults), (told,) if replaced else ())
+    return Finding(figures, tuple(faults), (message,) if replaced else ())
 
 
 def _is_swept(objects: Objects, path: str, newest: str | None) -> bool:

@@ -36,9 +36,9 @@ def verify_source(objects: Objects, head: Catalog, listed: Iterable[ImageRef]) -
     """What has changed in the source since the catalog was made. Needs a catalog without faults."""
     found = catalog.compare(objects, head, listed)
     counts = {"new": found.new, "changed": found.changed, "gone": found.gone}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    behind = f"In the source, since the catalog was made: {told}." if told else ""
-    return Finding({"images in the source": found.listed}, behind=(behind,) if told else ())
+    changes = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    behind = f"In the source, since the catalog was made: {changes}." if changes else ""
+    return Finding({"images in the source": found.listed}, behind=(behind,) if changes else ())
 
 
 def _repeated(columns: Iterable[pa.ChunkedArray]) -> list[str]:

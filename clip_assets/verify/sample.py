@@ -78,8 +78,8 @@ def verify_sample(
         "sampled images": len(cosines),
         "lowest cosine": round(min(cosines.values()), 6),
     }
-    told = f"{lacking} of {len(sampled)} sampled images have changed or cannot be read now."
-    return Finding(figures, tuple(faults), (told,) if lacking else ())
+    message = f"{lacking} of {len(sampled)} sampled images have changed or cannot be read now."
+    return Finding(figures, tuple(faults), (message,) if lacking else ())
 
 
 def _chosen(sound: list[Commit], sample: Sample) -> Iterator[tuple[Commit, list[int]]]:

@@ -7,7 +7,7 @@ import dagster as dg
 from clip_assets.compute import Outcomes, ShardOutcome
 from clip_assets.compute.skypilot import task
 from clip_assets.compute.skypilot.config import SkyPilotConfig
-from clip_assets.compute.skypilot.failures import told
+from clip_assets.compute.skypilot.failures import as_job_error
 from clip_assets.dagster_skypilot import PipesSkyPilotClient, PipesSkyPilotJob
 from clip_assets.node import job as node_jobs
 from clip_assets.node.job import EmbedJob
@@ -33,7 +33,7 @@ class SkyPilotEmbedClient:
         """Yields one outcome per shard as it ends. Raises JobError if the job failed."""
         outcomes = Outcomes()
         pipes = PipesSkyPilotClient(objects, max_recoveries=self._config.max_recoveries)
-        with told(_REMEDY):
+        with as_job_error(_REMEDY):
             with pipes.open(
                 context=context,
                 task=task.document(self._config),

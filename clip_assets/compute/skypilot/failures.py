@@ -8,7 +8,7 @@ from clip_assets.errors import HopelessJobError, JobError
 
 
 @contextmanager
-def told(remedy: str) -> Iterator[None]:
+def as_job_error(remedy: str) -> Iterator[None]:
     """Raise each SkyPilotError as a JobError, or a HopelessJobError if a retry would fail, too."""
     try:
         yield

@@ -4,7 +4,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from clip_assets.assets.failures import told
+from clip_assets.assets.failures import as_dagster_failure
 from clip_assets.errors import HopelessJobError, StoreError
 
 
@@ -22,12 +22,12 @@ def test_the_sentence_of_an_error_comes_first(
 ) -> None:
     """Of ours, of the operating system and of Postgres; a retry is left to the policy of the asset,
     unless there is no hope."""
-    with pytest.raises(dg.Failure, match=sentence) as failure, told():
+    with pytest.raises(dg.Failure, match=sentence) as failure, as_dagster_failure():
         raise error
     assert failure.value.allow_retries == retried
 
 
 def test_a_fault_of_the_program_keeps_its_trace() -> None:
     """Nobody but its authors can mend it."""
-    with pytest.raises(psycopg.errors.SyntaxError), told():
+    with pytest.raises(psycopg.errors.SyntaxError), as_dagster_failure():
         raise psycopg.errors.SyntaxError("near FORM")

@@ -13,7 +13,7 @@ from clip_assets.collection import Collection
 from clip_assets.compute import Outcomes
 from clip_assets.compute.skypilot import task
 from clip_assets.compute.skypilot.config import SkyPilotConfig
-from clip_assets.compute.skypilot.failures import told
+from clip_assets.compute.skypilot.failures import as_job_error
 from clip_assets.dagster_skypilot import SkyPilotError, SkyPilotJobError
 from clip_assets.dagster_skypilot import jobs as sky_jobs
 from clip_assets.errors import HopelessJobError, JobError, SettingsError
@@ -76,7 +76,7 @@ def test_skypilots_errors_name_the_remedy_for_a_collection(
     error = SkyPilotJobError("SkyPilot job 7 ended.", "FAILED", allow_retries=retried)
     with (
         pytest.raises(JobError, match=r"^SkyPilot job 7 ended\. Try another\.$") as caught,
-        told("Try another."),
+        as_job_error("Try another."),
     ):
         raise error
     assert type(caught.value) is kind
