@@ -14,7 +14,7 @@ from clip_assets.resources import Installation
 from clip_assets.store import commit as commits
 from clip_assets.store import verified
 from clip_assets.store.objects import Objects
-from clip_assets.store.rejects import rejects_told, too_many
+from clip_assets.store.rejects import rejects_message, too_many
 from clip_assets.verify.files import verify_shard
 
 
@@ -58,7 +58,7 @@ def embeddings_checks(collection: Collection) -> Iterator[dg.AssetChecksDefiniti
         ]
         bad = [commit for commit in found if too_many(commit, share)]
         unread = [commit for commit in found if commit.unreadable]
-        messages = {one.shard: rejects_told(objects, one, share) for one in bad or unread}
+        messages = {one.shard: rejects_message(objects, one, share) for one in bad or unread}
         rejected = sum(commit.rejected for commit in found)
         return dg.AssetCheckResult(
             passed=not bad and not unread,

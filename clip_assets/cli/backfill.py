@@ -30,7 +30,7 @@ from clip_assets.settings import Settings
 from clip_assets.status import missing_shards
 from clip_assets.store import commit as commits
 from clip_assets.store.objects import Objects
-from clip_assets.store.rejects import rejects_told
+from clip_assets.store.rejects import rejects_message
 
 _STOP_SECONDS = 3.0
 _CANCEL_SKY_SECONDS = 60.0
@@ -121,7 +121,7 @@ class Backfill:
         for shard in self.head.pick(shards):
             commit = commits.read(self.objects, self.collection.spec.slug, shard.at)
             share = self.collection.max_reject_share
-            if commit and (message := rejects_told(self.objects, commit, share)):
+            if commit and (message := rejects_message(self.objects, commit, share)):
                 yield f"shard {shard.shard}: {message}"
 
     def index(self, meanwhile: Callable[[], None]) -> None:

@@ -51,7 +51,7 @@ from clip_assets.store.erased import erased
 from clip_assets.store.objects import Objects
 from clip_assets.store.parquet import RejectKind
 from clip_assets.store.paths import ShardVersion
-from clip_assets.store.rejects import rejects_told, too_many
+from clip_assets.store.rejects import rejects_message, too_many
 
 
 def run(objects: Objects, job: EmbedJob, model: Encoder | None = None) -> int:
@@ -187,7 +187,7 @@ class _Work:
             state = "committed"
         else:
             self.progress.images(begun.shard.live, encoded=False)
-        message = rejects_told(self.objects, commit, self.job.max_reject_share)
+        message = rejects_message(self.objects, commit, self.job.max_reject_share)
         self.progress.shard(begun.shard.shard, state, message)
         return not too_many(commit, self.job.max_reject_share)
 

@@ -39,7 +39,7 @@ def profile_credentials() -> "Boto3CredentialProvider | None":
         return None
 
 
-def profile_told() -> str:
+def profile_message() -> str:
     """Which profile in ~/.aws was tried, in words, and how to renew it if it does not work."""
     name = os.environ.get("AWS_PROFILE", "default")
     if not _has_profiles():

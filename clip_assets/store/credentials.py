@@ -24,7 +24,7 @@ def looked_for(uri: str) -> str:
             key=_set("AZURE_STORAGE_ACCOUNT_KEY"), login=f"the login of `az login`{login}"
         )
     return (
-        f"AWS_ACCESS_KEY_ID ({_set('AWS_ACCESS_KEY_ID')}), {aws.profile_told()}, "
+        f"AWS_ACCESS_KEY_ID ({_set('AWS_ACCESS_KEY_ID')}), {aws.profile_message()}, "
         "and the machine's role"
     )
 

@@ -15,7 +15,7 @@ def too_many(commit: Commit, allowed_share: float) -> bool:
     return bad > max(allowed_share * (commit.rows + commit.rejected), 1 if allowed_share else 0)
 
 
-def rejects_told(objects: Objects, commit: Commit, allowed_share: float) -> str:
+def rejects_message(objects: Objects, commit: Commit, allowed_share: float) -> str:
     """What was rejected and what to do about it, in one sentence; empty if nothing was."""
     if not commit.rejected:
         return ""

@@ -34,7 +34,7 @@ from clip_assets.store import commit as commits
 from clip_assets.store import paths
 from clip_assets.store.commit import Commit
 from clip_assets.store.objects import Objects
-from clip_assets.store.rejects import rejects_told
+from clip_assets.store.rejects import rejects_message
 from tests.conftest import picture
 
 IMAGES, SHARD_SIZE, PART_ROWS = 30, 15, 5
@@ -216,7 +216,7 @@ def test_many_rejects_do_not_hold_back_what_is_sound(
     objects = collection()
     assert embed.run(objects, job_of(tiny_spec)) == 1
     assert [commit_of(objects, tiny_spec, number).rows for number in (0, 1)] == [12, SHARD_SIZE]
-    assert rejects_told(objects, commit_of(objects, tiny_spec), 0.01).startswith(
+    assert rejects_message(objects, commit_of(objects, tiny_spec), 0.01).startswith(
         "3 of 15 images were rejected, more than max_reject_share 0.01 allows. Fix the images"
     )
     assert embed.run(objects, job_of(tiny_spec, max_reject_share=0.2)) == 0
