@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from clip_assets.errors import ClipAssetsError, ModelError, ReleaseError, SettingsError
@@ -121,6 +122,7 @@ def install(app: FastAPI) -> None:
     """
     app.add_exception_handler(Refusal, _refusal)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(psycopg.OperationalError, _database)
     app.add_exception_handler(psycopg.errors.UndefinedTable, _database)
@@ -142,6 +144,10 @@ async def _refusal(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return _answer(error.status, error.code, str(error), headers)
+
+
+async def _gone(_: Request, __: Exception) -> JSONResponse:
+    return _answer(ClientGone.status, ClientGone.code, "The client left before its request ended.")
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -149,6 +149,17 @@ def test_a_body_that_is_not_http_gets_400(patient: str, request_: bytes) -> None
             assert _refusal(_received(client)) == (400, "bad_request")
 
 
+def test_a_client_that_leaves_within_its_body_is_no_error_of_the_service(
+    patient: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted as gone; the log shows no traceback."""
+    with caplog.at_level(logging.INFO, "serving.access"):
+        with _connected(patient) as client:
+            client.sendall(HEAD + b"{")
+        wait_until(lambda: '"status": 499' in caplog.text, patient)
+    assert "Traceback" not in caplog.text
+
+
 def test_a_client_that_does_not_read_is_disconnected(
     impatient: str, caplog: pytest.LogCaptureFixture
 ) -> None:
