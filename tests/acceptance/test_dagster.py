@@ -7,6 +7,7 @@ while the daemon starts the backfill.
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from clip_assets.postgres.connect import connect
@@ -285,13 +286,10 @@ def _add(workshop: Workshop, pictures: dict[int, bytes]) -> None:
         (workshop.images / f"new-{number}.png").write_bytes(data)
 
 
-def _processes_of(run: str) -> list[str]:
+def _processes_of(run: str) -> list[int]:
     """Ids of the processes whose command line names the run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if f"-{run[:8]}-" in path.read_text():
-                found.append(path.parent.name)
-        except OSError:
-            continue
-    return found
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if f"-{run[:8]}-" in " ".join(process.info["cmdline"] or ())
+    ]

@@ -19,6 +19,7 @@ expect.set_options(timeout=PATIENT_MILLISECONDS)
 
 _CONTEXTS: WeakKeyDictionary[Browser, dict[str, BrowserContext]] = WeakKeyDictionary()
 
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,7 +32,8 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="module")  # while Playwright is open its event loop blocks asyncio's own
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = (shutil.which(name) for name in PROGRAMS)
+    chromium = next((path for path in found if path), None)
     if chromium is None:
         pytest.skip("THE PAGE IS NOT TESTED: Chromium is missing. Install the package `chromium`.")
     with sync_playwright() as playwright:
