@@ -51,7 +51,7 @@ def test_two_keys_of_a_name_live_at_once(tmp_path: Path) -> None:
 def test_a_damaged_file_lets_nobody_in(tmp_path: Path) -> None:
     """It is an error, not a file without keys."""
     (tmp_path / "keys.json").write_text("[{")
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="not a valid file of API keys"):
         KeyFile(tmp_path / "keys.json").find("clip_a_b")
 
 
