@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
+from unittest.mock import DEFAULT, patch
 
 import numpy as np
 import psycopg
@@ -28,6 +29,7 @@ from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.resize import thumbnail
 from clip_assets.release.statements import statement as release_statement
+from serving import heap
 from serving.app import create_app
 from serving.loading import Load, load_model
 from serving.server import config_of
@@ -180,21 +182,32 @@ def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int
     connection.execute(statement("write_ledger"), values)
 
 
+_SETTLING = {"settle": heap.settle, "unsettle": heap.unsettle}
+_NOT_SETTLING = dict.fromkeys(_SETTLING, DEFAULT)
+
+
 @contextmanager
-def running(settings: ServingSettings, load: Load = load_model) -> Iterator[str]:
-    """Runs the service on a free loopback port; yields its address."""
+def running(
+    settings: ServingSettings, load: Load = load_model, *, settles: bool = False
+) -> Iterator[str]:
+    """Runs the service on a free loopback port; yields its address.
+
+    Only if it `settles` does it keep what is permanent out of garbage collections: of the tests'
+    process these are a million objects, which takes half a second each time.
+    """
     app = create_app(settings, load)
     server = uvicorn.Server(config_of(app, settings))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    with patch.multiple(heap, **(_SETTLING if settles else _NOT_SETTLING)):
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
 
 
 def readiness(url: str) -> tuple[int, dict[str, Any]]:
