@@ -52,9 +52,9 @@ def _problem(response: httpx.Response) -> Problem:
     try:
         return Problem.model_validate_json(response.content)
     except ValidationError:  # a proxy's own answer
-        told = f"The server responded with status {response.status_code}."
+        detail = f"The server responded with status {response.status_code}."
         title = response.reason_phrase
-        return Problem(title=title, status=response.status_code, code="unknown", detail=told)
+        return Problem(title=title, status=response.status_code, code="unknown", detail=detail)
 
 
 def _posted(path: str, body: BaseModel | dict[str, Any], answer: type[T]) -> _Call[T]:

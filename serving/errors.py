@@ -180,8 +180,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if any(fault["type"] == "model_attributes_type" for fault in faults):
         kind = request.headers.get("content-type", "")
         if "json" not in kind.lower():  # as curl -d sends it: the body is not parsed then
-            told = "The body must be JSON: send it with `Content-Type: application/json`."
-            return _answer(422, "invalid_request", told)
+            detail = "The body must be JSON: send it with `Content-Type: application/json`."
+            return _answer(422, "invalid_request", detail)
     return _answer(
         422, "invalid_request", "; ".join(_told(one) for one in faults if _own(one, faults))
     )

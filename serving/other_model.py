@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clip_assets.errors import ClipAssetsError
 from clip_assets.search.search import Release
 
-from . import heap
+from . import memory
 from .background import daemon
 from .bulkhead import Bulkhead, give_way
 from .encoder import Lanes, QueryEncoder
@@ -111,5 +111,5 @@ class OtherModel:
         self._idle = None
         if self._loading:
             self._loading = None
-            daemon("give-back", heap.give_back)
+            daemon("give-back", memory.trim)
             logger.info("dropped the model beside the live one")

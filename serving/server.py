@@ -18,7 +18,7 @@ from clip_assets.keys import KeyFile
 from .connections import BACKLOG, Connections
 from .live import Live
 from .settings import ServingSettings
-from .turning_away import turn_away
+from .syn_filter import drop_new_connections
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class DrainingServer(uvicorn.Server):
 
     def _close(self) -> None:
         for listening in self._listening:
-            turn_away(listening)
+            drop_new_connections(listening)
         self._loop.call_later(_OPENING_SECONDS, self._stop_accepting)
         seconds = _OPENING_SECONDS + _LINGER_SECONDS
         self._loop.call_later(seconds, super().handle_exit, signal.SIGTERM.value, None)

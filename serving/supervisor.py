@@ -25,9 +25,9 @@ from prometheus_client.multiprocess import mark_process_dead
 from clip_assets.errors import ClipAssetsError
 from clip_assets.model import ModelSpec
 
+from .backoff import Backoff
 from .connections import BACKLOG
 from .loading import Load, load_model
-from .pause import Pause
 from .server import address
 from .settings import ServingSettings
 from .worker import STARTED, Link, Loaded, work
@@ -78,7 +78,7 @@ class Supervisor:
         self._workers: list[_Worker] = []
         self._loaded: Loaded | None = None
         self._failed: tuple[ModelSpec, str, float] | None = None
-        self._pause = Pause()
+        self._backoff = Backoff()
         self._stopping: signal.Signals | None = None
         self._loading = False
         self._alive, self._held = os.pipe()
@@ -120,7 +120,7 @@ class Supervisor:
         return self._settings.workers - len(current)
 
     def _fill(self) -> None:
-        while not self._full and self._pause.over:
+        while not self._full and self._backoff.over:
             self._fork()
 
     def _fork(self) -> None:
@@ -167,7 +167,7 @@ class Supervisor:
             worker.process.exitcode,
         )
         if time.monotonic() - worker.since < _YOUNG_SECONDS:
-            self._pause.begin()
+            self._backoff.begin()
 
     def _replace(self) -> None:
         """Retire one worker with an older model, now that one with the new model answers, or all

@@ -16,20 +16,20 @@ from clip_assets.search import search
 from clip_assets.search.search import Release
 from clip_assets.settings import Settings
 
-from . import heap
+from . import memory
 from .background import daemon
+from .backoff import Backoff
 from .bulkhead import Bulkhead
 from .database import Database
 from .encoder import Lanes, QueryEncoder
 from .errors import Unavailable
+from .index_check import check_index
 from .live import Live, Snapshot
 from .loading import Load, encoder_of, load_model
-from .pause import Pause
+from .postgres_restart import PostgresRestart
 from .prewarm import Prewarm
 from .reader import may_not_read
-from .revival import Revival
 from .settings import ServingSettings
-from .soundness import look_into
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ class Watcher:
         )
         self._loading: _Loading | None = None
         self._loaded_for: str | None = None  # the key of the identity of the release served
-        self._revival = Revival()
-        self._pause = Pause()
+        self._postgres_restart = PostgresRestart()
+        self._backoff = Backoff()
         self._prewarm = Prewarm(settings.deadline_seconds)
         self._told: str | None = None
         self._following = settings.collection
@@ -83,7 +83,7 @@ class Watcher:
     def close(self) -> None:
         self._prewarm.forget()
         self._lanes.close()
-        heap.unsettle()
+        memory.unfreeze()
         if self._live.connected:
             self._live.connected.close()
 
@@ -93,14 +93,14 @@ class Watcher:
         if self._live.connected is not None:
             release = await self._released(self._live.connected)
             if release is not None:
-                await look_into(self._live, self._live.connected, self._next(release))
+                await check_index(self._live, self._live.connected, self._next(release))
                 self._follow(release)
                 self._prewarm.begin(self._live.connected, release)
 
     async def _connect(self) -> None:
-        if not self._pause.over:
+        if not self._backoff.over:
             return
-        self._pause.begin()
+        self._backoff.begin()
         try:
             dsn = await daemon("postgres", self._dsn)
         except ClipAssetsError as error:
@@ -125,7 +125,7 @@ class Watcher:
             self._live.others = {}
             return None
         except (psycopg.OperationalError, Unavailable) as error:
-            ended = self._revival.attend()
+            ended = self._postgres_restart.poll()
             problem = ended or database.fault or "the database does not answer"
             self._report_database(problem, error)
             return None
@@ -182,9 +182,9 @@ class Watcher:
                 self._live.snapshot = replace(current, release=release)
         elif encoder := self._loaded(release):
             self._live.snapshot, self._loaded_for = Snapshot(release, encoder), release.identity.key
-            heap.settle(again=current is not None)
+            memory.freeze(again=current is not None)
             if current:
-                daemon("give-back", heap.give_back)
+                daemon("give-back", memory.trim)
             self._live.model_problem = None
             logger.info("answering from release %s, %s", release.id, release.identity.short)
             if not self._live.snapshot.same_images:

@@ -57,12 +57,12 @@ class Access:
                 return await _refuse(send, 401, "unauthenticated", _NEVER["detail"], headers)
             role = needed(scope["method"], path)
             if not key.may(role):
-                told = f"This needs a key with the role {role}; this key has {key.role}."
-                return await _refuse(send, 403, "forbidden", told)
+                detail = f"This needs a key with the role {role}; this key has {key.role}."
+                return await _refuse(send, 403, "forbidden", detail)
         wait = self._wait(scope, key)
         if wait is not None:
-            told = "This client sent more requests than it may. Try again later."
-            return await _refuse(send, 429, "rate_limited", told, {"Retry-After": str(wait)})
+            detail = "This client sent more requests than it may. Try again later."
+            return await _refuse(send, 429, "rate_limited", detail, {"Retry-After": str(wait)})
         scope[_KEY] = key
         return await self._app(scope, receive, send)
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from clip_assets.search.filters import Filter
 
 from ..answer import answered, answered_to_upload
+from ..batch_search import all_answered
 from ..errors import Refusal
 from ..problem import problem
 from ..query import (
@@ -34,7 +35,6 @@ from ..routes.refusals import REFUSALS
 from ..schema import BatchAnswer, BatchItem, Comparison, Problem, SearchAnswer
 from ..service import ContextDep
 from ..settings import ServingSettings
-from ..several import all_answered
 from ..upload import Budget, decoded
 
 JSON_BYTES = 64 * 2**10
@@ -162,8 +162,8 @@ def _or_raise(found: SearchAnswer | Refusal) -> SearchAnswer:
 def _item(found: SearchAnswer | Refusal) -> BatchItem:
     if isinstance(found, SearchAnswer):
         return BatchItem(answer=found)
-    told = problem(found.status, found.code, str(found))
-    return BatchItem(problem=Problem.model_validate(told))
+    body = problem(found.status, found.code, str(found))
+    return BatchItem(problem=Problem.model_validate(body))
 
 
 def _filter(text: str) -> Filter | None:

@@ -29,7 +29,7 @@ from clip_assets.model import ModelIdentity, ModelSpec
 from clip_assets.node.encoder import Encoder
 from clip_assets.node.resize import thumbnail
 from clip_assets.release.statements import statement as release_statement
-from serving import heap
+from serving import memory
 from serving.app import create_app
 from serving.loading import Load, load_model
 from serving.server import config_of
@@ -182,24 +182,24 @@ def _write_ledger(connection: psycopg.Connection, index: tables.Index, rows: int
     connection.execute(statement("write_ledger"), values)
 
 
-_SETTLING = {"settle": heap.settle, "unsettle": heap.unsettle}
-_NOT_SETTLING = dict.fromkeys(_SETTLING, DEFAULT)
+_FREEZING = {"freeze": memory.freeze, "unfreeze": memory.unfreeze}
+_NOT_FREEZING = dict.fromkeys(_FREEZING, DEFAULT)
 
 
 @contextmanager
 def running(
-    settings: ServingSettings, load: Load = load_model, *, settles: bool = False
+    settings: ServingSettings, load: Load = load_model, *, freezes: bool = False
 ) -> Iterator[str]:
     """Runs the service on a free loopback port; yields its address.
 
-    Only if it `settles` does it keep what is permanent out of garbage collections: of the tests'
+    Only with `freezes` does it keep what is permanent out of garbage collections: of the tests'
     process these are a million objects, which takes half a second each time.
     """
     app = create_app(settings, load)
     server = uvicorn.Server(config_of(app, settings))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
-    with patch.multiple(heap, **(_SETTLING if settles else _NOT_SETTLING)):
+    with patch.multiple(memory, **(_FREEZING if freezes else _NOT_FREEZING)):
         thread.start()
         try:
             while not server.started:

@@ -276,7 +276,7 @@ def test_full_garbage_collections_skip_what_stays_in_memory(
     service they are collected again."""
     dsn = new_database()
     _publish(dsn, tiny, tiny_spec, tiny.identity)
-    with running(settings(dsn), settles=True) as url:
+    with running(settings(dsn), freezes=True) as url:
         wait_until_ready(url)
         assert gc.get_freeze_count() > len(gc.get_objects())
     assert gc.get_freeze_count() == 0

@@ -17,7 +17,7 @@ from .reader import may_not_read
 logger = logging.getLogger(__name__)
 
 
-async def look_into(live: Live, database: Database, release: Release) -> None:
+async def check_index(live: Live, database: Database, release: Release) -> None:
     """Search for a known image within the time of a probe, and record the result in `live`."""
     fast: list[bool] = []
 

@@ -5,7 +5,7 @@ import time
 LONGEST = 30.0
 
 
-class Pause:
+class Backoff:
     """Doubles from one second to half a minute; resets after a minute without an attempt."""
 
     def __init__(self) -> None:

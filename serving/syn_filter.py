@@ -25,7 +25,7 @@ _FILTER = b"".join(
 )
 
 
-def turn_away(listening: socket.socket) -> None:
+def drop_new_connections(listening: socket.socket) -> None:
     """Make the kernel drop new connection requests (SYN). A client retries after a second; by then
     the port is closed and refuses it.
 

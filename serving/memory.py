@@ -1,4 +1,4 @@
-"""Keeps permanent objects out of garbage collections.
+"""Keeps permanent objects out of garbage collections, and returns the memory of dropped ones.
 
 A model, its libraries and the routes are half a million objects. A full collection visits all of
 them, which blocks the service for 280 ms and frees none of them.
@@ -9,7 +9,7 @@ import gc
 from contextlib import suppress
 
 
-def settle(*, again: bool) -> None:
+def freeze(*, again: bool) -> None:
     """Call this once everything permanent is loaded. `again` also collects what an earlier call
     froze and may now be garbage; this writes to all of it, so a forked worker must not use it,
     because its memory would no longer be shared."""
@@ -19,7 +19,7 @@ def settle(*, again: bool) -> None:
     gc.freeze()
 
 
-def give_back() -> None:
+def trim() -> None:
     """Free what is garbage, and return its memory to the system. It may take a while: call it in a
     thread.
 
@@ -30,6 +30,6 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def unsettle() -> None:
-    """Undo `settle`, for a process that continues after its service has ended."""
+def unfreeze() -> None:
+    """Undo `freeze`, for a process that continues after its service has ended."""
     gc.unfreeze()

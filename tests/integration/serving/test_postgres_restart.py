@@ -15,7 +15,7 @@ from clip_assets.node.encoder import Encoder
 from clip_assets.postgres import embedded
 from clip_assets.postgres.connect import connect_owner
 from clip_assets.settings import Settings
-from serving import pause, revival
+from serving import backoff, postgres_restart
 from serving.live import Live
 from serving.watcher import Watcher
 from tests import web
@@ -88,20 +88,20 @@ def test_attempts_become_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(embedded, "dead", lambda: [Path("cluster")])
     monkeypatch.setattr(embedded, "start", fail)
-    monkeypatch.setattr(pause.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(backoff.time, "monotonic", lambda: now[0])
 
     async def attend_for(seconds: int) -> None:
-        reviving = revival.Revival()
+        restart = postgres_restart.PostgresRestart()
         for _ in range(seconds):
-            assert reviving.attend()
-            while reviving.busy:
+            assert restart.poll()
+            while restart.busy:
                 await asyncio.sleep(0.01)
             now[0] += 1
 
     asyncio.run(attend_for(200))
     pauses = [later - earlier for earlier, later in pairwise(begun)]
     assert pauses[:5] == [1, 2, 4, 8, 16]
-    assert set(pauses[5:]) == {pause.LONGEST}
+    assert set(pauses[5:]) == {backoff.LONGEST}
 
 
 def test_a_first_start_is_tried_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_first_start_is_tried_ever_more_rarely(monkeypatch: pytest.MonkeyPatch
         raise DatabaseError("it does not start")
 
     monkeypatch.setattr(Watcher, "_dsn", fail)
-    monkeypatch.setattr(pause.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(backoff.time, "monotonic", lambda: now[0])
     watcher = Watcher(ServingSettings(_env_file=None), Live(silence_seconds=1))
 
     async def look_for(seconds: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from serving.several import side_by_side
+from serving.batch_search import side_by_side
 
 
 @dataclass

@@ -6,23 +6,23 @@ import logging
 from clip_assets.postgres import embedded
 
 from .background import daemon
-from .pause import Pause
+from .backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
 
-class Revival:
+class PostgresRestart:
     """Makes one attempt at a time, with a growing pause between attempts."""
 
     def __init__(self) -> None:
         self._attempt: asyncio.Future[None] | None = None
-        self._pause = Pause()
+        self._backoff = Backoff()
 
     @property
     def busy(self) -> bool:
         return self._attempt is not None and not self._attempt.done()
 
-    def attend(self) -> str | None:
+    def poll(self) -> str | None:
         """Begin an attempt if a server has ended and the pause is over; returns the state."""
         if self.busy:
             return "the embedded Postgres ended and is being started again"
@@ -30,13 +30,13 @@ class Revival:
         dead = embedded.dead()
         if not dead:
             return None
-        if not self._pause.over:
+        if not self._backoff.over:
             return (
                 f"the embedded Postgres ended and does not start, see {dead[0] / 'log'}; another "
-                f"attempt follows {self._pause.seconds:.0f} s after the last one"
+                f"attempt follows {self._backoff.seconds:.0f} s after the last one"
             )
         logger.warning("the embedded Postgres ended; starting it again", exc_info=failure)
-        self._pause.begin()
+        self._backoff.begin()
         self._attempt = daemon("postgres", _start_again)
         return "the embedded Postgres ended and is being started again"
 
