@@ -44,8 +44,8 @@ def main() -> None:
     skipped = sum(source.skipped.values())
     for kind, count in [*source.skipped.most_common(), *reasons.most_common()]:
         print(f"{count:6} {kind}")
-    told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    print(f"{files} files = {skipped} skipped + {len(refs)} listed ({told})")
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    print(f"{files} files = {skipped} skipped + {len(refs)} listed ({counts})")
     sys.exit(files != skipped + len(refs) or len(refs) != outcomes.total())
 
 

@@ -86,18 +86,18 @@ def measure(where: str, home: Path, instance_file: str, uri: str, shards: int) -
     keys = prepared(home / "data/photos", shards)
     size = _of_database(uri) if uri else _of_folder(home / "dagster")
 
-    def report(told: str, per: int, limit: int, work: Callable[[], None]) -> None:
+    def report(label: str, per: int, limit: int, work: Callable[[], None]) -> None:
         before = size()
         work()
         grown = (size() - before) / per
-        print(f"{where:<10}{told:<34}{grown / 1000:8.1f} KB {grown / limit:8.2f}x the limit")
+        print(f"{where:<10}{label:<34}{grown / 1000:8.1f} KB {grown / limit:8.2f}x the limit")
 
     with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
         instance.add_dynamic_partitions(collection.partitions_name, keys)
         plain(instance, collection, keys[:1])  # makes what is made once
         report("a shard, bare asset", shards, PASS_LIMIT, lambda: plain(instance, collection, keys))
-        for told in ("a shard, embedded", "a shard, unchanged"):
-            report(told, shards, PASS_LIMIT, lambda: embed(instance, collection, keys))
+        for label in ("a shard, embedded", "a shard, unchanged"):
+            report(label, shards, PASS_LIMIT, lambda: embed(instance, collection, keys))
 
         def quiet_day() -> None:
             embed(instance, collection, keys[:1])

@@ -65,8 +65,8 @@ def main() -> None:
             pixels = decode(data, enough=short - odd).image
             far.append(1 - float(model.encode_images([pixels])[0] @ plain(model, data)))
         over = sum(one > 1e-3 for one in far)
-        told = f"median {statistics.median(far):.1e}, worst {max(far):.1e}, {over} above 1e-3"
-        print(f"{name:>4} times{', odd sides' * odd:12} {told}", flush=True)
+        figures = f"median {statistics.median(far):.1e}, worst {max(far):.1e}, {over} above 1e-3"
+        print(f"{name:>4} times{', odd sides' * odd:12} {figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from clip_assets.column import Column, Columns
 from clip_assets.errors import StoreError
 from clip_assets.source import SourceConfig
-from clip_assets.source.described import Told
+from clip_assets.source.joins import JoinReport
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from clip_assets.store.paths import ShardVersion
@@ -50,7 +50,7 @@ class Catalog(BaseModel):
     listing: str = ""
     skipped: dict[str, int] = {}
     columns: dict[str, Column] = {}
-    told: Told = Told()
+    told: JoinReport = JoinReport()
     shards: tuple[Shard, ...] = ()
 
     @property

@@ -12,7 +12,7 @@ from clip_assets.catalog.rows import digest_of
 from clip_assets.catalog.versions import next_version, write, written_versions
 from clip_assets.column import Column
 from clip_assets.source import ImageRef, SourceConfig
-from clip_assets.source.described import Told
+from clip_assets.source.joins import JoinReport
 from clip_assets.store import parquet
 from clip_assets.store.erased import erased
 from clip_assets.store.identity import data_id
@@ -28,7 +28,7 @@ def refresh(  # noqa: PLR0913 - the last ones are options
     *,
     skipped: Mapping[str, int] | None = None,
     columns: Mapping[str, Column] | None = None,
-    told: Callable[[], Told] = Told,
+    told: Callable[[], JoinReport] = JoinReport,
     max_vanished_share: float = 1,
 ) -> Catalog:
     """Update the catalog to match the listing and write it; returns the new head.

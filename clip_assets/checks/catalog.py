@@ -11,7 +11,7 @@ from clip_assets.collection import Collection
 from clip_assets.errors import DatabaseError
 from clip_assets.postgres.connect import connect_reader_if_migrated
 from clip_assets.resources import Installation
-from clip_assets.source.described import Told
+from clip_assets.source.joins import JoinReport
 from clip_assets.status import left_behind, live_release
 
 
@@ -51,7 +51,7 @@ def catalog_checks(
     )
     def columns_joined(clip_assets_installation: Installation) -> dg.AssetCheckResult:
         head = catalog.read(clip_assets_installation.objects(collection.name))
-        report = head.told if head else Told()
+        report = head.told if head else JoinReport()
         nothing = any(join.images and not join.matched for join in report.joins)
         return dg.AssetCheckResult(
             passed=not report.faults,

@@ -14,7 +14,7 @@ from clip_assets.model import ModelSpec
 from clip_assets.project import CHECKOUT_MODULE, Project
 from clip_assets.source import source_config
 from clip_assets.source.deadline import SECONDS, Deadline
-from clip_assets.source.look import look
+from clip_assets.source.inspect_dataset import inspect_dataset
 
 
 class ScaffoldParams(BaseModel):
@@ -51,7 +51,7 @@ def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, a
 ) -> tuple[Path, list[str]]:
     """Write `defs/<collection>/defs.yaml`; returns its path, and lines on what the source contains.
 
-    Raises SettingsError if the file exists or is not valid, and SourceError like `look`.
+    Raises SettingsError if the file exists or is not valid, and SourceError like `inspect_dataset`.
     """
     if project.root_module == CHECKOUT_MODULE:
         raise SettingsError(
@@ -65,8 +65,8 @@ def write_collection(  # noqa: PLR0913, PLR0917 - those of `clip-assets init`, a
         raise SettingsError(f"{path} already exists. Edit it, or choose another name.")
     lines: list[str] = []
     if kind == "huggingface":
-        found = look(_absolute(uri))
-        attributes["source"], lines = found.source, found.told
+        found = inspect_dataset(_absolute(uri))
+        attributes["source"], lines = found.source, found.lines
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"type": "clip_assets.ImageCollection", "attributes": attributes}
     path.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -58,14 +58,14 @@ def failure(job: "JobState") -> SkyPilotJobError | None:
         return None
     remedy = _REMEDIES.get(job.status, "this version does not know that status.")
     reason = f" SkyPilot says: {job.reason}" if job.reason else ""
-    told = f"SkyPilot job {job.id} ended {job.status}: {remedy}{reason}"
-    return SkyPilotJobError(told, job.status, allow_retries=job.status not in _HOPELESS)
+    message = f"SkyPilot job {job.id} ended {job.status}: {remedy}{reason}"
+    return SkyPilotJobError(message, job.status, allow_retries=job.status not in _HOPELESS)
 
 
 def preempted_too_often(job: "JobState") -> SkyPilotJobError:
-    told = (
+    message = (
         f"SkyPilot job {job.id} lost its machine {job.recoveries} times and was cancelled. "
         "Request on-demand machines (`use_spot: false`) or another region in the task's "
         "resources, or raise `max_recoveries`."
     )
-    return SkyPilotJobError(told, job.status, allow_retries=True)
+    return SkyPilotJobError(message, job.status, allow_retries=True)

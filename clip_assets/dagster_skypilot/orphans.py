@@ -51,9 +51,9 @@ def build_skypilot_orphans_sensor(
         if not orphaned:
             return dg.SkipReason(f"{len(ours)} SkyPilot jobs are active, none orphaned.")
         jobs.cancel([job.id for job in orphaned])
-        told = ", ".join(f"{job.id} ({job.name})" for job in orphaned)
-        context.log.info(f"cancelled SkyPilot jobs that no run waits for: {told}")
-        return dg.SkipReason(f"Cancelled SkyPilot jobs that no run waits for: {told}")
+        cancelled = ", ".join(f"{job.id} ({job.name})" for job in orphaned)
+        context.log.info(f"cancelled SkyPilot jobs that no run waits for: {cancelled}")
+        return dg.SkipReason(f"Cancelled SkyPilot jobs that no run waits for: {cancelled}")
 
     return orphans
 

@@ -23,7 +23,7 @@ from clip_assets.node.program import explained, program
 from clip_assets.source import source_config
 from clip_assets.source.config import NOTHING, Knowledge
 from clip_assets.source.open import open_source
-from clip_assets.source.ready import ready
+from clip_assets.source.predefined import predefined
 from clip_assets.store.objects import Objects
 
 Type = Literal["folder", "webdataset", "huggingface"]
@@ -53,7 +53,7 @@ def main(  # noqa: PLR0913 - one parameter an option
         objects = Objects(f"{data.rstrip('/')}/{collection}")
         if if_missing and catalog.read(objects):
             return
-        source = source_config(source_type, uri) if uri else ready(collection)
+        source = source_config(source_type, uri) if uri else predefined(collection)
         knowledge = _knowledge(known)
         images = open_source(source, knowledge)
         head = catalog.refresh(

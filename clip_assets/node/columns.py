@@ -6,7 +6,7 @@ from typing import Any
 
 from clip_assets.column import Column, Value, parsed
 from clip_assets.source import ImageRef
-from clip_assets.source.described import declared
+from clip_assets.source.joins import declared
 
 _EXIF = "exif."
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef, Source
-from clip_assets.source.described import Described, Told
+from clip_assets.source.joins import JoinedSource, JoinReport
 
 LONGEST = 2_600
 """Bytes of an id or an address: a row of a Postgres index takes 2,704."""
@@ -28,9 +28,9 @@ class Checked:
         return self._source.skipped
 
     @property
-    def told(self) -> Told:
+    def told(self) -> JoinReport:
         """What the last listing found for captions and declared columns."""
-        return self._source.told if isinstance(self._source, Described) else Told()
+        return self._source.told if isinstance(self._source, JoinedSource) else JoinReport()
 
     def list(self) -> Iterator[ImageRef]:
         usable, first = False, ""
@@ -42,9 +42,9 @@ class Checked:
             return
         if first:
             raise SourceError(f"No image in {self._where} can be used. {first}.")
-        told = ", ".join(f"{count} {kind}" for kind, count in self.skipped.most_common(5))
+        counts = ", ".join(f"{count} {kind}" for kind, count in self.skipped.most_common(5))
         raise SourceError(
-            f"No images in {self._where}{f', only {told}' if told else ''}. "
+            f"No images in {self._where}{f', only {counts}' if counts else ''}. "
             "Check the address in the collection's YAML."
         )
 

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 
 from clip_assets.errors import SourceError
 from clip_assets.settings import Settings
-from clip_assets.source.patience import patiently, refusal
+from clip_assets.source.hub_retry import refusal, with_retries
 from clip_assets.source.ranged import Ranged
 from clip_assets.store.entry import Entry
 
@@ -48,7 +48,7 @@ class HubFiles:
 
     def list(self, skipped: Counter[str]) -> Iterator[Entry]:
         with _explained(self._dataset, self._revision):
-            info = patiently(
+            info = with_retries(
                 partial(
                     self._api.dataset_info,
                     self._dataset,
@@ -69,7 +69,7 @@ class HubFiles:
 
     def fetch(self, path: str) -> tuple[Path, str]:
         with _explained(self._dataset, self._revision):
-            name = patiently(partial(self._downloaded, path))
+            name = with_retries(partial(self._downloaded, path))
         # The cache stores each content once, named by its hash; `name` is a symlink to it.
         link = Path(name)
         return link, link.resolve().name if link.is_symlink() else ""
@@ -82,9 +82,11 @@ class HubFiles:
             return self.fetch(path)
         url = self._url(path)
         with _explained(self._dataset, self._revision):
-            told = patiently(partial(get_hf_file_metadata, url, token=self._token, timeout=TIMEOUT))
-        file = Ranged(partial(self.range, path), told.size or 0)
-        return file, (told.etag or "").strip('"')
+            metadata = with_retries(
+                partial(get_hf_file_metadata, url, token=self._token, timeout=TIMEOUT)
+            )
+        file = Ranged(partial(self.range, path), metadata.size or 0)
+        return file, (metadata.etag or "").strip('"')
 
     def _url(self, path: str) -> str:
         return hf_hub_url(
@@ -114,7 +116,7 @@ class HubFiles:
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
         with _explained(self._dataset, self._revision):
-            answer = patiently(partial(_got, url, headers))
+            answer = with_retries(partial(_got, url, headers))
         whole = answer.status_code == 200  # a server may ignore the range and send everything
         return answer.content[offset : offset + size] if whole else answer.content
 

@@ -264,12 +264,12 @@ def _refs(
 
 
 def _of_names(
-    ref: ImageRef, told: str | list[str | None] | None, beside: _Beside, folder: str
+    ref: ImageRef, value: str | list[str | None] | None, beside: _Beside, folder: str
 ) -> Iterator[ImageRef]:
-    if not isinstance(told, list):
-        yield beside.named(ref, told, folder)
+    if not isinstance(value, list):
+        yield beside.named(ref, value, folder)
         return
-    for one, name in zip(_several(ref, len(told)), told or [None], strict=True):
+    for one, name in zip(_several(ref, len(value)), value or [None], strict=True):
         yield one if one.fault else beside.named(replace(one, offset=None), name, folder)
 
 

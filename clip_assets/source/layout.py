@@ -61,13 +61,13 @@ def shards(
 def missing(paths: Collection[str]) -> set[str]:
     """The missing files of a series such as `train-00000-of-00003.parquet`, as in a dataset that
     was copied incompletely."""
-    told: dict[tuple[str, str], list[int]] = {}
+    numbers: dict[tuple[str, str], list[int]] = {}
     for path in paths:
         if found := _NUMBERED.fullmatch(path):
-            told.setdefault((found[1], found[3]), []).append(int(found[2]))
+            numbers.setdefault((found[1], found[3]), []).append(int(found[2]))
     return {
         f"{stem}{number:05}-of-{count}.parquet"
-        for (stem, count), there in told.items()
+        for (stem, count), there in numbers.items()
         if int(count) <= _MOST
         for number in {*range(int(count))} - {*there}
     }

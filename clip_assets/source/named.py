@@ -90,7 +90,7 @@ def _lacks_bytes(file: "pq.ParquetFile | ArrowFile", column: str, kind: pa.Struc
     leaf = stored(file, column, "bytes")
     number = [file.schema.column(at).path for at in range(len(file.schema))].index(leaf)
     groups = [file.metadata.row_group(at) for at in range(file.num_row_groups)]
-    told = [(group.num_rows, group.column(number).statistics) for group in groups]
+    known = [(group.num_rows, group.column(number).statistics) for group in groups]
     return all(
-        one is not None and one.has_null_count and one.null_count == rows for rows, one in told
+        one is not None and one.has_null_count and one.null_count == rows for rows, one in known
     )

@@ -13,9 +13,9 @@ from clip_assets.source.config import (
     TableConfig,
     WebDatasetConfig,
 )
-from clip_assets.source.described import Described
 from clip_assets.source.folder import Folder
 from clip_assets.source.huggingface import HuggingFace
+from clip_assets.source.joins import JoinedSource
 from clip_assets.source.table import LARGEST, Table
 from clip_assets.source.tree import deadline, open_tree
 from clip_assets.source.webdataset import WebDataset
@@ -34,7 +34,7 @@ def open_source(config: SourceConfig, knowledge: Knowledge = NOTHING) -> Checked
     if knowledge == NOTHING:
         return Checked(source, where)
     open_table = partial(_table, source, config.deadline_seconds)
-    return Checked(Described(source, knowledge, open_table), where)
+    return Checked(JoinedSource(source, knowledge, open_table), where)
 
 
 def _opened(

@@ -46,9 +46,9 @@ def unpacked(objects: Tree, tar: Entry, within: Deadline) -> Path:
     Members can then be read one by one, at the cost of disk space. Raises SourceError if it does
     not arrive in time.
     """
-    told = "\n".join([objects.root, tar.path, str(tar.size), tar.etag])
+    identity = "\n".join([objects.root, tar.path, str(tar.size), tar.etag])
     folder = Settings().workplace / "cache" / "unpacked"
-    plain = folder / f"{hashlib.sha256(told.encode(errors='surrogateescape')).hexdigest()}.tar"
+    plain = folder / f"{hashlib.sha256(identity.encode(errors='surrogateescape')).hexdigest()}.tar"
     if plain.exists():
         return plain
     folder.mkdir(parents=True, exist_ok=True)

@@ -40,8 +40,8 @@ class TarIndex:
     """The listings of the tars below one root; listings of deleted tars are removed."""
 
     def __init__(self, root: str, fields: Collection[str] = ()) -> None:
-        told = "\n".join([root, *sorted(fields)])
-        name = hashlib.sha256(told.encode()).hexdigest()[:16]
+        identity = "\n".join([root, *sorted(fields)])
+        name = hashlib.sha256(identity.encode()).hexdigest()[:16]
         self._files = Objects(str(Settings().workplace / "cache" / "tars" / name))
         self._used: set[str] = set()
 

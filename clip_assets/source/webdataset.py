@@ -129,8 +129,8 @@ class _Sample:
                 self.fields[extension] = {name: found[name] for name in wanted if name in found}
             return ""
         if _is_value(extension, wanted) and not image_format(member.data or b""):
-            told = member.data and caption.from_text(member.data)
-            self.values[_composed(extension)] = told or None
+            text = member.data and caption.from_text(member.data)
+            self.values[_composed(extension)] = text or None
             return ""
         kind = of_name(member.name)
         if kind == "image" or (kind == "unknown" and image_format(member.data or b"")):

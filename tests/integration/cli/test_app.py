@@ -36,7 +36,7 @@ from clip_assets.project import VARIABLE, Project
 from clip_assets.release import release
 from clip_assets.search import search
 from clip_assets.settings import Settings
-from clip_assets.source.look import Look
+from clip_assets.source.inspect_dataset import Inspection
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 from tests.conftest import picture
@@ -484,7 +484,9 @@ def test_status_of_a_new_project(project: Project, database: str) -> None:
 def test_init_examples_of_the_help(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each example of `init --help` works as printed, with a hub that answers."""
     beans = {"type": "huggingface", "dataset": "AI-Lab-Makerere/beans"}
-    monkeypatch.setattr(scaffold, "look", lambda dataset: Look({**beans, "dataset": dataset}))
+    monkeypatch.setattr(
+        scaffold, "inspect_dataset", lambda dataset: Inspection({**beans, "dataset": dataset})
+    )
     shown = run("init", "--help").stdout
     text = re.sub(r"\s+(--)", r" \1", shown.split("╭")[0])
     examples = re.findall(r"clip-assets (init .*?)\s*$", text, re.MULTILINE)

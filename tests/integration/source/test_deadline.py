@@ -18,7 +18,7 @@ from clip_assets.source.config import (
     WebDatasetConfig,
 )
 from clip_assets.source.deadline import Deadline
-from clip_assets.source.look import look
+from clip_assets.source.inspect_dataset import inspect_dataset
 from clip_assets.source.open import open_source
 from clip_assets.store.objects import Objects
 from tests.stalled import stalled_mount
@@ -77,7 +77,7 @@ def test_a_table_on_a_mount_that_never_answers_ends_the_listing(
 def test_a_look_into_a_dataset_ends_too(tmp_path: Path) -> None:
     """`clip-assets init` of a dataset on such a mount does not hang."""
     with stalled_mount(tmp_path / "beans") as mount, pytest.raises(SourceError, match="answered"):
-        look(str(mount), SOON)
+        inspect_dataset(str(mount), SOON)
 
 
 def test_a_bucket_that_never_answers_ends_the_listing(monkeypatch: pytest.MonkeyPatch) -> None:

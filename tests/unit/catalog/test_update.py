@@ -11,7 +11,7 @@ from clip_assets.catalog import Catalog
 from clip_assets.errors import SourceError
 from clip_assets.source import ImageRef
 from clip_assets.source.config import FolderConfig
-from clip_assets.source.described import Told
+from clip_assets.source.joins import JoinReport
 from clip_assets.store import paths
 from clip_assets.store.objects import Objects
 
@@ -164,10 +164,10 @@ def test_two_writers_at_once_both_count(objects: Objects) -> None:
     refresh(objects, refs(0, 15))
     others = iter(["00001"])
 
-    def told() -> Told:
+    def told() -> JoinReport:
         for shard in others:
             catalog.renew(objects, "photos", [shard])
-        return Told()
+        return JoinReport()
 
     head = catalog.refresh(objects, "photos", SOURCE, refs(1, 25), 10, told=told)
     assert [(shard.version, shard.renewed) for shard in head.shards] == [

@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub import constants
 
 from clip_assets.errors import SourceError
-from clip_assets.source import DamagedError, Source, patience
+from clip_assets.source import DamagedError, Source, hub_retry
 from clip_assets.source.config import FolderConfig, HuggingFaceConfig, Knowledge, WebDatasetConfig
 from clip_assets.source.open import open_source
 
@@ -227,7 +227,7 @@ WAITS = [
 def test_the_hub_is_waited_for_as_it_asks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 and 503 while listing, reading ranges and downloading cost time, and no image."""
     waited: list[float] = []
-    monkeypatch.setattr(patience.time, "sleep", waited.append)
+    monkeypatch.setattr(hub_retry.time, "sleep", waited.append)
     source = _source()
     hub.busy = [*WAITS]
     refs = list(source.list())
@@ -240,7 +240,7 @@ def test_the_hub_is_waited_for_as_it_asks(hub: Hub, monkeypatch: pytest.MonkeyPa
 def test_a_hub_that_stays_busy_is_an_error(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is waited for at most a quarter of an hour, then the remedy is named."""
     waited: list[float] = []
-    monkeypatch.setattr(patience.time, "sleep", waited.append)
+    monkeypatch.setattr(hub_retry.time, "sleep", waited.append)
     hub.busy = [(429, {"retry-after": "400"})] * 9
     with pytest.raises(SourceError, match=r"no more requests .* run again later, or set HF_TOKEN"):
         list(_source().list())
@@ -288,7 +288,7 @@ def test_each_refusal_names_its_remedy(
     dataset: str, revision: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gated, private, misspelt and broken datasets each get their own message."""
-    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
+    monkeypatch.setattr(hub_retry.time, "sleep", lambda _: None)
     with pytest.raises(SourceError, match=said):
         list(_source(dataset, revision).list())
 

@@ -15,7 +15,7 @@ _BUSY = (429, 500, 502, 503, 504)
 Answer = TypeVar("Answer")
 
 
-def patiently(ask: Callable[[], Answer]) -> Answer:
+def with_retries(ask: Callable[[], Answer]) -> Answer:
     """The answer of `ask`, repeated while the hub is busy or reports too many requests.
 
     Waits as long as `Retry-After` or `RateLimit` says, at most `LONGEST` seconds in all; without

@@ -38,11 +38,11 @@ class Join(BaseModel):
 
     @property
     def sentence(self) -> str:
-        told = f"{self.table}: {self.matched} of {self.images} images have a row"
+        text = f"{self.table}: {self.matched} of {self.images} images have a row"
         if self.rows > self.used:
-            told += f"; {self.rows - self.used} of {self.rows} names in it match no image"
-            told += f", such as {self.missed!r}"
-        return told
+            text += f"; {self.rows - self.used} of {self.rows} names in it match no image"
+            text += f", such as {self.missed!r}"
+        return text
 
 
 class Misfit(BaseModel):
@@ -59,7 +59,7 @@ class Misfit(BaseModel):
         return f"column {self.column}: {self.count} values cannot be used, such as {self.example}"
 
 
-class Told(BaseModel):
+class JoinReport(BaseModel):
     """What the joins of one listing found."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,7 +78,7 @@ class Told(BaseModel):
         return found + [misfit.sentence for misfit in self.misfits]
 
 
-class _Joined:
+class _TableJoin:
     """A table, and which of its rows the listed images use."""
 
     def __init__(self, table: Table, folder: str = "") -> None:
@@ -95,7 +95,7 @@ class _Joined:
         self._used.add(key)
         return self._table.rows[key]
 
-    def told(self) -> Join:
+    def join(self) -> Join:
         missed = next((key for key in self._table.rows if key not in self._used), "")
         return Join(
             table=self._table.name,
@@ -107,7 +107,7 @@ class _Joined:
         )
 
 
-class Described:
+class JoinedSource:
     """A source whose images have captions and columns as declared.
 
     `open_table` opens a table by its address; it returns the folder that its names are relative to.
@@ -127,7 +127,7 @@ class Described:
         }
         self._misfits: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
-        self.told = Told()
+        self.told = JoinReport()
 
     @property
     def skipped(self) -> Counter[str]:
@@ -136,14 +136,14 @@ class Described:
     def list(self) -> Iterator[ImageRef]:
         """Raises SourceError, too, if a declared table is missing or lacks a declared field."""
         self._misfits.clear()
-        joined: list[_Joined] = []
+        joined: list[_TableJoin] = []
         metadata = self._knowledge.metadata
         one = None
         own = Counter[bool]()
         if metadata and self._knowledge.fields:
             table, folder = self._open(metadata)
             table.require(self._knowledge.fields)
-            one = _Joined(table, folder)
+            one = _TableJoin(table, folder)
             joined.append(one)
         captions = self._captions(self._knowledge.captions, joined)
         for ref in self._source.list():
@@ -154,11 +154,11 @@ class Described:
             own[known is not None] += 1
             text = captions(ref, known) or ref.caption
             yield replace(ref, caption=text, columns=self._typed(known), fields=None)
-        joins = [one.told() for one in joined]
+        joins = [one.join() for one in joined]
         if self._knowledge.fields and not metadata:
             images, matched = own.total(), own[True]
             joins.insert(0, Join(table="metadata", images=images, matched=matched))
-        self.told = Told(
+        self.told = JoinReport(
             joins=tuple(joins),
             misfits=tuple(
                 Misfit(column=name, count=count, example=self._examples[name])
@@ -170,7 +170,7 @@ class Described:
         return self._source.read(refs)
 
     def _captions(
-        self, config: CaptionsConfig | None, joined: MutableSequence[_Joined]
+        self, config: CaptionsConfig | None, joined: MutableSequence[_TableJoin]
     ) -> Callable[[ImageRef, Mapping[str, Any] | None], str | None]:
         """A function that returns an image's captions, one per line, or None."""
         if config is None:
@@ -179,7 +179,7 @@ class Described:
             return lambda ref, known: _lines(texts([known] if known else [], field))
         table, folder = self._open(config)
         text = table.keep_texts(config.text)
-        one = _Joined(table, folder)
+        one = _TableJoin(table, folder)
         joined.append(one)
         return lambda ref, known: _lines(texts(one.rows(ref.image_id), text))
 

@@ -24,14 +24,14 @@ _CAPTIONS = ("caption", "captions", "text", "sentence", "sentences", "descriptio
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """The `source:` block without defaults, and what was found, one line each."""
 
     source: dict[str, Any]
-    told: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
 
-def look(dataset: str, seconds: float = SECONDS) -> Look:
+def inspect_dataset(dataset: str, seconds: float = SECONDS) -> Inspection:
     """Inspect the dataset, which is a hub id or a local folder.
 
     Raises SourceError if it cannot be reached or has no readable images, or if a folder does not
@@ -47,14 +47,14 @@ def look(dataset: str, seconds: float = SECONDS) -> Look:
     given: dict[str, Any] = {"type": "huggingface", "dataset": dataset}
     given |= {"config": name} if name != "default" else {}
     given |= {"split": split} if split != "train" and splits else {}
-    told = [f"configuration: {name} (of {', '.join(names)})"] if len(names) > 1 else []
-    told += [f"split: {split} (of {', '.join(splits)})"] if splits else []
+    lines = [f"configuration: {name} (of {', '.join(names)})"] if len(names) > 1 else []
+    lines += [f"split: {split} (of {', '.join(splits)})"] if splits else []
     first = entries[chosen[0]]
     schema, naming = within.call(lambda: _schema(files, first, entries), files.uri(first.path))
-    given |= _columns(schema, naming, told)
+    given |= _columns(schema, naming, lines)
     size = sum(entries[path].size for path in chosen) / 2**20
-    told.append(f"{len(chosen)} files, {size:,.0f} MiB")
-    return Look(given, told)
+    lines.append(f"{len(chosen)} files, {size:,.0f} MiB")
+    return Inspection(given, lines)
 
 
 def _schema(files: Files, entry: Entry, entries: dict[str, Entry]) -> tuple[pa.Schema, list[str]]:
@@ -111,7 +111,7 @@ def _preferred(splits: Sequence[str]) -> str:
     return "train" if "train" in splits or not splits else splits[0]
 
 
-def _columns(schema: pa.Schema, naming: Sequence[str], told: list[str]) -> dict[str, Any]:
+def _columns(schema: pa.Schema, naming: Sequence[str], lines: list[str]) -> dict[str, Any]:
     """The columns of images and captions that are not the default; reports all columns.
 
     `naming` are the columns that name files of the dataset.
@@ -126,9 +126,9 @@ def _columns(schema: pa.Schema, naming: Sequence[str], told: list[str]) -> dict[
     image = next((name for name in _IMAGES if name in images), images[0])
     caption = next((name for name in _CAPTIONS if _has_texts(schema, name)), None)
     others = [f"{one.name} ({one.type})" for one in schema if one.name not in {image, caption}]
-    told.append(f"images: {image}")
-    told.append(f"captions: {caption or 'none'}")
-    told += [f"other columns: {', '.join(others)}"] if others else []
+    lines.append(f"images: {image}")
+    lines.append(f"captions: {caption or 'none'}")
+    lines += [f"other columns: {', '.join(others)}"] if others else []
     found = {"image_column": image} if image != "image" else {}
     return found | ({"caption_column": caption} if caption else {})
 
@@ -149,10 +149,10 @@ def _has_texts(schema: pa.Schema, name: str) -> bool:
     return bool(pa.types.is_string(one) or pa.types.is_large_string(one))
 
 
-def _unpacked(dataset: str, entries: dict[str, Entry]) -> Look:
+def _unpacked(dataset: str, entries: dict[str, Entry]) -> Inspection:
     """A dataset of tars, or of image files, which the hub calls WebDataset and ImageFolder."""
     root = dataset if dataset.startswith(("/", ".", "~")) else f"hf://datasets/{dataset}"
-    for kind, told, is_one in (
+    for kind, noun, is_one in (
         ("webdataset", "tars", layout.tar_like),
         ("folder", "image files", layout.is_image),
     ):
@@ -162,9 +162,9 @@ def _unpacked(dataset: str, entries: dict[str, Entry]) -> Look:
             below = "/train" if "train" in folders and len(folders) > 1 else ""
             counted = sum(path.startswith("train/") for path in found) if below else len(found)
             more = f" (of {', '.join(sorted(folders))})" if below else ""
-            return Look(
+            return Inspection(
                 {"type": kind, "uri": root + below},
-                [f"{counted} {told}, no parquet", *([f"folder: train{more}"] if below else [])],
+                [f"{counted} {noun}, no parquet", *([f"folder: train{more}"] if below else [])],
             )
     raise SourceError(
         f"{dataset} has no images that can be read: no parquet or Arrow files, tars or images."

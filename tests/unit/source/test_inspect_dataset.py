@@ -10,7 +10,7 @@ import pytest
 from clip_assets.errors import SourceError
 from clip_assets.source import Source
 from clip_assets.source.config import FolderConfig, HuggingFaceConfig, WebDatasetConfig
-from clip_assets.source.look import look
+from clip_assets.source.inspect_dataset import inspect_dataset
 from clip_assets.source.open import open_source
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -37,7 +37,7 @@ def test_configuration_split_and_columns_are_found(tmp_path: Path) -> None:
         "- {config_name: large, data_files: large/*.parquet}\n"
         "- {config_name: small, default: true, data_files: [{split: all, path: small/*}]}\n---\n"
     )
-    found = look(str(tmp_path))
+    found = inspect_dataset(str(tmp_path))
     assert found.source == {
         "type": "huggingface",
         "dataset": str(tmp_path),
@@ -46,7 +46,7 @@ def test_configuration_split_and_columns_are_found(tmp_path: Path) -> None:
         "image_column": "img",
         "caption_column": "text",
     }
-    assert found.told[:5] == [
+    assert found.lines[:5] == [
         "configuration: small (of small, large)",
         "split: all (of all)",
         "images: img",
@@ -69,7 +69,7 @@ def test_configuration_split_and_columns_are_found(tmp_path: Path) -> None:
 def test_usual_layouts_need_no_card(tmp_path: Path, path: str, given: dict[str, str]) -> None:
     """What the names of the files tell, without what is the default."""
     _write(tmp_path / path)
-    found = look(str(tmp_path)).source
+    found = inspect_dataset(str(tmp_path)).source
     assert found == {"type": "huggingface", "dataset": str(tmp_path), **given}
     assert len([*_opened(found).list()]) == 2
 
@@ -83,7 +83,7 @@ def test_a_saved_dataset(tmp_path: Path) -> None:
         file.write_table(table)
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
     (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["test"]}))
-    found = look(str(tmp_path)).source
+    found = inspect_dataset(str(tmp_path)).source
     assert found == {"type": "huggingface", "dataset": str(tmp_path), "split": "test"}
     assert len([*_opened(found).list()]) == 1
 
@@ -91,15 +91,15 @@ def test_a_saved_dataset(tmp_path: Path) -> None:
 def test_tars_and_image_files(tmp_path: Path, jpeg: Any, write_tar: Any) -> None:
     """WebDataset and ImageFolder are read as what they are; of splits, train is taken."""
     write_tar(tmp_path / "w/0.tar", {"1.jpg": jpeg("red")})
-    found = look(str(tmp_path / "w"))
+    found = inspect_dataset(str(tmp_path / "w"))
     assert found.source == {"type": "webdataset", "uri": str(tmp_path / "w")}
     assert len([*_opened(found.source).list()]) == 1
     for name in ("train/cat/a.jpg", "train/dog/b.jpg", "test/dog/c.jpg"):
         (tmp_path / "i" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "i" / name).write_bytes(jpeg("red"))
-    found = look(str(tmp_path / "i"))
+    found = inspect_dataset(str(tmp_path / "i"))
     assert found.source == {"type": "folder", "uri": f"{tmp_path}/i/train"}
-    assert found.told == ["2 image files, no parquet", "folder: train (of test, train)"]
+    assert found.lines == ["2 image files, no parquet", "folder: train (of test, train)"]
     assert len([*_opened(found.source).list()]) == 2
 
 
@@ -109,7 +109,7 @@ def test_a_column_that_names_files_has_the_images(tmp_path: Path, jpeg: Any) -> 
     (tmp_path / "images/a.jpg").write_bytes(jpeg("red"))
     table = pa.table({"title": ["a.jpg"], "photo_path": ["images/a.jpg"]})
     pq.write_table(table, tmp_path / "train.parquet")
-    found = look(str(tmp_path))
+    found = inspect_dataset(str(tmp_path))
     assert found.source["image_column"] == "photo_path"
     assert [ref.fault for ref in _opened(found.source).list()] == [None]
 
@@ -118,9 +118,9 @@ def test_a_dataset_without_images(tmp_path: Path) -> None:
     """Addresses are no images, and an empty dataset has none."""
     (tmp_path / "README.md").write_text("# nothing")
     with pytest.raises(SourceError, match="has no images that can be read"):
-        look(str(tmp_path))
+        inspect_dataset(str(tmp_path))
     file = io.BytesIO()
     pq.write_table(pa.table({"url": ["https://x.invalid/1.jpg"]}), file)
     (tmp_path / "train.parquet").write_bytes(file.getvalue())
     with pytest.raises(SourceError, match=r"No column .* it has url\. .* img2dataset"):
-        look(str(tmp_path))
+        inspect_dataset(str(tmp_path))
