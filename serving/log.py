@@ -66,14 +66,10 @@ class Unblocked(logging.Handler):
                 self._put(f"{dropped} log lines were dropped, because nothing read stderr\n")
 
     def _put(self, lines: str) -> None:
-        try:
+        # If the reader is gone or stderr is closed, there is nowhere to report it.
+        with suppress(OSError, ValueError):
             self._stream.write(lines)
             self._stream.flush()
-        except (
-            OSError,
-            ValueError,
-        ):  # the reader is gone or stderr is closed: nowhere to report it
-            pass
 
 
 class IfReady(logging.StreamHandler[TextIO]):

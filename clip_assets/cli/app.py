@@ -655,9 +655,14 @@ def main() -> None:
     """Run the command line. If a command's packages are not installed, name the extra."""
     try:
         with explained():
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # at exit, nothing could explain an error
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -38,6 +38,8 @@ def explained() -> Iterator[None]:
     except ClipAssetsError as error:
         _fail(str(error), error)
     except OSError as error:
+        if error.filename is None:
+            _discard_output()
         sentence = faults.explained(error)
         if sentence is None:
             raise
@@ -55,6 +57,13 @@ def explained() -> Iterator[None]:
         if sentence is None:
             raise
         _fail(sentence, error)
+
+
+def _discard_output() -> None:
+    """What is still buffered cannot be written either: Python would try at exit, and end with the
+    status 120."""
+    with suppress(OSError, ValueError):  # replaced by an object that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(sentence: str, error: Exception) -> NoReturn:

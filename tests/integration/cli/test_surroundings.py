@@ -83,9 +83,13 @@ def test_an_argument_that_is_not_utf8_is_one_sentence(
     assert said == r"'caf\udce9' is not text in UTF-8. Give it in UTF-8."
 
 
-def test_output_that_cannot_be_written_is_one_sentence(python: str, tmp_path: Path) -> None:
-    """As when it goes to a full disk."""
-    said = _failed(python, tmp_path, ["keys", "list"], "exec >/dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_one_sentence(
+    unbuffered: str, python: str, tmp_path: Path
+) -> None:
+    """As when it goes to a full disk, whether Python notices at once or at the end."""
+    before = f"exec >/dev/full; export PYTHONUNBUFFERED={unbuffered}"
+    said = _failed(python, tmp_path, ["keys", "list"], before)
     assert said.startswith("The output cannot be used: No space left on device. Free some space")
 
 

@@ -58,7 +58,7 @@ def test_an_id_may_end_like_what_is_asked_of_an_image(
             assert (origin["image_id"], "commit" in str(origin)) == (picture.image_id, True)
         assert got("y/original")["image_id"] == "y/original"  # a proxy may decode the slash
         assert got("x/lineage")["image_id"] == "x"
-        assert got("x/original")["detail"].startswith("This service does not give")
+        assert got("x/original")["detail"].startswith("This service does not serve")
 
 
 @pytest.mark.parametrize(("image_id", "status"), [("none", 404), ("a%00b", 422), ("%ff", 404)])
