@@ -15,7 +15,7 @@ demo: $(DEMO_READY)
 test: $(TEST_READY)
 	@./tests/browser/install_chromium
 	@./tests/integration/postgres/install_pgbouncer
-	@$(BIN)/python -m tests.installed -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m tests.installed -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Needs root on Debian: runs SkyPilot itself on a local Slurm cluster, in its own namespaces.
 test-sky: $(TEST_READY)
