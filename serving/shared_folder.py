@@ -14,10 +14,10 @@ PREFIX = "clip-assets-serving-"
 
 @contextmanager
 def shared_folder() -> Iterator[Path]:
-    """A folder that lasts as long as this process and those that it forks, at most until the block
-    ends. Folders of services that were killed are removed first.
+    """A folder for this process and those that it forks, removed when the block ends. First removes
+    the folders of services that were killed.
 
-    A lock on the folder says that it is in use, which the kernel lets go of with the last process.
+    A lock marks a folder as in use; the kernel releases it when the last of these processes ends.
     """
     _remove_abandoned()
     folder, held = _locked()
@@ -32,11 +32,11 @@ def _locked() -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         held = os.open(folder, os.O_RDONLY)
-        with suppress(OSError):  # where there are no locks, nobody removes it either
+        with suppress(OSError):  # without locks, nobody else removes it either
             fcntl.flock(held, fcntl.LOCK_SH)
         if folder.exists():
             return folder, held
-        os.close(held)  # another service found it before it was locked
+        os.close(held)  # another service removed it before it was locked
 
 
 def _remove_abandoned() -> None:

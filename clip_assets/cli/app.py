@@ -658,7 +658,7 @@ def main() -> None:
             try:
                 app()
             finally:
-                sys.stdout.flush()  # at exit, nothing could explain an error
+                sys.stdout.flush()  # now, because an error at exit could not be explained
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
     except BrokenPipeError:

@@ -60,9 +60,8 @@ def explained() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """What is still buffered cannot be written either: Python would try at exit, and end with the
-    status 120."""
-    with suppress(OSError, ValueError):  # replaced by an object that is no file
+    """Drop buffered output: Python would try to write it at exit, and end with status 120."""
+    with suppress(OSError, ValueError):  # sys.stdout may have been replaced by something else
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -44,7 +44,7 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # The application sets none of ours, so they are added without looking for them.
+                # The application sets none of these, so there is nothing to replace.
                 headers = [*message.get("headers", ()), *self._raw]
                 if all(name.lower() != b"cache-control" for name, _ in headers):
                     headers.append((b"cache-control", cached))

@@ -208,7 +208,7 @@ def _use_tools(page: Page) -> None:
     first = page.locator("#grid > li").first
     first.hover()
     right = first.get_by_role("button", name="Right:")
-    for pressed in ("true", "false"):  # said and taken back
+    for pressed in ("true", "false"):  # given, then withdrawn
         right.click()
         expect(right).to_have_attribute("aria-pressed", pressed)
     first.get_by_role("checkbox").check()

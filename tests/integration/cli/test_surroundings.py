@@ -87,7 +87,7 @@ def test_an_argument_that_is_not_utf8_is_one_sentence(
 def test_output_that_cannot_be_written_is_one_sentence(
     unbuffered: str, python: str, tmp_path: Path
 ) -> None:
-    """As when it goes to a full disk, whether Python notices at once or at the end."""
+    """Such as on a full disk, whether Python notices at once or only at exit."""
     before = f"exec >/dev/full; export PYTHONUNBUFFERED={unbuffered}"
     said = _failed(python, tmp_path, ["keys", "list"], before)
     assert said.startswith("The output cannot be used: No space left on device. Free some space")

@@ -127,7 +127,7 @@ def test_a_database_without_free_connections_is_503(wire: Wire) -> None:
             connection.execute(limit.format(sql.Identifier(str(name)), sql.Literal(most)))
 
     def unready_once_cut_off() -> bool:
-        # Each time: a connection that was being opened while the limit was set is let in.
+        # Each time, because a connection that was opening when the limit was set is accepted.
         with psycopg.connect(wire.direct, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -86,7 +86,7 @@ def test_the_page_keeps_its_key_in_a_cookie(client: TestClient, keys: KeyFile) -
 def test_requests_over_the_rate_are_refused(keys: KeyFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 says when to try again; each key has its own rate, and so has each address; health is
     never refused."""
-    monkeypatch.setattr(time, "time", lambda: 1e9)  # a new minute would start within the test
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # so that no minute ends during the test
     first, second = _bearer(keys.add("a", "search")), _bearer(keys.add("b", "search"))
     client = _client(auth=True, keys=keys.path, rate_per_key="3/minute")
     statuses = [client.get("/v1/release", headers=first).status_code for _ in range(5)]
