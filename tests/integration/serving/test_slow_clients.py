@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -46,11 +47,15 @@ def _connected(url: str) -> socket.socket:
 
 
 def _received(client: socket.socket) -> bytes:
-    """All that the service sends until it closes the connection."""
-    try:
-        return b"".join(iter(lambda: client.recv(65536), b""))
-    except ConnectionError:
-        return b""
+    """All that the service sends until it closes the connection.
+
+    That is a reset, after the answer, if the client sent something more.
+    """
+    received = b""
+    with suppress(ConnectionError):
+        while data := client.recv(65536):
+            received += data
+    return received
 
 
 def _refusal(received: bytes) -> tuple[int, str]:
